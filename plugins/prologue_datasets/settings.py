@@ -1,0 +1,26 @@
+"""Settings of the data sources."""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+
+@frozen(kw_only=True)
+class FashionMnistSettings:
+    """Where to look; without `root`, the environment variable FASHION_MNIST, the Debian package and the cache."""
+
+    root: str | None = None
+    """Folder of the four idx files, as .gz or unpacked."""
+    download: bool = True
+    """Let torchvision download the files when they are nowhere else."""
+
+
+@frozen(kw_only=True)
+class ShapesSettings:
+    """Scenes with one shape each: circle, square, triangle or cross, in any of six colours."""
+
+    size: int = field(default=32, validator=validators.ge(8))
+    """Edge of an image in pixels."""
+    train_images: int = field(default=2048, validator=validators.ge(1))
+    test_images: int = field(default=512, validator=validators.ge(1))
+    seed: int = 0

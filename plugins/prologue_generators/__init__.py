@@ -1,0 +1,18 @@
+"""Generators over discrete tokens."""
+
+from __future__ import annotations
+
+from prologue_bench.components import Component
+from prologue_bench.hookspecs import hookimpl
+
+
+@hookimpl
+def prologue_generators() -> list[Component]:
+    return [
+        Component(
+            name="ar",
+            target="prologue_generators.ar:Ar",
+            settings="prologue_generators.settings:ArSettings",
+            summary="A class-conditional causal transformer over one vocabulary of all segments.",
+        )
+    ]

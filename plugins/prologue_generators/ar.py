@@ -1,0 +1,174 @@
+"""The class-conditional autoregressive transformer.
+
+Letters: B batch, L tokens, T positions (tokens and separators), D width, V vocabulary of all segments, K of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from prologue_bench.interfaces import DecodingState, Generator, TokenLayout
+from prologue_generators.settings import ArSettings
+from prologue_layers.transformer import KeyValueCache, OutputHead, Positions, Transformer, rotary_angles
+
+THETA = 10000.0
+
+
+class Vocabulary:
+    """Where the segments' ids stand in the one vocabulary, and where their tokens stand in the sequence.
+
+    Ids are laid out from the last segment to the first, and the separator last: [visual | prologue | separator].
+    The separator exists where there is more than one segment: it replaces dropped inputs even where the layout wants
+    none between segments.
+    """
+
+    def __init__(self, layout: TokenLayout) -> None:
+        self.layout = layout
+        self.first_id: dict[str, int] = {}
+        size = 0
+        for segment in reversed(layout.segments):
+            self.first_id[segment.name] = size
+            size += segment.vocabulary
+        several = len(layout.segments) > 1
+        self.separator = size if several else None
+        self.size = size + several
+        self.separated = layout.separator and several
+        self.spans: dict[str, slice] = {}
+        position = 0
+        for index, segment in enumerate(layout):
+            position += self.separated and index > 0
+            self.spans[segment.name] = slice(position, position + segment.length)
+            position += segment.length
+        self.positions = position
+        """Length of the sequence, T."""
+
+    def sequence(self, ids: Tensor) -> Tensor:
+        """Segment ids [B, L] as vocabulary ids [B, T], separators put in."""
+        sequence = ids.new_full((len(ids), self.positions), self.separator or 0)
+        for name, part in self.layout.split(ids).items():
+            sequence[:, self.spans[name]] = part + self.first_id[name]
+        return sequence
+
+    def rows(self, name: str) -> slice:
+        """The vocabulary ids of one segment."""
+        first = self.first_id[name]
+        return slice(first, first + self.layout.segment(name).vocabulary)
+
+
+class ArState(DecodingState):
+    """Key-value caches, the inputs not processed yet, and the number of tokens chosen so far."""
+
+    def __init__(self, inputs: Tensor, caches: list[KeyValueCache]) -> None:
+        self.inputs = inputs
+        self.caches = caches
+        self.chosen = 0
+
+
+class Ar(Generator):
+    """A causal transformer: the class embedding first, then the tokens; output t predicts token t."""
+
+    def __init__(self, settings: ArSettings, layout: TokenLayout, labels: int) -> None:
+        super().__init__()
+        size = settings.transformer
+        self.layout = layout
+        self.vocabulary = Vocabulary(layout)
+        self.label_embedding = nn.Embedding(labels, size.width)
+        self.embedding = nn.Embedding(self.vocabulary.size, size.width)
+        self.transformer = Transformer(size, labels, causal=True)
+        self.head = OutputHead(size, self.vocabulary.size, bias=False)
+        # Half of a head's channels turn with the position in the sequence, the class token being at 0.
+        angles = rotary_angles(torch.arange(self.vocabulary.positions)[:, None], [size.head_channels // 2], THETA)
+        self.positions = Positions(F.pad(angles, (0, size.head_channels // 2 - angles.shape[1])))
+        self.dropout = nn.Dropout(size.dropout)
+        nn.init.normal_(self.label_embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.head.linear.weight, std=0.02)
+        if settings.tied:
+            self.head.linear.weight = self.embedding.weight
+
+    def logits(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor] | None = None,
+        dropped: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        inputs = self._embed(self.vocabulary.sequence(ids), relaxed or {}, dropped or {})
+        inputs = torch.cat((self.label_embedding(labels).unsqueeze(1), inputs[:, :-1]), dim=1)
+        logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
+        return logits
+
+    def _embed(self, sequence: Tensor, relaxed: Mapping[str, Tensor], dropped: Mapping[str, Tensor]) -> Tensor:
+        """Embeddings [B, T, D] of vocabulary ids [B, T]."""
+        spans = self.vocabulary.spans
+        for name, mask in dropped.items():
+            sequence = sequence.clone()
+            sequence[:, spans[name]] = torch.where(mask[:, None], self._separator(), sequence[:, spans[name]])
+        embedded: Tensor = self.embedding(sequence)
+        for name, one_hot in relaxed.items():
+            table = self.embedding.weight[self.vocabulary.rows(name)]
+            soft = one_hot.to(table.dtype) @ table
+            if name in dropped:
+                soft = torch.where(dropped[name][:, None, None], self.embedding.weight[self._separator()], soft)
+            span = spans[name]
+            embedded = torch.cat((embedded[:, : span.start], soft, embedded[:, span.stop :]), dim=1)
+        return embedded
+
+    def _separator(self) -> int:
+        if self.vocabulary.separator is None:
+            raise ValueError("inputs can be dropped only where there is more than one segment")
+        return self.vocabulary.separator
+
+    def token_losses(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor] | None = None,
+        dropped: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        logits = self.logits(ids, labels, relaxed, dropped)
+        return F.cross_entropy(logits.transpose(1, 2), self.vocabulary.sequence(ids), reduction="none")
+
+    def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        losses = self.token_losses(ids, labels)
+        costs = {}
+        for index, (name, span) in enumerate(self.vocabulary.spans.items()):
+            cost = losses[:, span]
+            if self.vocabulary.separated and index > 0:
+                separator = F.pad(losses[:, span.start - 1 : span.start], (0, cost.shape[1] - 1))
+                cost = cost + separator
+            costs[name] = cost
+        return costs
+
+    def start(self, labels: Tensor) -> ArState:
+        inputs = self.label_embedding(labels).unsqueeze(1)
+        return ArState(inputs, self.transformer.new_caches(len(labels), self.vocabulary.positions, inputs))
+
+    def decode_step(self, state: DecodingState, previous: Tensor | None) -> Tensor:
+        assert isinstance(state, ArState)
+        segment, index = self._segment_at(state.chosen)
+        inputs = state.inputs
+        if previous is not None:
+            before, _ = self._segment_at(state.chosen - 1)
+            tokens = [previous + self.vocabulary.first_id[before]]
+            if index == 0 and self.vocabulary.separated:
+                tokens.append(torch.full_like(previous, self._separator()))
+            inputs = self.embedding(torch.stack(tokens, dim=1))
+        start = state.caches[0].used
+        positions = self.positions().at(start, start + inputs.shape[1])
+        features, condition = self.transformer(inputs, positions, state.caches)
+        state.chosen += 1
+        logits: Tensor = self.head(features[:, -1:], condition)[:, 0, self.vocabulary.rows(segment)]
+        return logits
+
+    def _segment_at(self, token: int) -> tuple[str, int]:
+        """The segment of the token at that place among the L tokens, and its index inside the segment."""
+        for segment in self.layout:
+            if token < segment.length:
+                return segment.name, token
+            token -= segment.length
+        raise IndexError("all tokens have been chosen")

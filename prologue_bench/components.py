@@ -1,0 +1,44 @@
+"""What a plugin says of a component, without importing it."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from attrs import field, frozen, validators
+
+_REFERENCE = validators.matches_re(r"[\w.]+:\w+")
+
+
+@frozen(kw_only=True)
+class NoSettings:
+    """The settings of a component that has none."""
+
+
+@frozen(kw_only=True)
+class Component:
+    """A named component: where its class and its settings live ("module:Object"), and which version it is.
+
+    The module of `settings` should import nothing heavy, so that specifications are checked without torch.
+    `version` is part of the key of every artifact made with the component: raise it when results change.
+    """
+
+    name: str = field(validator=validators.matches_re(r"[a-z0-9][a-z0-9_.-]*"))
+    target: str = field(validator=_REFERENCE)
+    summary: str
+    settings: str = field(default="prologue_bench.components:NoSettings", validator=_REFERENCE)
+    version: int = field(default=1, validator=validators.ge(1))
+
+    def load(self) -> type[Any]:
+        """Import the component's class."""
+        return _load(self.target)
+
+    def load_settings(self) -> type[Any]:
+        """Import the component's settings class."""
+        return _load(self.settings)
+
+
+def _load(reference: str) -> type[Any]:
+    module, _, name = reference.partition(":")
+    loaded: type[Any] = getattr(importlib.import_module(module), name)
+    return loaded

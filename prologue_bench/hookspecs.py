@@ -1,0 +1,39 @@
+"""Everything that a plugin can add. Each hook is a function without arguments; see docs/plugins.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pluggy
+
+from prologue_bench.components import Component
+
+PROJECT = "prologue_bench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def prologue_tokenizers() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Tokenizers: classes of `prologue_bench.interfaces.Tokenizer`."""
+
+
+@hookspec
+def prologue_generators() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Generators: classes of `prologue_bench.interfaces.Generator`."""
+
+
+@hookspec
+def prologue_metrics() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Metrics: classes of `prologue_bench.interfaces.Metric`."""
+
+
+@hookspec
+def prologue_data_sources() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Data sources: classes of `prologue_bench.interfaces.DataSource`."""
+
+
+@hookspec
+def prologue_cards() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Folders of cards (profiles and other YAML files), laid out like registry/."""

@@ -1,0 +1,328 @@
+"""The contracts between the framework and its plugins, and the records they exchange.
+
+Letters used throughout: B batch, L tokens of an image, K vocabulary of a segment.
+Images are float32 in [-1, 1], [B, C, H, W]; ids are int64, each inside the vocabulary of its own segment; labels
+are int64, and the last label, `ImageSpec.none_label`, stands for "no class".
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from attrs import field, frozen, validators
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INTERFACE_VERSION = 1
+"""Raised when a contract below changes so that plugins must change with it."""
+
+
+@frozen
+class ImageSpec:
+    """What the images of a data set look like."""
+
+    channels: int = field(validator=validators.ge(1))
+    height: int = field(validator=validators.ge(1))
+    width: int = field(validator=validators.ge(1))
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def none_label(self) -> int:
+        """The label that stands for "no class"; real labels are smaller."""
+        return len(self.class_names)
+
+    @property
+    def labels(self) -> int:
+        """How many labels there are, "none" among them."""
+        return len(self.class_names) + 1
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in one image, C * H * W."""
+        return self.channels * self.height * self.width
+
+
+@frozen
+class Segment:
+    """A run of tokens of one kind."""
+
+    name: str
+    length: int = field(validator=validators.ge(1))
+    vocabulary: int = field(validator=validators.ge(2))
+    grid: tuple[int, int] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.grid is not None and self.grid[0] * self.grid[1] != self.length:
+            raise ValueError(f"segment {self.name!r}: a grid of {self.grid} does not hold {self.length} tokens")
+
+
+@frozen
+class TokenLayout:
+    """The segments of an image's tokens, in the order in which they are generated.
+
+    With `separator`, generators put a separator token, which is forced and never sampled, before every segment
+    but the first.
+    """
+
+    segments: tuple[Segment, ...] = field(converter=tuple, validator=validators.min_len(1))
+    separator: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        names = [segment.name for segment in self.segments]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two segments share a name: {names}")
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self.segments)
+
+    @property
+    def length(self) -> int:
+        """Tokens of one image, L, separators not counted."""
+        return sum(segment.length for segment in self.segments)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The segments' names in order."""
+        return tuple(segment.name for segment in self.segments)
+
+    def segment(self, name: str) -> Segment:
+        """The segment of that name. Raises KeyError when there is none."""
+        for segment in self.segments:
+            if segment.name == name:
+                return segment
+        raise KeyError(f"no segment {name!r} among {self.names}")
+
+    def span(self, name: str) -> slice:
+        """Where the segment stands in the L tokens."""
+        start = 0
+        for segment in self.segments:
+            if segment.name == name:
+                return slice(start, start + segment.length)
+            start += segment.length
+        raise KeyError(f"no segment {name!r} among {self.names}")
+
+    def split(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Cut [B, L, ...] into one [B, n, ...] a segment."""
+        return {name: tokens[:, self.span(name)] for name in self.names}
+
+    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of `split`."""
+        return torch.cat([parts[name] for name in self.names], dim=1)
+
+    def check(self, ids: Tensor) -> None:
+        """Raises ValueError when ids [B, L] have another length or leave a segment's vocabulary."""
+        if ids.ndim != 2 or ids.shape[1] != self.length:
+            raise ValueError(f"ids have shape {tuple(ids.shape)}, expected [B, {self.length}]")
+        for segment in self.segments:
+            part = ids[:, self.span(segment.name)]
+            if part.numel() and (int(part.min()) < 0 or int(part.max()) >= segment.vocabulary):
+                raise ValueError(
+                    f"segment {segment.name!r} has ids from {int(part.min())} to {int(part.max())}, "
+                    f"expected 0 to {segment.vocabulary - 1}"
+                )
+
+
+@frozen
+class PriorRequest:
+    """What a tokenizer asks of the joint autoregressive prior during its training.
+
+    `segments` learn from the prior's cross-entropy through their straight-through one-hots; `input_dropout` is, for a
+    segment, the share of images whose inputs of that segment are all replaced by the separator.
+    """
+
+    weight: float
+    segments: tuple[str, ...]
+    input_dropout: Mapping[str, float] = field(factory=dict)
+
+
+@frozen
+class TokenizerOutput:
+    """What a training step needs of a tokenizer.
+
+    `reconstruction` is [B, C, H, W]; `losses` are the tokenizer's own terms (scalars, already weighted, such as
+    codebook losses); `ids` are [B, L]; `relaxed` holds, for each segment that the prior teaches, the straight-through
+    one-hot [B, n, K], whose value is the hard one-hot of `ids` and whose gradient reaches the tokenizer.
+    """
+
+    reconstruction: Tensor
+    losses: Mapping[str, Tensor]
+    ids: Tensor
+    relaxed: Mapping[str, Tensor] = field(factory=dict)
+
+
+class Tokenizer(nn.Module, ABC):
+    """Images to discrete tokens and back. Set `layout` in the constructor.
+
+    The constructor takes the component's settings and the data set's `ImageSpec`.
+    """
+
+    layout: TokenLayout
+    prior: PriorRequest | None = None
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """Ids [B, L] of images [B, C, H, W]; deterministic."""
+
+    @abstractmethod
+    def decode(self, ids: Tensor) -> Tensor:
+        """Images [B, C, H, W] of ids [B, L]; not clamped."""
+
+    @abstractmethod
+    def losses(self, images: Tensor) -> TokenizerOutput:
+        """Reconstruction, own losses, ids and relaxed one-hots of images [B, C, H, W], with gradients."""
+
+
+class DecodingState(ABC):
+    """What a generator remembers between decoding steps (a KV cache, say). Made by `Generator.start`."""
+
+
+class Generator(nn.Module, ABC):
+    """A distribution over token ids given a label. Set `layout` in the constructor.
+
+    The constructor takes the component's settings, the token layout and the number of labels ("none" included).
+    How separators enter the sequence is the generator's own affair; its arguments never hold them.
+    """
+
+    layout: TokenLayout
+
+    @abstractmethod
+    def token_losses(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor] | None = None,
+        dropped: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Cross-entropies in nats of every predicted position, separators included: [B, T].
+
+        ids [B, L], labels [B]. `relaxed` gives, for a segment, the one-hot [B, n, K] that replaces its input
+        embeddings' lookup. `dropped` gives, for a segment, a mask [B] of the images whose inputs of that segment
+        are replaced by the separator. Targets stay the ids in both cases.
+        """
+
+    @abstractmethod
+    def logits(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor] | None = None,
+        dropped: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Logits [B, T, V] of every predicted position over the whole vocabulary, arguments as in `token_losses`."""
+
+    @abstractmethod
+    def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Negative log-likelihood in nats of each token, one [B, n] a segment.
+
+        A separator's cost is charged to the first token of the segment that it opens.
+        """
+
+    @abstractmethod
+    def start(self, labels: Tensor) -> DecodingState:
+        """The state before the first token, for labels [B]."""
+
+    @abstractmethod
+    def decode_step(self, state: DecodingState, previous: Tensor | None) -> Tensor:
+        """Logits [B, K] of the next token over its own segment's vocabulary.
+
+        `previous` [B] holds the ids chosen for the token before, None for the first. Impossible tokens never appear:
+        only the ids of the segment at hand have logits.
+        """
+
+
+Split = Literal["train", "test"]
+
+
+class DataSource(ABC):
+    """Splits of images and labels. The constructor takes the component's settings.
+
+    Raises MissingDataError, from `spec` at the latest, when the images cannot be found.
+    """
+
+    @property
+    @abstractmethod
+    def spec(self) -> ImageSpec:
+        """Shape of the images and names of the classes."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """A short text that changes when any image, label or their order changes."""
+
+    @abstractmethod
+    def images(self, split: Split) -> NDArray[Any]:
+        """All images of a split, uint8 [N, C, H, W]; may be memory-mapped."""
+
+    @abstractmethod
+    def labels(self, split: Split) -> NDArray[Any]:
+        """The labels of a split, int64 [N]."""
+
+
+@frozen(kw_only=True)
+class Protocol:
+    """How a number was measured. Two numbers may be compared only when their protocols are equal."""
+
+    name: str
+    details: Mapping[str, str | int | float | bool | None] = field(factory=dict)
+    published: bool = False
+    note: str = ""
+
+    def differences(self, other: Protocol) -> list[str]:
+        """The fields in which the two differ, empty when they are comparable."""
+        mine, theirs = {"name": self.name, **self.details}, {"name": other.name, **other.details}
+        return sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
+
+
+Direction = Literal["lower", "higher", "neutral"]
+
+
+@frozen(kw_only=True)
+class Measurement:
+    """One number, with what is needed to read it: unit, direction of better, sample count and protocol."""
+
+    name: str
+    value: float
+    unit: str
+    direction: Direction
+    count: int
+    protocol: Protocol
+
+
+Artifact = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer"]
+
+
+@frozen(kw_only=True)
+class MetricInputs:
+    """What a metric may read; fields of artifacts that it did not ask for are None.
+
+    `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order; `train_ids`
+    and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs with the same data set share.
+    """
+
+    data: DataSource
+    layout: TokenLayout
+    cache: Path
+    batch_size: int
+    sampling: Mapping[str, str | int | float | bool | None]
+    reconstructions: NDArray[Any] | None = None
+    samples: NDArray[Any] | None = None
+    train_ids: NDArray[Any] | None = None
+    test_ids: NDArray[Any] | None = None
+    tokenizer: Tokenizer | None = None
+    generator: Generator | None = None
+
+
+class Metric(ABC):
+    """A measurement of finished artifacts. The constructor takes the component's settings."""
+
+    needs: Sequence[Artifact] = ()
+
+    @abstractmethod
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        """Compute the numbers. Raises StageError with one line when the inputs do not allow it."""

@@ -1,0 +1,1 @@
+"""From an ablation's YAML to checked, frozen settings."""

@@ -1,0 +1,128 @@
+"""The settings of training, sampling and evaluation that the framework itself reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+from attrs import field, frozen, validators
+
+from prologue_bench.spec.structure import Choice
+
+HOW_NOT_WHAT = {"execution": True}
+"""Metadata of settings that change how a stage is run and not what it makes; they stay out of its key."""
+
+_positive = validators.gt(0)
+_not_negative = validators.ge(0)
+
+
+def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name!r} must be from 0 to 1: {value}")
+
+
+@frozen(kw_only=True)
+class Optimisation:
+    """AdamW with a warm-up, a flat stretch, and a linear fall to `final_fraction` of the learning rate."""
+
+    learning_rate: float = field(default=1e-4, validator=_positive)
+    final_fraction: float = field(default=0.1, validator=_fraction)
+    warmup_steps: int = field(default=0, validator=_not_negative)
+    flat_steps: int = field(default=0, validator=_not_negative)
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = field(default=0.0, validator=_not_negative)
+    clip_norm: float = field(default=0.0, validator=_not_negative)
+    """Largest gradient norm; 0 switches clipping off."""
+
+
+@frozen(kw_only=True)
+class Training:
+    """What both trainings have in common."""
+
+    steps: int = field(default=1000, validator=_positive)
+    batch_size: int = field(default=64, validator=_positive)
+    ema_half_life_steps: float = field(default=1000.0, validator=_positive)
+    """Steps after which a weight's share in the moving average has halved."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = field(default=False, metadata=HOW_NOT_WHAT)
+    """Use torch.compile where a compiler is found."""
+    checkpoint_steps: int = field(default=500, validator=_positive, metadata=HOW_NOT_WHAT)
+
+
+@frozen(kw_only=True)
+class TokenizerTraining(Training):
+    """Stage 1: the tokenizer, jointly with a throw-away prior where the tokenizer asks for one."""
+
+    l1_weight: float = field(default=1.0, validator=_not_negative)
+    l2_weight: float = field(default=0.0, validator=_not_negative)
+    autoencoder: Optimisation = Optimisation(betas=(0.0, 0.99))
+    prior: Choice = Choice("ar")
+    """The generator that serves as the joint prior."""
+    prior_optimisation: Optimisation = Optimisation(betas=(0.9, 0.99), weight_decay=0.03)
+
+
+@frozen(kw_only=True)
+class GeneratorTraining(Training):
+    """Stage 2: the class-conditional generator on cached tokens."""
+
+    optimisation: Optimisation = Optimisation(
+        learning_rate=4e-4, betas=(0.9, 0.96), weight_decay=0.03, clip_norm=1.0, final_fraction=0.025
+    )
+    label_dropout: float = field(default=0.1, validator=_fraction)
+    """Share of images whose label is replaced by "none"."""
+
+
+def _temperature(instance: object, attribute: attrs.Attribute[Any], value: float | Mapping[str, float]) -> None:
+    for number in [value] if isinstance(value, float) else value.values():
+        if number <= 0:
+            raise ValueError(f"'temperature' must be > 0: {number}")
+
+
+@frozen(kw_only=True)
+class Sampling:
+    """How images are drawn from the generator, the same number of every class.
+
+    `temperature` is one number or one a segment, where `default` stands for the segments not named.
+    """
+
+    samples: int = field(default=1000, validator=_positive)
+    temperature: float | Mapping[str, float] = field(default=1.0, validator=_temperature)
+    top_k: int = field(default=0, validator=_not_negative)
+    """Draw from the k likeliest tokens; 0 draws from all."""
+    top_p: float = field(default=1.0, validator=[_positive, _fraction])
+    """Draw from the likeliest tokens that hold this share of the probability."""
+    seed: int = 0
+    batch_size: int = field(default=250, validator=_positive)
+
+    def temperature_of(self, segment: str) -> float:
+        """The temperature of one segment."""
+        if isinstance(self.temperature, float):
+            return self.temperature
+        return self.temperature.get(segment, self.temperature.get("default", 1.0))
+
+
+def key_values(settings: Any) -> Any:
+    """Settings as plain values for a stage's key, without those that only say how a stage is run."""
+    if attrs.has(type(settings)):
+        return {
+            field.name: key_values(getattr(settings, field.name))
+            for field in attrs.fields(type(settings))
+            if not field.metadata.get("execution")
+        }
+    return _plain(settings, key_values)
+
+
+def plain_values(settings: Any) -> Any:
+    """Settings as plain values that JSON and YAML can hold."""
+    if attrs.has(type(settings)):
+        return {f.name: plain_values(getattr(settings, f.name)) for f in attrs.fields(type(settings))}
+    return _plain(settings, plain_values)
+
+
+def _plain(value: Any, recurse: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): recurse(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [recurse(item) for item in value]
+    return value

@@ -1,0 +1,138 @@
+"""Plain YAML values to frozen attrs settings, strictly typed, with errors that name the path and the nearest name."""
+
+from __future__ import annotations
+
+import collections.abc
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from prologue_bench.errors import UserError, nearest
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Choice:
+    """A component by name, with the settings given for it, not checked yet."""
+
+    use: str
+    settings: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+def structure(cls: type[T], values: object, where: str, owner: str = "") -> T:
+    """Build the attrs class `cls` from a mapping.
+
+    Args:
+        cls: a frozen attrs class.
+        values: what the YAML holds at this place.
+        where: the place, such as "ablations/count.yaml: tokenizer", for messages.
+        owner: whose settings these are, such as "tokenizer 'prologue'", for messages.
+
+    Raises UserError naming the place, what was found and what was expected.
+    """
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}: found {describe(values)}, expected a mapping of settings")
+    known = {field.name: field for field in attrs.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for name, value in values.items():
+        if name not in known:
+            of = f" of {owner}" if owner else ""
+            raise UserError(f"{where}.{name}: unknown setting{of}; {nearest(str(name), known)}")
+        arguments[name] = convert(hints[name], value, f"{where}.{name}")
+    for name, field in known.items():
+        if field.default is attrs.NOTHING and name not in arguments:
+            raise UserError(f"{where}.{name}: missing, expected {type_name(hints[name])}")
+    try:
+        return cls(**arguments)
+    except ValueError as error:
+        raise UserError(f"{where}: {_validator_text(error)}") from None
+
+
+def convert(expected: Any, value: Any, where: str) -> Any:
+    """`value` as the type `expected`; raises UserError when it is not one. Integers pass as floats, nothing else."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if expected is Any:
+        return value
+    if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if expected in (int, bool, str) and type(value) is expected:
+        return value
+    if expected is type(None) and value is None:
+        return None
+    if expected is Choice:
+        return _choice(value, where)
+    if attrs.has(expected) and (isinstance(value, Mapping) or value is None):
+        return structure(expected, value, where)
+    if origin is typing.Literal and value in arguments:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        return _union(expected, arguments, value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return _tuple(expected, arguments, value, where)
+    if origin is collections.abc.Mapping and isinstance(value, Mapping):
+        return {str(key): convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+
+
+def _choice(value: Any, where: str) -> Choice:
+    if isinstance(value, str):
+        return Choice(value)
+    if isinstance(value, Mapping) and isinstance(value.get("use"), str):
+        return Choice(value["use"], {str(key): item for key, item in value.items() if key != "use"})
+    raise UserError(f"{where}: found {describe(value)}, expected a name or a mapping with 'use: NAME'")
+
+
+def _union(expected: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    for option in arguments:
+        try:
+            return convert(option, value, where)
+        except UserError:
+            continue
+    raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+
+
+def _tuple(expected: Any, arguments: tuple[Any, ...], value: list[Any] | tuple[Any, ...], where: str) -> Any:
+    if arguments[-1] is Ellipsis:
+        return tuple(convert(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if len(value) != len(arguments):
+        raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+    return tuple(convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value)))
+
+
+def describe(value: Any) -> str:
+    """A value as a message shows it: short, with its kind."""
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def type_name(expected: Any) -> str:
+    """A type as a user would say it."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
+    if expected in plain:
+        return plain[expected]
+    if expected is Choice:
+        return "a component's name or a mapping with 'use: NAME'"
+    if origin is typing.Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(type_name(option) for option in arguments)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return f"a list, each {type_name(arguments[0])}"
+    if origin is tuple:
+        return f"a list of {len(arguments)}"
+    return "a mapping"
+
+
+def _validator_text(error: ValueError) -> str:
+    """attrs' validators put a message first and repeat the field and the value behind it."""
+    return str(error.args[0]) if error.args else str(error)
