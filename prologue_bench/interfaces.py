@@ -8,7 +8,7 @@ are int64, and the last label, `ImageSpec.none_label`, stands for "no class".
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -294,7 +294,8 @@ class Measurement:
     protocol: Protocol
 
 
-Artifact = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer"]
+Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer", "prefixes"]
+"""What a metric can ask for: artifacts, and the prefix lengths that the variants have in common."""
 
 
 @frozen(kw_only=True)
@@ -302,13 +303,18 @@ class MetricInputs:
     """What a metric may read; fields of artifacts that it did not ask for are None.
 
     `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order; `train_ids`
-    and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs with the same data set share.
+    and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs share. `prefixes` are the lengths
+    of the variants' leading segments, so that equally many first tokens can be compared. A metric that takes long calls
+    `advance(done, total)` now and then.
     """
 
     data: DataSource
     layout: TokenLayout
     cache: Path
     batch_size: int
+    device: torch.device
+    prefixes: tuple[int, ...]
+    advance: Callable[[int, int], None]
     sampling: Mapping[str, str | int | float | bool | None]
     reconstructions: NDArray[Any] | None = None
     samples: NDArray[Any] | None = None
@@ -321,7 +327,7 @@ class MetricInputs:
 class Metric(ABC):
     """A measurement of finished artifacts. The constructor takes the component's settings."""
 
-    needs: Sequence[Artifact] = ()
+    needs: Sequence[Need] = ()
 
     @abstractmethod
     def measure(self, inputs: MetricInputs) -> list[Measurement]:

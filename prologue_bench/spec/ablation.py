@@ -355,7 +355,7 @@ class _Resolver:
         component = self.registry.find(kind, choice.use, where)
         settings = component.load_settings()
         offered = {key: value for key, value in self.profile.offers.items() if key in _names(settings)}
-        values = {**offered, **choice.settings}
+        values = _merge(offered, choice.settings)
         return Resolved(component, structure(settings, values, where, owner=f"{kind} {choice.use!r}"))
 
 

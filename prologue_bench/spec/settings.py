@@ -103,14 +103,26 @@ class Sampling:
 
 
 def key_values(settings: Any) -> Any:
-    """Settings as plain values for a stage's key, without those that only say how a stage is run."""
-    if attrs.has(type(settings)):
-        return {
-            field.name: key_values(getattr(settings, field.name))
-            for field in attrs.fields(type(settings))
-            if not field.metadata.get("execution")
-        }
-    return _plain(settings, key_values)
+    """Settings as plain values for a stage's key.
+
+    Left out are settings that only say how a stage is run, and settings at their default: so a new setting leaves old
+    artifacts valid. Who changes a default raises the version of the component or stage (tests/test_keys.py holds that).
+    """
+    if not attrs.has(type(settings)):
+        return _plain(settings, key_values)
+    values = {}
+    for attribute in attrs.fields(type(settings)):
+        value = getattr(settings, attribute.name)
+        if not attribute.metadata.get("execution") and value != default_of(attribute):
+            values[attribute.name] = key_values(value)
+    return values
+
+
+def default_of(attribute: attrs.Attribute[Any]) -> Any:
+    """The default value of an attrs field; NOTHING when it has none."""
+    if isinstance(attribute.default, attrs.Factory):  # type: ignore[arg-type]
+        return attribute.default.factory()
+    return attribute.default
 
 
 def plain_values(settings: Any) -> Any:

@@ -1,0 +1,193 @@
+"""What a stage costs: FLOPs counted on models without memory, and seconds from what this machine did before."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from prologue_bench.interfaces import ImageSpec, Tokenizer
+from prologue_bench.pipeline import stages, work
+from prologue_bench.pipeline.store import Store
+from prologue_bench.spec.ablation import Resolved
+from prologue_bench.spec.settings import plain_values
+from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
+
+TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
+"""Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
+
+_on_meta: dict[str, Tokenizer] = {}
+
+
+def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
+    """An instance without memory for its weights, for its layout and for counting. Raises UserError for bad sizes."""
+    name = json.dumps([plain_values(x.settings) for x in (tokenizer, data)] + [tokenizer.name, data.name])
+    if name not in _on_meta:
+        images = work.open_data(data).spec
+        with torch.device("meta"):
+            _on_meta[name] = work.build_tokenizer(tokenizer, images)
+    return _on_meta[name]
+
+
+def machine() -> str:
+    """What timings are compared within: device and threads."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {torch.get_num_threads()}"
+    return f"{device} on {os.uname().nodename}"
+
+
+class Estimator:
+    """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product."""
+
+    def __init__(self, store: Store) -> None:
+        self._rates: dict[str, list[float]] = defaultdict(list)
+        self._metrics: dict[str, list[float]] = defaultdict(list)
+        self._flops: dict[str, float] = {}
+        self._peak: float | None = None
+        for manifest in store.manifests():
+            if manifest.get("machine") != machine():
+                continue
+            seconds = max(float(manifest.get("seconds", 0)), 1e-3)
+            if manifest.get("metric"):
+                self._metrics[str(manifest["metric"])].append(seconds)
+            elif manifest.get("flops"):
+                self._rates[str(manifest["kind"])].append(float(manifest["flops"]) / seconds)
+
+    def seconds(self, stage: stages.Stage) -> float | None:
+        """The estimate; None for what cannot be counted, such as a metric never timed on this machine."""
+        if isinstance(stage, stages.Measure):
+            known = self._metrics.get(metric_label(stage))
+            return statistics.median(known) if known else None
+        flops = self.flops(stage)
+        rates = self._rates.get(stage.kind)
+        rate = statistics.median(rates) if rates else self._typical(stage.kind)
+        return flops / rate if flops else None
+
+    def flops(self, stage: stages.Stage) -> float:
+        """As `stage_flops`, counted once for stages that differ in their seed alone; 0 where it cannot be counted."""
+        name = json.dumps([stage.kind, _sizes(stage)], sort_keys=True)
+        if name not in self._flops:
+            try:
+                self._flops[name] = stage_flops(stage)
+            except Exception:  # a model that cannot run on tensors without memory is not counted; it still runs
+                self._flops[name] = 0.0
+        return self._flops[name]
+
+    def _typical(self, kind: str) -> float:
+        if self._peak is None:
+            self._peak = matrix_product_speed()
+        return self._peak * TYPICAL_EFFICIENCY.get(kind, 0.2)
+
+
+def metric_label(stage: stages.Measure) -> str:
+    """Groups timings of one metric on one amount of images."""
+    return f"{stage.metric.name} of {stage.samples.sampling.samples}"
+
+
+def matrix_product_speed() -> float:
+    """FLOP/s of a large matrix product on this machine."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    a = torch.randn(1024, 1024, device=device)
+    best = float("inf")
+    for _ in range(4):
+        start = time.perf_counter()
+        (a @ a).sum().item()
+        best = min(best, time.perf_counter() - start)
+    return 2 * 1024**3 / best
+
+
+def stage_flops(stage: stages.Stage) -> float:
+    """FLOPs of a whole stage (matrix products and attention, forward and backward); 0 for metrics.
+
+    The models run on tensors without memory, one batch, whose count is multiplied.
+    """
+    counted = _COUNTERS.get(type(stage))
+    if counted is None:
+        return 0.0
+    with FakeTensorMode():
+        return counted(stage)
+
+
+def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
+    images = work.open_data(stage.data.resolved).spec
+    tokenizer = work.build_tokenizer(stage.tokenizer, images)
+    prior = work.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
+    model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
+    return stage.training.steps * _training_step(model, {"images": _images(images, stage.training.batch_size)})
+
+
+def _generator_training(stage: stages.TrainGenerator) -> float:
+    images, tokenizer = _models(stage.tokens)
+    generator = work.build_generator(stage.generator, tokenizer.layout, images.labels)
+    model = GeneratorModel(generator, attrs.evolve(stage.training, compile=False), images.none_label)
+    size = stage.training.batch_size
+    batch = {"ids": torch.zeros(size, tokenizer.layout.length).long(), "labels": torch.zeros(size).long()}
+    return stage.training.steps * _training_step(model, batch)
+
+
+def _encoding(stage: stages.EncodeImages) -> float:
+    images, tokenizer = _models(stage)
+    data = work.open_data(stage.tokenizer.data.resolved)
+    count = len(data.labels("train")) + len(data.labels("test"))
+    return count * _count(lambda: tokenizer.encode(_images(images, 1).float()))
+
+
+def _reconstruction(stage: stages.Reconstruct) -> float:
+    return len(work.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(stage.tokens)
+
+
+def _sampling(stage: stages.SampleImages) -> float:
+    """With cached keys and values an image's tokens cost about one pass over the sequence."""
+    images, tokenizer = _models(stage.generator.tokens)
+    generator = work.build_generator(stage.generator.generator, tokenizer.layout, images.labels)
+    ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
+    sequence = _count(lambda: generator.logits(ids, label))
+    return stage.sampling.samples * (sequence + _decoding(stage.generator.tokens))
+
+
+_COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
+    stages.TrainTokenizer: _tokenizer_training,
+    stages.TrainGenerator: _generator_training,
+    stages.EncodeImages: _encoding,
+    stages.Reconstruct: _reconstruction,
+    stages.SampleImages: _sampling,
+}
+
+
+def _decoding(tokens: stages.EncodeImages) -> float:
+    _, tokenizer = _models(tokens)
+    ids = torch.zeros(1, tokenizer.layout.length).long()
+    return _count(lambda: tokenizer.decode(ids))
+
+
+def _models(tokens: stages.EncodeImages) -> tuple[ImageSpec, Tokenizer]:
+    images = work.open_data(tokens.tokenizer.data.resolved).spec
+    return images, work.build_tokenizer(tokens.tokenizer.tokenizer, images)
+
+
+def _images(images: ImageSpec, count: int) -> torch.Tensor:
+    return torch.zeros(count, images.channels, images.height, images.width).to(torch.uint8)
+
+
+def _training_step(model: LossModel, batch: dict[str, torch.Tensor]) -> float:
+    return _count(lambda: torch.stack(list(model(**batch).values())).sum().backward())
+
+
+def _count(function: Callable[[], object]) -> float:
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return float(counter.get_total_flops())
+
+
+def _sizes(stage: stages.Stage) -> Any:
+    """What a stage and its inputs read, without seeds."""
+    own = {key: value for key, value in stage.reads().items() if key != "seed"}
+    return [own, [_sizes(before) for before in stage.inputs]]

@@ -1,0 +1,186 @@
+"""Runs the missing stages of a plan in this process, one after the other."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from attrs import define, field
+
+from prologue_bench import __version__
+from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.cost import Estimator, machine, metric_label
+from prologue_bench.pipeline.planner import Plan, PlannedStage
+from prologue_bench.pipeline.stages import Measure
+from prologue_bench.pipeline.store import Store, is_full_disk
+
+SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
+
+
+class Watcher(Protocol):
+    """Who is told how the run goes."""
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        """A stage begins, or goes on."""
+
+    def advanced(self, done: int, total: int) -> None:
+        """The running stage has done so many of its steps."""
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        """The stage's artifact is in the store."""
+
+    def failed(self, planned: PlannedStage, reason: str) -> None:
+        """The stage could not be finished."""
+
+
+@define
+class Outcome:
+    """Reasons, by stage key, of the stages that failed or whose inputs did."""
+
+    failures: dict[str, str] = field(factory=dict)
+
+
+def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable[[], bool]) -> Outcome:
+    """Run what is missing. A failed stage takes those behind it along, and the rest goes on.
+
+    Raises Interrupted when the user asks to stop, and StageError when the disk is full.
+    """
+    outcome = Outcome()
+    estimator = Estimator(store)
+    missing = plan.missing
+    for index, planned in enumerate(missing):
+        stage = planned.stage
+        broken = [outcome.failures[before.key] for before in stage.inputs if before.key in outcome.failures]
+        if broken:
+            outcome.failures[stage.key] = broken[0]
+            continue
+        watcher.started(planned, index, len(missing))
+        try:
+            with store.lock(stage.key):
+                seconds = _run_stage(planned, store, watcher, stop_requested, estimator)
+        except Interrupted:
+            raise
+        except PrologueBenchError as error:
+            outcome.failures[stage.key] = str(error)
+        except Exception as error:
+            if is_full_disk(error):
+                raise StageError(
+                    f"{store.root}: no space is left on the disk; free some and run the same command again, "
+                    "it goes on from the last checkpoint"
+                ) from None
+            trace = store.work(stage.key) / "traceback.txt"
+            trace.write_text(traceback.format_exc())
+            outcome.failures[stage.key] = f"{type(error).__name__}: {_first_line(error)} (traceback in {trace})"
+        if stage.key in outcome.failures:
+            watcher.failed(planned, outcome.failures[stage.key])
+        else:
+            watcher.finished(planned, seconds)
+        if stop_requested():
+            raise Interrupted("stopped between two stages")
+    return outcome
+
+
+def _run_stage(
+    planned: PlannedStage,
+    store: Store,
+    watcher: Watcher,
+    stop_requested: Callable[[], bool],
+    estimator: Estimator,
+) -> float:
+    """Run one stage under its lock and commit its artifact; returns the seconds over all attempts."""
+    stage = planned.stage
+    if done := store.find(stage.key):  # another run finished it while this one waited
+        return float(done.manifest["seconds"])
+    work = store.work(stage.key)
+    output = work / "output"
+    output.mkdir(parents=True, exist_ok=True)
+    context = StageContext(
+        work=work, output=output, cache=store.cache, advance=watcher.advanced, stop_requested=stop_requested
+    )
+    clock = _Clock(work / "seconds")
+    try:
+        stage.run(store, context)
+    finally:
+        seconds = clock.stop()
+    store.commit(stage.key, output, _details(planned, seconds, estimator))
+    return seconds
+
+
+class _Clock:
+    """Seconds of one stage, over all attempts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before = float(path.read_text()) if path.exists() else 0.0
+        self.started = time.monotonic()
+
+    def stop(self) -> float:
+        seconds = self.before + time.monotonic() - self.started
+        try:
+            self.path.write_text(f"{seconds:.3f}")
+        except OSError:
+            pass  # on a full disk the error that matters is on its way already
+        return seconds
+
+
+def _details(planned: PlannedStage, seconds: float, estimator: Estimator) -> dict[str, Any]:
+    stage = planned.stage
+    return {
+        "kind": stage.kind,
+        "version": stage.version,
+        "experiment": planned.experiment,
+        "reads": stage.reads(),
+        "inputs": [before.key for before in stage.inputs],
+        "metric": metric_label(stage) if isinstance(stage, Measure) else None,
+        "seconds": round(seconds, 3),
+        "flops": estimator.flops(stage),
+        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "software": software(),
+    }
+
+
+def software() -> Mapping[str, str]:
+    """Versions of what the numbers depend on."""
+    return {
+        "prologue-bench": __version__,
+        "git": git_revision(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in SOFTWARE},
+    }
+
+
+def git_revision() -> str:
+    """The revision of the checkout that the package runs from; "none" for an installed package."""
+    folder = Path(__file__).resolve().parent
+    try:
+        revision = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=folder, capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "none"
+    return revision.stdout.strip() if tracked.returncode == 0 else "none"
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else "no message"
+
+
+def read_measurements(folder: Path) -> list[dict[str, Any]]:
+    """The measurements of a finished Measure stage."""
+    measurements: list[dict[str, Any]] = json.loads((folder / "measurements.json").read_text())
+    return measurements

@@ -1,0 +1,152 @@
+"""The artifact store: one folder a stage, named by its key, written aside, checked by checksum and renamed into place."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from filelock import FileLock
+
+from prologue_bench.errors import StageError
+
+MANIFEST = "manifest.json"
+CHUNK = 1 << 20
+
+
+def default_store() -> Path:
+    """$PROLOGUE_BENCH_STORE, or a folder in the user's cache."""
+    if named := os.environ.get("PROLOGUE_BENCH_STORE"):
+        return Path(named).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench" / "store"
+
+
+@frozen
+class Artifact:
+    """A finished stage: its folder and what its manifest says."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+
+class Store:
+    """Artifacts under `root`, which several runs may share."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._checked: dict[str, Artifact] = {}
+
+    @property
+    def cache(self) -> Path:
+        """A folder for what metrics share between runs, such as the features of a reference set."""
+        return self.root / "cache"
+
+    def work(self, key: str) -> Path:
+        """The folder of an unfinished stage; its checkpoints live here."""
+        return self.root / "work" / key
+
+    def find(self, key: str) -> Artifact | None:
+        """The artifact of a key, None when it is not there or damaged. Checksums are compared once a process."""
+        if key not in self._checked:
+            artifact = _read(self.root / "artifacts" / key)
+            if artifact is None or not _intact(artifact):
+                return None
+            self._checked[key] = artifact
+        return self._checked[key]
+
+    def get(self, key: str) -> Artifact:
+        """As `find`. Raises StageError when the artifact is missing or damaged."""
+        artifact = self.find(key)
+        if artifact is None:
+            raise StageError(f"{self.root / 'artifacts' / key}: missing or damaged; run the ablation again to rebuild it")
+        return artifact
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Only one process at a time works on a key; others wait here."""
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{key}.lock"):
+            yield
+
+    def commit(self, key: str, output: Path, details: Mapping[str, Any]) -> Artifact:
+        """Make a finished output folder the artifact of a key, and drop the stage's work folder.
+
+        A damaged artifact in its place is replaced.
+        """
+        files = {
+            str(path.relative_to(output)): {"sha256": checksum(path), "bytes": path.stat().st_size}
+            for path in sorted(output.rglob("*"))
+            if path.is_file() and path.name != MANIFEST
+        }
+        write_text(output / MANIFEST, json.dumps({**details, "key": key, "files": files}, indent=1))
+        folder = self.root / "artifacts" / key
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(output, folder)
+        shutil.rmtree(self.work(key), ignore_errors=True)
+        self._checked.pop(key, None)
+        return self.get(key)
+
+    def manifests(self) -> Iterator[Mapping[str, Any]]:
+        """The manifests of all artifacts, unchecked."""
+        for folder in sorted((self.root / "artifacts").glob("*")):
+            artifact = _read(folder)
+            if artifact is not None:
+                yield artifact.manifest
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text so that a reader sees the old content or the new, never half of it."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or what torch makes of it, says that no space is left."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    cause = error.__cause__ or error.__context__
+    return "No space left" in str(error) or (cause is not None and is_full_disk(cause))
+
+
+def _read(folder: Path) -> Artifact | None:
+    try:
+        return Artifact(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _intact(artifact: Artifact) -> bool:
+    for name, expected in artifact.manifest.get("files", {}).items():
+        path = artifact / name
+        if not path.is_file() or path.stat().st_size != expected["bytes"] or checksum(path) != expected["sha256"]:
+            return False
+    return True

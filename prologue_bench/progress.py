@@ -1,0 +1,178 @@
+"""How a run looks while it goes: one live display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from prologue_bench.pipeline.executor import Watcher
+from prologue_bench.pipeline.planner import Plan, PlannedStage
+
+LINE_EVERY_SECONDS = 30.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 0.4 s, 12 s, 3 min 05 s, 2 h 04 min."""
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def label(planned: PlannedStage) -> str:
+    """A stage as displays name it."""
+    from prologue_bench.pipeline.stages import Measure
+
+    stage = planned.stage
+    name = f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
+    return f"{name} · {planned.experiment}"
+
+
+class Pace:
+    """Steps a second and time left of one stage, from the steps done since it started here."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.first: int | None = None
+
+    def text(self, done: int, total: int) -> str:
+        """Rate and time left."""
+        if self.first is None:
+            self.first = done
+        steps, seconds = done - self.first, time.monotonic() - self.started
+        if steps <= 0 or seconds <= 0:
+            return ""
+        rate = steps / seconds
+        shown = f"{rate:.1f}/s" if rate < 100 else f"{rate:,.0f}/s"
+        return f"{shown}, {duration((total - done) / rate)} left"
+
+
+class _Budget:
+    """Seconds left of the whole run: estimates of what is to come, corrected by how the estimates held so far."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.left = sum(planned.seconds or 0.0 for planned in plan.missing)
+        self.estimated = 0.0
+        self.taken = 0.0
+
+    def done(self, planned: PlannedStage, seconds: float) -> None:
+        self.left -= planned.seconds or 0.0
+        if planned.seconds:
+            self.estimated += planned.seconds
+            self.taken += seconds
+
+    @property
+    def seconds(self) -> float:
+        return self.left * (self.taken / self.estimated if self.estimated else 1.0)
+
+
+class PlainProgress(Watcher):
+    """A line when a stage starts, every half minute, and when it ends."""
+
+    def __init__(self, plan: Plan, out: TextIO = sys.stderr) -> None:
+        self.out = out
+        self.budget = _Budget(plan)
+        self.pace = Pace()
+        self.said = 0.0
+        self.prefix = ""
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        self.pace = Pace()
+        self.said = time.monotonic()
+        self.prefix = f"[{index + 1}/{total}] {label(planned)}"
+        self._say(f"{self.prefix}: starts; about {duration(max(0.0, self.budget.seconds))} left in all")
+
+    def advanced(self, done: int, total: int) -> None:
+        pace = self.pace.text(done, total)
+        if time.monotonic() - self.said >= LINE_EVERY_SECONDS and pace:
+            self.said = time.monotonic()
+            self._say(f"{self.prefix}: {done}/{total}, {pace}")
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        self.budget.done(planned, seconds)
+        self._say(f"{self.prefix}: done in {duration(seconds)}")
+
+    def failed(self, planned: PlannedStage, reason: str) -> None:
+        self.budget.done(planned, 0.0)
+        self._say(f"{self.prefix}: failed: {reason}")
+
+    def _say(self, text: str) -> None:
+        print(text, file=self.out, flush=True)
+
+
+class LiveProgress(Watcher):
+    """Two bars, for the whole run and for the running stage; finished stages scroll away above them."""
+
+    def __init__(self, plan: Plan, console: Console) -> None:
+        self.console = console
+        self.budget = _Budget(plan)
+        self.pace = Pace()
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+        )
+        self.whole: TaskID = self.bars.add_task("whole run", total=len(plan.missing) or 1, note="")
+        self.stage: TaskID | None = None
+
+    def __enter__(self) -> LiveProgress:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        self.pace = Pace()
+        self.bars.update(
+            self.whole,
+            completed=index,
+            total=total,
+            note=f"stage {index + 1} of {total}, about {duration(max(0.0, self.budget.seconds))} left",
+        )
+        self.stage = self.bars.add_task(escape(label(planned)), total=None, note="")
+
+    def advanced(self, done: int, total: int) -> None:
+        if self.stage is not None:
+            note = f"{done}/{total}  {self.pace.text(done, total)}"
+            self.bars.update(self.stage, completed=done, total=total, note=note)
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        self.budget.done(planned, seconds)
+        self._close(f"[green]done[/]    {escape(label(planned))}  [dim]{duration(seconds)}[/]")
+
+    def failed(self, planned: PlannedStage, reason: str) -> None:
+        self.budget.done(planned, 0.0)
+        self._close(f"[red]failed[/]  {escape(label(planned))}  {escape(reason)}")
+
+    def _close(self, line: str) -> None:
+        self.console.print(line, highlight=False)
+        if self.stage is not None:
+            self.bars.remove_task(self.stage)
+            self.stage = None
+
+
+def open_progress(plan: Plan) -> PlainProgress | LiveProgress:
+    """The live display on a terminal, plain lines elsewhere; both on stderr."""
+    console = Console(stderr=True)
+    return LiveProgress(plan, console) if console.is_terminal else PlainProgress(plan)
+

@@ -1,0 +1,125 @@
+"""mmengine hooks: repeatable draws, learning curves, a guard over the run, and small checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.pipeline.context import StageContext
+
+CURVES = "curves.jsonl"
+POINTS = 100
+"""Points of a learning curve."""
+
+
+class StepSeedHook(Hook):
+    """Seeds every step by its number, so that a resumed run draws what an uninterrupted one would have drawn."""
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        # Ranks of a distributed run draw apart; 2^20 ranks and 2^24 seeds fit beside each other.
+        torch.manual_seed((self.seed << 44) + (runner.iter << 20) + runner.rank)
+
+
+class GuardHook(Hook):
+    """Stops at a loss that is no number, before anything of it is saved."""
+
+    priority = "VERY_HIGH"
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        for name, value in _numbers(outputs).items():
+            if not math.isfinite(value):
+                raise StageError(f"{name} is {value} at step {runner.iter + 1}; a lower learning rate may help")
+
+
+class ProgressHook(Hook):
+    """Reports each step, and leaves with a checkpoint when the user asks to stop."""
+
+    priority = "LOWEST"
+
+    def __init__(self, context: StageContext) -> None:
+        self.context = context
+
+    def before_train(self, runner: Runner) -> None:
+        self.context.advance(runner.iter, runner.max_iters)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        self.context.advance(runner.iter + 1, runner.max_iters)
+        if self.context.stop_requested() and runner.iter + 1 < runner.max_iters:
+            runner.save_checkpoint(runner.work_dir, f"iter_{runner.iter + 1}.pth", by_epoch=False)
+            raise Interrupted(f"stopped after step {runner.iter + 1}")
+
+
+class CurveHook(Hook):
+    """Appends mean losses to a file of JSON lines, about a hundred over the run: {"step", "seconds", losses...}."""
+
+    priority = "BELOW_NORMAL"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sums: dict[str, float] = {}
+        self.count = 0
+        self.seconds_before = 0.0
+        self.started = time.monotonic()
+
+    def before_train(self, runner: Runner) -> None:
+        """Drop what lies beyond the checkpoint from which this run goes on."""
+        points = [point for point in read_curves(self.path) if point["step"] <= runner.iter]
+        self.path.write_text("".join(json.dumps(point) + "\n" for point in points))
+        self.seconds_before = points[-1]["seconds"] if points else 0.0
+        self.started = time.monotonic()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        for name, value in _numbers(outputs).items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        step = runner.iter + 1
+        if step % max(1, runner.max_iters // POINTS) == 0 or step == runner.max_iters:
+            seconds = self.seconds_before + time.monotonic() - self.started
+            means = {name: total / self.count for name, total in self.sums.items()}
+            if runner.rank == 0:
+                with self.path.open("a") as file:
+                    file.write(json.dumps({"step": step, "seconds": round(seconds, 2), **means}) + "\n")
+            self.sums, self.count = {}, 0
+
+
+class SlimCheckpointHook(Hook):
+    """Leaves mmengine's message history out of checkpoints.
+
+    It holds objects that torch.load refuses with weights_only, and the curves are kept elsewhere.
+    """
+
+    priority = "LOWEST"
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint["message_hub"] = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """The points of a learning curve; an unfinished last line is left out."""
+    points = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            points.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return points
+
+
+def _numbers(outputs: Mapping[str, Tensor]) -> dict[str, float]:
+    """The losses of a step as plain numbers."""
+    return {name: value.detach().item() for name, value in outputs.items()}

@@ -1,0 +1,141 @@
+"""One training stage as an mmengine Runner, resumed from its last good checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import EMAHook
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from prologue_bench.errors import StageError
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.spec.settings import Optimisation, Training, plain_values
+from prologue_bench.training.batches import ArrayDataset, whole_batch
+from prologue_bench.training.hooks import (
+    CURVES,
+    CurveHook,
+    GuardHook,
+    ProgressHook,
+    SlimCheckpointHook,
+    StepSeedHook,
+)
+from prologue_bench.training.models import LossModel
+from prologue_bench.training.optimisation import JointOptimWrapper, optimizer_wrapper, schedule
+
+
+class QuietRunner(Runner):
+    """A Runner that logs to its file and leaves the terminal to the progress display."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        for handler in list(logger.handlers):
+            if not isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+        return logger
+
+
+def train(
+    model: LossModel,
+    data: ArrayDataset,
+    training: Training,
+    parts: dict[str, tuple[list[torch.nn.Parameter], Optimisation]],
+    seed: int,
+    context: StageContext,
+) -> LossModel:
+    """Train `model` and return its moving average.
+
+    `parts` gives each optimizer its parameters and settings. The run goes on from the newest checkpoint in
+    `context.work` that can be read. Raises StageError when a loss turns NaN and Interrupted when the user asks to stop.
+    """
+    runner = make_runner(model, data, training, parts, seed, context)
+    runner.train()
+    averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    averaged: LossModel = averages[0].ema_model.module
+    _keep_log(Path(runner.log_dir), context)
+    return averaged
+
+
+def make_runner(
+    model: LossModel,
+    data: ArrayDataset,
+    training: Training,
+    parts: dict[str, tuple[list[torch.nn.Parameter], Optimisation]],
+    seed: int,
+    context: StageContext,
+) -> Runner:
+    """The Runner of one training stage; arguments as in `train`."""
+    folder = context.work / "run"
+    checkpoint = latest_checkpoint(folder)
+    wrappers: dict[str, OptimWrapper] = {
+        name: optimizer_wrapper(parameters, settings) for name, (parameters, settings) in parts.items()
+    }
+    schedules = {name: schedule(settings, training.steps) for name, (_, settings) in parts.items()}
+    single = len(parts) == 1
+    name = next(iter(parts))
+    return QuietRunner(
+        model=model,
+        work_dir=str(folder),
+        experiment_name=f"{context.work.name}-{time.time_ns()}",
+        train_dataloader={
+            "dataset": data,
+            "batch_size": training.batch_size,
+            "num_workers": 0,
+            "sampler": {"type": "InfiniteSampler", "shuffle": True, "seed": seed},
+            "collate_fn": whole_batch,
+        },
+        train_cfg={"type": "IterBasedTrainLoop", "max_iters": training.steps, "val_interval": training.steps + 1},
+        optim_wrapper=wrappers[name] if single else JointOptimWrapper(**wrappers),
+        param_scheduler=(schedules[name] if single else schedules) or None,
+        default_hooks={
+            "logger": {"type": "LoggerHook", "interval": max(1, training.steps // 20), "log_metric_by_epoch": False},
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "by_epoch": False,
+                "interval": training.checkpoint_steps,
+                "max_keep_ckpts": 2,
+                "save_last": False,
+            },
+        },
+        custom_hooks=[
+            StepSeedHook(seed),
+            GuardHook(),
+            CurveHook(context.output / CURVES),
+            EMAHook(momentum=1 - 0.5 ** (1 / training.ema_half_life_steps)),
+            ProgressHook(context),
+            SlimCheckpointHook(),
+        ],
+        load_from=str(checkpoint) if checkpoint else None,
+        resume=checkpoint is not None,
+        randomness={"seed": seed},
+        cfg=Config({"training": plain_values(training), "seed": seed}),
+    )
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that can be read; one that was cut off while it was written is passed over."""
+    found = sorted(folder.glob("iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")), reverse=True)
+    for path in found:
+        try:
+            torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+            continue
+        return path
+    return None
+
+
+def _keep_log(folder: Path, context: StageContext) -> None:
+    """Put mmengine's logs, one for each time the stage was started, into the artifact."""
+    logs = sorted(folder.parent.glob("*/*.log"))
+    if not logs:
+        raise StageError(f"{folder}: the training left no log")
+    with context.log.open("w") as out:
+        for log in logs:
+            out.write(log.read_text(errors="replace"))
