@@ -95,9 +95,9 @@ class TrainTokenizer(Stage):
     def reads(self) -> dict[str, Any]:
         training = key_values(self.training)
         # The prior is hashed resolved, with its defaults, and only where there is one.
-        del training["prior"]
+        training.pop("prior", None)
         if self.prior is None:
-            del training["prior_optimisation"]
+            training.pop("prior_optimisation", None)
         return {
             "data": self.data.key(),
             "tokenizer": component_key(self.tokenizer),
