@@ -11,22 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from prologue_bench.durations import duration
 from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 
 LINE_EVERY_SECONDS = 30.0
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 0.4 s, 12 s, 3 min 05 s, 2 h 04 min."""
-    if seconds < 1:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def label(planned: PlannedStage) -> str:

@@ -1,0 +1,54 @@
+"""The rate: how many bits the generator's model spends on the tokens of held-out images."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+
+
+class Rate(Metric):
+    """Mean negative log-likelihood of a test image's tokens given its class, in bits."""
+
+    needs = ("tokens", "generator")
+
+    def __init__(self, settings: object) -> None:
+        pass
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        assert inputs.generator is not None and inputs.test_ids is not None
+        labels = torch.from_numpy(inputs.data.labels("test"))
+        ids = torch.from_numpy(inputs.test_ids)
+        totals = dict.fromkeys(inputs.layout.names, 0.0)
+        for start in range(0, len(ids), inputs.batch_size):
+            batch = slice(start, start + inputs.batch_size)
+            costs = inputs.generator.nll(ids[batch].to(inputs.device), labels[batch].to(inputs.device))
+            for name, cost in costs.items():
+                totals[name] += float(cost.double().sum())
+            inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))
+        bits = {name: total / len(ids) / math.log(2) for name, total in totals.items()}
+        found = [self._measurement("rate", sum(bits.values()), inputs)]
+        if len(bits) > 1:
+            found += [self._measurement(f"rate_{name}", value, inputs) for name, value in bits.items()]
+        return found
+
+    def _measurement(self, name: str, bits: float, inputs: MetricInputs) -> Measurement:
+        count = len(inputs.data.labels("test"))
+        return Measurement(
+            name=name,
+            value=bits,
+            unit="bits/image",
+            direction="lower",
+            count=count,
+            protocol=Protocol(
+                name="rate",
+                details={
+                    "images": f"test split, {count} images",
+                    "fingerprint": inputs.data.fingerprint,
+                    "labels": "class-conditional",
+                    "vocabulary": "all segments and separators, as trained",
+                },
+            ),
+        )

@@ -1,0 +1,1 @@
+"""Results as a frame, and the report made from it."""

@@ -1,0 +1,111 @@
+"""Plots as SVG that follows the page's text colour: each metric against what was varied, and training curves."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import pandas as pd
+
+matplotlib.use("svg")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#010203"
+"""Stands for the page's text colour, put in afterwards."""
+COLOURS = ("#4269d0", "#e07b00", "#3ca951", "#e0457b", "#9a60d4", "#00a3b5", "#a0643f", "#7f8a00")
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.12,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> str:
+    """One metric: every seed a dot, seeds joined by a thin line, the mean by a thick one.
+
+    `rows` are a frame's rows of one metric. The axis is numeric where one numeric setting was varied.
+    """
+    key = varied[0] if len(varied) == 1 else None
+    values = {v["name"]: v["values"].get(key) for v in variants} if key else {}
+    numeric = bool(values) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in values.values())
+    names = [variant["name"] for variant in variants]
+    places = {name: float(values[name]) if numeric else float(i) for i, name in enumerate(names)}
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": str(rows.metric.iloc[0])}):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes = figure.add_subplot()
+        rows = rows.assign(place=rows.variant.map(places)).sort_values("place")
+        line = "-" if numeric else "none"
+        seeds = sorted(rows.seed.unique())
+        for seed in seeds:
+            one = rows[rows.seed == seed]
+            axes.plot(one.place, one.value, marker="o", markersize=4, linewidth=0.8, linestyle=line,
+                      color=COLOURS[0], alpha=0.45)  # fmt: skip
+        mean = rows.groupby("place").value.mean()
+        if len(seeds) > 1:
+            axes.plot(mean.index, mean, marker="D", markersize=5, linewidth=2, linestyle=line, color=COLOURS[1])
+        axes.set_xticks([places[name] for name in names])
+        if numeric and key:
+            axes.set_xticklabels([f"{places[name]:g}" for name in names])
+            axes.set_xlabel(key.rpartition(".")[2].replace("_", " "))
+        else:
+            axes.set_xticklabels([_wrapped(name) for name in names], rotation=20, ha="right", fontsize=9)
+        axes.set_ylabel(str(rows.unit.iloc[0]))
+        return _svg(figure)
+
+
+def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str) -> str:
+    """One loss over steps: a line for each variant's mean over seeds, and thin ones for the seeds."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": loss}):
+        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        axes: Axes = figure.add_subplot()
+        for index, (variant, runs) in enumerate(curves.items()):
+            colour = COLOURS[index % len(COLOURS)]
+            with_loss = [pd.Series(run[loss], index=run["step"]) for run in runs if loss in run]
+            if not with_loss:
+                continue
+            if len(with_loss) > 1:
+                for series in with_loss:
+                    axes.plot(series.index, series, linewidth=0.6, alpha=0.35, color=colour)
+            mean = pd.concat(with_loss, axis=1).mean(axis=1)
+            axes.plot(mean.index, mean, linewidth=1.6, color=colour, label=variant)
+        axes.set_xlabel("step")
+        # The first steps are far above the rest; the plot shows where the runs differ.
+        drawn = [line.get_ydata() for line in axes.get_lines()]
+        tails = [value for line in drawn for value in list(line)[len(line) // 20 :]]
+        if tails:
+            low, high = min(tails), max(tails)
+            axes.set_ylim(low - 0.05 * (high - low + 1e-9), high + 0.05 * (high - low + 1e-9))
+        axes.legend(fontsize=9)
+        return _svg(figure)
+
+
+def _wrapped(name: str) -> str:
+    return name if len(name) <= 24 else name[:22] + "…"
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    # The page sets size and font; a fixed width would overflow narrow screens.
+    svg = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", svg, count=1)
+    return re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", svg, count=1).replace("<metadata>", "<metadata hidden>")

@@ -1,0 +1,278 @@
+"""The report: HTML that opens from disk, with results.json, results.csv and results.md beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from attrs import frozen
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from prologue_bench.durations import duration
+from prologue_bench.pipeline.store import write_text
+from prologue_bench.reporting import plots
+from prologue_bench.reporting.pictures import Pictures
+from prologue_bench.reporting.results import RESULTS, frame, protocol_hash
+from prologue_bench.reporting.statistics import Cell, summarise
+
+REPORT = "report.html"
+ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
+CURVE_TITLES = {
+    "loss_l1": "Reconstruction, L1",
+    "loss_l2": "Reconstruction, L2",
+    "loss_vq": "Codebook",
+    "loss_ce": "Cross-entropy, nats/token",
+}
+
+
+@frozen
+class MetricInfo:
+    """How a metric is shown."""
+
+    name: str
+    unit: str
+    direction: str
+
+    @property
+    def title(self) -> str:
+        """The name with spaces."""
+        return self.name.replace("_", " ")
+
+    @property
+    def arrow(self) -> str:
+        """Which way is better."""
+        return ARROWS[self.direction]
+
+
+def write_report(results: Mapping[str, Any], pictures: Pictures, folder: Path) -> Path:
+    """Write all files of a report and return the HTML's path."""
+    assets = folder / "assets"
+    assets.mkdir(parents=True, exist_ok=True)
+    for old in assets.glob("*.png"):
+        if old.stem not in pictures.files:
+            old.unlink()
+    for name, content in pictures.files.items():
+        (assets / f"{name}.png").write_bytes(content)
+    rows = frame(results)
+    write_text(folder / RESULTS, json.dumps(results, separators=(",", ":")))
+    write_text(folder / "results.csv", rows.to_csv(index=False))
+    write_text(folder / "results.md", render_markdown(results))
+    write_text(folder / REPORT, render_html(results, pictures))
+    return folder / REPORT
+
+
+def load_pictures(folder: Path) -> Pictures:
+    """The pictures of a written report."""
+    return Pictures({path.stem: path.read_bytes() for path in sorted((folder / "assets").glob("*.png"))})
+
+
+def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
+    """The report as one HTML document without outside references."""
+    rows = frame(results)
+    cells = summarise(rows, results["baseline"])
+    metrics = metric_infos(rows)
+    main, detail = split_metrics(metrics, rows, results)
+    return _environment().get_template("report.html.j2").render(
+        results=results,
+        cells=cells,
+        main=main,
+        detail=detail,
+        findings=findings(cells, main, results),
+        plots=[
+            (info, Markup(plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"])))
+            for info in [*main, *detail]
+        ],
+        curves=curve_plots(results),
+        pictures={name: _data_uri(content) for name, content in pictures.files.items()},
+        failed=failed_runs(results),
+        protocols=protocols(results),
+        stages=stage_seconds(results),
+        differences=setting_differences(results),
+        duration=duration,
+    )
+
+
+def render_markdown(results: Mapping[str, Any]) -> str:
+    """The summary table in Markdown."""
+    rows = frame(results)
+    cells = summarise(rows, results["baseline"])
+    main, _ = split_metrics(metric_infos(rows), rows, results)
+    seeds = len(results["seeds"])
+    lines = [
+        f"# {results['title']}",
+        "",
+        f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. Each cell: mean"
+        + (" ± standard deviation over seeds" if seeds > 1 else "")
+        + ", and in brackets the difference from the baseline, paired by seed"
+        + (" with its 95% interval." if seeds > 1 else "."),
+        "",
+        "| variant | " + " | ".join(f"{i.title} {i.arrow}{f' ({i.unit})' if i.unit else ''}" for i in main) + " |",
+        "| --- |" + " ---: |" * len(main),
+    ]
+    for variant in results["variants"]:
+        shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name)) for info in main]
+        name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
+        lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(shown) + " |")
+    for run in failed_runs(results):
+        lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
+    return "\n".join(lines) + "\n"
+
+
+def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
+    """The metrics of a frame in order of appearance."""
+    firsts = rows.drop_duplicates("metric")
+    return [MetricInfo(row.metric, row.unit, row.direction) for row in firsts.itertuples()]
+
+
+def split_metrics(
+    metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
+) -> tuple[list[MetricInfo], list[MetricInfo]]:
+    """Those with a better direction that every variant has, for the summary; and the rest."""
+    variants = {run["variant"] for run in results["runs"] if run["measurements"]}
+    everywhere = {
+        info.name for info in metrics if set(rows[rows.metric == info.name].variant) == variants
+    }
+    main = [info for info in metrics if info.direction != "neutral" and info.name in everywhere]
+    return main, [info for info in metrics if info not in main]
+
+
+def findings(
+    cells: Mapping[str, Mapping[str, Cell]], metrics: list[MetricInfo], results: Mapping[str, Any]
+) -> list[str]:
+    """One sentence a metric: the best variant, and whether its difference stands out from the spread over seeds."""
+    baseline = results["baseline"]
+    sentences = []
+    for info in metrics:
+        known = {name: by_metric[info.name] for name, by_metric in cells.items() if info.name in by_metric}
+        if not known:
+            continue
+        pick = min if info.direction == "lower" else max
+        best = pick(known, key=lambda name: known[name].mean)
+        cell = known[best]
+        unit = f" {info.unit}" if info.unit else ""
+        sentence = f"{info.title}: best with {best}, {number(cell.mean)}{unit}"
+        if cell.difference is not None:
+            sentence += f", {signed(cell.difference)} against {baseline}"
+            sentence += {
+                "better": f" (95% interval ± {number(cell.half_width or 0)} over {cell.seeds} seeds)",
+                "noise": f", not distinguishable from noise over {cell.seeds} seeds",
+                "unknown": ", one seed, so nothing is known of the noise",
+            }.get(cell.verdict, "")
+        sentences.append(sentence + ".")
+    return sentences
+
+
+def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Runs with a stage that failed: variant, seed, stage and reason."""
+    failed = []
+    for run in results["runs"]:
+        if run["failures"]:
+            stage, reason = next(iter(run["failures"].items()))
+            failed.append({"variant": run["variant"], "seed": run["seed"], "stage": stage, "reason": reason})
+    return failed
+
+
+def protocols(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each protocol once, with the metrics measured by it."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in results["runs"]:
+        for measurement in run["measurements"]:
+            protocol = measurement["protocol"]
+            key = protocol_hash(protocol)
+            entry = found.setdefault(key, {"hash": key, **protocol, "metrics": []})
+            if measurement["name"] not in entry["metrics"]:
+                entry["metrics"].append(measurement["name"])
+    return list(found.values())
+
+
+def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Mean wall time of each stage by variant, over seeds."""
+    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in results["runs"]:
+        for stage in run["stages"]:
+            seconds[stage["stage"]][run["variant"]].append(stage["seconds"])
+    return {
+        stage: {variant: sum(values) / len(values) for variant, values in by_variant.items()}
+        for stage, by_variant in seconds.items()
+    }
+
+
+def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The settings in which variants differ, one value a variant."""
+    flat = [_flatten(variant["settings"]) for variant in results["variants"]]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    shown = {key: [_plain(settings.get(key)) for settings in flat] for key in keys}
+    return {key: values for key, values in shown.items() if len(set(values)) > 1}
+
+
+def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    """Training curves: a plot for each loss of each training stage."""
+    shown = []
+    for kind, title in (("train-tokenizer", "Tokenizer"), ("train-generator", "Generator")):
+        by_variant: dict[str, list[dict[str, list[float]]]] = {}
+        for run in results["runs"]:
+            if kind in run["curves"]:
+                by_variant.setdefault(run["variant"], []).append(run["curves"][kind])
+        losses = dict.fromkeys(
+            name for runs in by_variant.values() for run in runs for name in run if name.startswith("loss_")
+        )
+        for loss in losses:
+            label = CURVE_TITLES.get(loss, loss.removeprefix("loss_"))
+            shown.append((f"{title}: {label}", Markup(plots.curve_plot(by_variant, loss))))
+    return shown
+
+
+def number(value: float) -> str:
+    """Four significant digits, never in scientific notation for usual sizes."""
+    return f"{value:.4g}" if abs(value) < 10000 else f"{value:,.0f}"
+
+
+def signed(value: float) -> str:
+    """A difference with its sign and a true minus."""
+    return f"{'−' if value < 0 else '+'}{abs(value):.3g}"
+
+
+def _markdown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    text = number(cell.mean) + (f" ± {cell.spread:.2g}" if cell.spread is not None else "")
+    if cell.difference is not None:
+        interval = f" ± {cell.half_width:.2g}" if cell.half_width is not None else ""
+        text += f" ({signed(cell.difference)}{interval})"
+    return text
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+def _plain(value: Any) -> str:
+    return "–" if value is None else str(value)
+
+
+def _data_uri(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("prologue_bench.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, signed=signed, plain=_plain, flatten=_flatten)
+    return environment

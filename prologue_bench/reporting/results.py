@@ -1,0 +1,174 @@
+"""What a run found, as one JSON document that reports are made from and others can read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.cost import machine
+from prologue_bench.pipeline.executor import Outcome, read_measurements, software
+from prologue_bench.pipeline.planner import Pipeline, Plan
+from prologue_bench.pipeline.stages import Measure, Stage
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work import open_data
+from prologue_bench.reporting.pictures import Pictures, draw_pictures
+from prologue_bench.spec.settings import plain_values
+from prologue_bench.training.hooks import CURVES, read_curves
+
+SCHEMA = 1
+RESULTS = "results.json"
+
+
+def collect(plan: Plan, outcome: Outcome, store: Store) -> tuple[dict[str, Any], Pictures]:
+    """Everything that the report shows, from the artifacts of a plan."""
+    ablation = plan.ablation
+    runs = [_run(pipeline, outcome, store) for pipeline in plan.pipelines]
+    first = plan.pipelines[0]
+    data = open_data(first.experiment.data)
+    results = {
+        "schema": SCHEMA,
+        "name": ablation.name,
+        "title": ablation.title,
+        "description": ablation.description,
+        "profile": ablation.profile,
+        "baseline": ablation.baseline,
+        "seeds": list(ablation.seeds),
+        "varied": list(ablation.varied),
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "data": {
+            "name": first.experiment.data.name,
+            "fingerprint": data.fingerprint,
+            "train": len(data.labels("train")),
+            "test": len(data.labels("test")),
+            "shape": [data.spec.channels, data.spec.height, data.spec.width],
+            "classes": list(data.spec.class_names),
+        },
+        "variants": [_variant(pipeline) for pipeline in plan.pipelines if pipeline.experiment.seed == ablation.seeds[0]],
+        "runs": runs,
+        "software": dict(software()),
+        "hardware": {"machine": machine(), "processor": processor(), "system": platform.platform(terse=True)},
+    }
+    return results, draw_pictures(plan, store)
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _variant(pipeline: Pipeline) -> dict[str, Any]:
+    experiment = pipeline.experiment
+    return {
+        "name": experiment.variant.name,
+        "values": {key: plain_values(value) for key, value in experiment.variant.values.items()},
+        "layout": [
+            {"name": s.name, "length": s.length, "vocabulary": s.vocabulary, "grid": s.grid} for s in pipeline.layout
+        ],
+        "settings": {
+            "tokenizer": {"use": experiment.tokenizer.name, **plain_values(experiment.tokenizer.settings)},
+            "tokenizer_training": plain_values(experiment.tokenizer_training),
+            "generator": {"use": experiment.generator.name, **plain_values(experiment.generator.settings)},
+            "generator_training": plain_values(experiment.generator_training),
+            "sampling": plain_values(experiment.sampling),
+        },
+    }
+
+
+def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
+    measurements: list[dict[str, Any]] = []
+    stages = []
+    curves = {}
+    failures = {}
+    for stage in pipeline.stages():
+        if stage.key in outcome.failures:
+            failures[_stage_name(stage)] = outcome.failures[stage.key]
+            continue
+        artifact = store.find(stage.key)
+        if artifact is None:
+            failures[_stage_name(stage)] = "not run"
+            continue
+        if isinstance(stage, Measure):
+            measurements += read_measurements(artifact.folder)
+        if (artifact / CURVES).exists():
+            curves[stage.kind] = _columns(read_curves(artifact / CURVES))
+        stages.append(
+            {
+                "stage": _stage_name(stage),
+                "key": stage.key,
+                **{name: artifact.manifest.get(name) for name in ("seconds", "flops", "finished", "machine")},
+                "git": artifact.manifest.get("software", {}).get("git"),
+            }
+        )
+    return {
+        "variant": pipeline.experiment.variant.name,
+        "seed": pipeline.experiment.seed,
+        "failures": failures,
+        "measurements": measurements,
+        "stages": stages,
+        "curves": curves,
+    }
+
+
+def _stage_name(stage: Stage) -> str:
+    return f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
+
+
+def _columns(points: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Points as columns, rounded to five digits to keep the document small."""
+    names = points[0] if points else {}
+    return {name: [float(np.format_float_positional(p[name], 5, fractional=False)) for p in points] for name in names}
+
+
+def load_results(folder: Path) -> dict[str, Any]:
+    """The results in a report's folder. Raises UserError when there are none."""
+    path = folder / RESULTS if folder.is_dir() else folder
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"{path}: no results; expected a folder written by 'prologue-bench run'") from None
+    except ValueError:
+        raise UserError(f"{path}: found no JSON, expected results written by 'prologue-bench run'") from None
+    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
+        raise UserError(f"{path}: found another format, expected results of schema {SCHEMA}; run the ablation again")
+    return results
+
+
+def frame(results: Mapping[str, Any]) -> pd.DataFrame:
+    """One row a measurement: variant, seed, metric, value, unit, direction, count, protocol."""
+    rows = [
+        {
+            "variant": run["variant"],
+            "seed": run["seed"],
+            "metric": measurement["name"],
+            "value": measurement["value"],
+            "unit": measurement["unit"],
+            "direction": measurement["direction"],
+            "count": measurement["count"],
+            "protocol": protocol_hash(measurement["protocol"]),
+        }
+        for run in results["runs"]
+        for measurement in run["measurements"]
+    ]
+    columns = ["variant", "seed", "metric", "value", "unit", "direction", "count", "protocol"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def protocol_hash(protocol: Mapping[str, Any]) -> str:
+    """Eight digits that are equal for equal protocols."""
+    text = json.dumps([protocol["name"], protocol["details"]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
