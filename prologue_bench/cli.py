@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 store_option = click.option(
-    "--store", type=click.Path(path_type=Path, file_okay=False), help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]"
-)  # fmt: skip
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -36,7 +38,13 @@ def cli() -> None:
 @click.argument("ablation", type=click.Path(path_type=Path))
 @click.option("--profile", help="Sizes and budgets in place of the file's.")
 @click.option("--seeds", help="Training seeds in place of the file's, such as 0,1,2.")
-@click.option("--set", "values", multiple=True, metavar="KEY=VALUE", help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.")  # fmt: skip
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report  [reports/NAME]")
 @click.option("--dry-run", is_flag=True, help="Show the stages, what is cached and about how long the rest takes.")
 @store_option
@@ -80,8 +88,10 @@ def list_components(kind: str | None) -> None:
     from prologue_bench.spec.ablation import load_profile
 
     registry = _registry()
-    rows = [
-        (of, entry.component.name, entry.component.summary, entry.origin) for of, entry in registry if kind in (None, of)
+    rows: list[tuple[str, str, str, str]] = [
+        (of, entry.component.name, entry.component.summary, entry.origin)
+        for of, entry in registry
+        if kind in (None, of)
     ]
     if kind in (None, "profile"):
         rows += [

@@ -26,7 +26,7 @@ class StageError(PrologueBenchError):
     """A stage could not be finished, for a reason worth one line (a loss that turned NaN, a full disk)."""
 
 
-class Interrupted(PrologueBenchError):
+class Interrupted(PrologueBenchError):  # noqa: N818 - nothing went wrong
     """The user asked to stop; the running stage has saved a checkpoint to go on from."""
 
 

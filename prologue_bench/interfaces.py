@@ -178,7 +178,7 @@ class Tokenizer(nn.Module, ABC):
         """Reconstruction, own losses, ids and relaxed one-hots of images [B, C, H, W], with gradients."""
 
 
-class DecodingState(ABC):
+class DecodingState:
     """What a generator remembers between decoding steps (a KV cache, say). Made by `Generator.start`."""
 
 
@@ -284,9 +284,13 @@ Direction = Literal["lower", "higher", "neutral"]
 
 @frozen(kw_only=True)
 class Measurement:
-    """One number, with what is needed to read it: unit, direction of better, sample count and protocol."""
+    """One number, with what is needed to read it: unit, direction of better, sample count and protocol.
+
+    `name` is for columns and settings, `title` for people.
+    """
 
     name: str
+    title: str
     value: float
     unit: str
     direction: Direction
@@ -303,9 +307,9 @@ class MetricInputs:
     """What a metric may read; fields of artifacts that it did not ask for are None.
 
     `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order; `train_ids`
-    and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs share. `prefixes` are the lengths
-    of the variants' leading segments, so that equally many first tokens can be compared. A metric that takes long calls
-    `advance(done, total)` now and then.
+    and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs share. `prefixes` are the
+    lengths of the variants' leading segments, so that equally many first tokens can be compared. A metric that takes
+    long calls `advance(done, total)` now and then.
     """
 
     data: DataSource

@@ -164,4 +164,3 @@ def open_progress(plan: Plan) -> PlainProgress | LiveProgress:
     """The live display on a terminal, plain lines elsewhere; both on stderr."""
     console = Console(stderr=True)
     return LiveProgress(plan, console) if console.is_terminal else PlainProgress(plan)
-

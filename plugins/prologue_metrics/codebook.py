@@ -39,6 +39,7 @@ class Codebook(Metric):
                 found.append(
                     Measurement(
                         name=f"codebook_{name}_{segment.name}",
+                        title=f"codebook {name}, {segment.name}",
                         value=value,
                         unit=unit,
                         direction="neutral",

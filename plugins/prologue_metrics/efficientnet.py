@@ -20,7 +20,7 @@ NAME = "efficientnet-lite0"
 FEATURES = 1280
 BATCH_NORM_EPS = 1e-3
 STAGES = (
-    # repeats, kernel, stride, expansion, channels (Tan and Le 2019, table 1; the Lite variant has no squeeze-excitation)
+    # Repeats, kernel, stride, expansion, channels (Tan and Le 2019, table 1); Lite has no squeeze-and-excitation.
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
     (2, 5, 2, 6, 40),
@@ -45,7 +45,7 @@ def weights_checksum() -> str:
 
 
 class SameConv(nn.Module):
-    """A convolution with its batch norm folded in, and TensorFlow's "same" padding, for which the weights were trained."""
+    """A convolution with its batch norm folded in and TensorFlow's "same" padding, as the weights were trained."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
         super().__init__()

@@ -28,6 +28,7 @@ class Fid(Metric):
     """The Fréchet distance of a set of images from the test images (Heusel et al. 2017)."""
 
     name: str
+    title: str
     artifact: Need
 
     def __init__(self, settings: FidSettings) -> None:
@@ -45,6 +46,7 @@ class Fid(Metric):
         return [
             Measurement(
                 name=self.name,
+                title=self.title,
                 value=value,
                 unit="",
                 direction="lower",
@@ -92,6 +94,7 @@ class ReconstructionFid(Fid):
     """rFID: what tokenizing and decoding costs."""
 
     name = "rfid"
+    title = "rFID"
     artifact = "reconstructions"
     needs = ("reconstructions",)
 
@@ -100,6 +103,7 @@ class GenerationFid(Fid):
     """gFID: how far samples are from images."""
 
     name = "gfid"
+    title = "gFID"
     artifact = "samples"
     needs = ("samples",)
 

@@ -36,6 +36,7 @@ class Probe(Metric):
             found.append(
                 Measurement(
                     name=f"probe_{length}",
+                    title=f"probe, first {length} tokens",
                     value=100 * accuracy,
                     unit="%",
                     direction="higher",
@@ -57,7 +58,8 @@ class Probe(Metric):
         return found
 
     def _accuracy(self, inputs: MetricInputs, length: int) -> tuple[float, int]:
-        assert inputs.train_ids is not None and inputs.test_ids is not None
+        assert inputs.train_ids is not None
+        assert inputs.test_ids is not None
         labels = inputs.data.labels("train")[: self.settings.train_images]
         train = one_hots(inputs.train_ids[: self.settings.train_images, :length], inputs.layout)
         test = one_hots(inputs.test_ids[:, :length], inputs.layout)

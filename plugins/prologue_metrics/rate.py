@@ -18,7 +18,8 @@ class Rate(Metric):
         pass
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.generator is not None and inputs.test_ids is not None
+        assert inputs.generator is not None
+        assert inputs.test_ids is not None
         labels = torch.from_numpy(inputs.data.labels("test"))
         ids = torch.from_numpy(inputs.test_ids)
         totals = dict.fromkeys(inputs.layout.names, 0.0)
@@ -29,15 +30,16 @@ class Rate(Metric):
                 totals[name] += float(cost.double().sum())
             inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))
         bits = {name: total / len(ids) / math.log(2) for name, total in totals.items()}
-        found = [self._measurement("rate", sum(bits.values()), inputs)]
-        if len(bits) > 1:
-            found += [self._measurement(f"rate_{name}", value, inputs) for name, value in bits.items()]
-        return found
+        whole = self._measurement("rate", "rate", sum(bits.values()), inputs)
+        return [whole] + [
+            self._measurement(f"rate_{name}", f"rate, {name}", value, inputs) for name, value in bits.items()
+        ]
 
-    def _measurement(self, name: str, bits: float, inputs: MetricInputs) -> Measurement:
+    def _measurement(self, name: str, title: str, bits: float, inputs: MetricInputs) -> Measurement:
         count = len(inputs.data.labels("test"))
         return Measurement(
             name=name,
+            title=title,
             value=bits,
             unit="bits/image",
             direction="lower",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prologue_bench.interfaces import ImageSpec, PriorRequest, Segment, TokenLayout, TokenizerOutput
+from prologue_bench.interfaces import ImageSpec, PriorRequest, Segment, TokenizerOutput, TokenLayout
 from prologue_layers.quantizers import OneHotQuantizer
 from prologue_layers.vit import to_patches
 from prologue_tokenizers.settings import PrologueSettings, Vq2dSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import ImageSpec, Segment, TokenLayout, Tokenizer, TokenizerOutput
+from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_layers.quantizers import VectorQuantizer
 from prologue_layers.vit import PatchDecoder, PatchEncoder, from_patches, to_patches
 from prologue_tokenizers.settings import Vq2dSettings

@@ -178,7 +178,10 @@ def _images(images: ImageSpec, count: int) -> torch.Tensor:
 
 
 def _training_step(model: LossModel, batch: dict[str, torch.Tensor]) -> float:
-    return _count(lambda: torch.stack(list(model(**batch).values())).sum().backward())
+    def step() -> None:
+        torch.stack(list(model(**batch).values())).sum().backward()  # type: ignore[no-untyped-call]
+
+    return _count(step)
 
 
 def _count(function: Callable[[], object]) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -125,10 +126,8 @@ class _Clock:
 
     def stop(self) -> float:
         seconds = self.before + time.monotonic() - self.started
-        try:
+        with contextlib.suppress(OSError):  # on a full disk the error that matters is on its way already
             self.path.write_text(f"{seconds:.3f}")
-        except OSError:
-            pass  # on a full disk the error that matters is on its way already
         return seconds
 
 
@@ -143,7 +142,7 @@ def _details(planned: PlannedStage, seconds: float, estimator: Estimator) -> dic
         "metric": metric_label(stage) if isinstance(stage, Measure) else None,
         "seconds": round(seconds, 3),
         "flops": estimator.flops(stage),
-        "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "software": software(),
     }

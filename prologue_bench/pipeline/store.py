@@ -1,4 +1,4 @@
-"""The artifact store: one folder a stage, named by its key, written aside, checked by checksum and renamed into place."""
+"""The artifact store: one folder a stage, named by its key, written aside and renamed into place, with checksums."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class Store:
         """As `find`. Raises StageError when the artifact is missing or damaged."""
         artifact = self.find(key)
         if artifact is None:
-            raise StageError(f"{self.root / 'artifacts' / key}: missing or damaged; run the ablation again to rebuild it")
+            raise StageError(
+                f"{self.root / 'artifacts' / key}: missing or damaged; run the ablation again to rebuild it"
+            )
         return artifact
 
     @contextmanager

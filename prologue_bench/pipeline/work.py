@@ -22,8 +22,8 @@ from prologue_bench.interfaces import (
     Measurement,
     Metric,
     MetricInputs,
-    TokenLayout,
     Tokenizer,
+    TokenLayout,
 )
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.context import StageContext
@@ -64,6 +64,7 @@ def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Gen
 
 
 def train_tokenizer(stage: stages.TrainTokenizer, context: StageContext) -> None:
+    """Train a tokenizer, with its joint prior where it asks for one."""
     data = open_data(stage.data.resolved)
     torch.manual_seed(stage.seed)
     tokenizer = build_tokenizer(stage.tokenizer, data.spec)
@@ -73,15 +74,14 @@ def train_tokenizer(stage: stages.TrainTokenizer, context: StageContext) -> None
         prior = build_generator(stage.prior, tokenizer.layout, data.spec.labels)
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
     model = TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label)
-    averaged = train(
-        model, ArrayDataset({"images": data.images("train")}), stage.training, parts, stage.seed, context
-    )
+    averaged = train(model, ArrayDataset({"images": data.images("train")}), stage.training, parts, stage.seed, context)
     _save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
     if averaged.prior is not None:
         _save_weights(averaged.prior, context.output / "prior.safetensors")
 
 
 def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
+    """Train a generator on the cached tokens."""
     data = open_data(stage.tokens.tokenizer.data.resolved)
     ids = np.load(store.get(stage.tokens.key) / "train.npy", mmap_mode="r")
     layout = _layout(stage.tokens.tokenizer)
@@ -100,6 +100,7 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
 
 
 def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:
+    """Encode both splits."""
     data = open_data(stage.tokenizer.data.resolved)
     tokenizer = load_tokenizer(stage.tokenizer, store, context.device)
     splits = {"train": data.images("train"), "test": data.images("test")}
@@ -117,12 +118,14 @@ def encode_images(stage: stages.EncodeImages, store: Store, context: StageContex
 
 
 def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) -> None:
+    """Decode the tokens of the test split."""
     tokenizer = load_tokenizer(stage.tokens.tokenizer, store, context.device)
     ids = np.load(store.get(stage.tokens.key) / "test.npy")
     np.save(context.output / "images.npy", _decode(tokenizer, ids, context, len(ids), 0))
 
 
 def sample_images(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Draw tokens, the classes in turn, and decode them."""
     tokenizer = load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
     generator = load_generator(stage.generator, store, context.device)
     data = open_data(stage.generator.tokens.tokenizer.data.resolved)
@@ -144,6 +147,7 @@ def sample_images(stage: stages.SampleImages, store: Store, context: StageContex
 
 
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
+    """Compute one metric."""
     data = open_data(stage.tokens.tokenizer.data.resolved)
     metric: Metric = stage.metric.component.load()(stage.metric.settings)
     tokens = store.get(stage.tokens.key)
@@ -224,9 +228,7 @@ def _load_weights(module: M, path: Path, device: torch.device) -> M:
 
 
 @torch.inference_mode()
-def _decode(
-    tokenizer: Tokenizer, ids: NDArray[Any], context: StageContext, total: int, done: int
-) -> NDArray[Any]:
+def _decode(tokenizer: Tokenizer, ids: NDArray[Any], context: StageContext, total: int, done: int) -> NDArray[Any]:
     parts = []
     for batch in _batches(ids, context):
         parts.append(to_bytes(tokenizer.decode(batch.long())).cpu().numpy())
@@ -258,4 +260,3 @@ def _flat(values: dict[str, Any]) -> dict[str, str | int | float | bool | None]:
         else:
             flat[name] = value
     return flat
-

@@ -16,8 +16,10 @@ from matplotlib.figure import Figure
 
 INK = "#010203"
 """Stands for the page's text colour, put in afterwards."""
-COLOURS = ("#4269d0", "#e07b00", "#3ca951", "#e0457b", "#9a60d4", "#00a3b5", "#a0643f", "#7f8a00")
-STYLE = {
+COLOURS = ("#5b82e8", "#e07b00", "#3ca951", "#e0457b", "#9a60d4", "#00a3b5", "#a0643f", "#7f8a00")
+POINTS_CUT = 5
+"""Points of a training curve that may lie above the plot."""
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 11,
@@ -57,7 +59,7 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varie
         for seed in seeds:
             one = rows[rows.seed == seed]
             axes.plot(one.place, one.value, marker="o", markersize=4, linewidth=0.8, linestyle=line,
-                      color=COLOURS[0], alpha=0.45)  # fmt: skip
+                      color=COLOURS[0], alpha=0.6)  # fmt: skip
         mean = rows.groupby("place").value.mean()
         if len(seeds) > 1:
             axes.plot(mean.index, mean, marker="D", markersize=5, linewidth=2, linestyle=line, color=COLOURS[1])
@@ -67,7 +69,6 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varie
             axes.set_xlabel(key.rpartition(".")[2].replace("_", " "))
         else:
             axes.set_xticklabels([_wrapped(name) for name in names], rotation=20, ha="right", fontsize=9)
-        axes.set_ylabel(str(rows.unit.iloc[0]))
         return _svg(figure)
 
 
@@ -88,11 +89,10 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str) ->
             axes.plot(mean.index, mean, linewidth=1.6, color=colour, label=variant)
         axes.set_xlabel("step")
         # The first steps are far above the rest; the plot shows where the runs differ.
-        drawn = [line.get_ydata() for line in axes.get_lines()]
-        tails = [value for line in drawn for value in list(line)[len(line) // 20 :]]
+        tails = [value for runs in curves.values() for run in runs for value in run.get(loss, [])[POINTS_CUT:]]
         if tails:
-            low, high = min(tails), max(tails)
-            axes.set_ylim(low - 0.05 * (high - low + 1e-9), high + 0.05 * (high - low + 1e-9))
+            margin = 0.05 * (max(tails) - min(tails)) + 1e-9
+            axes.set_ylim(min(tails) - margin, max(tails) + margin)
         axes.legend(fontsize=9)
         return _svg(figure)
 

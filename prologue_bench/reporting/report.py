@@ -37,13 +37,9 @@ class MetricInfo:
     """How a metric is shown."""
 
     name: str
+    title: str
     unit: str
     direction: str
-
-    @property
-    def title(self) -> str:
-        """The name with spaces."""
-        return self.name.replace("_", " ")
 
     @property
     def arrow(self) -> str:
@@ -79,23 +75,30 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
     cells = summarise(rows, results["baseline"])
     metrics = metric_infos(rows)
     main, detail = split_metrics(metrics, rows, results)
-    return _environment().get_template("report.html.j2").render(
-        results=results,
-        cells=cells,
-        main=main,
-        detail=detail,
-        findings=findings(cells, main, results),
-        plots=[
-            (info, Markup(plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"])))
-            for info in [*main, *detail]
-        ],
-        curves=curve_plots(results),
-        pictures={name: _data_uri(content) for name, content in pictures.files.items()},
-        failed=failed_runs(results),
-        protocols=protocols(results),
-        stages=stage_seconds(results),
-        differences=setting_differences(results),
-        duration=duration,
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            cells=cells,
+            main=main,
+            detail=detail,
+            findings=findings(cells, main, results),
+            plots=[
+                (
+                    info,
+                    Markup(plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"])),
+                )
+                for info in [*main, *detail]
+            ],
+            curves=curve_plots(results),
+            pictures={name: _data_uri(content) for name, content in pictures.files.items()},
+            failed=failed_runs(results),
+            protocols=protocols(results),
+            stages=stage_seconds(results),
+            differences=setting_differences(results),
+            duration=duration,
+        )
     )
 
 
@@ -108,7 +111,8 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     lines = [
         f"# {results['title']}",
         "",
-        f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. Each cell: mean"
+        f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. "
+        + "Each cell: mean"
         + (" ± standard deviation over seeds" if seeds > 1 else "")
         + ", and in brackets the difference from the baseline, paired by seed"
         + (" with its 95% interval." if seeds > 1 else "."),
@@ -127,8 +131,8 @@ def render_markdown(results: Mapping[str, Any]) -> str:
 
 def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
     """The metrics of a frame in order of appearance."""
-    firsts = rows.drop_duplicates("metric")
-    return [MetricInfo(row.metric, row.unit, row.direction) for row in firsts.itertuples()]
+    firsts = rows.drop_duplicates("metric").to_dict("records")
+    return [MetricInfo(row["metric"], row["title"], row["unit"], row["direction"]) for row in firsts]
 
 
 def split_metrics(
@@ -136,9 +140,7 @@ def split_metrics(
 ) -> tuple[list[MetricInfo], list[MetricInfo]]:
     """Those with a better direction that every variant has, for the summary; and the rest."""
     variants = {run["variant"] for run in results["runs"] if run["measurements"]}
-    everywhere = {
-        info.name for info in metrics if set(rows[rows.metric == info.name].variant) == variants
-    }
+    everywhere = {info.name for info in metrics if set(rows[rows.metric == info.name].variant) == variants}
     main = [info for info in metrics if info.direction != "neutral" and info.name in everywhere]
     return main, [info for info in metrics if info not in main]
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store) -> tuple[dict[str, Any],
         "baseline": ablation.baseline,
         "seeds": list(ablation.seeds),
         "varied": list(ablation.varied),
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
             "name": first.experiment.data.name,
             "fingerprint": data.fingerprint,
@@ -52,7 +52,9 @@ def collect(plan: Plan, outcome: Outcome, store: Store) -> tuple[dict[str, Any],
             "shape": [data.spec.channels, data.spec.height, data.spec.width],
             "classes": list(data.spec.class_names),
         },
-        "variants": [_variant(pipeline) for pipeline in plan.pipelines if pipeline.experiment.seed == ablation.seeds[0]],
+        "variants": [
+            _variant(pipeline) for pipeline in plan.pipelines if pipeline.experiment.seed == ablation.seeds[0]
+        ],
         "runs": runs,
         "software": dict(software()),
         "hardware": {"machine": machine(), "processor": processor(), "system": platform.platform(terse=True)},
@@ -149,12 +151,13 @@ def load_results(folder: Path) -> dict[str, Any]:
 
 
 def frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a measurement: variant, seed, metric, value, unit, direction, count, protocol."""
+    """One row a measurement: variant, seed, metric, title, value, unit, direction, count, protocol."""
     rows = [
         {
             "variant": run["variant"],
             "seed": run["seed"],
             "metric": measurement["name"],
+            "title": measurement["title"],
             "value": measurement["value"],
             "unit": measurement["unit"],
             "direction": measurement["direction"],
@@ -164,7 +167,7 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
         for run in results["runs"]
         for measurement in run["measurements"]
     ]
-    columns = ["variant", "seed", "metric", "value", "unit", "direction", "count", "protocol"]
+    columns = ["variant", "seed", "metric", "title", "value", "unit", "direction", "count", "protocol"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -293,10 +293,14 @@ def _baseline(value: Any, variants: Sequence[Variant], where: str) -> str | None
             raise UserError(f"{where}: no variant {value!r}; {nearest(value, names)}")
         return value
     if not isinstance(value, Mapping):
-        raise UserError(f"{where}: found {describe(value)}, expected a variant's name or the settings that single it out")
+        raise UserError(
+            f"{where}: found {describe(value)}, expected a variant's name or the settings that single it out"
+        )
     matches = [v.name for v in variants if all(k in v.values and v.values[k] == x for k, x in value.items())]
     if len(matches) != 1:
-        raise UserError(f"{where}: {dict(value)} fits {len(matches)} variants, expected exactly one of: {'; '.join(names)}")
+        raise UserError(
+            f"{where}: {dict(value)} fits {len(matches)} variants, expected exactly one of: {'; '.join(names)}"
+        )
     return matches[0]
 
 

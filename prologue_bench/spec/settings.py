@@ -13,8 +13,8 @@ from prologue_bench.spec.structure import Choice
 HOW_NOT_WHAT = {"execution": True}
 """Metadata of settings that change how a stage is run and not what it makes; they stay out of its key."""
 
-_positive = validators.gt(0)
-_not_negative = validators.ge(0)
+_positive: Any = validators.gt(0)
+_not_negative: Any = validators.ge(0)
 
 
 def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -120,9 +120,8 @@ def key_values(settings: Any) -> Any:
 
 def default_of(attribute: attrs.Attribute[Any]) -> Any:
     """The default value of an attrs field; NOTHING when it has none."""
-    if isinstance(attribute.default, attrs.Factory):  # type: ignore[arg-type]
-        return attribute.default.factory()
-    return attribute.default
+    default: Any = attribute.default
+    return default.factory() if isinstance(default, attrs.Factory) else default  # type: ignore[arg-type]
 
 
 def plain_values(settings: Any) -> Any:

@@ -103,7 +103,9 @@ def _tuple(expected: Any, arguments: tuple[Any, ...], value: list[Any] | tuple[A
         return tuple(convert(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
     if len(value) != len(arguments):
         raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
-    return tuple(convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value)))
+    return tuple(
+        convert(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(arguments, value, strict=True))
+    )
 
 
 def describe(value: Any) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from prologue_bench.images import to_float
 from prologue_bench.interfaces import Generator, PriorRequest, Tokenizer
-from prologue_bench.spec.settings import GeneratorTraining, Training, TokenizerTraining
+from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, Training
 
 Losses = dict[str, Tensor]
 
@@ -42,7 +42,8 @@ class TokenizerModel(LossModel):
     The paper alternates two steps on one batch: A, in which the tokenizer learns and the prior is frozen but
     differentiable, and B, in which the prior learns on the detached tokens. Both see the same tokens, the same dropped
     inputs and the same prior, so one forward pass has the gradients of both: the cross-entropy reaches the prior's
-    weights with weight one (B), and through the straight-through one-hots the tokenizer's with `PriorRequest.weight` (A).
+    weights with weight one (B) and, through the straight-through one-hots, the tokenizer's with
+    `PriorRequest.weight` (A).
     Nothing of the prior's input reaches the tokenizer but through those one-hots.
     """
 
@@ -101,7 +102,8 @@ def dropped_inputs(request: PriorRequest, batch: int, device: torch.device) -> d
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """x, whose gradient is multiplied by the factor."""
-    return _ScaleGradient.apply(x, factor)
+    scaled: Tensor = _ScaleGradient.apply(x, factor)
+    return scaled
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -111,7 +113,7 @@ class _ScaleGradient(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.factor, None
 
 

@@ -29,7 +29,7 @@ class JointOptimWrapper(OptimWrapperDict):
     def update_params(
         self, loss: Tensor, step_kwargs: dict[str, Any] | None = None, zero_kwargs: dict[str, Any] | None = None
     ) -> None:
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for wrapper in self.optim_wrappers.values():
             wrapper.step(**(step_kwargs or {}))
             wrapper.zero_grad(**(zero_kwargs or {}))
