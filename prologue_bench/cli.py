@@ -194,7 +194,8 @@ def _show_plan(plan: Plan, root: Path) -> None:
         else:
             state = f"about {duration(planned.seconds)}" if planned.seconds is not None else "not timed yet"
         table.add_row(label(planned), planned.stage.key, state)
-    console = Console(markup=False, highlight=False, soft_wrap=True)
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, 120)
     console.print(table)
     missing = plan.missing
     total = sum(planned.seconds or 0.0 for planned in missing)

@@ -25,6 +25,10 @@ FILES = {
     ("test", "images"): "t10k-images-idx3-ubyte",
     ("test", "labels"): "t10k-labels-idx1-ubyte",
 }
+WAYS = (
+    "Get it in one of these ways: apt-get install dataset-fashion-mnist; set FASHION_MNIST or --set data.root=FOLDER "
+    "to the folder of its four files; or use the subset in the package with --set data=fashion-mnist-embedded"
+)
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -52,7 +56,9 @@ class IdxFolder(DataSource):
         for key, name in FILES.items():
             found = _find(folder, name)
             if found is None:
-                raise MissingDataError(f"{folder}: found no {name}.gz, expected the four files of Fashion-MNIST")
+                raise MissingDataError(
+                    f"{folder}: found no {name}.gz, expected the four files of Fashion-MNIST. {WAYS}"
+                )
             self.paths[key] = found
         self._arrays: dict[tuple[str, str], NDArray[Any]] = {}
 
@@ -123,11 +129,7 @@ def _locate(settings: FashionMnistSettings) -> Path:
         reason = _download(cache_folder) or ""
         if not reason:
             return raw
-    raise MissingDataError(
-        f"data set 'fashion-mnist' was not found ({reason}). Get it in one of these ways: "
-        "apt-get install dataset-fashion-mnist; set FASHION_MNIST or --set data.root=FOLDER to the folder of its four "
-        "files; or use the subset in the package with --set data=fashion-mnist-embedded"
-    )
+    raise MissingDataError(f"data set 'fashion-mnist' was not found ({reason}). {WAYS}")
 
 
 def _download(folder: Path) -> str | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from prologue_bench.interfaces import TokenLayout
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.interfaces import Tokenizer, TokenLayout
 from prologue_bench.pipeline.cost import Estimator, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
@@ -84,13 +85,13 @@ def make_plan(ablation: Ablation, store: Store) -> Plan:
 
 def _prefixes(ablation: Ablation) -> tuple[int, ...]:
     """Lengths of the leading segments of all variants that have more than one segment."""
-    layouts = [tokenizer_on_meta(e.tokenizer, e.data).layout for e in ablation.experiments]
+    layouts = [_tokenizer(experiment).layout for experiment in ablation.experiments]
     return tuple(sorted({layout.segments[0].length for layout in layouts if len(layout.segments) > 1}))
 
 
 def _pipeline(experiment: Experiment, prefixes: tuple[int, ...]) -> Pipeline:
     data = DataRef(resolved=experiment.data, fingerprint=open_data(experiment.data).fingerprint)
-    model = tokenizer_on_meta(experiment.tokenizer, experiment.data)
+    model = _tokenizer(experiment)
     tokenizer = TrainTokenizer(
         data=data,
         tokenizer=experiment.tokenizer,
@@ -118,6 +119,16 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...]) -> Pipeline:
         for metric in experiment.metrics
     )
     return Pipeline(experiment, tokenizer, tokens, reconstructions, generator, samples, measures, model.layout)
+
+
+def _tokenizer(experiment: Experiment) -> Tokenizer:
+    """The experiment's tokenizer without memory for its weights."""
+    try:
+        return tokenizer_on_meta(experiment.tokenizer, experiment.data)
+    except MissingDataError:
+        raise
+    except UserError as error:
+        raise UserError(f"{experiment.variant.name}: {error}") from None
 
 
 def _needs(metric: Resolved) -> tuple[str, ...]:

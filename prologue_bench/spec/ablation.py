@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import yaml
 from attrs import field, frozen
 
@@ -78,6 +79,12 @@ class Variant:
 
     name: str
     values: Mapping[str, Any]
+    named: frozenset[str] = frozenset()
+    """The settings that stand under `variants:`; the others stand under `vary:`."""
+
+    def place_of(self, key: str) -> str:
+        """Where in the file a setting of this variant stands."""
+        return f"variants.{self.name}.{key}" if key in self.named else f"vary.{key}"
 
 
 @frozen(kw_only=True)
@@ -134,8 +141,9 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
     profile = load_profile(file.profile, registry, f"{where}: profile")
     resolver = _Resolver(registry, profile, where)
     base = _sections({name: getattr(file, name) for name in SECTIONS}, where)
-    for text in overrides.values:
-        set_path(base, *parse_override(text), where="--set")
+    for key, value in map(parse_override, overrides.values):
+        if key.split(".")[0] in SECTIONS:
+            set_path(base, key, value, where="--set")
     variants = _variants(file, where)
     metrics = tuple(resolver.metric(value, f"{where}: metrics[{i}]") for i, value in enumerate(file.metrics))
     experiments = tuple(
@@ -215,6 +223,8 @@ def _read_file(path: Path, where: str, overrides: Overrides) -> AblationFile:
         raw["profile"] = overrides.profile
     if overrides.seeds is not None:
         raw["seeds"] = list(overrides.seeds)
+    for key, value in map(parse_override, overrides.values):
+        _override_file(raw, key, value)
     file = structure(AblationFile, raw, where + ":", owner="an ablation")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", file.name):
         raise UserError(f"{where}: name: found {file.name!r}, expected letters, digits, '_', '-' and '.'")
@@ -223,6 +233,18 @@ def _read_file(path: Path, where: str, overrides: Overrides) -> AblationFile:
     if len(set(file.seeds)) != len(file.seeds):
         raise UserError(f"{where}: seeds: found {list(file.seeds)}, expected each seed once")
     return file
+
+
+def _override_file(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Put a --set value that is no part of an experiment, such as metrics or vary.KEY, into what was read."""
+    head, _, rest = key.partition(".")
+    known = {field.name for field in attrs.fields(AblationFile)}
+    if head not in known:
+        raise UserError(f"--set {key}: unknown section {head!r}; {nearest(head, known)}")
+    if head in ("vary", "variants") and rest:
+        raw[head] = {**(raw.get(head) or {}), rest: value}
+    elif head not in SECTIONS:
+        raw[key] = value
 
 
 def _sections(values: Mapping[str, Any], where: str) -> dict[str, Section]:
@@ -251,7 +273,7 @@ def _merge(below: Any, above: Any) -> Any:
 
 
 def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
-    named = [Variant(name=str(name), values=_flatten(changes or {}, f"{where}: variants.{name}"))
+    named = [Variant(name=str(name), values=_checked_changes(changes or {}, f"{where}: variants.{name}"))
              for name, changes in file.variants.items()]  # fmt: skip
     axes = []
     for key, values in file.vary.items():
@@ -263,7 +285,13 @@ def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
         for combination in itertools.product(*axes):
             parts = [base.name] if base.name else []
             parts += [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in combination]
-            variants.append(Variant(name=", ".join(parts) or file.name, values={**base.values, **dict(combination)}))
+            variants.append(
+                Variant(
+                    name=", ".join(parts) or file.name,
+                    values={**base.values, **dict(combination)},
+                    named=frozenset(base.values),
+                )
+            )
     names = [variant.name for variant in variants]
     for name in names:
         if names.count(name) > 1:
@@ -271,8 +299,8 @@ def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
     return tuple(variants)
 
 
-def _flatten(changes: Any, where: str) -> dict[str, Any]:
-    """Nested changes of a named variant as dotted paths; paths may be dotted already."""
+def _checked_changes(changes: Any, where: str) -> dict[str, Any]:
+    """The settings of a named variant, by dotted path."""
     if not isinstance(changes, Mapping):
         raise UserError(f"{where}: found {describe(changes)}, expected a mapping of settings")
     return {str(key): value for key, value in changes.items()}
@@ -321,9 +349,18 @@ class _Resolver:
         overrides: Overrides,
     ) -> Experiment:
         sections = {name: dict(section) for name, section in base.items()}
+        places = {key: f"--set {key}" for key, _ in map(parse_override, overrides.values)}
         for key, value in variant.values.items():
-            place = f"variants.{variant.name}" if key not in variant.name else "vary"
-            set_path(sections, key, value, where=f"{self.where}: {place}")
+            places[key] = f"{self.where}: {variant.place_of(key)}"
+            set_path(sections, key, value, where=f"{self.where}: {variant.place_of(key).removesuffix(key)}")
+        try:
+            return self._resolve(sections, variant, seed, metrics)
+        except UserError as error:
+            raise UserError(_replace_place(str(error), self.where, places)) from None
+
+    def _resolve(
+        self, sections: dict[str, Section], variant: Variant, seed: int, metrics: tuple[Resolved, ...]
+    ) -> Experiment:
         training = structure(
             TokenizerTraining,
             _merge(self.profile.tokenizer_training, sections["tokenizer_training"]),
@@ -363,7 +400,13 @@ class _Resolver:
         return Resolved(component, structure(settings, values, where, owner=f"{kind} {choice.use!r}"))
 
 
-def _names(settings: type[Any]) -> Iterable[str]:
-    import attrs
+def _replace_place(text: str, where: str, places: Mapping[str, str]) -> str:
+    """Blame a mistake on the line of `vary`, `variants` or --set that brought it."""
+    for key in sorted(places, key=len, reverse=True):
+        if text.startswith((f"{where}: {key}:", f"{where}: {key}.", f"{where}: {key}[")):
+            return places[key] + text.removeprefix(f"{where}: {key}")
+    return text
 
+
+def _names(settings: type[Any]) -> Iterable[str]:
     return [field.name for field in attrs.fields(settings)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -44,15 +45,20 @@ def structure(cls: type[T], values: object, where: str, owner: str = "") -> T:
     for name, value in values.items():
         if name not in known:
             of = f" of {owner}" if owner else ""
-            raise UserError(f"{where}.{name}: unknown setting{of}; {nearest(str(name), known)}")
-        arguments[name] = convert(hints[name], value, f"{where}.{name}")
+            raise UserError(f"{join(where, name)}: unknown setting{of}; {nearest(str(name), known)}")
+        arguments[name] = convert(hints[name], value, join(where, name))
     for name, field in known.items():
         if field.default is attrs.NOTHING and name not in arguments:
-            raise UserError(f"{where}.{name}: missing, expected {type_name(hints[name])}")
+            raise UserError(f"{join(where, name)}: missing, expected {type_name(hints[name])}")
     try:
         return cls(**arguments)
     except ValueError as error:
-        raise UserError(f"{where}: {_validator_text(error)}") from None
+        raise UserError(_validator_text(error, where)) from None
+
+
+def join(where: str, name: object) -> str:
+    """The place of a name inside another place; a place that ends in a colon is a file."""
+    return f"{where} {name}" if where.endswith(":") else f"{where}.{name}"
 
 
 def convert(expected: Any, value: Any, where: str) -> Any:
@@ -135,6 +141,8 @@ def type_name(expected: Any) -> str:
     return "a mapping"
 
 
-def _validator_text(error: ValueError) -> str:
-    """attrs' validators put a message first and repeat the field and the value behind it."""
-    return str(error.args[0]) if error.args else str(error)
+def _validator_text(error: ValueError, where: str) -> str:
+    """attrs' validators say "'name' must be ..." first and repeat the field and the value behind it."""
+    text = str(error.args[0]) if error.args else str(error)
+    named = re.fullmatch(r"'(\w+)' (must .*)", text)
+    return f"{join(where, named[1])}: {named[2]}" if named else f"{where}: {text}"

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from prologue_bench.pipeline.executor import Watcher
+from prologue_bench.pipeline.planner import PlannedStage
+from prologue_bench.pipeline.store import Store
+from prologue_bench.registry import Registry
+from prologue_bench.spec.ablation import Ablation, Overrides, load_ablation
+
+ROOT = Path(__file__).parent.parent
+SMOKE = """
+name: tiny
+title: A tiny comparison
+data: {use: shapes, size: 14, train_images: 96, test_images: 64}
+profile: smoke
+tokenizer: {use: prologue}
+generator: {use: ar}
+vary:
+  tokenizer.prologue_tokens: [0, 2]
+seeds: [0]
+baseline: {tokenizer.prologue_tokens: 0}
+sampling: {samples: 24, batch_size: 12}
+metrics: [rate]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Registry:
+    return Registry.load()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def smoke_file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(SMOKE)
+    return path
+
+
+@pytest.fixture
+def load(smoke_file: Path, registry: Registry) -> Callable[..., Ablation]:
+    """Load the smoke ablation with --set values."""
+
+    def loader(*values: str) -> Ablation:
+        return load_ablation(smoke_file, registry, Overrides(values=values))
+
+    return loader
+
+
+class Recorder(Watcher):
+    """Remembers which stages ran and how."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+        self.failures: dict[str, str] = {}
+        self.steps: list[tuple[int, int]] = []
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        self.ran.append(f"{planned.stage.kind} {planned.experiment}")
+
+    def advanced(self, done: int, total: int) -> None:
+        self.steps.append((done, total))
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        pass
+
+    def failed(self, planned: PlannedStage, reason: str) -> None:
+        self.failures[planned.experiment] = reason
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()

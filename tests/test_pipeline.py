@@ -1,0 +1,194 @@
+"""Whole runs at the smallest size: caching, sharing, resuming, damage, failures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.pipeline import executor
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.store import Store
+from prologue_bench.spec.ablation import Ablation
+from tests.conftest import Recorder
+
+Load = Callable[..., Ablation]
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_second_run_does_nothing(load: Load, store: Store, recorder: Recorder) -> None:
+    outcome = execute(make_plan(load(), store), store, recorder, never)
+    assert outcome.failures == {}
+    assert len(recorder.ran) == 12
+    again = Recorder()
+    plan = make_plan(load(), Store(store.root))
+    assert plan.missing == ()
+    execute(plan, store, again, never)
+    assert again.ran == []
+
+
+def test_the_same_seed_gives_the_same_artifacts(load: Load, tmp_path: Path) -> None:
+    checksums = []
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        plan = make_plan(load(), store)
+        execute(plan, store, Recorder(), never)
+        files = {p.stage.kind + p.experiment: store.get(p.stage.key).manifest["files"] for p in plan.stages}
+        checksums.append(
+            {k: {n: f for n, f in v.items() if n.endswith(("safetensors", "npy"))} for k, v in files.items()}
+        )
+    assert checksums[0] == checksums[1]
+
+
+def test_variants_share_what_they_have_in_common(load: Load, store: Store) -> None:
+    plan = make_plan(load("vary={generator_training.steps: [20, 30]}", "baseline="), store)
+    kinds = [planned.stage.kind for planned in plan.stages]
+    assert kinds.count("train-tokenizer") == kinds.count("encode") == 1
+    assert kinds.count("train-generator") == 2
+
+
+def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Store) -> None:
+    def keys(*values: str) -> dict[str, str]:
+        return {p.stage.kind + p.experiment: p.stage.key for p in make_plan(load(*values), store).stages}
+
+    base = keys()
+    assert keys("title=Another title", "tokenizer_training.checkpoint_steps=3") == base
+    changed = keys("sampling.temperature=0.5")
+    differing = {name for name in base if base[name] != changed[name]}
+    assert {name.split("prologue")[0] for name in differing} == {"sample"}
+    changed = keys("tokenizer_training.prior_optimisation.weight_decay=0.5")
+    assert changed["train-tokenizerprologue_tokens=0 seed 0"] == base["train-tokenizerprologue_tokens=0 seed 0"]
+    assert changed["train-tokenizerprologue_tokens=2 seed 0"] != base["train-tokenizerprologue_tokens=2 seed 0"]
+
+
+def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, store: Store) -> None:
+    plan = make_plan(load(), store)
+    execute(plan, store, Recorder(), never)
+    sample = next(p.stage for p in plan.stages if p.stage.kind == "sample")
+    path = store.get(sample.key) / "images.npy"
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    fresh, recorder = Store(store.root), Recorder()
+    plan = make_plan(load(), fresh)
+    assert [p.stage.key for p in plan.missing] == [sample.key]
+    execute(plan, fresh, recorder, never)
+    assert path.read_bytes() == before
+
+
+class StopAfter(Recorder):
+    """Asks to stop after so many steps of one kind of stage."""
+
+    def __init__(self, kind: str, steps: int) -> None:
+        super().__init__()
+        self.kind, self.left = kind, steps
+
+    def advanced(self, done: int, total: int) -> None:
+        if self.ran[-1].startswith(self.kind):
+            self.left -= 1
+
+    def requested(self) -> bool:
+        return self.left <= 0
+
+
+@pytest.mark.parametrize("kind", ["train-tokenizer", "train-generator"])
+def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind: str) -> None:
+    stopper = StopAfter(kind, 9)
+    with pytest.raises(Interrupted):
+        execute(make_plan(load(), store), store, stopper, stopper.requested)
+    recorder = Recorder()
+    execute(make_plan(load(), store), store, recorder, never)
+    assert recorder.ran[0].startswith(kind)
+    assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
+
+
+def test_a_failed_variant_is_reported_and_the_rest_goes_on(load: Load, store: Store, recorder: Recorder) -> None:
+    ablation = load("vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "baseline=")
+    outcome = execute(make_plan(ablation, store), store, recorder, never)
+    assert set(recorder.failures) == {"learning_rate=1e+30 seed 0"}
+    assert "is nan at step" in next(iter(recorder.failures.values())) or "inf" in str(recorder.failures)
+    assert len(outcome.failures) == 6, "the stages behind the failed one fail with it"
+    assert [line for line in recorder.ran if "0.001" in line][-1].startswith("measure")
+
+
+def test_an_error_in_a_component_becomes_one_line_with_its_traceback_in_a_file(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("metric divides by zero")
+
+    monkeypatch.setattr("prologue_metrics.rate.Rate.measure", broken)
+    execute(make_plan(load(), store), store, recorder, never)
+    reason = recorder.failures["prologue_tokens=0 seed 0"]
+    assert reason.startswith("ZeroDivisionError: metric divides by zero (traceback in ")
+    assert "in broken" in Path(reason.split("traceback in ")[1].rstrip(")")).read_text()
+
+
+def test_a_full_disk_stops_the_run_with_what_to_do(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(StageError, match="no space is left on the disk; free some and run the same command again"):
+        execute(make_plan(load(), store), store, recorder, never)
+
+
+def test_a_metric_that_is_no_number_is_a_failure(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import attrs
+
+    from prologue_metrics.rate import Rate
+
+    measure = Rate.measure
+    monkeypatch.setattr(Rate, "measure", lambda *a: [attrs.evolve(m, value=float("nan")) for m in measure(*a)])
+    execute(make_plan(load(), store), store, recorder, never)
+    assert "is not a finite number" in recorder.failures["prologue_tokens=0 seed 0"]
+
+
+def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_file: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "prologue_bench.cli", "run", str(smoke_file), "--store", str(store.root)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.Popen([*command, "--out", str(smoke_file.parent / f"r{i}")], env=environment, stderr=subprocess.PIPE)
+        for i in range(2)
+    ]
+    for run in runs:
+        _, errors = run.communicate(timeout=300)
+        assert run.returncode == 0, errors.decode()
+    assert len(list((store.root / "artifacts").iterdir())) == 12
+    assert not list((store.root / "work").iterdir())
+
+
+def test_estimates_come_from_earlier_timings(load: Load, store: Store) -> None:
+    plan = make_plan(load(), store)
+    assert all((p.seconds is None) == (p.stage.kind == "measure") for p in plan.missing)
+    execute(plan, store, Recorder(), never)
+    later = make_plan(load("seeds=[1]"), store)
+    assert all(p.seconds is not None for p in later.missing)
+
+
+def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:
+    from prologue_bench.pipeline.cost import stage_flops
+
+    stage = next(p.stage for p in make_plan(load(), store).stages if p.stage.kind == "reconstruct")
+    # Smoke on 14 x 14 RGB, patch 7: 4 tokens through a decoder of width 32, one layer, hidden 85.
+    tokens, width, hidden, patch = 4, 32, 85, 7 * 7 * 3
+    linear = 14 * width + 4 * width * width + 2 * hidden * width + hidden * width + width * patch
+    attention = 2 * tokens * width
+    condition = 5 * width * width + (4 + 1) * 32  # scales and gates from the condition, once an image here
+    counted = stage_flops(stage) / 64
+    assert counted == pytest.approx(2 * tokens * (linear + attention), abs=2 * condition + 1)
+    assert executor.git_revision()

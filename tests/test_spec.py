@@ -1,0 +1,121 @@
+"""Ablation files: what they mean, and what is said of their mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from prologue_bench.errors import UserError
+from prologue_bench.registry import Registry
+from prologue_bench.spec.ablation import Ablation, Overrides, load_ablation
+from prologue_bench.spec.settings import Sampling, TokenizerTraining, key_values
+from tests.conftest import ROOT, SMOKE
+
+Load = Callable[..., Ablation]
+
+
+def test_vary_takes_products_and_seeds_are_outermost(load: Load) -> None:
+    ablation = load("vary.tokenizer.ce_weight=[1.0, 3.0]", "seeds=[5, 6]", "baseline=")
+    assert [variant.name for variant in ablation.variants] == [
+        "prologue_tokens=0, ce_weight=1.0",
+        "prologue_tokens=0, ce_weight=3.0",
+        "prologue_tokens=2, ce_weight=1.0",
+        "prologue_tokens=2, ce_weight=3.0",
+    ]
+    assert [experiment.seed for experiment in ablation.experiments] == [5] * 4 + [6] * 4
+
+
+def test_a_baseline_that_fits_several_variants_is_refused(load: Load) -> None:
+    with pytest.raises(UserError, match="fits 2 variants, expected exactly one of"):
+        load("vary.tokenizer.ce_weight=[1.0, 3.0]", "baseline={tokenizer.prologue_tokens: 0}")
+
+
+def test_named_variants_change_components_and_settings(registry: Registry, tmp_path: Path) -> None:
+    raw = yaml.safe_load(SMOKE)
+    del raw["vary"], raw["baseline"]
+    raw["variants"] = {"2d": {"tokenizer": "vq-2d"}, "prologue": {"tokenizer.prologue_tokens": 2}}
+    raw["baseline"] = "2d"
+    path = tmp_path / "named.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    ablation = load_ablation(path, registry)
+    assert [e.tokenizer.name for e in ablation.experiments] == ["vq-2d", "prologue"]
+    assert ablation.baseline == "2d"
+
+
+def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
+    tokenizer = load("tokenizer.encoder.layers=3").experiments[0].tokenizer.settings
+    assert (tokenizer.encoder.layers, tokenizer.encoder.width) == (3, 32), "the profile's width stays"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "tokenizer.prologue_token=3",
+            "--set tokenizer.prologue_token: unknown setting of tokenizer 'prologue'; did you",
+        ),
+        ("vary.tokenizer.prologue_token=[1]", "vary.tokenizer.prologue_token: unknown setting of tokenizer 'prologue'"),
+        ("vary.tokenizer.prologue_tokens=[x]", "prologue_tokens: found 'x' (str), expected a whole number"),
+        (
+            "vary.tokenizer.prologue_tokens=3",
+            "vary.tokenizer.prologue_tokens: found 3 (int), expected a list of values",
+        ),
+        ("vary.tokenizer.prologue_tokens=[1, 1]", "two variants are both 'prologue_tokens=1'"),
+        ("vary.tokenizer.prologue_tokens=[-1]", "vary.tokenizer.prologue_tokens: must be >= 0: -1"),
+        ("tokenizer.visual_dropout=1.5", "--set tokenizer.visual_dropout: must be <= 1: 1.5"),
+        ("tokenizer.encoder.heads=5", "--set tokenizer.encoder.heads: must split 'width' into heads"),
+        ("tokenizer=prolog", "tokenizer: unknown tokenizer 'prolog'; did you mean 'prologue'?"),
+        ("generator_training.steps=true", "generator_training.steps: found True (bool), expected a whole number"),
+        ("generator_training.optimisation.betas=[0.9]", "betas: found [0.9] (list), expected a list of 2"),
+        ("metrics=[fid]", "metrics[0]: unknown metric 'fid'; did you mean"),
+        ("profile=micr", "unknown profile 'micr'; did you mean 'micro'?"),
+        ("sampling.temperature=0", "--set sampling.temperature: must be > 0"),
+        ("seeds=[]", "seeds: found an empty list"),
+        ("seeds=[1, 1]", "expected each seed once"),
+        ("name=a/b", "name: found 'a/b'"),
+        ("nonsense=1", "--set nonsense: unknown section 'nonsense'"),
+        ("tokenizer", "expected KEY=VALUE"),
+        ("tokenizer.x=[", "the value is not valid YAML"),
+        ("baseline=nobody", "no variant 'nobody'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_its_place(load: Load, override: str, message: str) -> None:
+    with pytest.raises(UserError) as raised:
+        load(override)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\n  bad: [\n", "line 2, column 6: not valid YAML"),
+        ("- a\n", "found ['a'] (list), expected a mapping"),
+        ("profil: micro\n", "profil: unknown setting of an ablation; did you mean 'profile'?"),
+        ("profile: smoke\n", "data: missing"),
+        ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_a_file_that_is_no_ablation_is_refused(registry: Registry, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as raised:
+        load_ablation(path, registry)
+    assert message in str(raised.value)
+    assert str(raised.value).startswith(str(path))
+
+
+def test_keys_leave_out_defaults_and_how_a_stage_is_run() -> None:
+    assert key_values(TokenizerTraining()) == {}
+    assert key_values(TokenizerTraining(checkpoint_steps=3, compile=True)) == {}
+    assert key_values(Sampling(temperature=0.9)) == {"temperature": 0.9}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("profile", ["smoke", "quick", "micro"])
+def test_every_ablation_that_ships_loads_with_every_profile(registry: Registry, path: Path, profile: str) -> None:
+    ablation = load_ablation(path, registry, Overrides(profile=profile))
+    assert ablation.name == path.stem
