@@ -30,8 +30,9 @@ metrics: [rate]
 
 
 @pytest.fixture(autouse=True)
-def _few_threads() -> None:
-    torch.set_num_threads(2)
+def _one_thread() -> None:
+    """Models this small are slower with more."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

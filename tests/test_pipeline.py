@@ -41,9 +41,13 @@ def test_the_same_seed_gives_the_same_artifacts(load: Load, tmp_path: Path) -> N
         store = Store(tmp_path / name)
         plan = make_plan(load(), store)
         execute(plan, store, Recorder(), never)
-        files = {p.stage.kind + p.experiment: store.get(p.stage.key).manifest["files"] for p in plan.stages}
         checksums.append(
-            {k: {n: f for n, f in v.items() if n.endswith(("safetensors", "npy"))} for k, v in files.items()}
+            {
+                (planned.stage.key, file): entry
+                for planned in plan.stages
+                for file, entry in store.get(planned.stage.key).manifest["files"].items()
+                if file.endswith(("safetensors", "npy"))
+            }
         )
     assert checksums[0] == checksums[1]
 

@@ -232,7 +232,7 @@ def test_training_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     losses = [point["loss_l1"] for point in read_curves(tmp_path / "output" / CURVES)]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert json.loads((tmp_path / "output" / CURVES).read_text().splitlines()[0])["step"] == 1
-    assert "Iter(train)" in (tmp_path / "output" / "log.txt").read_text()
+    assert "Iter(train) [60/60]" in (tmp_path / "output" / "log.txt").read_text()
 
 
 def test_a_dataset_reads_whole_batches() -> None:

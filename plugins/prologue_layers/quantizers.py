@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prologue_layers.transformer import full_precision
+
 
 class Quantized(NamedTuple):
     """Codes [B, n, c] with a straight-through gradient, ids [B, n], and the quantizer's loss (a scalar)."""
@@ -34,7 +36,7 @@ class Codebook(nn.Module):
 
     def latents(self, features: Tensor) -> Tensor:
         """Features [B, n, D] as unit vectors [B, n, c], in float32 for a stable nearest code."""
-        with torch.autocast(features.device.type, enabled=False):
+        with full_precision(features):
             return F.normalize(self.project(features.float()), dim=-1)
 
     def nearest(self, features: Tensor) -> Tensor:

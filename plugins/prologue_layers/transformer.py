@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -118,6 +119,13 @@ def rotary_angles(positions: Tensor, axis_channels: Sequence[int], theta: float)
 def rotation(angles: Tensor) -> Rotation:
     """Cosines and sines of angles [L, C / 2] in float32."""
     return Rotation(angles.cos().float(), angles.sin().float())
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[None]:
+    """No autocast on the device of x."""
+    if x.device.type == "meta":  # where nothing is computed and autocast is not known
+        return nullcontext()
+    return torch.autocast(x.device.type, enabled=False)
 
 
 class Positions(nn.Module):
@@ -274,5 +282,5 @@ class OutputHead(nn.Module):
         self.linear = nn.Linear(settings.width, outputs, bias=bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             return scaled_linear(self.linear, normalise(x.float()), self.scale(condition.float()))

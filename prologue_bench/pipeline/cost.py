@@ -12,15 +12,14 @@ from typing import Any
 
 import attrs
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.interfaces import ImageSpec, Tokenizer
 from prologue_bench.pipeline import stages, work
 from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.settings import plain_values
-from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
+from prologue_bench.spec.settings import Training, plain_values
+from prologue_bench.training.models import TokenizerModel
 
 TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
@@ -105,39 +104,35 @@ def matrix_product_speed() -> float:
 
 
 def stage_flops(stage: stages.Stage) -> float:
-    """FLOPs of a whole stage (matrix products and attention, forward and backward); 0 for metrics.
+    """FLOPs of a whole stage (matrix products and attention); 0 for metrics.
 
-    The models run on tensors without memory, one batch, whose count is multiplied.
+    One image is put forward through the models on tensors without memory, and the count multiplied. A training step
+    counts three times its forward pass: the backward pass has a product for the inputs and one for the weights.
     """
     counted = _COUNTERS.get(type(stage))
     if counted is None:
         return 0.0
-    with FakeTensorMode():
+    with torch.device("meta"), torch.no_grad():
         return counted(stage)
 
 
 def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
     images = work.open_data(stage.data.resolved).spec
-    tokenizer = work.build_tokenizer(stage.tokenizer, images)
+    tokenizer = tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
     prior = work.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
-    return stage.training.steps * _training_step(model, {"images": _images(images, stage.training.batch_size)})
+    return _training(stage.training, _count(lambda: model.losses(images=_image(images))))
 
 
 def _generator_training(stage: stages.TrainGenerator) -> float:
-    images, tokenizer = _models(stage.tokens)
-    generator = work.build_generator(stage.generator, tokenizer.layout, images.labels)
-    model = GeneratorModel(generator, attrs.evolve(stage.training, compile=False), images.none_label)
-    size = stage.training.batch_size
-    batch = {"ids": torch.zeros(size, tokenizer.layout.length).long(), "labels": torch.zeros(size).long()}
-    return stage.training.steps * _training_step(model, batch)
+    return _training(stage.training, _sequence(stage))
 
 
 def _encoding(stage: stages.EncodeImages) -> float:
-    images, tokenizer = _models(stage)
+    images, tokenizer = _tokenizer(stage)
     data = work.open_data(stage.tokenizer.data.resolved)
     count = len(data.labels("train")) + len(data.labels("test"))
-    return count * _count(lambda: tokenizer.encode(_images(images, 1).float()))
+    return count * _count(lambda: tokenizer.encode(_image(images).float()))
 
 
 def _reconstruction(stage: stages.Reconstruct) -> float:
@@ -146,11 +141,7 @@ def _reconstruction(stage: stages.Reconstruct) -> float:
 
 def _sampling(stage: stages.SampleImages) -> float:
     """With cached keys and values an image's tokens cost about one pass over the sequence."""
-    images, tokenizer = _models(stage.generator.tokens)
-    generator = work.build_generator(stage.generator.generator, tokenizer.layout, images.labels)
-    ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
-    sequence = _count(lambda: generator.logits(ids, label))
-    return stage.sampling.samples * (sequence + _decoding(stage.generator.tokens))
+    return stage.sampling.samples * (_sequence(stage.generator) + _decoding(stage.generator.tokens))
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
@@ -162,26 +153,32 @@ _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
 }
 
 
+def _training(training: Training, forward: float) -> float:
+    return 3 * forward * training.batch_size * training.steps
+
+
+def _sequence(stage: stages.TrainGenerator) -> float:
+    """The generator over one image's tokens."""
+    images, tokenizer = _tokenizer(stage.tokens)
+    generator = work.build_generator(stage.generator, tokenizer.layout, images.labels)
+    ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
+    return _count(lambda: generator.logits(ids, label))
+
+
 def _decoding(tokens: stages.EncodeImages) -> float:
-    _, tokenizer = _models(tokens)
+    """One image from its tokens."""
+    _, tokenizer = _tokenizer(tokens)
     ids = torch.zeros(1, tokenizer.layout.length).long()
     return _count(lambda: tokenizer.decode(ids))
 
 
-def _models(tokens: stages.EncodeImages) -> tuple[ImageSpec, Tokenizer]:
-    images = work.open_data(tokens.tokenizer.data.resolved).spec
-    return images, work.build_tokenizer(tokens.tokenizer.tokenizer, images)
+def _tokenizer(tokens: stages.EncodeImages) -> tuple[ImageSpec, Tokenizer]:
+    stage = tokens.tokenizer
+    return work.open_data(stage.data.resolved).spec, tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
 
 
-def _images(images: ImageSpec, count: int) -> torch.Tensor:
-    return torch.zeros(count, images.channels, images.height, images.width).to(torch.uint8)
-
-
-def _training_step(model: LossModel, batch: dict[str, torch.Tensor]) -> float:
-    def step() -> None:
-        torch.stack(list(model(**batch).values())).sum().backward()  # type: ignore[no-untyped-call]
-
-    return _count(step)
+def _image(images: ImageSpec) -> torch.Tensor:
+    return torch.zeros(1, images.channels, images.height, images.width).to(torch.uint8)
 
 
 def _count(function: Callable[[], object]) -> float:

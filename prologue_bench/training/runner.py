@@ -41,6 +41,9 @@ class QuietRunner(Runner):
                 logger.removeHandler(handler)
         return logger
 
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """Nothing: asking compilers for their versions takes seconds, and each artifact records its software."""
+
 
 def train(
     model: LossModel,
@@ -94,6 +97,7 @@ def make_runner(
         train_cfg={"type": "IterBasedTrainLoop", "max_iters": training.steps, "val_interval": training.steps + 1},
         optim_wrapper=wrappers[name] if single else JointOptimWrapper(**wrappers),
         param_scheduler=(schedules[name] if single else schedules) or None,
+        log_processor={"by_epoch": False},
         default_hooks={
             "logger": {"type": "LoggerHook", "interval": max(1, training.steps // 20), "log_metric_by_epoch": False},
             "checkpoint": {

@@ -1,0 +1,31 @@
+# Each target sets up what it needs: a virtual environment in .venv, and the package in it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint install install-dev
+
+demo: install
+	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
+	    --set data=fashion-mnist-embedded --set 'vary.tokenizer.prologue_tokens=[0, 4, 8]' --out reports/demo
+
+test: install-dev
+	$(BIN)/python -m pytest
+
+lint: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@

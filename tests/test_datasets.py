@@ -1,0 +1,108 @@
+"""Where images come from, and what is said when they cannot be found."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from prologue_bench.components import NoSettings
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_datasets import fashion_mnist
+from prologue_datasets.fashion_mnist import EmbeddedFashionMnist, FashionMnist, read_idx
+from prologue_datasets.make_embedded import write_idx
+from prologue_datasets.settings import FashionMnistSettings, ShapesSettings
+from prologue_datasets.shapes import Shapes
+from tests.conftest import ROOT
+
+
+def test_the_embedded_images_are_fixed_and_balanced() -> None:
+    data = EmbeddedFashionMnist(NoSettings())
+    assert data.images("train").shape == (8000, 1, 28, 28)
+    assert data.images("test").shape == (2000, 1, 28, 28)
+    assert np.bincount(data.labels("train")).tolist() == [800] * 10
+    assert np.bincount(data.labels("test")).tolist() == [200] * 10
+    assert data.fingerprint == EMBEDDED_FINGERPRINT
+
+
+EMBEDDED_FINGERPRINT = "f2744d27e804ea1f"
+
+
+@pytest.mark.skipif(not fashion_mnist.DEBIAN_FOLDER.exists(), reason="needs the Debian package dataset-fashion-mnist")
+def test_the_debian_package_is_found_and_is_the_published_data() -> None:
+    data = FashionMnist(FashionMnistSettings(download=False))
+    assert len(data.labels("train")) == 60000
+    assert len(data.images("test")) == 10000
+    card = yaml.safe_load((ROOT / "registry" / "datasets" / "fashion-mnist.yaml").read_text())
+    for path in data.paths.values():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"][path.name]
+    embedded = EmbeddedFashionMnist(NoSettings())
+    first = np.flatnonzero(data.labels("train") == 3)[:5]
+    assert np.array_equal(
+        data.images("train")[first], embedded.images("train")[np.flatnonzero(embedded.labels("train") == 3)[:5]]
+    )
+
+
+def test_missing_data_names_the_ways_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "nothing")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("FASHION_MNIST", raising=False)
+    with pytest.raises(MissingDataError) as raised:
+        FashionMnist(FashionMnistSettings(download=False))
+    for way in ("apt-get install dataset-fashion-mnist", "FASHION_MNIST", "data.root", "data=fashion-mnist-embedded"):
+        assert way in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_a_failed_download_is_part_of_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "nothing")
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST", fails)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(MissingDataError, match="the download failed: no route to host"):
+        FashionMnist(FashionMnistSettings())
+
+
+def test_the_environment_comes_before_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for (split, part), name in fashion_mnist.FILES.items():
+        count = {"train": 5, "test": 3}[split]
+        array = np.zeros((count, 28, 28)) if part == "images" else np.arange(count)
+        write_idx(tmp_path / f"{name}.gz", array)
+    monkeypatch.setenv("FASHION_MNIST", str(tmp_path))
+    data = FashionMnist(FashionMnistSettings())
+    assert data.labels("train").tolist() == [0, 1, 2, 3, 4]
+    before = data.fingerprint
+    write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", np.array([1, 1, 1]))
+    assert FashionMnist(FashionMnistSettings()).fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05\x01\x02"), r"found 2 bytes, expected \(5,\)"),
+        (gzip.compress(b"hello world"), "found no idx file"),
+        (b"not gzip at all", "cannot be read"),
+        (gzip.compress(b"\x00" * 100)[:-20], "cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_idx(path)
+
+
+def test_shapes_repeat_with_their_settings_and_hold_every_class() -> None:
+    one, two = Shapes(ShapesSettings(size=16)), Shapes(ShapesSettings(size=16))
+    assert np.array_equal(one.images("train"), two.images("train"))
+    assert one.images("test").shape == (512, 3, 16, 16)
+    assert np.bincount(one.labels("test")).tolist() == [128] * 4
+    other = Shapes(ShapesSettings(size=16, seed=1))
+    assert other.fingerprint != one.fingerprint
+    assert not np.array_equal(other.images("train"), one.images("train"))

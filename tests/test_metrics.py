@@ -1,0 +1,200 @@
+"""Every metric against an independent computation."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+
+from prologue_bench.errors import StageError
+from prologue_bench.interfaces import Measurement, MetricInputs, Segment, TokenLayout
+from prologue_datasets.settings import ShapesSettings
+from prologue_datasets.shapes import Shapes
+from prologue_metrics import efficientnet
+from prologue_metrics.codebook import Codebook
+from prologue_metrics.fidelity import GenerationFid, ReconstructionFid
+from prologue_metrics.probe import Probe, one_hots
+from prologue_metrics.rate import Rate
+from prologue_metrics.settings import FidSettings, ProbeSettings
+from tests.test_models import ar
+
+LAYOUT = TokenLayout((Segment("prologue", 2, 5), Segment("visual", 4, 6)))
+DATA = Shapes(ShapesSettings(size=32, train_images=200, test_images=120))
+
+
+def inputs(tmp_path: Path, **changes: Any) -> MetricInputs:
+    base = MetricInputs(
+        data=DATA,
+        layout=LAYOUT,
+        cache=tmp_path,
+        batch_size=50,
+        device=torch.device("cpu"),
+        prefixes=(2,),
+        advance=lambda done, total: None,
+        sampling={"temperature": 1.0},
+    )
+    return attrs.evolve(base, **changes)
+
+
+def ids(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.integers(s.vocabulary, size=(count, s.length)) for s in LAYOUT], axis=1)
+
+
+def by_name(found: list[Measurement]) -> dict[str, float]:
+    return {measurement.name: measurement.value for measurement in found}
+
+
+def noisy(images: np.ndarray, amount: int) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(-amount, amount + 1, images.shape)
+    return np.clip(images + noise, 0, 255).astype(np.uint8)
+
+
+def test_fid_matches_scipy_s_matrix_square_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    features = {"a": rng.normal(size=(120, 6)) @ rng.normal(size=(6, 6)), "b": rng.normal(1, 2, size=(120, 6))}
+    reconstructions = noisy(DATA.images("test"), 8)
+
+    def fake(images: np.ndarray, *_: object) -> np.ndarray:
+        return features["a" if images is reconstructions else "b"]
+
+    monkeypatch.setattr("prologue_metrics.fidelity.extract_features", fake)
+    found = ReconstructionFid(FidSettings()).measure(inputs(tmp_path, reconstructions=reconstructions))
+    mean = [part.mean(0) for part in features.values()]
+    covariance = [np.cov(part, rowvar=False) for part in features.values()]
+    root = scipy.linalg.sqrtm(covariance[0] @ covariance[1]).real
+    expected = ((mean[0] - mean[1]) ** 2).sum() + np.trace(covariance[0] + covariance[1] - 2 * root)
+    assert by_name(found)["rfid"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_fid_is_zero_for_the_same_images_and_grows_with_noise(tmp_path: Path) -> None:
+    images = DATA.images("test")
+    metric = ReconstructionFid(FidSettings(resize=32))
+    values = [
+        by_name(metric.measure(inputs(tmp_path, reconstructions=noisy(images, amount))))["rfid"]
+        for amount in (0, 3, 12)
+    ]
+    assert values[0] == pytest.approx(0, abs=1e-3)
+    assert values[0] < values[1] < values[2]
+
+
+def test_features_of_the_same_images_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(images: np.ndarray, *_: object) -> np.ndarray:
+        calls.append(len(images))
+        return np.random.default_rng(len(calls)).normal(size=(len(images), 4))
+
+    monkeypatch.setattr("prologue_metrics.fidelity.extract_features", counted)
+    for amount in (5, 9, 5):
+        samples = noisy(DATA.images("test"), amount)
+        GenerationFid(FidSettings()).measure(inputs(tmp_path, samples=samples))
+    assert len(calls) == 3, "two sets of samples and one reference"
+
+
+def test_fid_says_how_it_was_measured(tmp_path: Path) -> None:
+    found = GenerationFid(FidSettings(resize=32)).measure(inputs(tmp_path, samples=noisy(DATA.images("test"), 9)))
+    protocol = found[0].protocol
+    assert protocol.details["resize"] == 32
+    assert protocol.details["sampling.temperature"] == 1.0
+    assert protocol.details["weights"] == efficientnet.weights_checksum()
+    assert not protocol.published
+    assert "instead of Inception's" in protocol.note
+
+
+def test_one_image_is_too_few_for_a_distance(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match="found 1 images, expected at least 2"):
+        GenerationFid(FidSettings()).measure(inputs(tmp_path, samples=DATA.images("test")[:1]))
+
+
+def test_folded_batch_norms_give_what_the_layers_one_by_one_give() -> None:
+    """The first block, computed from the raw weights with explicit convolutions and batch norms."""
+    weights = torch.load(efficientnet.weights_path(), weights_only=True)
+    model = efficientnet.EfficientNetLite0()
+    model.load(weights)
+    x = torch.randn(2, 3, 32, 32)
+
+    def conv_norm(x: torch.Tensor, conv: str, norm: str, stride: int, groups: int) -> torch.Tensor:
+        kernel = weights[f"{conv}.weight"]
+        if stride == 2:
+            x = torch.nn.functional.pad(x, (0, 1, 0, 1))
+        y = torch.nn.functional.conv2d(
+            x, kernel, stride=stride, groups=groups, padding="valid" if stride == 2 else "same"
+        )
+        names = ("running_mean", "running_var", "weight", "bias")
+        return torch.nn.functional.batch_norm(y, *(weights[f"{norm}.{name}"] for name in names), eps=1e-3)
+
+    y = conv_norm(x, "_conv_stem", "_bn0", 2, 1).clamp(0, 6)
+    y = conv_norm(y, "_blocks.0._depthwise_conv", "_blocks.0._bn1", 1, 32).clamp(0, 6)
+    y = conv_norm(y, "_blocks.0._project_conv", "_blocks.0._bn2", 1, 1)
+    with torch.no_grad():
+        found = model.blocks[0](model.stem(x).clamp(0, 6))
+    assert torch.allclose(found, y, atol=1e-4)
+
+
+def test_the_features_know_a_daisy_and_a_palace() -> None:
+    """scikit-learn's two photographs, with the classifier of the same weights: palace (698) and daisy (985)."""
+    from sklearn.datasets import load_sample_images
+
+    weights = torch.load(efficientnet.weights_path(), weights_only=True)
+    extractor = efficientnet.EfficientNetLite0Extractor("efficientnet-lite0", ["1280"]).eval()
+    found = []
+    for image in load_sample_images().images:
+        square = torch.from_numpy(image[:, 106 : 106 + 427].copy()).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            features = extractor(square)[0]
+        found.append(int((features @ weights["_fc.weight"].T + weights["_fc.bias"]).argmax()))
+    assert found == [698, 985]
+
+
+def test_the_rate_is_the_nll_in_bits(tmp_path: Path) -> None:
+    generator = ar(LAYOUT)
+    generator = type(generator)(_settings(), LAYOUT, labels=5).eval()
+    test_ids = ids(120)
+    with torch.inference_mode():
+        found = by_name(Rate(None).measure(inputs(tmp_path, generator=generator, test_ids=test_ids)))
+        labels = torch.from_numpy(DATA.labels("test"))
+        log_probabilities = generator.logits(torch.from_numpy(test_ids), labels).log_softmax(-1)
+    sequence = generator.vocabulary.sequence(torch.from_numpy(test_ids))
+    total = -log_probabilities.gather(2, sequence.unsqueeze(2)).sum(dim=(1, 2)).mean() / math.log(2)
+    assert found["rate"] == pytest.approx(float(total), rel=1e-4)
+    assert found["rate_prologue"] + found["rate_visual"] == pytest.approx(found["rate"])
+
+
+def _settings() -> Any:
+    from prologue_generators.settings import ArSettings, ArTransformerSettings
+
+    return ArSettings(transformer=ArTransformerSettings(width=16, layers=1, heads=2))
+
+
+def test_codebook_use_and_perplexity_by_hand(tmp_path: Path) -> None:
+    test_ids = np.zeros((120, 6), dtype=np.int64)
+    test_ids[:, 1] = 3  # prologue: two codes of five, equally often; visual: one code of six
+    found = by_name(Codebook(None).measure(inputs(tmp_path, test_ids=test_ids)))
+    assert found["codebook_use_prologue"] == pytest.approx(40)
+    assert found["codebook_perplexity_prologue"] == pytest.approx(2)
+    assert found["codebook_use_visual"] == pytest.approx(100 / 6)
+    assert found["codebook_perplexity_visual"] == pytest.approx(1)
+
+
+def test_the_probe_reads_the_class_where_it_is_and_guesses_where_it_is_not(tmp_path: Path) -> None:
+    train_ids, test_ids = ids(200, 1), ids(120, 2)
+    metric = Probe(ProbeSettings())
+    blind = by_name(metric.measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids)))
+    assert blind["probe_2"] < 40
+    train_ids[:, 0], test_ids[:, 0] = DATA.labels("train"), DATA.labels("test")
+    seeing = by_name(metric.measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids)))
+    assert seeing["probe_2"] == 100
+    assert seeing.keys() == {"probe_2"}
+
+
+def test_one_hots_stand_in_their_segments_columns() -> None:
+    dense = one_hots(np.array([[4, 0, 5], [1, 2, 0]]), LAYOUT).toarray()
+    assert dense.shape == (2, 5 + 5 + 6)
+    assert dense.nonzero()[1].tolist() == [4, 5, 15, 1, 7, 10]
