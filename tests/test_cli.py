@@ -1,0 +1,153 @@
+"""The command line as a user meets it: exit codes, one-line errors, interrupts, start-up time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from prologue_bench.reporting.results import load_results
+from tests.conftest import ROOT
+
+PROGRAM = shutil.which("prologue-bench", path=str(Path(sys.executable).parent)) or "prologue-bench"
+
+
+def call(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(cwd / "store"), **environment},
+    )
+
+
+def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
+    first = call("run", str(smoke_file), cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "Report: reports/tiny/report.html" in first.stdout
+    assert "| prologue_tokens=0 (baseline) |" in first.stdout
+    assert "[12/12] measure rate" in first.stderr
+    folder = tmp_path / "reports" / "tiny"
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html", "results.json", "results.csv", "results.md", "assets"
+    }  # fmt: skip
+    again = call("run", str(smoke_file), cwd=tmp_path)
+    assert again.returncode == 0
+    assert again.stderr == "", "nothing to do, nothing to say"
+    (folder / "report.html").unlink()
+    report = call("report", "reports/tiny", cwd=tmp_path)
+    assert report.stdout.strip() == "reports/tiny/report.html"
+    assert (folder / "report.html").exists()
+
+
+def test_a_dry_run_shows_what_would_run_and_writes_nothing(smoke_file: Path, tmp_path: Path) -> None:
+    shown = call("run", str(smoke_file), "--dry-run", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert re.search(r"train-tokenizer · prologue_tokens=2 seed 0 +[0-9a-f]{20} +about", shown.stdout)
+    assert "12 stages, 0 cached; the rest takes about" in shown.stdout
+    assert not (tmp_path / "store").exists()
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["run", "{file}", "--set", "tokenizer.prologue_token=1"], "did you mean 'prologue_tokens'"),
+        (["run", "{file}", "--profile", "smke"], "did you mean 'smoke'?"),
+        (["run", "{file}", "--set", "metrics=[raet]"], "unknown metric 'raet'; did you mean 'rate'?"),
+        (
+            ["run", "{file}", "--set", "tokenizer.patch_size=5"],
+            "expected a divisor of the images' 14 x 14 pixels",
+        ),
+        (["run", "{file}", "--seeds", "one"], "--seeds one: expected whole numbers"),
+        (["run", "{file}", "--set", "data={use: fashion-mnist, root: /nowhere}"], "data=fashion-mnist-embedded"),
+        (["report", "nowhere"], "no results; expected a folder written by 'prologue-bench run'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    smoke_file: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    found = call(*(argument.replace("{file}", str(smoke_file)) for argument in arguments), cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert found.stderr.startswith("prologue-bench: ")
+    assert message in found.stderr
+    assert found.stdout == ""
+
+
+def test_a_failed_variant_gives_a_report_and_exit_code_1(smoke_file: Path, tmp_path: Path) -> None:
+    found = call(
+        "run", str(smoke_file),
+        "--set", "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "--set", "baseline=",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert found.returncode == 1
+    assert re.search(r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.stderr)
+    results = load_results(tmp_path / "reports" / "tiny")
+    assert [bool(run["failures"]) for run in results["runs"]] == [False, True]
+    html = (tmp_path / "reports" / "tiny" / "report.html").read_text()
+    assert "1 run failed" in html
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_the_same_command_goes_on(
+    smoke_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    command = [PROGRAM, "run", str(smoke_file), "--set", "tokenizer_training.steps=3000"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(tmp_path / "store")}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    curves = []
+    deadline = time.monotonic() + 120
+    while not curves and time.monotonic() < deadline:
+        time.sleep(0.1)
+        curves = [path for path in tmp_path.glob("store/work/*/output/curves.jsonl") if path.stat().st_size]
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nothing is lost, the same command goes on from here" in errors.splitlines()[-1]
+    assert "Traceback" not in errors
+    stopped = int(re.search(r"stopped after step (\d+)", errors)[1])  # type: ignore[index]
+    assert stopped > 10
+    # The command goes on from there: its first progress report is of a later step.
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while json.loads(curves[0].read_text().splitlines()[-1])["step"] <= stopped + 30:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    steps = [json.loads(line)["step"] for line in curves[0].read_text().splitlines()]
+    assert steps == sorted(set(steps)), "no step was trained twice"
+
+
+def test_help_and_list_start_in_under_half_a_second(tmp_path: Path) -> None:
+    for arguments in (["--help"], ["list"]):
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            assert call(*arguments, cwd=tmp_path).returncode == 0
+            seconds.append(time.perf_counter() - start)
+        assert min(seconds) < 0.5
+
+
+def test_no_traceback_when_the_reader_of_a_pipe_leaves(tmp_path: Path) -> None:
+    out = subprocess.run(f"'{PROGRAM}' list | head -n 1", shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert "Traceback" not in out.stderr
+
+
+def test_the_readme_s_commands_exist() -> None:
+    from prologue_bench.cli import cli
+
+    for name in re.findall(r"^(?:\$ )?prologue-bench ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M):
+        assert name in cli.commands, name

@@ -1,0 +1,106 @@
+"""The numbers of a report, against computations by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from prologue_bench.reporting.results import protocol_hash
+from prologue_bench.reporting.statistics import summarise
+
+
+def rows(values: dict[str, list[float]], direction: str = "lower", protocol: Any = "p") -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "variant": variant,
+            "seed": seed,
+            "metric": "m",
+            "title": "m",
+            "value": value,
+            "unit": "",
+            "direction": direction,
+            "count": 1,
+            "protocol": protocol(variant) if callable(protocol) else protocol,
+        }
+        for variant, by_seed in values.items()
+        for seed, value in enumerate(by_seed)
+    )
+
+
+def test_differences_are_paired_by_seed() -> None:
+    base, other = [10.0, 20.0, 30.0], [9.0, 18.5, 29.1]
+    cell = summarise(rows({"base": base, "other": other}), "base")["other"]["m"]
+    test = stats.ttest_rel(other, base)
+    low, high = test.confidence_interval(0.95)
+    assert cell.mean == pytest.approx(np.mean(other))
+    assert cell.spread == pytest.approx(np.std(other, ddof=1))
+    assert cell.difference == pytest.approx((low + high) / 2)
+    assert cell.half_width == pytest.approx((high - low) / 2)
+    assert (cell.verdict == "better") == (test.pvalue < 0.05)
+
+
+@pytest.mark.parametrize(
+    ("direction", "shift", "verdict"),
+    [
+        ("lower", -5, "better"),
+        ("lower", 5, "worse"),
+        ("higher", 5, "better"),
+        ("higher", -5, "worse"),
+        ("neutral", 5, ""),
+    ],
+)
+def test_the_verdict_follows_the_direction(direction: str, shift: float, verdict: str) -> None:
+    frame = rows({"base": [1.0, 2.0, 3.0], "other": [1.0 + shift, 2.1 + shift, 3.0 + shift]}, direction)
+    assert summarise(frame, "base")["other"]["m"].verdict == verdict
+
+
+def test_what_the_seeds_cannot_tell_is_noise_and_one_seed_tells_nothing() -> None:
+    noise = summarise(rows({"base": [1.0, 2.0, 3.0], "other": [2.0, 1.0, 3.1]}), "base")["other"]["m"]
+    assert noise.verdict == "noise"
+    one = summarise(rows({"base": [1.0], "other": [2.0]}), "base")["other"]["m"]
+    assert (one.verdict, one.spread, one.half_width, one.difference) == ("unknown", None, None, 1.0)
+
+
+def test_numbers_of_different_protocols_are_not_subtracted() -> None:
+    cells = summarise(rows({"base": [1.0, 2.0], "other": [1.0, 2.0]}, protocol=lambda v: v), "base")
+    assert cells["other"]["m"].difference is None
+    a, b = ({"name": "fid", "details": {"resize": size}, "note": "x"} for size in (64, 224))
+    assert protocol_hash(a) != protocol_hash(b)
+    assert protocol_hash(a) == protocol_hash({**a, "note": "y"})
+
+
+def test_a_missing_seed_leaves_the_pairs_that_are_there() -> None:
+    frame = rows({"base": [1.0, 2.0, 3.0], "other": [0.5, 1.4]})
+    cell = summarise(frame, "base")["other"]["m"]
+    assert cell.seeds == 2
+    assert cell.difference == pytest.approx(-0.55)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(400):
+        base = rng.normal(size=4)
+        other = base + 1.0 + rng.normal(size=4)
+        cell = summarise(rows({"base": list(base), "other": list(other)}), "base")["other"]["m"]
+        assert cell.difference is not None
+        assert cell.half_width is not None
+        hits += abs(cell.difference - 1.0) <= cell.half_width
+    error = 3 * math.sqrt(0.95 * 0.05 / 400)
+    assert abs(hits / 400 - 0.95) < error
+
+
+def test_spread_over_classes_takes_them_in_turn() -> None:
+    from prologue_bench.reporting.pictures import spread_over_classes
+
+    labels = np.array([0, 0, 1, 2, 1, 2, 0])
+    chosen = labels[spread_over_classes(labels, 6)]
+    assert chosen.tolist() == [0, 1, 2, 0, 1, 2]
+    assert len(set(spread_over_classes(labels, 99).tolist())) == len(labels)
+    assert all(a != b for a, b in itertools.pairwise(chosen))
