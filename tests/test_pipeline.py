@@ -113,6 +113,35 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
     assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
 
 
+def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store: Store) -> None:
+    import json
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    command = [sys.executable, "-m", "prologue_bench.cli", "run", str(smoke_file), "--store", str(store.root)]
+    command += ["--set", "tokenizer_training.steps=5000", "--out", str(smoke_file.parent / "out")]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(store.root.glob("work/*/seconds")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (work,) = (store.root / "work").iterdir()
+    assert float((work / "seconds").read_text()) >= 5
+    assert list(work.glob("run/iter_*.pth"))
+    trained = len((work / "output" / "curves.jsonl").read_text().splitlines())
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    while len((work / "output" / "curves.jsonl").read_text().splitlines()) <= trained:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    points = [json.loads(line) for line in (work / "output" / "curves.jsonl").read_text().splitlines()[:-1]]
+    assert [p["step"] for p in points] == sorted({p["step"] for p in points})
+
+
 def test_a_failed_variant_is_reported_and_the_rest_goes_on(load: Load, store: Store, recorder: Recorder) -> None:
     ablation = load("vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "baseline=")
     outcome = execute(make_plan(ablation, store), store, recorder, never)

@@ -22,7 +22,7 @@ from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.cost import Estimator, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
-from prologue_bench.pipeline.store import Store, is_full_disk
+from prologue_bench.pipeline.store import Store, is_full_disk, write_text
 
 SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
 
@@ -104,31 +104,47 @@ def _run_stage(
     work = store.work(stage.key)
     output = work / "output"
     output.mkdir(parents=True, exist_ok=True)
-    context = StageContext(
-        work=work, output=output, cache=store.cache, advance=watcher.advanced, stop_requested=stop_requested
-    )
     clock = _Clock(work / "seconds")
+
+    def advance(done: int, total: int) -> None:
+        clock.tick()
+        watcher.advanced(done, total)
+
+    context = StageContext(
+        work=work, output=output, cache=store.cache, advance=advance, stop_requested=stop_requested
+    )
     try:
         stage.run(store, context)
     finally:
-        seconds = clock.stop()
-    store.commit(stage.key, output, _details(planned, seconds, estimator))
-    return seconds
+        clock.note()
+    store.commit(stage.key, output, _details(planned, clock.seconds, estimator))
+    return clock.seconds
 
 
 class _Clock:
-    """Seconds of one stage, over all attempts."""
+    """Seconds of one stage over all attempts, noted every few seconds so that a killed run keeps count."""
+
+    NOTED_EVERY = 5.0
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.before = float(path.read_text()) if path.exists() else 0.0
-        self.started = time.monotonic()
+        self.started = self.noted = time.monotonic()
 
-    def stop(self) -> float:
-        seconds = self.before + time.monotonic() - self.started
+    @property
+    def seconds(self) -> float:
+        return self.before + time.monotonic() - self.started
+
+    def tick(self) -> None:
+        """Note the time where the last note is old."""
+        if time.monotonic() - self.noted >= self.NOTED_EVERY:
+            self.note()
+
+    def note(self) -> None:
+        """Write the seconds down."""
+        self.noted = time.monotonic()
         with contextlib.suppress(OSError):  # on a full disk the error that matters is on its way already
-            self.path.write_text(f"{seconds:.3f}")
-        return seconds
+            write_text(self.path, f"{self.seconds:.3f}")
 
 
 def _details(planned: PlannedStage, seconds: float, estimator: Estimator) -> dict[str, Any]:

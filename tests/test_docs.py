@@ -1,0 +1,49 @@
+"""What exists is documented."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from prologue_bench import hookspecs
+from prologue_bench.cli import cli
+from prologue_bench.registry import Registry
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+HOOKS = [name for name in vars(hookspecs) if name.startswith("prologue_")]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_in_the_plugin_guide(hook: str) -> None:
+    assert f"`{hook}`" in DOCS["plugins.md"]
+
+
+@pytest.mark.parametrize("command", sorted(cli.commands))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"prologue-bench {command}" in README
+
+
+def test_every_metric_and_profile_is_documented() -> None:
+    registry = Registry.load()
+    for name in registry.entries["metric"]:
+        assert f"`{name}`" in DOCS["metrics.md"], name
+    for name in registry.cards("profiles"):
+        assert f"`{name}`" in DOCS["ablations.md"], name
+    for kind in ("tokenizer", "generator", "data"):
+        for name in registry.entries[kind]:  # type: ignore[index]
+            assert f"`{name}`" in README, name
+
+
+@pytest.mark.parametrize("text", [README, *DOCS.values()])
+def test_links_lead_somewhere(text: str) -> None:
+    for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
+        assert (ROOT / target).exists() or (ROOT / "docs" / target).exists(), target
+
+
+def test_the_readme_s_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert {"demo", "test"} <= targets
+    assert set(re.findall(r"^make ([a-z-]+)", README, flags=re.M)) <= targets
