@@ -18,7 +18,7 @@ from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.hooks import CURVES, read_curves
 from prologue_bench.training.models import GeneratorModel, TokenizerModel, dropped_inputs, scale_gradient
 from prologue_bench.training.optimisation import schedule
-from prologue_bench.training.runner import latest_checkpoint, make_runner, train
+from prologue_bench.training.runner import TrainingJob, latest_checkpoint, make_runner, train
 from tests.test_interfaces import random_ids
 from tests.test_models import LAYOUTS, ar, images, prologue
 
@@ -104,12 +104,14 @@ def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: P
     settings = Optimisation(learning_rate=1.0, warmup_steps=4, flat_steps=3, final_fraction=0.1)
     generator = ar(LAYOUTS[0])
     runner = make_runner(
-        GeneratorModel(generator, GeneratorTraining(), 3),
-        ArrayDataset({"ids": random_ids(LAYOUTS[0]).numpy(), "labels": torch.zeros(3).long().numpy()}),
-        attrs.evolve(GeneratorTraining(), steps=16, batch_size=2),
-        {"generator": (list(generator.parameters()), settings)},
-        0,
-        StageContext(work=tmp_path, output=tmp_path, cache=tmp_path),
+        TrainingJob(
+            model=GeneratorModel(generator, GeneratorTraining(), 3),
+            data=ArrayDataset({"ids": random_ids(LAYOUTS[0]).numpy(), "labels": torch.zeros(3).long().numpy()}),
+            training=GeneratorTraining(steps=16, batch_size=2),
+            parts={"generator": (list(generator.parameters()), settings)},
+            seed=0,
+            context=StageContext(work=tmp_path, output=tmp_path, cache=tmp_path),
+        )
     )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     schedulers = runner.build_param_scheduler(schedule(settings, 16))
@@ -154,7 +156,9 @@ def run(folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 
         "autoencoder": (list(model.tokenizer.parameters()), fast),
         "prior": (list(model.prior.parameters()), fast),  # type: ignore[union-attr]
     }
-    return train(model, ArrayDataset({"images": byte_images().numpy()}), training, parts, 3, context)  # type: ignore[return-value]
+    data = ArrayDataset({"images": byte_images().numpy()})
+    job = TrainingJob(model=model, data=data, training=training, parts=parts, seed=3, context=context)
+    return train(job)  # type: ignore[return-value]
 
 
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
@@ -206,7 +210,8 @@ def test_the_moving_average_has_its_half_life(tmp_path: Path) -> None:
     training = TokenizerTraining(steps=6, batch_size=4, ema_half_life_steps=3)
     parts = {"autoencoder": (list(model.parameters()), FAST)}
     dataset = ArrayDataset({"images": byte_images().numpy()})
-    averaged = train(model, dataset, training, parts, 0, attrs.evolve(context, advance=record))
+    context = attrs.evolve(context, advance=record)
+    averaged = train(TrainingJob(model=model, data=dataset, training=training, parts=parts, seed=0, context=context))
     # The average begins as a copy of the weights after the first step.
     expected = history[1]
     decay = 0.5 ** (1 / 3)

@@ -242,6 +242,8 @@ class Transformer(nn.Module):
     def _initialise(self) -> None:
         # Residual branches add up over depth; their last layers start smaller (Radford et al. 2019).
         last_std = 0.02 / math.sqrt(2 * self.settings.layers)
+        if self.condition.project.weight.is_meta:  # built for its shapes alone
+            return
         with torch.no_grad():
             condition = self.condition().squeeze(0)
             for block in self.blocks:

@@ -1,4 +1,7 @@
-"""Fréchet distances, computed by torch-fidelity on features that are extracted once for each set of images."""
+"""Fréchet distances, computed by torch-fidelity on features that are extracted once for each set of images.
+
+torch-fidelity is imported where it is used: planning asks for this module only to know what the metrics need.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-from torch_fidelity.utils import create_feature_extractor
 
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Need, Protocol
-from prologue_metrics import efficientnet
 from prologue_metrics.settings import FidSettings
 
 BATCH = 50
 LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
 Advance = Callable[[int, int], None]
+
+
+def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """torch-fidelity's distance of two sets of features [N, F], in float64."""
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = [fid_features_to_statistics(torch.from_numpy(part).double()) for part in (first, second)]
+    return float(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
 
 
 class Fid(Metric):
@@ -40,9 +48,7 @@ class Fid(Metric):
         reference = inputs.data.images("test")
         if len(images) < 2 or len(reference) < 2:
             raise StageError(f"{self.name}: found {min(len(images), len(reference))} images, expected at least 2")
-        features = [self._features(part, inputs) for part in (images, reference)]
-        first, second = (fid_features_to_statistics(torch.from_numpy(part).double()) for part in features)
-        value = float(fid_statistics_to_metric(first, second, False)[KEY_METRIC_FID])
+        value = frechet_distance(*(self._features(part, inputs) for part in (images, reference)))
         return [
             Measurement(
                 name=self.name,
@@ -56,6 +62,8 @@ class Fid(Metric):
         ]
 
     def _protocol(self, inputs: MetricInputs, count: int, reference: int) -> Protocol:
+        from prologue_metrics import efficientnet
+
         ours = self.settings.extractor == "efficientnet-lite0"
         notes = ["the test images as reference"]
         if ours:
@@ -78,6 +86,8 @@ class Fid(Metric):
 
     def _features(self, images: NDArray[Any], inputs: MetricInputs) -> NDArray[Any]:
         """Features [N, F], from the cache where the same images were seen before."""
+        from prologue_metrics import efficientnet
+
         key = hashlib.sha256(np.ascontiguousarray(images).tobytes())
         key.update(f"{self.settings.extractor} {self.settings.resize} {efficientnet.weights_checksum()}".encode())
         path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
@@ -112,6 +122,10 @@ def extract_features(
     images: NDArray[Any], settings: FidSettings, device: torch.device, advance: Advance
 ) -> NDArray[Any]:
     """Features float32 [N, F] of uint8 images [N, C, H, W]; one channel is repeated to three."""
+    from torch_fidelity.utils import create_feature_extractor
+
+    from prologue_metrics import efficientnet
+
     efficientnet.register()
     layer = LAYERS[settings.extractor]
     try:

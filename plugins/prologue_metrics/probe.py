@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, TokenLayout
 from prologue_metrics.settings import ProbeSettings
@@ -58,6 +57,8 @@ class Probe(Metric):
         return found
 
     def _accuracy(self, inputs: MetricInputs, length: int) -> tuple[float, int]:
+        from sklearn.linear_model import LogisticRegression  # takes long to import
+
         assert inputs.train_ids is not None
         assert inputs.test_ids is not None
         labels = inputs.data.labels("train")[: self.settings.train_images]

@@ -18,6 +18,7 @@ from attrs import define, field
 
 from prologue_bench import __version__
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
+from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.cost import Estimator, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
@@ -101,20 +102,20 @@ def _run_stage(
     stage = planned.stage
     if done := store.find(stage.key):  # another run finished it while this one waited
         return float(done.manifest["seconds"])
-    work = store.work(stage.key)
-    output = work / "output"
+    folder = store.work(stage.key)
+    output = folder / "output"
     output.mkdir(parents=True, exist_ok=True)
-    clock = _Clock(work / "seconds")
+    clock = _Clock(folder / "seconds")
 
     def advance(done: int, total: int) -> None:
         clock.tick()
         watcher.advanced(done, total)
 
     context = StageContext(
-        work=work, output=output, cache=store.cache, advance=advance, stop_requested=stop_requested
+        work=folder, output=output, cache=store.cache, advance=advance, stop_requested=stop_requested
     )
     try:
-        stage.run(store, context)
+        work.perform(stage, store, context)
     finally:
         clock.note()
     store.commit(stage.key, output, _details(planned, clock.seconds, estimator))

@@ -1,7 +1,7 @@
 """The stages of the pipeline, each a pure function of its settings and of the stages before it.
 
 A stage is a frozen value that can be sent to another process. Its key is the hash of what it reads: its own settings,
-the declared versions of the components, the data's fingerprint, and the keys of its inputs.
+the declared versions of the components, the data's fingerprint, and the keys of its inputs. What it does is in `work`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, key_values
 
@@ -37,10 +35,6 @@ class Stage(ABC):
     @abstractmethod
     def reads(self) -> dict[str, Any]:
         """What else the artifact depends on, as plain values."""
-
-    @abstractmethod
-    def run(self, store: Store, context: StageContext) -> None:
-        """Write the artifact's files into `context.output`."""
 
     @cached_property
     def key(self) -> str:
@@ -106,11 +100,6 @@ class TrainTokenizer(Stage):
             "seed": self.seed,
         }
 
-    def run(self, store: Store, context: StageContext) -> None:
-        from prologue_bench.pipeline.work import train_tokenizer
-
-        train_tokenizer(self, context)
-
 
 @frozen(kw_only=True, slots=False)
 class EncodeImages(Stage):
@@ -126,11 +115,6 @@ class EncodeImages(Stage):
     def reads(self) -> dict[str, Any]:
         return {}
 
-    def run(self, store: Store, context: StageContext) -> None:
-        from prologue_bench.pipeline.work import encode_images
-
-        encode_images(self, store, context)
-
 
 @frozen(kw_only=True, slots=False)
 class Reconstruct(Stage):
@@ -145,11 +129,6 @@ class Reconstruct(Stage):
 
     def reads(self) -> dict[str, Any]:
         return {}
-
-    def run(self, store: Store, context: StageContext) -> None:
-        from prologue_bench.pipeline.work import reconstruct
-
-        reconstruct(self, store, context)
 
 
 @frozen(kw_only=True, slots=False)
@@ -173,11 +152,6 @@ class TrainGenerator(Stage):
             "seed": self.seed,
         }
 
-    def run(self, store: Store, context: StageContext) -> None:
-        from prologue_bench.pipeline.work import train_generator
-
-        train_generator(self, store, context)
-
 
 @frozen(kw_only=True, slots=False)
 class SampleImages(Stage):
@@ -193,11 +167,6 @@ class SampleImages(Stage):
 
     def reads(self) -> dict[str, Any]:
         return {"sampling": key_values(self.sampling)}
-
-    def run(self, store: Store, context: StageContext) -> None:
-        from prologue_bench.pipeline.work import sample_images
-
-        sample_images(self, store, context)
 
 
 @frozen(kw_only=True, slots=False)
@@ -234,8 +203,3 @@ class Measure(Stage):
             "data": self.tokens.tokenizer.data.key(),
             "prefixes": list(self.prefixes) if "prefixes" in self.needs else [],
         }
-
-    def run(self, store: Store, context: StageContext) -> None:
-        from prologue_bench.pipeline.work import measure
-
-        measure(self, store, context)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from prologue_bench.interfaces import (
     DataSource,
     Generator,
     ImageSpec,
-    Measurement,
     Metric,
     MetricInputs,
     Tokenizer,
@@ -33,7 +33,7 @@ from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.settings import key_values, plain_values
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
-from prologue_bench.training.runner import train
+from prologue_bench.training.runner import TrainingJob, train
 
 INFERENCE_BATCH = 125
 
@@ -63,7 +63,7 @@ def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Gen
     return generator
 
 
-def train_tokenizer(stage: stages.TrainTokenizer, context: StageContext) -> None:
+def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
     """Train a tokenizer, with its joint prior where it asks for one."""
     data = open_data(stage.data.resolved)
     torch.manual_seed(stage.seed)
@@ -73,8 +73,16 @@ def train_tokenizer(stage: stages.TrainTokenizer, context: StageContext) -> None
     if stage.prior is not None:
         prior = build_generator(stage.prior, tokenizer.layout, data.spec.labels)
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
-    model = TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label)
-    averaged = train(model, ArrayDataset({"images": data.images("train")}), stage.training, parts, stage.seed, context)
+    averaged = train(
+        TrainingJob(
+            model=TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label),
+            data=ArrayDataset({"images": data.images("train")}),
+            training=stage.training,
+            parts=parts,
+            seed=stage.seed,
+            context=context,
+        )
+    )
     _save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
     if averaged.prior is not None:
         _save_weights(averaged.prior, context.output / "prior.safetensors")
@@ -87,14 +95,15 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
     layout = _layout(stage.tokens.tokenizer)
     torch.manual_seed(stage.seed)
     generator = build_generator(stage.generator, layout, data.spec.labels)
-    model = GeneratorModel(generator, stage.training, data.spec.none_label)
     averaged = train(
-        model,
-        ArrayDataset({"ids": ids, "labels": data.labels("train")}),
-        stage.training,
-        {"generator": (list(generator.parameters()), stage.training.optimisation)},
-        stage.seed,
-        context,
+        TrainingJob(
+            model=GeneratorModel(generator, stage.training, data.spec.none_label),
+            data=ArrayDataset({"ids": ids, "labels": data.labels("train")}),
+            training=stage.training,
+            parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
+            seed=stage.seed,
+            context=context,
+        )
     )
     _save_weights(averaged.generator, context.output / "generator.safetensors")
 
@@ -178,16 +187,22 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     bad = [m.name for m in measurements if not np.isfinite(m.value)]
     if bad:
         raise StageError(f"metric {stage.metric.name!r}: {', '.join(bad)} is not a finite number")
-    (context.output / "measurements.json").write_text(
-        json.dumps([measurement_values(m) for m in measurements], indent=1)
-    )
+    (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
 
 
-def measurement_values(measurement: Measurement) -> dict[str, Any]:
-    """A measurement as plain values."""
-    import attrs
+_WORK: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
+    stages.TrainTokenizer: train_tokenizer,
+    stages.EncodeImages: encode_images,
+    stages.Reconstruct: reconstruct,
+    stages.TrainGenerator: train_generator,
+    stages.SampleImages: sample_images,
+    stages.Measure: measure,
+}
 
-    return attrs.asdict(measurement)
+
+def perform(stage: stages.Stage, store: Store, context: StageContext) -> None:
+    """Write the files of a stage's artifact into `context.output`; its inputs are in the store."""
+    _WORK[type(stage)](stage, store, context)
 
 
 def load_tokenizer(stage: stages.TrainTokenizer, store: Store, device: torch.device) -> Tokenizer:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import pandas as pd
 from attrs import frozen
-from scipy import stats
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 Verdict = Literal["better", "worse", "noise", "unknown", ""]
@@ -52,7 +52,7 @@ def _cell(values: pd.DataFrame, reference: pd.DataFrame, is_baseline: bool) -> C
     verdict: Verdict = "unknown"
     if len(shared) > 1:
         error = float(differences.std(ddof=1)) / math.sqrt(len(shared))
-        half_width = float(stats.t.ppf((1 + LEVEL) / 2, len(shared) - 1)) * error
+        half_width = float(stdtrit(len(shared) - 1, (1 + LEVEL) / 2)) * error
         verdict = _verdict(difference, half_width, str(values.direction.iloc[0]))
     return Cell(
         mean=mean, seeds=len(values), spread=spread, difference=difference, half_width=half_width, verdict=verdict

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import pickle
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from attrs import frozen
 from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
@@ -45,50 +47,49 @@ class QuietRunner(Runner):
         """Nothing: asking compilers for their versions takes seconds, and each artifact records its software."""
 
 
-def train(
-    model: LossModel,
-    data: ArrayDataset,
-    training: Training,
-    parts: dict[str, tuple[list[torch.nn.Parameter], Optimisation]],
-    seed: int,
-    context: StageContext,
-) -> LossModel:
-    """Train `model` and return its moving average.
+@frozen(kw_only=True)
+class TrainingJob:
+    """What one Runner trains. `parts` gives each optimizer its parameters and settings."""
 
-    `parts` gives each optimizer its parameters and settings. The run goes on from the newest checkpoint in
-    `context.work` that can be read. Raises StageError when a loss turns NaN and Interrupted when the user asks to stop.
+    model: LossModel
+    data: ArrayDataset
+    training: Training
+    parts: Mapping[str, tuple[list[torch.nn.Parameter], Optimisation]]
+    seed: int
+    context: StageContext
+
+
+def train(job: TrainingJob) -> LossModel:
+    """Train the job's model and return its moving average.
+
+    The run goes on from the newest checkpoint in `context.work` that can be read. Raises StageError when a loss turns
+    NaN and Interrupted when the user asks to stop.
     """
-    runner = make_runner(model, data, training, parts, seed, context)
+    runner = make_runner(job)
     runner.train()
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     averaged: LossModel = averages[0].ema_model.module
-    _keep_log(Path(runner.log_dir), context)
+    _keep_log(Path(runner.log_dir), job.context)
     return averaged
 
 
-def make_runner(
-    model: LossModel,
-    data: ArrayDataset,
-    training: Training,
-    parts: dict[str, tuple[list[torch.nn.Parameter], Optimisation]],
-    seed: int,
-    context: StageContext,
-) -> Runner:
-    """The Runner of one training stage; arguments as in `train`."""
+def make_runner(job: TrainingJob) -> Runner:
+    """The Runner of one training stage."""
+    training, context, seed = job.training, job.context, job.seed
     folder = context.work / "run"
     checkpoint = latest_checkpoint(folder)
     wrappers: dict[str, OptimWrapper] = {
-        name: optimizer_wrapper(parameters, settings) for name, (parameters, settings) in parts.items()
+        name: optimizer_wrapper(parameters, settings) for name, (parameters, settings) in job.parts.items()
     }
-    schedules = {name: schedule(settings, training.steps) for name, (_, settings) in parts.items()}
-    single = len(parts) == 1
-    name = next(iter(parts))
+    schedules = {name: schedule(settings, training.steps) for name, (_, settings) in job.parts.items()}
+    single = len(job.parts) == 1
+    name = next(iter(job.parts))
     return QuietRunner(
-        model=model,
+        model=job.model,
         work_dir=str(folder),
         experiment_name=f"{context.work.name}-{time.time_ns()}",
         train_dataloader={
-            "dataset": data,
+            "dataset": job.data,
             "batch_size": training.batch_size,
             "num_workers": 0,
             "sampler": {"type": "InfiniteSampler", "shuffle": True, "seed": seed},
