@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
+from prologue_bench.errors import UserError
+
 _REFERENCE = validators.matches_re(r"[\w.]+:\w+")
 
 
@@ -30,15 +32,18 @@ class Component:
     version: int = field(default=1, validator=validators.ge(1))
 
     def load(self) -> type[Any]:
-        """Import the component's class."""
+        """Import the component's class. Raises UserError when that fails."""
         return _load(self.target)
 
     def load_settings(self) -> type[Any]:
-        """Import the component's settings class."""
+        """Import the component's settings class. Raises UserError when that fails."""
         return _load(self.settings)
 
 
 def _load(reference: str) -> type[Any]:
     module, _, name = reference.partition(":")
-    loaded: type[Any] = getattr(importlib.import_module(module), name)
+    try:
+        loaded: type[Any] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # whatever a plugin's module does when it is imported
+        raise UserError(f"{reference} cannot be imported: {type(error).__name__}: {error}") from error
     return loaded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import statistics
 import time
@@ -17,24 +18,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from prologue_bench.interfaces import ImageSpec, Tokenizer
 from prologue_bench.pipeline import stages, work
 from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.settings import Training, plain_values
+from prologue_bench.spec.settings import Training
 from prologue_bench.training.models import TokenizerModel
 
 TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
 
-_on_meta: dict[str, Tokenizer] = {}
-
-
-def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
-    """An instance without memory for its weights, for its layout and for counting. Raises UserError for bad sizes."""
-    name = json.dumps([plain_values(x.settings) for x in (tokenizer, data)] + [tokenizer.name, data.name])
-    if name not in _on_meta:
-        images = work.open_data(data).spec
-        with torch.device("meta"):
-            _on_meta[name] = work.build_tokenizer(tokenizer, images)
-    return _on_meta[name]
+NEAREST = 3
+"""Timed stages that an estimate is taken from."""
 
 
 def machine() -> str:
@@ -47,7 +38,7 @@ class Estimator:
     """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product."""
 
     def __init__(self, store: Store) -> None:
-        self._rates: dict[str, list[float]] = defaultdict(list)
+        self._rates: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._metrics: dict[str, list[float]] = defaultdict(list)
         self._flops: dict[str, float] = {}
         self._peak: float | None = None
@@ -58,7 +49,8 @@ class Estimator:
             if manifest.get("metric"):
                 self._metrics[str(manifest["metric"])].append(seconds)
             elif manifest.get("flops"):
-                self._rates[str(manifest["kind"])].append(float(manifest["flops"]) / seconds)
+                flops = float(manifest["flops"])
+                self._rates[str(manifest["kind"])].append((flops, flops / seconds))
 
     def seconds(self, stage: stages.Stage) -> float | None:
         """The estimate; None for what cannot be counted, such as a metric never timed on this machine."""
@@ -66,9 +58,14 @@ class Estimator:
             known = self._metrics.get(metric_label(stage))
             return statistics.median(known) if known else None
         flops = self.flops(stage)
-        rates = self._rates.get(stage.kind)
-        rate = statistics.median(rates) if rates else self._typical(stage.kind)
-        return flops / rate if flops else None
+        return flops / self._rate(stage.kind, flops) if flops else None
+
+    def _rate(self, kind: str, flops: float) -> float:
+        """FLOP/s of the timed stages nearest in size: small models reach far less than large ones."""
+        if not self._rates[kind]:
+            return self._typical(kind)
+        nearest = sorted(self._rates[kind], key=lambda timed: abs(math.log(timed[0] / flops)))[:NEAREST]
+        return statistics.median(rate for _, rate in nearest)
 
     def flops(self, stage: stages.Stage) -> float:
         """As `stage_flops`, counted once for stages that differ in their seed alone; 0 where it cannot be counted."""
@@ -118,7 +115,7 @@ def stage_flops(stage: stages.Stage) -> float:
 
 def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
     images = work.open_data(stage.data.resolved).spec
-    tokenizer = tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+    tokenizer = work.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
     prior = work.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
     return _training(stage.training, _count(lambda: model.losses(images=_image(images))))
@@ -174,7 +171,7 @@ def _decoding(tokens: stages.EncodeImages) -> float:
 
 def _tokenizer(tokens: stages.EncodeImages) -> tuple[ImageSpec, Tokenizer]:
     stage = tokens.tokenizer
-    return work.open_data(stage.data.resolved).spec, tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+    return work.open_data(stage.data.resolved).spec, work.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
 
 
 def _image(images: ImageSpec) -> torch.Tensor:

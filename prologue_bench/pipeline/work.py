@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from prologue_bench.errors import StageError
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import (
     DataSource,
@@ -40,7 +40,7 @@ INFERENCE_BATCH = 125
 
 M = TypeVar("M", bound=nn.Module)
 _sources: dict[str, DataSource] = {}
-_layouts: dict[str, TokenLayout] = {}
+_on_meta: dict[str, Tokenizer] = {}
 
 
 def open_data(resolved: Resolved) -> DataSource:
@@ -55,6 +55,33 @@ def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
     """A tokenizer with new weights."""
     tokenizer: Tokenizer = resolved.component.load()(resolved.settings, images)
     return tokenizer
+
+
+def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
+    """An instance for its layout and for counting, without memory for its weights where the tokenizer allows that.
+
+    Raises UserError when the tokenizer cannot be made with these settings for these images.
+    """
+    name = _identity(tokenizer) + _identity(data)
+    if name not in _on_meta:
+        images = open_data(data).spec
+        try:
+            with torch.device("meta"):
+                _on_meta[name] = build_tokenizer(tokenizer, images)
+        except UserError:
+            raise
+        except Exception:  # such as one that loads weights in its constructor
+            _on_meta[name] = _built(tokenizer, images)
+    return _on_meta[name]
+
+
+def _built(tokenizer: Resolved, images: ImageSpec) -> Tokenizer:
+    try:
+        return build_tokenizer(tokenizer, images)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"tokenizer {tokenizer.name!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
@@ -220,12 +247,7 @@ def load_generator(stage: stages.TrainGenerator, store: Store, device: torch.dev
 
 
 def _layout(stage: stages.TrainTokenizer) -> TokenLayout:
-    """The token layout of a tokenizer, from an instance without memory for its weights."""
-    name = _identity(stage.tokenizer) + stage.data.fingerprint
-    if name not in _layouts:
-        with torch.device("meta"):
-            _layouts[name] = build_tokenizer(stage.tokenizer, open_data(stage.data.resolved).spec).layout
-    return _layouts[name]
+    return tokenizer_on_meta(stage.tokenizer, stage.data.resolved).layout
 
 
 def _identity(resolved: Resolved) -> str:

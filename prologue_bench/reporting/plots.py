@@ -58,8 +58,8 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varie
         seeds = sorted(rows.seed.unique())
         for seed in seeds:
             one = rows[rows.seed == seed]
-            axes.plot(one.place, one.value, marker="o", markersize=4, linewidth=0.8, linestyle=line,
-                      color=COLOURS[0], alpha=0.6)  # fmt: skip
+            axes.plot(one.place, one.value, marker="o", markersize=5, linewidth=0.8 if len(seeds) > 1 else 1.6,
+                      linestyle=line, color=COLOURS[0], alpha=0.6 if len(seeds) > 1 else 1.0)  # fmt: skip
         mean = rows.groupby("place").value.mean()
         if len(seeds) > 1:
             axes.plot(mean.index, mean, marker="D", markersize=5, linewidth=2, linestyle=line, color=COLOURS[1])

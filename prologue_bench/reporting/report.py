@@ -165,7 +165,6 @@ def findings(
             sentence += {
                 "better": f" (95% interval ± {number(cell.half_width or 0)} over {cell.seeds} seeds)",
                 "noise": f", not distinguishable from noise over {cell.seeds} seeds",
-                "unknown": ", one seed, so nothing is known of the noise",
             }.get(cell.verdict, "")
         sentences.append(sentence + ".")
     return sentences
