@@ -125,6 +125,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe, such as head, has left
         sys.exit(1)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
 
 
 def _fail(text: str, code: int) -> None:

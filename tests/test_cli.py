@@ -131,6 +131,13 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(
     assert steps == sorted(set(steps)), "no step was trained twice"
 
 
+def test_a_report_folder_that_cannot_be_written_is_one_line(smoke_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = call("run", str(smoke_file), "--set", "metrics=[codebook]", "--out", "file/inside", cwd=tmp_path)
+    assert found.returncode == 1
+    assert re.fullmatch(r"prologue-bench: file/inside\S*: Not a directory", found.stderr.splitlines()[-1])
+
+
 def test_help_and_list_start_in_under_half_a_second(tmp_path: Path) -> None:
     for arguments in (["--help"], ["list"]):
         seconds = []

@@ -175,6 +175,18 @@ def test_a_full_disk_stops_the_run_with_what_to_do(
         execute(make_plan(load(), store), store, recorder, never)
 
 
+def test_a_full_disk_is_seen_behind_another_error(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("I/O error")
+
+    monkeypatch.setattr("prologue_bench.pipeline.work.save_file", fails)
+    monkeypatch.setattr(Store, "is_full", lambda self: True)
+    with pytest.raises(StageError, match="no space is left on the disk"):
+        execute(make_plan(load(), store), store, recorder, never)
+
+
 def test_a_metric_that_is_no_number_is_a_failure(
     load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,7 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
         except PrologueBenchError as error:
             outcome.failures[stage.key] = str(error)
         except Exception as error:
-            if is_full_disk(error):
+            if is_full_disk(error) or store.is_full():
                 raise StageError(
                     f"{store.root}: no space is left on the disk; free some and run the same command again, "
                     "it goes on from the last checkpoint"

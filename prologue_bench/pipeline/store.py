@@ -19,6 +19,8 @@ from prologue_bench.errors import StageError
 
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20
+ROOM_NEEDED = 1 << 20
+"""Bytes without which a disk counts as full."""
 
 
 def default_store() -> Path:
@@ -100,6 +102,10 @@ class Store:
         shutil.rmtree(self.work(key), ignore_errors=True)
         self._checked.pop(key, None)
         return self.get(key)
+
+    def is_full(self) -> bool:
+        """Whether the disk has no room left; some libraries hide that in errors of their own."""
+        return shutil.disk_usage(self.root).free < ROOM_NEEDED
 
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all artifacts, unchecked."""
