@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint install install-dev
+.PHONY: demo test bench lint install install-dev
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
@@ -11,6 +11,9 @@ demo: install
 
 test: install-dev
 	$(BIN)/python -m pytest
+
+bench: install-dev
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-sort=name
 
 lint: install-dev
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -63,7 +63,7 @@ def run(
     registry = _registry()
     overrides = Overrides(values=values, profile=profile, seeds=_seeds(seeds))
     checked = load_ablation(ablation, registry, overrides)
-    _run(checked, out or Path("reports") / checked.name, store, dry_run)
+    _run(checked, registry, out or Path("reports") / checked.name, store, dry_run)
 
 
 @cli.command()
@@ -152,7 +152,7 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
         raise UserError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from None
 
 
-def _run(ablation: Ablation, folder: Path, store_folder: Path | None, dry_run: bool) -> None:
+def _run(ablation: Ablation, registry: Registry, folder: Path, store_folder: Path | None, dry_run: bool) -> None:
     from prologue_bench.pipeline.executor import execute
     from prologue_bench.pipeline.planner import make_plan
     from prologue_bench.pipeline.store import Store, default_store
@@ -165,12 +165,12 @@ def _run(ablation: Ablation, folder: Path, store_folder: Path | None, dry_run: b
     if dry_run:
         _show_plan(plan, store.root)
         return
-    with _stop_signals() as stop, open_progress(plan) as progress:
+    with open_progress(plan) as progress, _stop_signals(progress.say) as stop:
         try:
             outcome = execute(plan, store, progress, stop.requested)
         except Interrupted as error:
             raise Interrupted(f"{error}; nothing is lost, the same command goes on from here") from None
-    results, pictures = collect(plan, outcome, store)
+    results, pictures = collect(plan, outcome, store, registry)
     path = write_report(results, pictures, folder)
     click.echo(render_markdown(results))
     click.echo(f"Report: {path}")
@@ -220,13 +220,13 @@ class _Stop:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[_Stop]:
+def _stop_signals(say: Callable[[str], None]) -> Iterator[_Stop]:
     """The first SIGINT or SIGTERM asks the running stage to save and leave; a second one ends the process."""
     stop = _Stop()
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.asked = True
-        click.echo("stopping: the running stage saves its state (once more to leave at once)", err=True)
+        say("stopping: the running stage saves its state (once more to leave at once)")
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
 

@@ -85,23 +85,24 @@ class PlainProgress(Watcher):
         self.pace = Pace()
         self.said = time.monotonic()
         self.prefix = f"[{index + 1}/{total}] {label(planned)}"
-        self._say(f"{self.prefix}: starts; about {duration(max(0.0, self.budget.seconds))} left in all")
+        self.say(f"{self.prefix}: starts; about {duration(max(0.0, self.budget.seconds))} left in all")
 
     def advanced(self, done: int, total: int) -> None:
         pace = self.pace.text(done, total)
         if time.monotonic() - self.said >= LINE_EVERY_SECONDS and pace:
             self.said = time.monotonic()
-            self._say(f"{self.prefix}: {done}/{total}, {pace}")
+            self.say(f"{self.prefix}: {done}/{total}, {pace}")
 
     def finished(self, planned: PlannedStage, seconds: float) -> None:
         self.budget.done(planned, seconds)
-        self._say(f"{self.prefix}: done in {duration(seconds)}")
+        self.say(f"{self.prefix}: done in {duration(seconds)}")
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
         self.budget.done(planned, 0.0)
-        self._say(f"{self.prefix}: failed: {reason}")
+        self.say(f"{self.prefix}: failed: {reason}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Show a line."""
         print(text, file=self.out, flush=True)
 
 
@@ -152,6 +153,10 @@ class LiveProgress(Watcher):
     def failed(self, planned: PlannedStage, reason: str) -> None:
         self.budget.done(planned, 0.0)
         self._close(f"[red]failed[/]  {escape(label(planned))}  {escape(reason)}")
+
+    def say(self, text: str) -> None:
+        """Show a line above the bars."""
+        self.console.print(text, highlight=False, markup=False)
 
     def _close(self, line: str) -> None:
         self.console.print(line, highlight=False)

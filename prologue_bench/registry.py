@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
+import yaml
 from attrs import define, field, frozen
 
 from prologue_bench import hookspecs
@@ -99,6 +100,11 @@ class Registry:
         for kind, known in self.entries.items():
             for name in sorted(known):
                 yield kind, known[name]
+
+    def card(self, folder: str, name: str) -> dict[str, Any]:
+        """One card's content; empty when there is none of that name."""
+        path = self.cards(folder).get(name)
+        return {} if path is None else dict(yaml.safe_load(path.read_text(encoding="utf-8")))
 
     def cards(self, folder: str) -> dict[str, Path]:
         """The YAML cards of one folder of registry/, by name, built-in ones first."""

@@ -13,6 +13,7 @@ import pytest
 from prologue_bench.pipeline.executor import Outcome, execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
+from prologue_bench.registry import Registry
 from prologue_bench.reporting.report import load_pictures, render_html, setting_differences, write_report
 from prologue_bench.reporting.results import collect, frame, load_results
 from prologue_bench.spec.ablation import Ablation
@@ -28,7 +29,7 @@ def written(load: Callable[..., Ablation], store: Store, tmp_path: Path) -> Path
     ablation = load("seeds=[0, 1]", f"title={json.dumps(EVIL)}")
     plan = make_plan(ablation, store)
     outcome = execute(plan, store, Recorder(), lambda: False)
-    return write_report(*collect(plan, outcome, store), tmp_path / "report")
+    return write_report(*collect(plan, outcome, store, Registry.load()), tmp_path / "report")
 
 
 @pytest.fixture
@@ -101,5 +102,5 @@ def test_a_run_of_which_nothing_succeeded_still_gives_a_report(
 ) -> None:
     plan = make_plan(load(), store)
     outcome = Outcome({planned.stage.key: "the loss is nan" for planned in plan.stages})
-    path = write_report(*collect(plan, outcome, store), tmp_path / "report")
+    path = write_report(*collect(plan, outcome, store, Registry.load()), tmp_path / "report")
     assert "2 runs failed" in path.read_text()

@@ -20,6 +20,7 @@ from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work import open_data
+from prologue_bench.registry import Registry
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.spec.settings import plain_values
 from prologue_bench.training.hooks import CURVES, read_curves
@@ -28,12 +29,13 @@ SCHEMA = 1
 RESULTS = "results.json"
 
 
-def collect(plan: Plan, outcome: Outcome, store: Store) -> tuple[dict[str, Any], Pictures]:
+def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> tuple[dict[str, Any], Pictures]:
     """Everything that the report shows, from the artifacts of a plan."""
     ablation = plan.ablation
     runs = [_run(pipeline, outcome, store) for pipeline in plan.pipelines]
     first = plan.pipelines[0]
     data = open_data(first.experiment.data)
+    card = registry.card("datasets", first.experiment.data.name)
     results = {
         "schema": SCHEMA,
         "name": ablation.name,
@@ -51,6 +53,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store) -> tuple[dict[str, Any],
             "test": len(data.labels("test")),
             "shape": [data.spec.channels, data.spec.height, data.spec.width],
             "classes": list(data.spec.class_names),
+            "card": {key: card[key] for key in ("source", "paper", "licence") if key in card},
         },
         "variants": [
             _variant(pipeline) for pipeline in plan.pipelines if pipeline.experiment.seed == ablation.seeds[0]

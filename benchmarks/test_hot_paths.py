@@ -1,0 +1,123 @@
+"""Times of the hot paths at the sizes of profile `micro`: make bench."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from prologue_bench.components import NoSettings
+from prologue_bench.interfaces import DataSource, Generator, Tokenizer
+from prologue_bench.registry import Registry
+from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.spec.settings import GeneratorTraining, Optimisation, Sampling, TokenizerTraining
+from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
+from prologue_bench.training.optimisation import optimizer_wrapper
+from prologue_datasets.fashion_mnist import EmbeddedFashionMnist
+from prologue_generators.ar import Ar
+from prologue_generators.settings import ArSettings, ArTransformerSettings
+from prologue_layers.settings import TransformerSettings
+from prologue_metrics.fidelity import extract_features, frechet_distance
+from prologue_metrics.settings import FidSettings
+from prologue_tokenizers.prologue import Prologue
+from prologue_tokenizers.settings import PrologueSettings
+
+BATCH = 64
+SIZE = TransformerSettings(width=96, layers=3, heads=3)
+AR = ArSettings(transformer=ArTransformerSettings(width=96, layers=3, heads=3, dropout=0.0))
+
+
+@pytest.fixture(scope="module")
+def data() -> DataSource:
+    return EmbeddedFashionMnist(NoSettings())
+
+
+@pytest.fixture(scope="module")
+def images(data: DataSource) -> torch.Tensor:
+    return torch.from_numpy(data.images("train")[:BATCH].copy())
+
+
+def tokenizer(data: DataSource, prologue_tokens: int) -> Tokenizer:
+    torch.manual_seed(0)
+    settings = PrologueSettings(
+        patch_size=4,
+        encoder=SIZE,
+        decoder=SIZE,
+        visual_codebook=256,
+        prologue_codebook=128,
+        prologue_tokens=prologue_tokens,
+    )
+    return Prologue(settings, data.spec)
+
+
+def generator(data: DataSource, of: Tokenizer) -> Generator:
+    return Ar(AR, of.layout, data.spec.labels)
+
+
+def training_step(model: LossModel, batch: dict[str, Any]) -> Iterator[None]:
+    wrapper = optimizer_wrapper(model.parameters(), Optimisation())
+    while True:
+        wrapper.update_params(torch.stack(list(model(**batch).values())).sum())
+        yield
+
+
+@pytest.mark.parametrize("prologue_tokens", [0, 8])
+def test_tokenizer_step(
+    benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor, prologue_tokens: int
+) -> None:
+    model = tokenizer(data, prologue_tokens)
+    prior = generator(data, model) if model.prior else None
+    step = training_step(
+        TokenizerModel(model, prior, TokenizerTraining(l2_weight=1.0), data.spec.none_label), {"images": images}
+    )
+    benchmark(next, step)
+
+
+def test_generator_step(benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor) -> None:
+    model = tokenizer(data, 8)
+    labels = torch.from_numpy(data.labels("train")[:BATCH])
+    with torch.no_grad():
+        ids = model.encode(images.float() / 127.5 - 1)
+    step = training_step(
+        GeneratorModel(generator(data, model), GeneratorTraining(), data.spec.none_label),
+        {"ids": ids, "labels": labels},
+    )
+    benchmark(next, step)
+
+
+def test_encode(benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor) -> None:
+    model = tokenizer(data, 8).eval()
+    with torch.inference_mode():
+        benchmark(model.encode, images.float() / 127.5 - 1)
+
+
+def test_decode(benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor) -> None:
+    model = tokenizer(data, 8).eval()
+    with torch.inference_mode():
+        ids = model.encode(images.float() / 127.5 - 1)
+        benchmark(model.decode, ids)
+
+
+def test_sampling(benchmark: BenchmarkFixture, data: DataSource) -> None:
+    model = generator(data, tokenizer(data, 8)).eval()
+    labels = torch.arange(500) % 10
+    rng = torch.Generator().manual_seed(0)
+    benchmark.pedantic(sample_ids, args=(model, labels, Sampling(), rng), rounds=3, warmup_rounds=1)
+
+
+def test_features(benchmark: BenchmarkFixture, data: DataSource) -> None:
+    arguments = (data.images("test")[:200], FidSettings(), torch.device("cpu"), lambda done, total: None)
+    benchmark.pedantic(extract_features, args=arguments, rounds=3, warmup_rounds=1)
+
+
+def test_frechet_distance(benchmark: BenchmarkFixture) -> None:
+    rng = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(2000, 1280, generator=rng).numpy() for _ in range(2))
+    benchmark.pedantic(frechet_distance, args=(first, second), rounds=2)
+
+
+def test_registry(benchmark: BenchmarkFixture) -> None:
+    benchmark(Registry.load)
