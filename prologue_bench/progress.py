@@ -87,6 +87,9 @@ class PlainProgress(Watcher):
         self.prefix = f"[{index + 1}/{total}] {label(planned)}"
         self.say(f"{self.prefix}: starts; about {duration(max(0.0, self.budget.seconds))} left in all")
 
+    def waiting(self, planned: PlannedStage) -> None:
+        self.say(f"{self.prefix}: waits for another run that is at work on it")
+
     def advanced(self, done: int, total: int) -> None:
         pace = self.pace.text(done, total)
         if time.monotonic() - self.said >= LINE_EVERY_SECONDS and pace:
@@ -140,6 +143,10 @@ class LiveProgress(Watcher):
             note=f"stage {index + 1} of {total}, about {duration(max(0.0, self.budget.seconds))} left",
         )
         self.stage = self.bars.add_task(escape(label(planned)), total=None, note="")
+
+    def waiting(self, planned: PlannedStage) -> None:
+        if self.stage is not None:
+            self.bars.update(self.stage, note="waits for another run that is at work on it")
 
     def advanced(self, done: int, total: int) -> None:
         if self.stage is not None:

@@ -76,6 +76,9 @@ class Recorder(Watcher):
     def advanced(self, done: int, total: int) -> None:
         self.steps.append((done, total))
 
+    def waiting(self, planned: PlannedStage) -> None:
+        pass
+
     def finished(self, planned: PlannedStage, seconds: float) -> None:
         pass
 

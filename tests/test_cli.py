@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.store import Store
+from prologue_bench.registry import Registry
 from prologue_bench.reporting.results import load_results
+from prologue_bench.spec.ablation import load_ablation
 from tests.conftest import ROOT
 
 PROGRAM = shutil.which("prologue-bench", path=str(Path(sys.executable).parent)) or "prologue-bench"
@@ -129,6 +133,23 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(
     process.communicate(timeout=60)
     steps = [json.loads(line)["step"] for line in curves[0].read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step was trained twice"
+
+
+def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first = make_plan(load_ablation(smoke_file, Registry.load()), store).stages[0].stage
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(store.root)}
+    with store.lock(first.key):
+        process = subprocess.Popen(
+            [PROGRAM, "run", str(smoke_file)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        assert "starts" in process.stderr.readline()
+        assert "waits for another run" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped while another run had the stage; nothing is lost" in errors
 
 
 def test_a_report_folder_that_cannot_be_written_is_one_line(smoke_file: Path, tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ class Watcher(Protocol):
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
         """A stage begins, or goes on."""
 
+    def waiting(self, planned: PlannedStage) -> None:
+        """Another run is at work on the stage."""
+
     def advanced(self, done: int, total: int) -> None:
         """The running stage has done so many of its steps."""
 
@@ -67,7 +70,7 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
             continue
         watcher.started(planned, index, len(missing))
         try:
-            with store.lock(stage.key):
+            with store.lock(stage.key, waiting=_Wait(planned, watcher, stop_requested)):
                 seconds = _run_stage(planned, store, watcher, stop_requested, estimator)
         except Interrupted:
             raise
@@ -120,6 +123,21 @@ def _run_stage(
         clock.note()
     store.commit(stage.key, output, _details(planned, clock.seconds, estimator))
     return clock.seconds
+
+
+class _Wait:
+    """Says once that another run has the stage, and leaves when the user asks to stop."""
+
+    def __init__(self, planned: PlannedStage, watcher: Watcher, stop_requested: Callable[[], bool]) -> None:
+        self.planned, self.watcher, self.stop_requested = planned, watcher, stop_requested
+        self.said = False
+
+    def __call__(self) -> None:
+        if not self.said:
+            self.watcher.waiting(self.planned)
+        self.said = True
+        if self.stop_requested():
+            raise Interrupted("stopped while another run had the stage")
 
 
 class _Clock:

@@ -7,18 +7,19 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from prologue_bench.errors import StageError
 
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20
+WAIT_SECONDS = 1.0
 ROOM_NEEDED = 1 << 20
 """Bytes without which a disk counts as full."""
 
@@ -76,12 +77,20 @@ class Store:
         return artifact
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Only one process at a time works on a key; others wait here."""
+    def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Only one process at a time works on a key; the others wait, and call `waiting` every second."""
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{key}.lock"):
+        lock = FileLock(folder / f"{key}.lock")
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=WAIT_SECONDS)
+            except Timeout:
+                waiting()
+        try:
             yield
+        finally:
+            lock.release()
 
     def commit(self, key: str, output: Path, details: Mapping[str, Any]) -> Artifact:
         """Make a finished output folder the artifact of a key, and drop the stage's work folder.
