@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from attrs import field, frozen, validators
+from attrs import define, field, frozen, validators
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class PriorRequest:
     input_dropout: Mapping[str, float] = field(factory=dict)
 
 
-@frozen
+@define  # not frozen: torch.compile cannot trace the constructor of a frozen class
 class TokenizerOutput:
     """What a training step needs of a tokenizer.
 

@@ -108,6 +108,8 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     cells = summarise(rows, results["baseline"])
     main, _ = split_metrics(metric_infos(rows), rows, results)
     seeds = len(results["seeds"])
+    if not main:
+        return _no_measurements(results)
     lines = [
         f"# {results['title']}",
         "",
@@ -127,6 +129,13 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     for run in failed_runs(results):
         lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
     return "\n".join(lines) + "\n"
+
+
+def _no_measurements(results: Mapping[str, Any]) -> str:
+    failed = [f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}" for run in failed_runs(results)]
+    return (
+        "\n\n".join([f"# {results['title']}", "No variant has measurements with a better direction.", *failed]) + "\n"
+    )
 
 
 def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
