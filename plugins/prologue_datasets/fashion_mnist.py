@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import socket
 import zlib
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ WAYS = (
     "Get it in one of these ways: apt-get install dataset-fashion-mnist; set FASHION_MNIST or --set data.root=FOLDER "
     "to the folder of its four files; or use the subset in the package with --set data=fashion-mnist-embedded"
 )
+CONNECTION_TIMEOUT_SECONDS = 20.0
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -136,8 +138,12 @@ def _download(folder: Path) -> str | None:
     """Let torchvision fetch the files; returns why it failed."""
     from torchvision.datasets import FashionMNIST
 
+    waited = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(CONNECTION_TIMEOUT_SECONDS)
     try:
         FashionMNIST(str(folder), download=True)
     except Exception as error:
-        return f"the download failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        return f"the download failed: {str(error).splitlines()[0].rstrip(':') if str(error) else type(error).__name__}"
+    finally:
+        socket.setdefaulttimeout(waited)
     return None

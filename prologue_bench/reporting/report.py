@@ -172,7 +172,7 @@ def findings(
         if cell.difference is not None:
             sentence += f", {signed(cell.difference)} against {baseline}"
             sentence += {
-                "better": f" (95% interval ± {number(cell.half_width or 0)} over {cell.seeds} seeds)",
+                "better": f" (95% interval ± {short(cell.half_width or 0)} over {cell.seeds} seeds)",
                 "noise": f", not distinguishable from noise over {cell.seeds} seeds",
             }.get(cell.verdict, "")
         sentences.append(sentence + ".")
@@ -244,6 +244,11 @@ def number(value: float) -> str:
     return f"{value:.4g}" if abs(value) < 10000 else f"{value:,.0f}"
 
 
+def short(value: float) -> str:
+    """Two significant digits for spreads and intervals, never in scientific notation for usual sizes."""
+    return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
 def signed(value: float) -> str:
     """A difference with its sign and a true minus."""
     return f"{'−' if value < 0 else '+'}{abs(value):.3g}"
@@ -252,9 +257,9 @@ def signed(value: float) -> str:
 def _markdown_cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
-    text = number(cell.mean) + (f" ± {cell.spread:.2g}" if cell.spread is not None else "")
+    text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
     if cell.difference is not None:
-        interval = f" ± {cell.half_width:.2g}" if cell.half_width is not None else ""
+        interval = f" ± {short(cell.half_width)}" if cell.half_width is not None else ""
         text += f" ({signed(cell.difference)}{interval})"
     return text
 
@@ -284,5 +289,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, signed=signed, plain=_plain, flatten=_flatten)
+    environment.filters.update(number=number, short=short, signed=signed, plain=_plain, flatten=_flatten)
     return environment
