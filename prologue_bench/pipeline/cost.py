@@ -16,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.interfaces import ImageSpec, Tokenizer
-from prologue_bench.pipeline import stages, work
+from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.settings import Training
 from prologue_bench.training.models import TokenizerModel
@@ -114,9 +114,9 @@ def stage_flops(stage: stages.Stage) -> float:
 
 
 def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
-    images = work.open_data(stage.data.resolved).spec
-    tokenizer = work.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
-    prior = work.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
+    images = models.open_data(stage.data.resolved).spec
+    tokenizer = models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+    prior = models.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
     return _training(stage.training, _count(lambda: model.losses(images=_image(images))))
 
@@ -127,13 +127,13 @@ def _generator_training(stage: stages.TrainGenerator) -> float:
 
 def _encoding(stage: stages.EncodeImages) -> float:
     images, tokenizer = _tokenizer(stage)
-    data = work.open_data(stage.tokenizer.data.resolved)
+    data = models.open_data(stage.tokenizer.data.resolved)
     count = len(data.labels("train")) + len(data.labels("test"))
     return count * _count(lambda: tokenizer.encode(_image(images).float()))
 
 
 def _reconstruction(stage: stages.Reconstruct) -> float:
-    return len(work.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(stage.tokens)
+    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(stage.tokens)
 
 
 def _sampling(stage: stages.SampleImages) -> float:
@@ -157,7 +157,7 @@ def _training(training: Training, forward: float) -> float:
 def _sequence(stage: stages.TrainGenerator) -> float:
     """The generator over one image's tokens."""
     images, tokenizer = _tokenizer(stage.tokens)
-    generator = work.build_generator(stage.generator, tokenizer.layout, images.labels)
+    generator = models.build_generator(stage.generator, tokenizer.layout, images.labels)
     ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
     return _count(lambda: generator.logits(ids, label))
 
@@ -171,7 +171,7 @@ def _decoding(tokens: stages.EncodeImages) -> float:
 
 def _tokenizer(tokens: stages.EncodeImages) -> tuple[ImageSpec, Tokenizer]:
     stage = tokens.tokenizer
-    return work.open_data(stage.data.resolved).spec, work.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+    return models.open_data(stage.data.resolved).spec, models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
 
 
 def _image(images: ImageSpec) -> torch.Tensor:

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -193,6 +194,7 @@ def software() -> Mapping[str, str]:
     }
 
 
+@cache
 def git_revision() -> str:
     """The revision of the checkout that the package runs from; "none" for an installed package."""
     folder = Path(__file__).resolve().parent

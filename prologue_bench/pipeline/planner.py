@@ -7,6 +7,7 @@ from attrs import frozen
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.interfaces import Tokenizer, TokenLayout
 from prologue_bench.pipeline.cost import Estimator
+from prologue_bench.pipeline.models import open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
@@ -18,7 +19,6 @@ from prologue_bench.pipeline.stages import (
     TrainTokenizer,
 )
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work import open_data, tokenizer_on_meta
 from prologue_bench.spec.ablation import Ablation, Experiment, Resolved
 
 

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from prologue_bench.errors import StageError, UserError
+from prologue_bench.errors import StageError
 from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import (
-    DataSource,
-    Generator,
-    ImageSpec,
     Metric,
     MetricInputs,
     Tokenizer,
-    TokenLayout,
 )
-from prologue_bench.pipeline import stages
+from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.store import Store
 from prologue_bench.sampling.decoding import sample_ids
-from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.settings import key_values, plain_values
+from prologue_bench.spec.settings import key_values
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
@@ -38,67 +31,15 @@ from prologue_bench.training.runner import TrainingJob, train
 INFERENCE_BATCH = 125
 
 
-M = TypeVar("M", bound=nn.Module)
-_sources: dict[str, DataSource] = {}
-_on_meta: dict[str, Tokenizer] = {}
-
-
-def open_data(resolved: Resolved) -> DataSource:
-    """The data source, kept for the stages that follow."""
-    name = _identity(resolved)
-    if name not in _sources:
-        _sources[name] = resolved.component.load()(resolved.settings)
-    return _sources[name]
-
-
-def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
-    """A tokenizer with new weights."""
-    tokenizer: Tokenizer = resolved.component.load()(resolved.settings, images)
-    return tokenizer
-
-
-def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
-    """An instance for its layout and for counting, without memory for its weights where the tokenizer allows that.
-
-    Raises UserError when the tokenizer cannot be made with these settings for these images.
-    """
-    name = _identity(tokenizer) + _identity(data)
-    if name not in _on_meta:
-        images = open_data(data).spec
-        try:
-            with torch.device("meta"):
-                _on_meta[name] = build_tokenizer(tokenizer, images)
-        except UserError:
-            raise
-        except Exception:  # such as one that loads weights in its constructor
-            _on_meta[name] = _built(tokenizer, images)
-    return _on_meta[name]
-
-
-def _built(tokenizer: Resolved, images: ImageSpec) -> Tokenizer:
-    try:
-        return build_tokenizer(tokenizer, images)
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"tokenizer {tokenizer.name!r} cannot be made: {type(error).__name__}: {error}") from error
-
-
-def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
-    """A generator with new weights."""
-    generator: Generator = resolved.component.load()(resolved.settings, layout, labels)
-    return generator
-
-
 def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
     """Train a tokenizer, with its joint prior where it asks for one."""
-    data = open_data(stage.data.resolved)
+    data = models.open_data(stage.data.resolved)
     torch.manual_seed(stage.seed)
-    tokenizer = build_tokenizer(stage.tokenizer, data.spec)
+    tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
     if stage.prior is not None:
-        prior = build_generator(stage.prior, tokenizer.layout, data.spec.labels)
+        prior = models.build_generator(stage.prior, tokenizer.layout, data.spec.labels)
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
     averaged = train(
         TrainingJob(
@@ -110,18 +51,18 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
             context=context,
         )
     )
-    _save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
+    models.save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
     if averaged.prior is not None:
-        _save_weights(averaged.prior, context.output / "prior.safetensors")
+        models.save_weights(averaged.prior, context.output / "prior.safetensors")
 
 
 def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
     """Train a generator on the cached tokens."""
-    data = open_data(stage.tokens.tokenizer.data.resolved)
+    data = models.open_data(stage.tokens.tokenizer.data.resolved)
     ids = np.load(store.get(stage.tokens.key) / "train.npy", mmap_mode="r")
-    layout = _layout(stage.tokens.tokenizer)
+    layout = models.layout_of(stage.tokens.tokenizer)
     torch.manual_seed(stage.seed)
-    generator = build_generator(stage.generator, layout, data.spec.labels)
+    generator = models.build_generator(stage.generator, layout, data.spec.labels)
     averaged = train(
         TrainingJob(
             model=GeneratorModel(generator, stage.training, data.spec.none_label),
@@ -132,13 +73,13 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
             context=context,
         )
     )
-    _save_weights(averaged.generator, context.output / "generator.safetensors")
+    models.save_weights(averaged.generator, context.output / "generator.safetensors")
 
 
 def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:
     """Encode both splits."""
-    data = open_data(stage.tokenizer.data.resolved)
-    tokenizer = load_tokenizer(stage.tokenizer, store, context.device)
+    data = models.open_data(stage.tokenizer.data.resolved)
+    tokenizer = models.load_tokenizer(stage.tokenizer, store, context.device)
     splits = {"train": data.images("train"), "test": data.images("test")}
     total = sum(map(len, splits.values()))
     done = 0
@@ -155,16 +96,16 @@ def encode_images(stage: stages.EncodeImages, store: Store, context: StageContex
 
 def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) -> None:
     """Decode the tokens of the test split."""
-    tokenizer = load_tokenizer(stage.tokens.tokenizer, store, context.device)
+    tokenizer = models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
     ids = np.load(store.get(stage.tokens.key) / "test.npy")
     np.save(context.output / "images.npy", _decode(tokenizer, ids, context, len(ids), 0))
 
 
 def sample_images(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
     """Draw tokens, the classes in turn, and decode them."""
-    tokenizer = load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
-    generator = load_generator(stage.generator, store, context.device)
-    data = open_data(stage.generator.tokens.tokenizer.data.resolved)
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    generator = models.load_generator(stage.generator, store, context.device)
+    data = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
     sampling = stage.sampling
     classes = max(1, len(data.spec.class_names))
     labels = np.arange(sampling.samples, dtype=np.int64) % classes
@@ -184,7 +125,7 @@ def sample_images(stage: stages.SampleImages, store: Store, context: StageContex
 
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     """Compute one metric."""
-    data = open_data(stage.tokens.tokenizer.data.resolved)
+    data = models.open_data(stage.tokens.tokenizer.data.resolved)
     metric: Metric = stage.metric.component.load()(stage.metric.settings)
     tokens = store.get(stage.tokens.key)
     has = metric.needs
@@ -195,7 +136,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
 
     inputs = MetricInputs(
         data=data,
-        layout=_layout(stage.tokens.tokenizer),
+        layout=models.layout_of(stage.tokens.tokenizer),
         cache=store.cache,
         batch_size=INFERENCE_BATCH,
         device=context.device,
@@ -206,8 +147,8 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
         train_ids=np.load(tokens / "train.npy").astype(np.int64) if "tokens" in has else None,
         test_ids=np.load(tokens / "test.npy").astype(np.int64) if "tokens" in has else None,
-        tokenizer=load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
-        generator=load_generator(stage.samples.generator, store, context.device) if "generator" in has else None,
+        tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
+        generator=models.load_generator(stage.samples.generator, store, context.device) if "generator" in has else None,
     )
     with torch.inference_mode():
         measurements = metric.measure(inputs)
@@ -230,38 +171,6 @@ _WORK: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
 def perform(stage: stages.Stage, store: Store, context: StageContext) -> None:
     """Write the files of a stage's artifact into `context.output`; its inputs are in the store."""
     _WORK[type(stage)](stage, store, context)
-
-
-def load_tokenizer(stage: stages.TrainTokenizer, store: Store, device: torch.device) -> Tokenizer:
-    """The trained tokenizer, in evaluation mode."""
-    tokenizer = build_tokenizer(stage.tokenizer, open_data(stage.data.resolved).spec)
-    return _load_weights(tokenizer, store.get(stage.key) / "tokenizer.safetensors", device)
-
-
-def load_generator(stage: stages.TrainGenerator, store: Store, device: torch.device) -> Generator:
-    """The trained generator, in evaluation mode."""
-    tokenizer = stage.tokens.tokenizer
-    labels = open_data(tokenizer.data.resolved).spec.labels
-    generator = build_generator(stage.generator, _layout(tokenizer), labels)
-    return _load_weights(generator, store.get(stage.key) / "generator.safetensors", device)
-
-
-def _layout(stage: stages.TrainTokenizer) -> TokenLayout:
-    return tokenizer_on_meta(stage.tokenizer, stage.data.resolved).layout
-
-
-def _identity(resolved: Resolved) -> str:
-    return json.dumps([resolved.component.target, plain_values(resolved.settings)], sort_keys=True)
-
-
-def _save_weights(module: nn.Module, path: Path) -> None:
-    # Shared tensors (tied embeddings) are stored once under each name.
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, path)
-
-
-def _load_weights(module: M, path: Path, device: torch.device) -> M:
-    module.load_state_dict(load_file(path))
-    return module.to(device).eval()
 
 
 @torch.inference_mode()

@@ -10,9 +10,9 @@ from attrs import define, field
 from numpy.typing import NDArray
 from PIL import Image
 
+from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.pipeline.store import Artifact, Store
-from prologue_bench.pipeline.work import open_data
 
 COLUMNS = 10
 RECONSTRUCTION_ROWS = 2

@@ -16,10 +16,10 @@ import pandas as pd
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.cost import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
+from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work import open_data
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.spec.settings import plain_values

@@ -21,6 +21,9 @@ from prologue_bench.spec.structure import Choice, convert, describe, structure
 SECTIONS = ("data", "tokenizer", "tokenizer_training", "generator", "generator_training", "sampling")
 """The parts of an experiment; paths in `vary`, `variants`, `baseline` and --set begin with one of them."""
 
+LARGEST_SEED = 2**19 - 1
+"""Seeds are mixed with step and rank into 64 bits."""
+
 Section = dict[str, Any]
 
 
@@ -230,6 +233,9 @@ def _read_file(path: Path, where: str, overrides: Overrides) -> AblationFile:
         raise UserError(f"{where}: name: found {file.name!r}, expected letters, digits, '_', '-' and '.'")
     if not file.seeds:
         raise UserError(f"{where}: seeds: found an empty list, expected at least one whole number")
+    for seed in file.seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise UserError(f"{where}: seeds: found {seed}, expected whole numbers from 0 to {LARGEST_SEED}")
     if len(set(file.seeds)) != len(file.seeds):
         raise UserError(f"{where}: seeds: found {list(file.seeds)}, expected each seed once")
     return file

@@ -92,7 +92,7 @@ class Sampling:
     """Draw from the k likeliest tokens; 0 draws from all."""
     top_p: float = field(default=1.0, validator=[_positive, _fraction])
     """Draw from the likeliest tokens that hold this share of the probability."""
-    seed: int = 0
+    seed: int = field(default=0, validator=[_not_negative, validators.lt(2**31)])
     batch_size: int = field(default=250, validator=_positive)
 
     def temperature_of(self, segment: str) -> float:

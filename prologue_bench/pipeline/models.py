@@ -1,0 +1,103 @@
+"""Data sources and models of stages: made from settings, loaded from the store, each kept where that saves time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import DataSource, Generator, ImageSpec, Tokenizer, TokenLayout
+from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.store import Store
+from prologue_bench.spec.ablation import Resolved
+from prologue_bench.spec.settings import plain_values
+
+M = TypeVar("M", bound=nn.Module)
+_sources: dict[str, DataSource] = {}
+_on_meta: dict[str, Tokenizer] = {}
+
+
+def open_data(resolved: Resolved) -> DataSource:
+    """The data source, kept for the stages that follow."""
+    name = _identity(resolved)
+    if name not in _sources:
+        _sources[name] = resolved.component.load()(resolved.settings)
+    return _sources[name]
+
+
+def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
+    """A tokenizer with new weights."""
+    tokenizer: Tokenizer = resolved.component.load()(resolved.settings, images)
+    return tokenizer
+
+
+def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
+    """An instance for its layout and for counting, without memory for its weights where the tokenizer allows that.
+
+    Raises UserError when the tokenizer cannot be made with these settings for these images.
+    """
+    name = _identity(tokenizer) + _identity(data)
+    if name not in _on_meta:
+        images = open_data(data).spec
+        try:
+            with torch.device("meta"):
+                _on_meta[name] = build_tokenizer(tokenizer, images)
+        except UserError:
+            raise
+        except Exception:  # such as one that loads weights in its constructor
+            _on_meta[name] = _built(tokenizer, images)
+    return _on_meta[name]
+
+
+def _built(tokenizer: Resolved, images: ImageSpec) -> Tokenizer:
+    try:
+        return build_tokenizer(tokenizer, images)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"tokenizer {tokenizer.name!r} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
+    """A generator with new weights."""
+    generator: Generator = resolved.component.load()(resolved.settings, layout, labels)
+    return generator
+
+
+def load_tokenizer(stage: stages.TrainTokenizer, store: Store, device: torch.device) -> Tokenizer:
+    """The trained tokenizer, in evaluation mode."""
+    tokenizer = build_tokenizer(stage.tokenizer, open_data(stage.data.resolved).spec)
+    return _load_weights(tokenizer, store.get(stage.key) / "tokenizer.safetensors", device)
+
+
+def load_generator(stage: stages.TrainGenerator, store: Store, device: torch.device) -> Generator:
+    """The trained generator, in evaluation mode."""
+    tokenizer = stage.tokens.tokenizer
+    labels = open_data(tokenizer.data.resolved).spec.labels
+    generator = build_generator(stage.generator, layout_of(tokenizer), labels)
+    return _load_weights(generator, store.get(stage.key) / "generator.safetensors", device)
+
+
+def layout_of(stage: stages.TrainTokenizer) -> TokenLayout:
+    """The token layout of a stage's tokenizer."""
+    return tokenizer_on_meta(stage.tokenizer, stage.data.resolved).layout
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write a module's weights as safetensors."""
+    # Shared tensors (tied embeddings) are stored once under each name.
+    save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, path)
+
+
+def _load_weights(module: M, path: Path, device: torch.device) -> M:
+    module.load_state_dict(load_file(path))
+    return module.to(device).eval()
+
+
+def _identity(resolved: Resolved) -> str:
+    return json.dumps([resolved.component.target, plain_values(resolved.settings)], sort_keys=True)
