@@ -110,6 +110,9 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
     recorder = Recorder()
     execute(make_plan(load(), store), store, recorder, never)
     assert recorder.ran[0].startswith(kind)
+    logs = [path.read_text() for path in store.root.glob("artifacts/*/log.txt")]
+    assert len(logs) == 12, "every stage has a log"
+    assert sum("ended by Interrupted: stopped after step" in log for log in logs) == 1
     assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
 
 

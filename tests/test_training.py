@@ -98,7 +98,7 @@ def test_bfloat16_runs_on_the_cpu_and_keeps_the_losses_in_float32() -> None:
     low = model(images=byte_images(6))
     exact = joint_model()(images=byte_images(6))
     assert all(value.dtype == torch.float32 for value in low.values())
-    assert float(low["loss_l1"]) == pytest.approx(float(exact["loss_l1"]), rel=0.02)
+    assert low["loss_l1"].item() == pytest.approx(exact["loss_l1"].item(), rel=0.02)
 
 
 def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: P
     rates = []
     for _ in range(16):
         rates.append(runner.optim_wrapper.optimizer.param_groups[0]["lr"])
-        runner.optim_wrapper.optimizer.step()
+        runner.optim_wrapper.step()
         for scheduler in schedulers:
             scheduler.step()
     assert rates[0] == pytest.approx(0.2)

@@ -26,7 +26,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x, x.shape[-1:], 1 + self.weight, eps=1e-12)
+        return F.rms_norm(x, x.shape[-1:], (1 + self.weight).to(x.dtype), eps=1e-12)
 
 
 class ConditionalScale(nn.Module):

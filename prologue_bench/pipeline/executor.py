@@ -118,12 +118,27 @@ def _run_stage(
     context = StageContext(
         work=folder, output=output, cache=store.cache, advance=advance, stop_requested=stop_requested
     )
+    _log(context, f"{stage.kind} of {planned.experiment} starts, revision {git_revision()}")
     try:
         work.perform(stage, store, context)
+    except BaseException as error:
+        _log(context, f"ended by {type(error).__name__}: {error}")
+        raise
     finally:
         clock.note()
+    _log(context, f"finished after {clock.seconds:.1f} s")
     store.commit(stage.key, output, _details(planned, clock.seconds, estimator))
     return clock.seconds
+
+
+def _log(context: StageContext, text: str) -> None:
+    """A line in the stage's log; each attempt adds its own."""
+    with contextlib.suppress(OSError), context.log.open("a", encoding="utf-8") as file:
+        file.write(f"{_now()} {text}\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class _Wait:
@@ -178,7 +193,7 @@ def _details(planned: PlannedStage, seconds: float, estimator: Estimator) -> dic
         "metric": metric_label(stage) if isinstance(stage, Measure) else None,
         "seconds": round(seconds, 3),
         "flops": estimator.flops(stage),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": _now(),
         "machine": machine(),
         "software": software(),
     }

@@ -141,6 +141,6 @@ def _keep_log(folder: Path, context: StageContext) -> None:
     logs = sorted(folder.parent.glob("*/*.log"))
     if not logs:
         raise StageError(f"{folder}: the training left no log")
-    with context.log.open("w") as out:
+    with context.log.open("a") as out:
         for log in logs:
             out.write(log.read_text(errors="replace"))
