@@ -58,7 +58,8 @@ def run(
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION asks for and is not in the store yet, and write its report."""
-    from prologue_bench.spec.ablation import Overrides, load_ablation
+    from prologue_bench.spec.ablation import load_ablation
+    from prologue_bench.spec.files import Overrides
 
     registry = _registry()
     overrides = Overrides(values=values, profile=profile, seeds=_seeds(seeds))
@@ -85,7 +86,7 @@ def report(results: Path, show: bool) -> None:
 @click.argument("kind", required=False, type=click.Choice(["tokenizer", "generator", "metric", "data", "profile"]))
 def list_components(kind: str | None) -> None:
     """List the components and profiles that are installed, with their origin."""
-    from prologue_bench.spec.ablation import load_profile
+    from prologue_bench.spec.files import load_profile
 
     registry = _registry()
     rows: list[tuple[str, str, str, str]] = [

@@ -10,7 +10,8 @@ from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import PlannedStage
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation, Overrides, load_ablation
+from prologue_bench.spec.ablation import Ablation, load_ablation
+from prologue_bench.spec.files import Overrides
 
 ROOT = Path(__file__).parent.parent
 SMOKE = """

@@ -10,7 +10,8 @@ import yaml
 
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation, Overrides, load_ablation
+from prologue_bench.spec.ablation import Ablation, load_ablation
+from prologue_bench.spec.files import Overrides
 from prologue_bench.spec.settings import Sampling, TokenizerTraining, key_values
 from tests.conftest import ROOT, SMOKE
 
