@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,8 @@ from prologue_bench import __version__
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 
 if TYPE_CHECKING:
-    from prologue_bench.pipeline.planner import Plan
+    from prologue_bench.distributed import Launcher
+    from prologue_bench.pipeline.store import Store
     from prologue_bench.registry import Registry
     from prologue_bench.spec.ablation import Ablation
 
@@ -28,7 +31,30 @@ store_option = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class PluginGroup(click.Group):
+    """The built-in commands, and those that plugins bring."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_registry().commands})
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if built_in := super().get_command(ctx, name):
+            return built_in
+        found = _registry().commands.get(name)
+        if found is None:
+            return None
+        command: click.Command = found.load()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without importing what plugins bring."""
+        rows = [(name, command.get_short_help_str(100)) for name, command in self.commands.items()]
+        rows += [(name, command.summary) for name, command in _registry().commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(rows))
+
+
+@click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="prologue-bench")
 def cli() -> None:
     """Train image tokenizers and generators, compare them in ablations, and report what holds."""
@@ -47,6 +73,11 @@ def cli() -> None:
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report  [reports/NAME]")
 @click.option("--dry-run", is_flag=True, help="Show the stages, what is cached and about how long the rest takes.")
+@click.option(
+    "--launcher",
+    type=click.Choice(["none", "pytorch", "slurm", "mpi"]),
+    help="How several processes were started  [pytorch under torchrun, else none]",
+)
 @store_option
 def run(
     ablation: Path,
@@ -55,6 +86,7 @@ def run(
     values: tuple[str, ...],
     out: Path | None,
     dry_run: bool,
+    launcher: Launcher | None,
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION asks for and is not in the store yet, and write its report."""
@@ -64,7 +96,17 @@ def run(
     registry = _registry()
     overrides = Overrides(values=values, profile=profile, seeds=_seeds(seeds))
     checked = load_ablation(ablation, registry, overrides)
-    _run(checked, registry, out or Path("reports") / checked.name, store, dry_run)
+    folder = out or Path("reports") / checked.name
+    if dry_run:
+        from prologue_bench.pipeline.planner import make_plan
+        from prologue_bench.plan_table import show_plan
+
+        opened = _store(store)
+        show_plan(make_plan(checked, opened), opened.root)
+        return
+    with _processes(launcher) as leads:
+        if leads:
+            _run(checked, registry, folder, _store(store))
 
 
 @cli.command()
@@ -83,10 +125,13 @@ def report(results: Path, show: bool) -> None:
 
 
 @cli.command(name="list")
-@click.argument("kind", required=False, type=click.Choice(["tokenizer", "generator", "metric", "data", "profile"]))
+@click.argument(
+    "kind", required=False, type=click.Choice(["tokenizer", "generator", "metric", "data", "loss", "preset", "profile"])
+)
 def list_components(kind: str | None) -> None:
-    """List the components and profiles that are installed, with their origin."""
+    """List the components, presets and profiles that are installed, with their origin."""
     from prologue_bench.spec.files import load_profile
+    from prologue_bench.spec.presets import all_presets
 
     registry = _registry()
     rows: list[tuple[str, str, str, str]] = [
@@ -94,6 +139,8 @@ def list_components(kind: str | None) -> None:
         for of, entry in registry
         if kind in (None, of)
     ]
+    if kind in (None, "preset"):
+        rows += [("preset", preset.name, preset.summary, "prologue-bench") for preset in all_presets(registry)]
     if kind in (None, "profile"):
         rows += [
             ("profile", name, load_profile(name, registry, "profile").summary, "prologue-bench")
@@ -102,7 +149,7 @@ def list_components(kind: str | None) -> None:
     before = None
     for of, name, summary, origin in rows:
         if of != before:
-            click.echo(click.style(f"{of}s" if of != "data" else "data sources", bold=True))
+            click.echo(click.style({"data": "data sources", "loss": "losses"}.get(of, f"{of}s"), bold=True))
             before = of
         source = "" if origin.startswith("prologue-bench") else f"  [{origin}]"
         click.echo(f"  {name:<24}{summary}{source}")
@@ -135,6 +182,7 @@ def _fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
+@functools.cache
 def _registry() -> Registry:
     from prologue_bench.registry import Registry
 
@@ -153,19 +201,46 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
         raise UserError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from None
 
 
-def _run(ablation: Ablation, registry: Registry, folder: Path, store_folder: Path | None, dry_run: bool) -> None:
+def _store(folder: Path | None) -> Store:
+    from prologue_bench.pipeline.store import Store, default_store
+
+    return Store((folder or default_store()).resolve())
+
+
+@contextmanager
+def _processes(launcher: Launcher | None) -> Iterator[bool]:
+    """Yields whether this process leads. The others take part in shared stages, until the leader is done."""
+    if launcher is None:
+        launcher = "pytorch" if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ else "none"
+    if launcher == "none":
+        yield True
+        return
+    from prologue_bench import distributed
+    from prologue_bench.pipeline.work import join
+
+    distributed.start(launcher)
+    try:
+        if distributed.is_leader():
+            try:
+                yield True
+            finally:
+                distributed.announce(None)
+        else:
+            with _stop_signals(lambda text: None) as stop:
+                distributed.follow(lambda task: join(task, stop.requested))
+            yield False
+    finally:
+        distributed.stop()
+
+
+def _run(ablation: Ablation, registry: Registry, folder: Path, store: Store) -> None:
     from prologue_bench.pipeline.executor import execute
     from prologue_bench.pipeline.planner import make_plan
-    from prologue_bench.pipeline.store import Store, default_store
     from prologue_bench.progress import open_progress
     from prologue_bench.reporting.report import render_markdown, write_report
     from prologue_bench.reporting.results import collect
 
-    store = Store((store_folder or default_store()).resolve())
     plan = make_plan(ablation, store)
-    if dry_run:
-        _show_plan(plan, store.root)
-        return
     with open_progress(plan) as progress, _stop_signals(progress.say) as stop:
         try:
             outcome = execute(plan, store, progress, stop.requested)
@@ -178,36 +253,6 @@ def _run(ablation: Ablation, registry: Registry, folder: Path, store_folder: Pat
     if outcome.failures:
         reasons = dict.fromkeys(outcome.failures.values())
         raise PrologueBenchError(f"{len(reasons)} stage(s) failed: {'; '.join(reasons)}")
-
-
-def _show_plan(plan: Plan, root: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from prologue_bench.durations import duration
-    from prologue_bench.progress import label
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("stage")
-    table.add_column("key")
-    table.add_column("state", justify="right")
-    for planned in plan.stages:
-        if planned.cached:
-            state = "cached"
-        else:
-            state = f"about {duration(planned.seconds)}" if planned.seconds is not None else "not timed yet"
-        table.add_row(label(planned), planned.stage.key, state)
-    console = Console(markup=False, highlight=False)
-    console.width = max(console.width, 120)
-    console.print(table)
-    missing = plan.missing
-    total = sum(planned.seconds or 0.0 for planned in missing)
-    untimed = sum(planned.seconds is None for planned in missing)
-    console.print(
-        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; the rest takes about {duration(total)}"
-        + (f" and {untimed} stages never timed on this machine" if untimed else "")
-        + f". Store: {root}"
-    )
 
 
 class _Stop:

@@ -30,6 +30,8 @@ class Component:
     summary: str
     settings: str = field(default="prologue_bench.components:NoSettings", validator=_REFERENCE)
     version: int = field(default=1, validator=validators.ge(1))
+    builds_on: bool = False
+    """Of a tokenizer: whether it builds on another one, see `Tokenizer.foundation`."""
 
     def load(self) -> type[Any]:
         """Import the component's class. Raises UserError when that fails."""
@@ -38,6 +40,19 @@ class Component:
     def load_settings(self) -> type[Any]:
         """Import the component's settings class. Raises UserError when that fails."""
         return _load(self.settings)
+
+
+@frozen(kw_only=True)
+class Command:
+    """A command of the command line: where its click command lives ("module:object"), imported when it is called."""
+
+    name: str = field(validator=validators.matches_re(r"[a-z][a-z-]*"))
+    target: str = field(validator=_REFERENCE)
+    summary: str
+
+    def load(self) -> Any:
+        """Import the click command. Raises UserError when that fails."""
+        return _load(self.target)
 
 
 def _load(reference: str) -> type[Any]:

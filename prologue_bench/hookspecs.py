@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pluggy
 
-from prologue_bench.components import Component
+from prologue_bench.components import Command, Component
 
 PROJECT = "prologue_bench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -32,6 +32,16 @@ def prologue_metrics() -> Iterable[Component]:  # type: ignore[empty-body]
 @hookspec
 def prologue_data_sources() -> Iterable[Component]:  # type: ignore[empty-body]
     """Data sources: classes of `prologue_bench.interfaces.DataSource`."""
+
+
+@hookspec
+def prologue_losses() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Losses of reconstructions: classes of `prologue_bench.interfaces.ReconstructionLoss`."""
+
+
+@hookspec
+def prologue_commands() -> Iterable[Command]:  # type: ignore[empty-body]
+    """Commands of the command line."""
 
 
 @hookspec

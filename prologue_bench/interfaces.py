@@ -7,6 +7,7 @@ are int64, and the last label, `ImageSpec.none_label`, stands for "no class".
 
 from __future__ import annotations
 
+import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,12 +133,12 @@ class TokenLayout:
 class PriorRequest:
     """What a tokenizer asks of the joint autoregressive prior during its training.
 
-    `segments` learn from the prior's cross-entropy through their straight-through one-hots; `input_dropout` is, for a
-    segment, the share of images whose inputs of that segment are all replaced by the separator.
+    `weights` names the segments that learn from the prior's cross-entropy, through their straight-through one-hots,
+    and how much it weighs for them; `input_dropout` is, for a segment, the share of images whose inputs of that
+    segment are all replaced by the separator.
     """
 
-    weight: float
-    segments: tuple[str, ...]
+    weights: Mapping[str, float]
     input_dropout: Mapping[str, float] = field(factory=dict)
 
 
@@ -145,12 +146,13 @@ class PriorRequest:
 class TokenizerOutput:
     """What a training step needs of a tokenizer.
 
-    `reconstruction` is [B, C, H, W]; `losses` are the tokenizer's own terms (scalars, already weighted, such as
-    codebook losses); `ids` are [B, L]; `relaxed` holds, for each segment that the prior teaches, the straight-through
-    one-hot [B, n, K], whose value is the hard one-hot of `ids` and whose gradient reaches the tokenizer.
+    `reconstruction` is [B, C, H, W], or None of a tokenizer that does not train its reconstruction; `losses` are the
+    tokenizer's own terms (scalars, already weighted, such as codebook losses); `ids` are [B, L]; `relaxed` holds, for
+    each segment that the prior teaches, the straight-through one-hot [B, n, K], whose value is the hard one-hot of
+    `ids` and whose gradient reaches the tokenizer.
     """
 
-    reconstruction: Tensor
+    reconstruction: Tensor | None
     losses: Mapping[str, Tensor]
     ids: Tensor
     relaxed: Mapping[str, Tensor] = field(factory=dict)
@@ -164,6 +166,8 @@ class Tokenizer(nn.Module, ABC):
 
     layout: TokenLayout
     prior: PriorRequest | None = None
+    reconstructs: bool = True
+    """Whether training changes the reconstruction. Without, losses of the reconstruction are left out."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
@@ -176,6 +180,27 @@ class Tokenizer(nn.Module, ABC):
     @abstractmethod
     def losses(self, images: Tensor) -> TokenizerOutput:
         """Reconstruction, own losses, ids and relaxed one-hots of images [B, C, H, W], with gradients."""
+
+    @classmethod
+    def foundation(cls, settings: Any) -> tuple[str, Mapping[str, Any]] | None:
+        """The tokenizer, by name and settings, that must be trained before this one; None for most.
+
+        Its trained weights are loaded into the parts of this tokenizer that have the same names.
+        """
+        return None
+
+
+class ReconstructionLoss(nn.Module, ABC):
+    """A loss between images and their reconstructions beyond pixel distances, such as a perceptual or adversarial one.
+
+    The constructor takes the component's settings and the data set's `ImageSpec`. Parameters that require a gradient
+    (a discriminator's) get an optimizer of their own, and their gradient must come from a loss that reaches nothing
+    else; the other losses must not reach them.
+    """
+
+    @abstractmethod
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        """Scalars by name, already weighted, for images [B, C, H, W] at a training step (counted from 0)."""
 
 
 class DecodingState:
@@ -190,6 +215,8 @@ class Generator(nn.Module, ABC):
     """
 
     layout: TokenLayout
+    progress: float = 0.0
+    """How much of the training is done, from 0 to 1; set before each step for generators that anneal something."""
 
     @abstractmethod
     def token_losses(
@@ -228,15 +255,25 @@ class Generator(nn.Module, ABC):
         """The state before the first token, for labels [B]."""
 
     @abstractmethod
-    def decode_step(self, state: DecodingState, previous: Tensor | None) -> Tensor:
+    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
         """Logits [B, K] of the next token over its own segment's vocabulary.
 
-        `previous` [B] holds the ids chosen for the token before, None for the first. Impossible tokens never appear:
-        only the ids of the segment at hand have logits.
+        `chosen` [B, n] holds the ids chosen since the last step: one each time, None before the first token, or a
+        whole prefix to begin with. Impossible tokens never appear: only the ids of the segment at hand have logits.
         """
 
 
 Split = Literal["train", "test"]
+
+
+class ImageArray(typing.Protocol):
+    """Images by number: an array, a memory map, or files that are decoded when they are asked for."""
+
+    def __len__(self) -> int:
+        """How many there are, N."""
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """uint8 [n, C, H, W] for a slice or a list of numbers."""
 
 
 class DataSource(ABC):
@@ -256,12 +293,27 @@ class DataSource(ABC):
         """A short text that changes when any image, label or their order changes."""
 
     @abstractmethod
-    def images(self, split: Split) -> NDArray[Any]:
-        """All images of a split, uint8 [N, C, H, W]; may be memory-mapped."""
+    def images(self, split: Split) -> ImageArray:
+        """All images of a split, uint8 [N, C, H, W]; may be memory-mapped, or read when they are asked for."""
 
     @abstractmethod
     def labels(self, split: Split) -> NDArray[Any]:
         """The labels of a split, int64 [N]."""
+
+    views: int = 1
+    """Views of each training image in `training_views`, V."""
+
+    def training_views(self) -> ImageArray:
+        """What tokenizers train on and generators get tokens of: uint8 [N * V, C, H, W], image by image.
+
+        Several views are crops and flips; the first is the central one.
+        """
+        return self.images("train")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results should know of the data, such as images left out."""
+        return ()
 
 
 @frozen(kw_only=True)

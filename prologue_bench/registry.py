@@ -17,16 +17,19 @@ import yaml
 from attrs import define, field, frozen
 
 from prologue_bench import hookspecs
-from prologue_bench.components import Component
+from prologue_bench.components import Command, Component
 from prologue_bench.errors import UserError, nearest
 
-Kind = Literal["tokenizer", "generator", "metric", "data"]
+Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
 KINDS: dict[Kind, str] = {
     "tokenizer": "prologue_tokenizers",
     "generator": "prologue_generators",
     "metric": "prologue_metrics",
     "data": "prologue_data_sources",
+    "loss": "prologue_losses",
 }
+PRESET_FOLDERS: dict[Kind, str] = {"tokenizer": "tokenizers", "generator": "generators"}
+"""Folders of cards that name a component with settings."""
 ENTRY_POINT_GROUP = "prologue_bench"
 
 
@@ -44,6 +47,7 @@ class Registry:
 
     entries: dict[Kind, dict[str, Entry]] = field(factory=lambda: {kind: {} for kind in KINDS})
     card_folders: list[Path] = field(factory=list)
+    commands: dict[str, Command] = field(factory=dict)
     problems: list[str] = field(factory=list)
 
     @classmethod
@@ -71,6 +75,9 @@ class Registry:
             for components in getattr(manager.hook, hook)():
                 for component in components:
                     self.add(kind, component, origin)
+        for commands in manager.hook.prologue_commands():
+            for command in commands:
+                self.commands.setdefault(command.name, command)
         for folders in manager.hook.prologue_cards():
             self.card_folders.extend(folders)
 

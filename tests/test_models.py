@@ -14,7 +14,7 @@ from prologue_bench.sampling.decoding import restrict, sample_ids
 from prologue_bench.spec.settings import Sampling
 from prologue_generators.ar import Ar
 from prologue_generators.settings import ArSettings, ArTransformerSettings
-from prologue_layers.quantizers import OneHotQuantizer, VectorQuantizer
+from prologue_layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
 from prologue_layers.settings import TransformerSettings
 from prologue_layers.transformer import (
     ConditionalScale,
@@ -77,10 +77,11 @@ def test_patches_are_row_major_with_channels_fastest() -> None:
 
 @given(st.sampled_from([8, 16, 32, 48, 64, 80, 128]))
 def test_rotary_channels_fill_the_head(channels: int) -> None:
-    split = axis_channels(channels)
+    split = axis_channels(TransformerSettings(width=channels, heads=1))
     assert sum(split) == channels
     assert all(part % 2 == 0 for part in split)
-    assert axis_channels(64) == (20, 20, 24)
+    assert axis_channels(TransformerSettings()) == (20, 20, 24)
+    assert axis_channels(TransformerSettings(width=16, heads=1, rotary_axes=(2, 6, 8))) == (2, 6, 8)
 
 
 def test_rotation_matches_complex_multiplication() -> None:
@@ -142,9 +143,10 @@ def test_a_patch_size_that_does_not_divide_the_image_is_a_user_error() -> None:
 
 def test_the_one_hot_is_hard_and_its_gradient_soft() -> None:
     torch.manual_seed(0)
-    quantizer = OneHotQuantizer(width=6, codes=5, code_width=4, temperature=0.1)
+    quantizer = OneHotQuantizer(Codebook(width=6, codes=5, code_width=4), temperature=0.1)
     features = torch.randn(2, 3, 6, requires_grad=True)
-    one_hot, ids = quantizer(features)
+    one_hot, ids, loss = quantizer(features)
+    assert loss is None
     assert torch.equal(one_hot.detach().round(), torch.nn.functional.one_hot(ids, 5).float())
     weights = torch.randn(5)
     (one_hot @ weights).sum().backward()
@@ -195,7 +197,7 @@ def test_cached_decoding_equals_one_pass(layout: TokenLayout, tied: bool) -> Non
         name, index = generator._segment_at(token)
         whole = logits[:, generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)]
         assert torch.allclose(step, whole, atol=1e-5)
-        previous = ids[:, token]
+        previous = ids[:, token : token + 1]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -252,16 +254,16 @@ def test_samples_stay_in_their_segments_and_repeat_with_the_seed() -> None:
     generator = ar(layout)
     labels = torch.arange(4).repeat(8)
     sampling = Sampling(temperature={"prologue": 0.7, "default": 1.2}, top_k=4)
-    one, two = (sample_ids(generator, labels, sampling, torch.Generator().manual_seed(3)) for _ in range(2))
+    one, two = (sample_ids(generator, labels, sampling, torch.Generator().manual_seed(3), 3) for _ in range(2))
     layout.check(one)
     assert torch.equal(one, two)
-    assert not torch.equal(one, sample_ids(generator, labels, sampling, torch.Generator().manual_seed(4)))
+    assert not torch.equal(one, sample_ids(generator, labels, sampling, torch.Generator().manual_seed(4), 3))
 
 
 def test_a_low_temperature_decodes_the_likeliest_token() -> None:
     layout = LAYOUTS[0]
     generator = ar(layout)
     labels = torch.tensor([0, 1])
-    ids = sample_ids(generator, labels, Sampling(temperature=1e-4), torch.Generator().manual_seed(0))
+    ids = sample_ids(generator, labels, Sampling(temperature=1e-4), torch.Generator().manual_seed(0), 3)
     logits = generator.logits(ids, labels)
     assert torch.equal(ids, logits.argmax(-1))

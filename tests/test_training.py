@@ -111,7 +111,7 @@ def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: P
             training=GeneratorTraining(steps=16, batch_size=2),
             parts={"generator": (list(generator.parameters()), settings)},
             seed=0,
-            context=StageContext(work=tmp_path, output=tmp_path, cache=tmp_path),
+            context=StageContext(work=tmp_path, output=tmp_path),
         )
     )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
@@ -200,7 +200,7 @@ def test_checkpoints_load_without_unpickling_code(tmp_path: Path) -> None:
 def test_the_moving_average_has_its_half_life(tmp_path: Path) -> None:
     """After n steps the start has the weight 2^(-n / half-life), as in a loop over saved weights."""
     (tmp_path / "output").mkdir()
-    context = StageContext(work=tmp_path, output=tmp_path / "output", cache=tmp_path)
+    context = StageContext(work=tmp_path, output=tmp_path / "output")
     model = joint_model()
     history = [model.tokenizer.quantizer.codebook.weight.detach().clone()]
 

@@ -1,4 +1,4 @@
-"""Data sources: Fashion-MNIST, whole and as a subset in the package, and procedural shapes for tests."""
+"""Data sources: Fashion-MNIST, whole and as a subset in the package, ImageNet, folders of images, and test shapes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def prologue_data_sources() -> list[Component]:
             name="fashion-mnist-embedded",
             target="prologue_datasets.fashion_mnist:EmbeddedFashionMnist",
             summary="10,000 of the same images, class-balanced, inside the package: no download.",
+        ),
+        Component(
+            name="imagenet",
+            target="prologue_datasets.imagenet:ImageNet",
+            settings="prologue_datasets.settings:ImageNetSettings",
+            summary="ImageNet-1k at 256 x 256 pixels, from a folder or straight from the Kaggle zip.",
+        ),
+        Component(
+            name="image-folder",
+            target="prologue_datasets.imagenet:ClassFolders",
+            settings="prologue_datasets.settings:ImageFolderSettings",
+            summary="Your own images: a folder or zip with one subfolder a class.",
         ),
         Component(
             name="shapes",

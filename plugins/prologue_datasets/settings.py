@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import field, frozen, validators
 
 
@@ -24,3 +26,21 @@ class ShapesSettings:
     train_images: int = field(default=2048, validator=validators.ge(1))
     test_images: int = field(default=512, validator=validators.ge(1))
     seed: int = 0
+
+
+@frozen(kw_only=True)
+class ImageFolderSettings:
+    """A folder or zip with one subfolder a class under train/ and under val/ or test/."""
+
+    root: str | None = None
+    size: int = field(default=256, validator=validators.ge(8))
+    """Edge of the square crops in pixels."""
+    crops: Literal["centre", "ten"] = "centre"
+    """Views of each training image: the centre, or the centre and four corners, each also mirrored."""
+
+
+@frozen(kw_only=True)
+class ImageNetSettings(ImageFolderSettings):
+    """Without `root`, the environment variable IMAGENET is the folder or zip."""
+
+    crops: Literal["centre", "ten"] = "ten"

@@ -14,5 +14,11 @@ def prologue_generators() -> list[Component]:
             target="prologue_generators.ar:Ar",
             settings="prologue_generators.settings:ArSettings",
             summary="A class-conditional causal transformer over one vocabulary of all segments.",
-        )
+        ),
+        Component(
+            name="rar",
+            target="prologue_generators.rar:Rar",
+            settings="prologue_generators.settings:RarSettings",
+            summary="The same, trained on tokens in random order within their segments.",
+        ),
     ]

@@ -80,8 +80,9 @@ class Ar(Generator):
         self.embedding = nn.Embedding(self.vocabulary.size, size.width)
         self.transformer = Transformer(size, labels, causal=True)
         self.head = OutputHead(size, self.vocabulary.size, bias=False)
-        # Half of a head's channels turn with the position in the sequence, the class token being at 0.
-        angles = rotary_angles(torch.arange(self.vocabulary.positions)[:, None], [size.head_channels // 2], THETA)
+        # Some of a head's channels turn with the position in the sequence, the class token being at 0.
+        turning = size.rotary_axes[0] if size.rotary_axes else size.head_channels // 2
+        angles = rotary_angles(torch.arange(self.vocabulary.positions)[:, None], [turning], THETA)
         self.positions = Positions(F.pad(angles, (0, size.head_channels // 2 - angles.shape[1])))
         self.dropout = nn.Dropout(size.dropout)
         nn.init.normal_(self.label_embedding.weight, std=0.02)
@@ -148,22 +149,38 @@ class Ar(Generator):
         inputs = self.label_embedding(labels).unsqueeze(1)
         return ArState(inputs, self.transformer.new_caches(len(labels), self.vocabulary.positions, inputs))
 
-    def decode_step(self, state: DecodingState, previous: Tensor | None) -> Tensor:
+    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
         assert isinstance(state, ArState)
-        segment, index = self._segment_at(state.chosen)
         inputs = state.inputs
-        if previous is not None:
-            before, _ = self._segment_at(state.chosen - 1)
-            tokens = [previous + self.vocabulary.first_id[before]]
-            if index == 0 and self.vocabulary.separated:
-                tokens.append(torch.full_like(previous, self._separator()))
-            inputs = self.embedding(torch.stack(tokens, dim=1))
+        if chosen is not None:
+            first = inputs if state.caches[0].used == 0 else inputs[:, :0]
+            inputs = torch.cat((first, self.embedding(self._with_separators(chosen, state.chosen))), dim=1)
+            state.chosen += chosen.shape[1]
+        segment, _ = self._segment_at(state.chosen)
         start = state.caches[0].used
         positions = self.positions().at(start, start + inputs.shape[1])
-        features, condition = self.transformer(inputs, positions, state.caches)
-        state.chosen += 1
+        features, condition = self.transformer(self._input(state, inputs), positions, state.caches)
         logits: Tensor = self.head(features[:, -1:], condition)[:, 0, self.vocabulary.rows(segment)]
         return logits
+
+    def _input(self, state: ArState, embedded: Tensor) -> Tensor:
+        """What goes into the transformer for embeddings [B, n, D] of the next positions."""
+        return embedded
+
+    def _with_separators(self, chosen: Tensor, first: int) -> Tensor:
+        """Vocabulary ids of ids [B, n] from the token `first` on, a separator behind each segment that ends there.
+
+        The separator is forced, so that it goes in with the token before it and needs no step of its own.
+        """
+        parts = []
+        for segment in self.layout:
+            span = self.layout.span(segment.name)
+            start, stop = max(first, span.start), min(first + chosen.shape[1], span.stop)
+            if start < stop:
+                parts.append(chosen[:, start - first : stop - first] + self.vocabulary.first_id[segment.name])
+                if stop == span.stop < self.layout.length and self.vocabulary.separated:
+                    parts.append(torch.full_like(chosen[:, :1], self._separator()))
+        return torch.cat(parts, dim=1)
 
     def _segment_at(self, token: int) -> tuple[str, int]:
         """The segment of the token at that place among the L tokens, and its index inside the segment."""

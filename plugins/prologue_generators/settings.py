@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import field, frozen, validators
 
 from prologue_layers.settings import TransformerSettings
@@ -22,3 +24,16 @@ class ArSettings:
 
     transformer: ArTransformerSettings = ArTransformerSettings()
     tied: bool = False
+
+
+@frozen(kw_only=True)
+class RarSettings(ArSettings):
+    """All training images are shuffled until one share of the training, and none from another on; linear between."""
+
+    shuffled_until: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
+    ordered_from: float = field(default=0.75, validator=[validators.ge(0), validators.le(1)])
+
+    @ordered_from.validator
+    def _after(self, attribute: Any, value: float) -> None:
+        if value < self.shuffled_until:
+            raise ValueError(f"'ordered_from' must be at least shuffled_until {self.shuffled_until}: {value}")

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prologue_layers.settings import StraightThrough
 from prologue_layers.transformer import full_precision
 
 
@@ -60,29 +61,68 @@ class VectorQuantizer(nn.Module):
         self.commitment = commitment
 
     def forward(self, features: Tensor) -> Quantized:
-        z = self.codebook.latents(features)
+        return self.quantize(self.codebook.latents(features))
+
+    def quantize(self, z: Tensor) -> Quantized:
+        """Latents [B, n, c] from the codebook's projection."""
         ids = (z.detach() @ self.codebook.codes().detach().T).argmax(dim=-1)
         code = self.codebook.look_up(ids)
-        loss = self.commitment * F.mse_loss(z, code.detach()) + F.mse_loss(code, z.detach())
-        return Quantized(z + (code - z).detach(), ids, loss)
+        return Quantized(z + (code - z).detach(), ids, code_loss(z, code, self.commitment))
+
+
+def code_loss(z: Tensor, code: Tensor, commitment: float) -> Tensor:
+    """Pulls latents towards their codes, with weight `commitment`, and the codes towards the latents."""
+    return commitment * F.mse_loss(z, code.detach()) + F.mse_loss(code, z.detach())
+
+
+class OneHot(NamedTuple):
+    """Hard one-hots [B, n, K] with a straight-through gradient, ids [B, n], and the quantizer's loss (a scalar)."""
+
+    one_hot: Tensor
+    ids: Tensor
+    loss: Tensor | None
 
 
 class OneHotQuantizer(nn.Module):
-    """Nearest code as a one-hot whose gradient is that of a softmax over all codes.
+    """Nearest code as a one-hot that learns from whoever reads it.
 
-    p = softmax(z . codes / temperature); one_hot = p + stop(hard - p). No loss of its own: it learns from whoever
-    reads the one-hot.
+    With `softmax`, the gradient is that of a softmax over all codes, and there is no loss of the quantizer's own:
+        p = softmax(z . codes / temperature); one_hot = p + stop(hard - p)
+    With `vq`, the gradient reaches the latents unchanged, as in plain vector quantization, whose losses then move the
+    codes. With s = z . stop(codes), one_hot = s + stop(hard - s): a linear map W of the one-hot has the gradient that
+    a linear map W^T codes of the straight-through code would have.
     """
 
-    def __init__(self, width: int, codes: int, code_width: int, temperature: float) -> None:
+    def __init__(
+        self,
+        codebook: Codebook,
+        temperature: float,
+        straight_through: StraightThrough = "softmax",
+        commitment: float = 0.25,
+    ) -> None:
         super().__init__()
-        self.codebook = Codebook(width, codes, code_width)
+        self.codebook = codebook
         self.temperature = temperature
+        self.straight_through = straight_through
+        self.commitment = commitment
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """One-hots [B, n, K] and ids [B, n]."""
-        similarity = self.codebook.latents(features) @ self.codebook.codes().T
+    def forward(self, features: Tensor) -> OneHot:
+        return self.quantize(self.codebook.latents(features))
+
+    def quantize(self, z: Tensor) -> OneHot:
+        """Latents [B, n, c] from the codebook's projection."""
+        if self.straight_through == "vq":
+            similarity = z @ self.codebook.codes().detach().T
+            hard, ids = _hard(similarity)
+            loss = code_loss(z, self.codebook.look_up(ids), self.commitment)
+            return OneHot(similarity + (hard - similarity).detach(), ids, loss)
+        similarity = z @ self.codebook.codes().T
         soft = (similarity / self.temperature).softmax(dim=-1)
-        ids = similarity.argmax(dim=-1)
-        hard = F.one_hot(ids, soft.shape[-1]).to(soft.dtype)
-        return soft + (hard - soft).detach(), ids
+        hard, ids = _hard(similarity)
+        return OneHot(soft + (hard - soft).detach(), ids, None)
+
+
+def _hard(similarity: Tensor) -> tuple[Tensor, Tensor]:
+    """The one-hots and ids of the largest similarities [B, n, K]."""
+    ids = similarity.argmax(dim=-1)
+    return F.one_hot(ids, similarity.shape[-1]).to(similarity.dtype), ids

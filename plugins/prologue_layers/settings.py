@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import attrs
 from attrs import field, frozen, validators
+
+StraightThrough = Literal["softmax", "vq"]
+"""How the gradient passes a quantizer whose ids the prior reads."""
 
 
 def _fits_heads(instance: TransformerSettings, attribute: attrs.Attribute[int], value: int) -> None:
     if instance.width % value or (instance.width // value) % 4:
         raise ValueError(
             f"'heads' must split 'width' into heads of a multiple of 4 channels: {value} heads, width {instance.width}"
+        )
+
+
+def _fills_head(
+    instance: TransformerSettings, attribute: attrs.Attribute[Any], value: tuple[int, int, int] | None
+) -> None:
+    if value is not None and (sum(value) != instance.head_channels or any(axis < 0 or axis % 2 for axis in value)):
+        raise ValueError(
+            f"'rotary_axes' must be even and add up to the {instance.head_channels} channels of a head: {list(value)}"
         )
 
 
@@ -25,6 +39,10 @@ class TransformerSettings:
     bias: bool = True
     """Biases in the output, feed-forward and gate layers."""
     dropout: float = field(default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)])
+    rotary_axes: tuple[int, int, int] | None = field(default=None, validator=_fills_head)
+    """Channels of a head for each of three rotary axes. Axes are (row, column, index) in encoders and decoders, and
+    (position, unused, unused) in autoregressive models. None: in proportion to the paper's (20, 20, 24) of 64 for the
+    former; half of a head for the position in the latter."""
 
     @property
     def head_channels(self) -> int:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from prologue_layers.settings import TransformerSettings
 from prologue_layers.transformer import OutputHead, Positions, Transformer, rotary_angles
 
-PATCH_THETA = 2000.0
-QUERY_THETA = 10000.0
-"""Rotary bases of patches and of learned queries, as in the paper's models."""
+GRID_THETA = 2000.0
+SEQUENCE_THETA = 10000.0
+"""Rotary bases of the places in a grid and of those in a sequence, as in the paper's models."""
 
 
 def to_patches(images: Tensor, size: int) -> Tensor:
@@ -27,28 +27,33 @@ def from_patches(patches: Tensor, size: int, grid: tuple[int, int]) -> Tensor:
     return rearrange(patches, "b (h w) (p q c) -> b c (h p) (w q)", h=grid[0], p=size, q=size)
 
 
-def axis_channels(head_channels: int) -> tuple[int, int, int]:
-    """Channels of a head that turn with row, column and query index: (20, 20, 24) of 64, in proportion."""
-    spatial = 2 * (head_channels * 20 // 64 // 2)
-    return spatial, spatial, head_channels - 2 * spatial
+def axis_channels(settings: TransformerSettings) -> tuple[int, int, int]:
+    """Channels of a head that turn with row, column and index: (20, 20, 24) of 64, in proportion."""
+    if settings.rotary_axes is not None:
+        return settings.rotary_axes
+    spatial = 2 * (settings.head_channels * 20 // 64 // 2)
+    return spatial, spatial, settings.head_channels - 2 * spatial
 
 
-def grid_angles(grid: tuple[int, int], head_channels: int) -> Tensor:
-    """Rotary angles [N, head_channels / 2] of patches at (row, column, 0)."""
+def grid_angles(grid: tuple[int, int], settings: TransformerSettings) -> Tensor:
+    """Rotary angles [N, head channels / 2] of a grid at (row, column, 0)."""
     rows, columns = torch.meshgrid(torch.arange(grid[0]), torch.arange(grid[1]), indexing="ij")
     positions = torch.stack((rows.flatten(), columns.flatten(), torch.zeros(rows.numel())), dim=1)
-    return rotary_angles(positions, axis_channels(head_channels), PATCH_THETA)
+    return rotary_angles(positions, axis_channels(settings), GRID_THETA)
 
 
-def query_angles(count: int, head_channels: int) -> Tensor:
-    """Rotary angles [n, head_channels / 2] of learned queries at (0, 0, index)."""
+def sequence_angles(count: int, settings: TransformerSettings) -> Tensor:
+    """Rotary angles [n, head channels / 2] of a sequence at (0, 0, index)."""
     index = torch.arange(count)
     positions = torch.stack((torch.zeros(count), torch.zeros(count), index), dim=1)
-    return rotary_angles(positions, axis_channels(head_channels), QUERY_THETA)
+    return rotary_angles(positions, axis_channels(settings), SEQUENCE_THETA)
 
 
 class PatchEncoder(nn.Module):
-    """A transformer over [projected patches, learned queries], without a mask."""
+    """A transformer over [projected patches, learned queries], without a mask.
+
+    Patches are pixels, or another encoder's features of them.
+    """
 
     def __init__(
         self, settings: TransformerSettings, labels: int, patch_inputs: int, grid: tuple[int, int], queries: int
@@ -57,8 +62,7 @@ class PatchEncoder(nn.Module):
         self.patches = grid[0] * grid[1]
         self.project = nn.Linear(patch_inputs, settings.width)
         self.transformer = Transformer(settings, labels, causal=False)
-        channels = settings.head_channels
-        self.positions = Positions(torch.cat((grid_angles(grid, channels), query_angles(queries, channels))))
+        self.positions = Positions(torch.cat((grid_angles(grid, settings), sequence_angles(queries, settings))))
         self.queries = nn.Parameter(0.02 * torch.randn(1, queries, settings.width)) if queries else None
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,22 +75,38 @@ class PatchEncoder(nn.Module):
 
 
 class PatchDecoder(nn.Module):
-    """A transformer from the quantized tokens of a grid to its patches."""
+    """A transformer from the quantized tokens of an image to its patches.
+
+    Without `sequence`, tokens and patches are the same grid. With it, that many tokens without places in the image
+    stand before learned queries, one a patch, which become the patches.
+    """
 
     def __init__(
-        self, settings: TransformerSettings, labels: int, code_width: int, grid: tuple[int, int], patch_outputs: int
+        self,
+        settings: TransformerSettings,
+        labels: int,
+        code_width: int,
+        grid: tuple[int, int],
+        patch_outputs: int,
+        sequence: int = 0,
     ) -> None:
         super().__init__()
+        self.sequence = sequence
         self.project = nn.Linear(code_width, settings.width)
         self.transformer = Transformer(settings, labels, causal=False)
-        self.positions = Positions(grid_angles(grid, settings.head_channels))
+        self.positions = Positions(torch.cat((sequence_angles(sequence, settings), grid_angles(grid, settings))))
+        patches = grid[0] * grid[1]
+        self.queries = nn.Parameter(0.02 * torch.randn(1, patches, settings.width)) if sequence else None
         self.head = OutputHead(settings, patch_outputs)
         # Starting from a grey image keeps the first reconstruction losses small.
         nn.init.zeros_(self.head.linear.weight)
         nn.init.zeros_(self.head.linear.bias)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Codes [B, N, code width] to patches [B, N, outputs]."""
-        features, condition = self.transformer(self.project(codes), self.positions())
-        patches: Tensor = self.head(features, condition)
+        """Codes [B, N or n, code width] to patches [B, N, outputs]."""
+        x = self.project(codes)
+        if self.queries is not None:
+            x = torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
+        features, condition = self.transformer(x, self.positions())
+        patches: Tensor = self.head(features[:, self.sequence :], condition)
         return patches

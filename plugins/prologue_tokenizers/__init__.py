@@ -1,4 +1,4 @@
-"""The paper's tokenizers: the 2D baseline and Prologue."""
+"""The paper's tokenizers: the 1D and 2D baselines, Prologue and Prologue-Post."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from prologue_bench.hookspecs import hookimpl
 def prologue_tokenizers() -> list[Component]:
     return [
         Component(
+            name="vq-1d",
+            target="prologue_tokenizers.vq_1d:Vq1d",
+            settings="prologue_tokenizers.settings:Vq1dSettings",
+            summary="A sequence of vector-quantized learned queries (the 1D baseline).",
+        ),
+        Component(
             name="vq-2d",
             target="prologue_tokenizers.vq_2d:Vq2d",
             settings="prologue_tokenizers.settings:Vq2dSettings",
@@ -20,5 +26,12 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_tokenizers.prologue:Prologue",
             settings="prologue_tokenizers.settings:PrologueSettings",
             summary="The 2D baseline with a prefix of tokens that learn from the autoregressive loss alone.",
+        ),
+        Component(
+            name="prologue-post",
+            target="prologue_tokenizers.prologue_post:ProloguePost",
+            settings="prologue_tokenizers.settings:ProloguePostSettings",
+            summary="A prologue from a second encoder, added to a finished, frozen vq-2d.",
+            builds_on=True,
         ),
     ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from attrs import field, frozen, validators
 
-from prologue_layers.settings import TransformerSettings
+from prologue_layers.settings import StraightThrough, TransformerSettings
 
 
 @frozen(kw_only=True)
-class Vq2dSettings:
-    """A ViT encoder, a vector quantizer for every patch, and a ViT decoder."""
+class VqSettings:
+    """A ViT encoder, a vector quantizer and a ViT decoder."""
 
     patch_size: int = field(default=16, validator=validators.ge(1))
     """Edge of a patch in pixels."""
@@ -20,20 +22,51 @@ class Vq2dSettings:
     code_width: int = field(default=14, validator=validators.ge(1))
     commitment: float = field(default=0.25, validator=validators.ge(0))
     """Weight of the pull of the latents towards their codes; the codes' pull towards the latents has weight one."""
+    straight_through_temperature: float = field(default=0.1, validator=validators.gt(0))
+    """Temperature of the softmax whose gradient the one-hots carry that an autoregressive prior reads."""
+    visual_ce_weight: float = field(default=0.0, validator=validators.ge(0))
+    """Weight of the autoregressive cross-entropy in what the visual tokens learn from ("CE on visual"); 0 spares them,
+    and where no other token learns from it either, there is no joint prior."""
 
 
 @frozen(kw_only=True)
-class PrologueSettings(Vq2dSettings):
+class Vq2dSettings(VqSettings):
+    """One token a patch."""
+
+
+@frozen(kw_only=True)
+class Vq1dSettings(VqSettings):
+    """A sequence of tokens that have no places in the image."""
+
+    tokens: int = field(default=256, validator=validators.ge(1))
+    """Learned queries of the encoder, whose features are quantized."""
+
+
+@frozen(kw_only=True)
+class PrologueSettings(VqSettings):
     """The 2D baseline's settings and those of the prologue; `prologue_tokens: 0` is the baseline itself."""
 
     prologue_tokens: int = field(default=16, validator=validators.ge(0))
     prologue_codebook: int = field(default=1024, validator=validators.ge(2))
     """Number of codes."""
-    straight_through_temperature: float = field(default=0.1, validator=validators.gt(0))
-    """Temperature of the softmax whose gradient the one-hots carry."""
+    shared_codebook: bool = False
+    """Quantize the prologue with the visual tokens' projection and codes; `prologue_codebook` then does not count."""
+    straight_through: StraightThrough = "softmax"
+    """The prologue's gradient: of a softmax over the codes, or unchanged as in plain vector quantization ("vq")."""
     separator: bool = True
     """Put a separator token between prologue and visual tokens."""
     ce_weight: float = field(default=3.0, validator=validators.ge(0))
     """Weight of the autoregressive cross-entropy in the encoder's loss."""
     visual_dropout: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
     """Share of images whose visual inputs to the joint prior are all replaced by the separator."""
+
+
+@frozen(kw_only=True)
+class ProloguePostSettings(PrologueSettings):
+    """A prologue added to a finished 2D tokenizer, which stays as it is."""
+
+    prologue_encoder: TransformerSettings = TransformerSettings(width=512, layers=10, heads=8, ffn_ratio=11 / 4)
+    """The second encoder, whose learned queries become the prologue."""
+    prologue_input: Literal["encoder-output", "before-quantization", "patches"] = "encoder-output"
+    """What the second encoder reads at every patch: the frozen encoder's features, their projection onto the
+    codes' sphere, or the pixels."""

@@ -30,7 +30,6 @@ class StageContext:
 
     work: Path
     output: Path
-    cache: Path
     advance: Callable[[int, int], None] = _ignore
     stop_requested: Callable[[], bool] = _never
 

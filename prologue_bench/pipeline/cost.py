@@ -128,7 +128,7 @@ def _generator_training(stage: stages.TrainGenerator) -> float:
 def _encoding(stage: stages.EncodeImages) -> float:
     images, tokenizer = _tokenizer(stage)
     data = models.open_data(stage.tokenizer.data.resolved)
-    count = len(data.labels("train")) + len(data.labels("test"))
+    count = len(data.labels("train")) * data.views + len(data.labels("test"))
     return count * _count(lambda: tokenizer.encode(_image(images).float()))
 
 
@@ -139,6 +139,21 @@ def _reconstruction(stage: stages.Reconstruct) -> float:
 def _sampling(stage: stages.SampleImages) -> float:
     """With cached keys and values an image's tokens cost about one pass over the sequence."""
     return stage.sampling.samples * (_sequence(stage.generator) + _decoding(stage.generator.tokens))
+
+
+def parameters(stage: stages.Stage) -> int:
+    """Parameters of the models that a stage trains or takes over; 0 for the other stages."""
+    with torch.device("meta"):
+        if isinstance(stage, stages.TokenizerStage):
+            return _size(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
+        if isinstance(stage, stages.GeneratorStage):
+            images, tokenizer = _tokenizer(stage.tokens)
+            return _size(models.build_generator(stage.generator, tokenizer.layout, images.labels))
+    return 0
+
+
+def _size(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
@@ -154,7 +169,7 @@ def _training(training: Training, forward: float) -> float:
     return 3 * forward * training.batch_size * training.steps
 
 
-def _sequence(stage: stages.TrainGenerator) -> float:
+def _sequence(stage: stages.GeneratorStage) -> float:
     """The generator over one image's tokens."""
     images, tokenizer = _tokenizer(stage.tokens)
     generator = models.build_generator(stage.generator, tokenizer.layout, images.labels)

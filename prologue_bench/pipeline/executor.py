@@ -115,9 +115,7 @@ def _run_stage(
         clock.tick()
         watcher.advanced(done, total)
 
-    context = StageContext(
-        work=folder, output=output, cache=store.cache, advance=advance, stop_requested=stop_requested
-    )
+    context = StageContext(work=folder, output=output, advance=advance, stop_requested=stop_requested)
     _log(context, f"{stage.kind} of {planned.experiment} starts, revision {git_revision()}")
     try:
         work.perform(stage, store, context)

@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from prologue_bench.errors import UserError
-from prologue_bench.interfaces import DataSource, Generator, ImageSpec, Tokenizer, TokenLayout
+from prologue_bench.errors import StageError, UserError
+from prologue_bench.interfaces import DataSource, Generator, ImageSpec, ReconstructionLoss, Tokenizer, TokenLayout
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Resolved
@@ -69,13 +69,26 @@ def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Gen
     return generator
 
 
-def load_tokenizer(stage: stages.TrainTokenizer, store: Store, device: torch.device) -> Tokenizer:
+def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:
+    """A loss of reconstructions. Raises UserError when weights that it needs cannot be found."""
+    loss: ReconstructionLoss = resolved.component.load()(resolved.settings, images)
+    return loss
+
+
+def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
+    """Load the trained weights of the tokenizer that this one builds on into its parts of the same names."""
+    result = tokenizer.load_state_dict(load_file(path), strict=False)
+    if result.unexpected_keys:
+        raise StageError(f"{path}: {result.unexpected_keys[0]!r} has no place in the tokenizer that builds on it")
+
+
+def load_tokenizer(stage: stages.TokenizerStage, store: Store, device: torch.device) -> Tokenizer:
     """The trained tokenizer, in evaluation mode."""
     tokenizer = build_tokenizer(stage.tokenizer, open_data(stage.data.resolved).spec)
     return _load_weights(tokenizer, store.get(stage.key) / "tokenizer.safetensors", device)
 
 
-def load_generator(stage: stages.TrainGenerator, store: Store, device: torch.device) -> Generator:
+def load_generator(stage: stages.GeneratorStage, store: Store, device: torch.device) -> Generator:
     """The trained generator, in evaluation mode."""
     tokenizer = stage.tokens.tokenizer
     labels = open_data(tokenizer.data.resolved).spec.labels
@@ -83,7 +96,7 @@ def load_generator(stage: stages.TrainGenerator, store: Store, device: torch.dev
     return _load_weights(generator, store.get(stage.key) / "generator.safetensors", device)
 
 
-def layout_of(stage: stages.TrainTokenizer) -> TokenLayout:
+def layout_of(stage: stages.TokenizerStage) -> TokenLayout:
     """The token layout of a stage's tokenizer."""
     return tokenizer_on_meta(stage.tokenizer, stage.data.resolved).layout
 

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.interfaces import Tokenizer, TokenLayout
 from prologue_bench.pipeline.cost import Estimator
+from prologue_bench.pipeline.imports import find_imported
 from prologue_bench.pipeline.models import open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
+    GeneratorStage,
+    ImportedGenerator,
+    ImportedTokenizer,
     Measure,
     Reconstruct,
     SampleImages,
     Stage,
+    TakePrior,
+    TokenizerStage,
     TrainGenerator,
     TrainTokenizer,
 )
@@ -27,17 +33,18 @@ class Pipeline:
     """The stages of one experiment."""
 
     experiment: Experiment
-    tokenizer: TrainTokenizer
+    tokenizer: TokenizerStage
     tokens: EncodeImages
     reconstructions: Reconstruct
-    generator: TrainGenerator
+    generator: GeneratorStage
     samples: SampleImages
     measures: tuple[Measure, ...]
     layout: TokenLayout
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages, each behind its inputs."""
-        return (self.tokenizer, self.tokens, self.reconstructions, self.generator, self.samples, *self.measures)
+        own = (self.tokenizer, self.tokens, self.reconstructions, self.generator, self.samples, *self.measures)
+        return (*self.tokenizer.inputs, *own)
 
 
 @frozen
@@ -50,6 +57,8 @@ class PlannedStage:
     cached: bool
     seconds: float | None
     """Estimate; None for a metric never timed on this machine."""
+    flops: float = 0.0
+    """Of the whole stage; 0 for what cannot be counted."""
 
 
 @frozen
@@ -69,9 +78,12 @@ class Plan:
 def make_plan(ablation: Ablation, store: Store) -> Plan:
     """Resolve every experiment to stages and look them up in the store.
 
-    Raises UserError when a component refuses its settings together with the data, and MissingDataError.
+    Raises UserError when a component refuses its settings together with the data or the rest of the experiment, and
+    MissingDataError.
     """
-    pipelines = tuple(_pipeline(experiment, _prefixes(ablation)) for experiment in ablation.experiments)
+    _check_segment_names(ablation)
+    prefixes = _prefixes(ablation)
+    pipelines = tuple(_pipeline(experiment, prefixes, store) for experiment in ablation.experiments)
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
@@ -79,8 +91,21 @@ def make_plan(ablation: Ablation, store: Store) -> Plan:
             if stage.key not in planned:
                 cached = store.find(stage.key) is not None
                 seconds = 0.0 if cached else estimator.seconds(stage)
-                planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, cached, seconds)
+                planned[stage.key] = PlannedStage(
+                    stage, pipeline.experiment.name, cached, seconds, estimator.flops(stage)
+                )
     return Plan(ablation, pipelines, tuple(planned.values()))
+
+
+def _check_segment_names(ablation: Ablation) -> None:
+    """Temperatures and guidance may name only segments that some variant has."""
+    known = {name for experiment in ablation.experiments for name in _tokenizer(experiment).layout.names}
+    for experiment in ablation.experiments:
+        for name in sorted(experiment.sampling.named_segments() - known):
+            raise UserError(
+                f"{ablation.path}: sampling: no variant's tokens have a segment {name!r}; "
+                f"{nearest(name, {*known, 'default'})}"
+            )
 
 
 def _prefixes(ablation: Ablation) -> tuple[int, ...]:
@@ -89,24 +114,13 @@ def _prefixes(ablation: Ablation) -> tuple[int, ...]:
     return tuple(sorted({layout.segments[0].length for layout in layouts if len(layout.segments) > 1}))
 
 
-def _pipeline(experiment: Experiment, prefixes: tuple[int, ...]) -> Pipeline:
+def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], store: Store) -> Pipeline:
     data = DataRef(resolved=experiment.data, fingerprint=open_data(experiment.data).fingerprint)
     model = _tokenizer(experiment)
-    tokenizer = TrainTokenizer(
-        data=data,
-        tokenizer=experiment.tokenizer,
-        training=experiment.tokenizer_training,
-        prior=experiment.prior if model.prior is not None else None,
-        seed=experiment.seed,
-    )
+    tokenizer = _tokenizer_stage(experiment, data, model, store)
     tokens = EncodeImages(tokenizer=tokenizer)
     reconstructions = Reconstruct(tokens=tokens)
-    generator = TrainGenerator(
-        tokens=tokens,
-        generator=experiment.generator,
-        training=experiment.generator_training,
-        seed=experiment.seed,
-    )
+    generator = _generator_stage(experiment, tokens, model, store)
     samples = SampleImages(generator=generator, sampling=experiment.sampling)
     measures = tuple(
         Measure(
@@ -119,6 +133,61 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...]) -> Pipeline:
         for metric in experiment.metrics
     )
     return Pipeline(experiment, tokenizer, tokens, reconstructions, generator, samples, measures, model.layout)
+
+
+def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, store: Store) -> TokenizerStage:
+    training = experiment.tokenizer_training
+    if training.imported:
+        key = find_imported(store, "tokenizer", training.imported, experiment.tokenizer)
+        return ImportedTokenizer(data=data, tokenizer=experiment.tokenizer, imported=key)
+    foundation: TokenizerStage | None = None
+    if experiment.foundation is not None and training.foundation_imported:
+        key = find_imported(store, "tokenizer", training.foundation_imported, experiment.foundation)
+        foundation = ImportedTokenizer(data=data, tokenizer=experiment.foundation, imported=key)
+    elif experiment.foundation is not None:
+        base = tokenizer_on_meta(experiment.foundation, experiment.data)
+        foundation = _trained(experiment, experiment.foundation, data, base, None)
+    return _trained(experiment, experiment.tokenizer, data, model, foundation)
+
+
+def _trained(
+    experiment: Experiment, tokenizer: Resolved, data: DataRef, model: Tokenizer, foundation: TokenizerStage | None
+) -> TrainTokenizer:
+    return TrainTokenizer(
+        data=data,
+        tokenizer=tokenizer,
+        training=experiment.tokenizer_training,
+        prior=experiment.prior if model.prior is not None else None,
+        seed=experiment.seed,
+        losses=experiment.losses if model.reconstructs else (),
+        foundation=foundation,
+    )
+
+
+def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokenizer, store: Store) -> GeneratorStage:
+    training = experiment.generator_training
+    name = experiment.variant.name
+    if training.imported:
+        key = find_imported(store, "generator", training.imported, experiment.generator)
+        return ImportedGenerator(tokens=tokens, generator=experiment.generator, imported=key)
+    if training.joint:
+        if model.prior is None:
+            raise UserError(
+                f"{name}: generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these settings has no "
+                "joint prior; expected one that has, or joint: false"
+            )
+        if not experiment.tokenizer_training.prior_labels:
+            raise UserError(
+                f"{name}: generator_training.joint: the joint prior sees no labels; "
+                "set tokenizer_training.prior_labels: true"
+            )
+        if isinstance(tokens.tokenizer, ImportedTokenizer):
+            raise UserError(
+                f"{name}: generator_training.joint: the tokenizer is imported, without a prior; "
+                "set generator_training.imported too"
+            )
+        return TakePrior(tokens=tokens, generator=experiment.prior)
+    return TrainGenerator(tokens=tokens, generator=experiment.generator, training=training, seed=experiment.seed)
 
 
 def _tokenizer(experiment: Experiment) -> Tokenizer:

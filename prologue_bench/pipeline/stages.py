@@ -81,39 +81,82 @@ class TrainTokenizer(Stage):
     prior: Resolved | None
     """None where the tokenizer asks for no prior, whose settings then don't count."""
     seed: int
+    losses: tuple[Resolved, ...] = ()
+    """Losses of the reconstruction beyond those of `training`."""
+    foundation: TokenizerStage | None = None
+    """The tokenizer that this one builds on."""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
-        return ()
+        return (self.foundation,) if self.foundation else ()
 
     def reads(self) -> dict[str, Any]:
         training = key_values(self.training)
-        # The prior is hashed resolved, with its defaults, and only where there is one.
-        training.pop("prior", None)
+        # Components are hashed resolved, with their versions, and only where they are used.
+        for name in ("prior", "losses", "foundation_imported"):
+            training.pop(name, None)
         if self.prior is None:
             training.pop("prior_optimisation", None)
-        return {
+        if self.prior is None or not self.training.prior_labels:
+            training.pop("label_dropout", None)
+        if not self.losses:
+            training.pop("loss_optimisation", None)
+        reads = {
             "data": self.data.key(),
             "tokenizer": component_key(self.tokenizer),
             "training": training,
             "prior": component_key(self.prior) if self.prior else None,
             "seed": self.seed,
         }
+        if self.losses:
+            reads["losses"] = [component_key(loss) for loss in self.losses]
+        return reads
+
+
+class Imported(Stage):
+    """An artifact that no training here made; its key was given when it was imported."""
+
+    imported: str
+
+    @property
+    def key(self) -> str:
+        return self.imported
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return ()
+
+    def reads(self) -> dict[str, Any]:
+        return {}
+
+
+@frozen(kw_only=True, slots=False)
+class ImportedTokenizer(Imported):
+    """As `TrainTokenizer`, without curves."""
+
+    kind = "imported-tokenizer"
+    data: DataRef
+    tokenizer: Resolved
+    imported: str
+
+
+TokenizerStage = TrainTokenizer | ImportedTokenizer
 
 
 @frozen(kw_only=True, slots=False)
 class EncodeImages(Stage):
-    """train.npy and test.npy: int32 ids [N, L] of the data set's splits."""
+    """Ids [N * views, L] of the training images and [N, L] of the test images; see `pipeline.tokens`."""
 
     kind = "encode"
-    tokenizer: TrainTokenizer
+    tokenizer: TokenizerStage
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
         return (self.tokenizer,)
 
     def reads(self) -> dict[str, Any]:
-        return {}
+        # A tokenizer trained here has its data in its own key.
+        return {"data": self.tokenizer.data.key()} if isinstance(self.tokenizer, Imported) else {}
 
 
 @frozen(kw_only=True, slots=False)
@@ -146,11 +189,41 @@ class TrainGenerator(Stage):
         return (self.tokens,)
 
     def reads(self) -> dict[str, Any]:
+        training = key_values(self.training)
         return {
             "generator": component_key(self.generator),
-            "training": key_values(self.training),
+            "training": training,
             "seed": self.seed,
         }
+
+
+@frozen(kw_only=True, slots=False)
+class TakePrior(Stage):
+    """generator.safetensors: the joint prior of a tokenizer's training, as the generator."""
+
+    kind = "take-prior"
+    tokens: EncodeImages
+    generator: Resolved
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.tokens.tokenizer,)
+
+    def reads(self) -> dict[str, Any]:
+        return {}
+
+
+@frozen(kw_only=True, slots=False)
+class ImportedGenerator(Imported):
+    """As `TrainGenerator`, without curves."""
+
+    kind = "imported-generator"
+    tokens: EncodeImages
+    generator: Resolved
+    imported: str
+
+
+GeneratorStage = TrainGenerator | TakePrior | ImportedGenerator
 
 
 @frozen(kw_only=True, slots=False)
@@ -158,7 +231,7 @@ class SampleImages(Stage):
     """images.npy: uint8 [n, C, H, W]; tokens.npy: int32 [n, L]; labels.npy: int64 [n]."""
 
     kind = "sample"
-    generator: TrainGenerator
+    generator: GeneratorStage
     sampling: Sampling
 
     @property

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prologue_bench.errors import StageError
+from prologue_bench import distributed
+from prologue_bench.errors import PrologueBenchError, StageError
 from prologue_bench.images import to_bytes, to_float
-from prologue_bench.interfaces import (
-    Metric,
-    MetricInputs,
-    Tokenizer,
-)
+from prologue_bench.interfaces import ImageArray, Metric, MetricInputs, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, save_array, write_shards
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.spec.settings import key_values
 from prologue_bench.training.batches import ArrayDataset
@@ -36,98 +38,138 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
     data = models.open_data(stage.data.resolved)
     torch.manual_seed(stage.seed)
     tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
+    if stage.foundation is not None:
+        models.load_foundation(tokenizer, store.get(stage.foundation.key) / "tokenizer.safetensors")
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
     if stage.prior is not None:
         prior = models.build_generator(stage.prior, tokenizer.layout, data.spec.labels)
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
+    losses = {loss.name: models.build_loss(loss, data.spec) for loss in stage.losses}
+    learning = [parameter for loss in losses.values() for parameter in loss.parameters() if parameter.requires_grad]
+    if learning:
+        parts["losses"] = (learning, stage.training.loss_optimisation)
+    arrays: dict[str, Any] = {"images": data.training_views()}
+    if stage.training.prior_labels:
+        arrays["labels"] = np.repeat(data.labels("train"), data.views)
     averaged = train(
         TrainingJob(
-            model=TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label),
-            data=ArrayDataset({"images": data.images("train")}),
+            model=TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label, losses),
+            data=ArrayDataset(arrays),
             training=stage.training,
             parts=parts,
             seed=stage.seed,
             context=context,
         )
     )
-    models.save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
-    if averaged.prior is not None:
-        models.save_weights(averaged.prior, context.output / "prior.safetensors")
+    if distributed.is_leader():
+        models.save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
+        if averaged.prior is not None:
+            models.save_weights(averaged.prior, context.output / "prior.safetensors")
 
 
 def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
     """Train a generator on the cached tokens."""
     data = models.open_data(stage.tokens.tokenizer.data.resolved)
-    ids = np.load(store.get(stage.tokens.key) / "train.npy", mmap_mode="r")
+    ids = open_tokens(store.get(stage.tokens.key).folder, "train")
     layout = models.layout_of(stage.tokens.tokenizer)
     torch.manual_seed(stage.seed)
     generator = models.build_generator(stage.generator, layout, data.spec.labels)
     averaged = train(
         TrainingJob(
             model=GeneratorModel(generator, stage.training, data.spec.none_label),
-            data=ArrayDataset({"ids": ids, "labels": data.labels("train")}),
+            data=ArrayDataset({"ids": ids, "labels": np.repeat(data.labels("train"), data.views)}),
             training=stage.training,
             parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
             seed=stage.seed,
             context=context,
         )
     )
-    models.save_weights(averaged.generator, context.output / "generator.safetensors")
+    if distributed.is_leader():
+        models.save_weights(averaged.generator, context.output / "generator.safetensors")
+
+
+def take_prior(stage: stages.TakePrior, store: Store, context: StageContext) -> None:
+    """The joint prior becomes the generator."""
+    shutil.copyfile(
+        store.get(stage.tokens.tokenizer.key) / "prior.safetensors", context.output / "generator.safetensors"
+    )
 
 
 def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:
-    """Encode both splits."""
+    """Encode the views of the training images, and the test images."""
     data = models.open_data(stage.tokenizer.data.resolved)
     tokenizer = models.load_tokenizer(stage.tokenizer, store, context.device)
-    splits = {"train": data.images("train"), "test": data.images("test")}
+    splits = {"train": data.training_views(), "test": data.images("test")}
     total = sum(map(len, splits.values()))
-    done = 0
+    before = 0
     for name, images in splits.items():
-        parts = []
-        for batch in _batches(images, context):
-            ids = tokenizer.encode(to_float(batch))
-            tokenizer.layout.check(ids)
-            parts.append(ids.cpu().numpy().astype(np.int32))
-            done += len(batch)
-            context.advance(done, total)
-        np.save(context.output / f"{name}.npy", np.concatenate(parts))
+
+        def encode(start: int, stop: int, images: ImageArray = images, before: int = before) -> NDArray[Any]:
+            parts = []
+            for first, batch in _batches(images, context, start, stop):
+                ids = tokenizer.encode(to_float(batch))
+                tokenizer.layout.check(ids)
+                parts.append(ids.cpu().numpy())
+                context.advance(before + first + len(batch), total)
+            return np.concatenate(parts)
+
+        write_shards(context.output, name, len(images), encode, distributed.is_mine)
+        before += len(images)
 
 
 def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) -> None:
     """Decode the tokens of the test split."""
     tokenizer = models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
-    ids = np.load(store.get(stage.tokens.key) / "test.npy")
-    np.save(context.output / "images.npy", _decode(tokenizer, ids, context, len(ids), 0))
+    ids = open_tokens(store.get(stage.tokens.key).folder, "test")
+    _decode(tokenizer, ids, context, len(ids), 0)
 
 
-def sample_images(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
-    """Draw tokens, the classes in turn, and decode them."""
-    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
-    generator = models.load_generator(stage.generator, store, context.device)
+def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Draw tokens, the classes in turn, each batch into a file of its own."""
     data = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
+    generator = models.load_generator(stage.generator, store, context.device)
     sampling = stage.sampling
-    classes = max(1, len(data.spec.class_names))
-    labels = np.arange(sampling.samples, dtype=np.int64) % classes
-    parts = []
-    for start in range(0, sampling.samples, sampling.batch_size):
+    labels = _sample_labels(stage)
+    for number, path in enumerate(_drawn(stage, context)):
         context.check_stop()
-        batch = torch.from_numpy(labels[start : start + sampling.batch_size]).to(context.device)
-        rng = torch.Generator(context.device).manual_seed((sampling.seed << 32) + start)
-        parts.append(sample_ids(generator, batch, sampling, rng).cpu().numpy().astype(np.int32))
+        start = number * sampling.batch_size
+        if distributed.is_mine(number) and not path.exists():
+            batch = torch.from_numpy(labels[start : start + sampling.batch_size]).to(context.device)
+            rng = torch.Generator(context.device).manual_seed((sampling.seed << 32) + start)
+            ids = sample_ids(generator, batch, sampling, rng, data.spec.none_label)
+            save_array(path, ids.cpu().numpy().astype(np.int32))
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
         context.advance(min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples))
-    ids = np.concatenate(parts)
-    np.save(context.output / "tokens.npy", ids)
-    np.save(context.output / "labels.npy", labels)
-    np.save(context.output / "images.npy", _decode(tokenizer, ids, context, sampling.samples, sampling.samples))
+
+
+def decode_samples(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Put the drawn tokens together and decode them."""
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    drawn = np.concatenate([np.load(path) for path in _drawn(stage, context)])
+    np.save(context.output / "tokens.npy", drawn)
+    np.save(context.output / "labels.npy", _sample_labels(stage))
+    _decode(tokenizer, drawn, context, stage.sampling.samples, stage.sampling.samples)
+
+
+def _sample_labels(stage: stages.SampleImages) -> NDArray[Any]:
+    spec = models.open_data(stage.generator.tokens.tokenizer.data.resolved).spec
+    labels: NDArray[Any] = np.arange(stage.sampling.samples, dtype=np.int64) % max(1, len(spec.class_names))
+    return labels
+
+
+def _drawn(stage: stages.SampleImages, context: StageContext) -> list[Path]:
+    """The files of the batches of drawn tokens."""
+    folder = context.work / "drawn"
+    folder.mkdir(exist_ok=True)
+    return [folder / f"{start}.npy" for start in range(0, stage.sampling.samples, stage.sampling.batch_size)]
 
 
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     """Compute one metric."""
     data = models.open_data(stage.tokens.tokenizer.data.resolved)
     metric: Metric = stage.metric.component.load()(stage.metric.settings)
-    tokens = store.get(stage.tokens.key)
+    tokens = store.get(stage.tokens.key).folder
     has = metric.needs
 
     def advance(done: int, total: int) -> None:
@@ -145,8 +187,8 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         advance=advance,
         reconstructions=_array(store, stage.reconstructions.key, "images.npy", "reconstructions" in has),
         samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
-        train_ids=np.load(tokens / "train.npy").astype(np.int64) if "tokens" in has else None,
-        test_ids=np.load(tokens / "test.npy").astype(np.int64) if "tokens" in has else None,
+        train_ids=read_tokens(tokens, "train", data.views) if "tokens" in has else None,
+        test_ids=read_tokens(tokens, "test") if "tokens" in has else None,
         tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
         generator=models.load_generator(stage.samples.generator, store, context.device) if "generator" in has else None,
     )
@@ -158,36 +200,84 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
 
 
+def missing(stage: stages.Imported, store: Store, context: StageContext) -> None:
+    """An imported artifact that is needed is not there, or damaged."""
+    raise StageError(f"the imported artifact {stage.key} is gone from {store.root}; import the checkpoint again")
+
+
 _WORK: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
     stages.TrainTokenizer: train_tokenizer,
+    stages.ImportedTokenizer: missing,
     stages.EncodeImages: encode_images,
     stages.Reconstruct: reconstruct,
     stages.TrainGenerator: train_generator,
-    stages.SampleImages: sample_images,
+    stages.TakePrior: take_prior,
+    stages.ImportedGenerator: missing,
+    stages.SampleImages: draw_tokens,
     stages.Measure: measure,
 }
+_SHARED = (stages.TrainTokenizer, stages.TrainGenerator, stages.EncodeImages, stages.SampleImages)
+"""Stages that all processes of a distributed run take part in."""
+
+
+_AFTERWARDS: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
+    stages.SampleImages: decode_samples,
+}
+"""What the leader does once all processes have done their part."""
 
 
 def perform(stage: stages.Stage, store: Store, context: StageContext) -> None:
     """Write the files of a stage's artifact into `context.output`; its inputs are in the store."""
-    _WORK[type(stage)](stage, store, context)
+    shared = isinstance(stage, _SHARED)
+    if shared and distributed.is_leader():
+        distributed.announce(Task(stage, store.root, context.work, context.output))
+    try:
+        _WORK[type(stage)](stage, store, context)
+    finally:
+        if shared:
+            distributed.wait()
+    if distributed.is_leader() and type(stage) in _AFTERWARDS:
+        _AFTERWARDS[type(stage)](stage, store, context)
+
+
+@frozen
+class Task:
+    """A stage that the leader asks the other processes to take part in."""
+
+    stage: stages.Stage
+    store: Path
+    work: Path
+    output: Path
+
+
+def join(task: Task, stop_requested: Callable[[], bool]) -> None:
+    """Take part in the leader's stage. What fails here fails there too, and the leader reports it."""
+    context = StageContext(work=task.work, output=task.output, stop_requested=stop_requested)
+    with contextlib.suppress(PrologueBenchError):
+        perform(task.stage, Store(task.store), context)
 
 
 @torch.inference_mode()
-def _decode(tokenizer: Tokenizer, ids: NDArray[Any], context: StageContext, total: int, done: int) -> NDArray[Any]:
-    parts = []
-    for batch in _batches(ids, context):
-        parts.append(to_bytes(tokenizer.decode(batch.long())).cpu().numpy())
+def _decode(tokenizer: Tokenizer, ids: NDArray[Any] | Shards, context: StageContext, total: int, done: int) -> None:
+    """Write images.npy, the images of ids [N, L], without holding all of them in memory."""
+    images: NDArray[Any] | None = None
+    for start, batch in _batches(ids, context, 0, len(ids)):
+        decoded = to_bytes(tokenizer.decode(batch.long())).cpu().numpy()
+        if images is None:
+            shape = (len(ids), *decoded.shape[1:])
+            images = np.lib.format.open_memmap(context.output / "images.npy", "w+", np.uint8, shape)
+        images[start : start + len(batch)] = decoded
+        context.advance(min(total, done + start + len(batch)), max(total, done + len(ids)))
     context.advance(total, total)
-    return np.concatenate(parts)
 
 
-def _batches(array: NDArray[Any], context: StageContext) -> Iterator[Tensor]:
-    """Batches on the device, leaving between two of them when the user asks to stop."""
+def _batches(array: ImageArray | Shards, context: StageContext, start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
+    """The first index of each batch and the batch on the device; leaves between two when the user asks to stop."""
     with torch.inference_mode():
-        for start in range(0, len(array), INFERENCE_BATCH):
+        for first in range(start, stop, INFERENCE_BATCH):
             context.check_stop()
-            yield torch.from_numpy(np.array(array[start : start + INFERENCE_BATCH])).to(context.device)
+            batch = np.array(array[first : min(first + INFERENCE_BATCH, stop)])
+            yield first, torch.from_numpy(batch).to(context.device)
 
 
 def _array(store: Store, key: str, name: str, wanted: bool) -> NDArray[Any] | None:
@@ -202,7 +292,7 @@ def _flat(values: dict[str, Any]) -> dict[str, str | int | float | bool | None]:
     flat: dict[str, str | int | float | bool | None] = {}
     for name, value in values.items():
         if isinstance(value, dict):
-            flat.update({f"{name}.{inner}": item for inner, item in value.items()})
+            flat.update({f"{name}.{inner}": item for inner, item in _flat(value).items()})
         else:
             flat[name] = value
     return flat

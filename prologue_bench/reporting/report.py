@@ -128,7 +128,26 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(shown) + " |")
     for run in failed_runs(results):
         lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
+    for reference in results.get("references", []):
+        lines += ["", *_published(reference)]
     return "\n".join(lines) + "\n"
+
+
+def _published(reference: Mapping[str, Any]) -> list[str]:
+    """Published results as a Markdown table of their own."""
+    return [
+        f"Published, not measured here. {reference['summary']} {reference['source']}. "
+        f"Protocol: {reference['protocol']}.",
+        "",
+        "| model | " + " | ".join(reference["columns"]) + " |",
+        "| --- |" + " ---: |" * len(reference["columns"]),
+        *(
+            f"| {row['title']} (published) | "
+            + " | ".join("–" if value is None else str(value) for value in row["values"])
+            + " |"
+            for row in reference["rows"].values()
+        ),
+    ]
 
 
 def _no_measurements(results: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pandas as pd
 
@@ -53,12 +54,14 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
             "test": len(data.labels("test")),
             "shape": [data.spec.channels, data.spec.height, data.spec.width],
             "classes": list(data.spec.class_names),
+            "notes": list(data.notes),
             "card": {key: card[key] for key in ("source", "paper", "licence") if key in card},
         },
         "variants": [
             _variant(pipeline) for pipeline in plan.pipelines if pipeline.experiment.seed == ablation.seeds[0]
         ],
         "runs": runs,
+        "references": [attrs.asdict(reference) for reference in ablation.references],
         "software": dict(software()),
         "hardware": {"machine": machine(), "processor": processor(), "system": platform.platform(terse=True)},
     }

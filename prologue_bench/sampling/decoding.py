@@ -5,24 +5,66 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prologue_bench.interfaces import Generator
-from prologue_bench.spec.settings import Sampling
+from prologue_bench.interfaces import Generator, TokenLayout
+from prologue_bench.spec.settings import ALL_TOKENS, Sampling
 
 
 @torch.inference_mode()
-def sample_ids(generator: Generator, labels: Tensor, sampling: Sampling, rng: torch.Generator) -> Tensor:
-    """Draw ids [B, L] for labels [B], with the temperature of each segment, then top-k, then top-p."""
-    state = generator.start(labels)
-    chosen: list[Tensor] = []
-    previous: Tensor | None = None
-    for segment in generator.layout:
-        temperature = sampling.temperature_of(segment.name)
-        for _ in range(segment.length):
-            logits = generator.decode_step(state, previous) / temperature
-            probabilities = restrict(logits, sampling.top_k, sampling.top_p).softmax(dim=-1, dtype=torch.float32)
-            previous = torch.multinomial(probabilities, 1, generator=rng).squeeze(1)
-            chosen.append(previous)
-    return torch.stack(chosen, dim=1)
+def sample_ids(
+    generator: Generator,
+    labels: Tensor,
+    sampling: Sampling,
+    rng: torch.Generator,
+    none_label: int,
+    prefix: Tensor | None = None,
+) -> Tensor:
+    """Draw ids [B, L] for labels [B].
+
+    Logits are guided, divided by the segment's temperature, cut to the `top_k` likeliest and then to `top_p`; only ids
+    of the segment at hand have any. `prefix` [B, n] fixes the first n tokens, whatever segments they are of.
+    Conditional and unconditional logits come from one pass over a batch of 2 B.
+    """
+    ids = labels.new_empty(len(labels), generator.layout.length)
+    fixed = 0 if prefix is None else prefix.shape[1]
+    if prefix is not None:
+        ids[:, :fixed] = prefix
+    scales = guidance_scales(generator.layout, sampling)
+    guided = any(scale != 1 for scale in scales[fixed:])
+    state = generator.start(torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels)
+    chosen = prefix if fixed else None
+    segments = [segment.name for segment in generator.layout for _ in range(segment.length)]
+    for token in range(fixed, generator.layout.length):
+        if guided and chosen is not None:
+            chosen = torch.cat((chosen, chosen))
+        logits = generator.decode_step(state, chosen)
+        if guided:
+            conditional, unconditional = logits.chunk(2)
+            logits = scales[token] * conditional + (1 - scales[token]) * unconditional
+        logits = restrict(logits / sampling.temperature_of(segments[token]), sampling.top_k, sampling.top_p)
+        chosen = torch.multinomial(logits.softmax(dim=-1, dtype=torch.float32), 1, generator=rng)
+        ids[:, token] = chosen[:, 0]
+    return ids
+
+
+def guidance_scales(layout: TokenLayout, sampling: Sampling) -> list[float]:
+    """The guidance scale of each of the L tokens.
+
+    Progress is the index in the segment over its length, or the step over all steps, and a separator counts as the
+    first index of the segment that it opens.
+    """
+    scales, step = [], 0
+    separators = (len(layout.segments) - 1) if layout.separator else 0
+    for number, segment in enumerate(layout):
+        opening = int(layout.separator and number > 0)
+        step += opening
+        for index in range(segment.length):
+            if ALL_TOKENS in sampling.guidance:
+                scale = sampling.guidance[ALL_TOKENS].at(step / (layout.length + separators))
+            else:
+                scale = sampling.guidance_of(segment.name).at((index + opening) / (segment.length + opening))
+            scales.append(scale)
+            step += 1
+    return scales
 
 
 def restrict(logits: Tensor, top_k: int, top_p: float) -> Tensor:

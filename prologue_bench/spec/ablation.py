@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from attrs import frozen
@@ -14,9 +14,12 @@ from prologue_bench.components import Component
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.spec.files import AblationFile, Overrides, Profile, load_profile, read_ablation_file
+from prologue_bench.spec.presets import Reference, expand_preset, load_recipe, load_references
 from prologue_bench.spec.sections import SECTIONS, Section, make_sections, merge, parse_override, set_path
 from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining
 from prologue_bench.spec.structure import Choice, convert, describe, structure
+
+T = TypeVar("T")
 
 
 @frozen
@@ -60,6 +63,8 @@ class Experiment:
     generator_training: GeneratorTraining
     sampling: Sampling
     metrics: tuple[Resolved, ...]
+    losses: tuple[Resolved, ...] = ()
+    foundation: Resolved | None = None
 
     @property
     def name(self) -> str:
@@ -81,6 +86,7 @@ class Ablation:
     seeds: tuple[int, ...]
     varied: tuple[str, ...]
     experiments: tuple[Experiment, ...]
+    references: tuple[Reference, ...] = ()
 
 
 def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = None) -> Ablation:
@@ -110,6 +116,7 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         seeds=file.seeds,
         varied=tuple(dict.fromkeys(key for variant in variants for key in variant.values)),
         experiments=experiments,
+        references=load_references(file.references, registry, f"{where}: references"),
     )
 
 
@@ -202,27 +209,47 @@ class _Resolver:
     def _resolve(
         self, sections: dict[str, Section], variant: Variant, seed: int, metrics: tuple[Resolved, ...]
     ) -> Experiment:
-        training = structure(
-            TokenizerTraining,
-            merge(self.profile.tokenizer_training, sections["tokenizer_training"]),
-            f"{self.where}: tokenizer_training",
-        )
+        training = self.settings(TokenizerTraining, "tokenizer_training", sections)
+        tokenizer = self.component("tokenizer", sections["tokenizer"])
         return Experiment(
             variant=variant,
             seed=seed,
             data=self.component("data", sections["data"]),
-            tokenizer=self.component("tokenizer", sections["tokenizer"]),
+            tokenizer=tokenizer,
             tokenizer_training=training,
             prior=self.resolve("generator", training.prior, f"{self.where}: tokenizer_training.prior"),
             generator=self.component("generator", sections["generator"]),
-            generator_training=structure(
-                GeneratorTraining,
-                merge(self.profile.generator_training, sections["generator_training"]),
-                f"{self.where}: generator_training",
-            ),
-            sampling=structure(Sampling, merge(self.profile.sampling, sections["sampling"]), f"{self.where}: sampling"),
+            generator_training=self.settings(GeneratorTraining, "generator_training", sections),
+            sampling=self.settings(Sampling, "sampling", sections),
             metrics=metrics,
+            losses=tuple(
+                self.resolve("loss", choice, f"{self.where}: tokenizer_training.losses[{index}]")
+                for index, choice in enumerate(training.losses)
+            ),
+            foundation=self.foundation(tokenizer),
         )
+
+    def settings(self, cls: type[T], name: str, sections: Mapping[str, Section]) -> T:
+        """A section's settings: the profile's under the section's own, each over the recipe that it names."""
+        below = self._with_recipe(getattr(self.profile, name), name, f"profile {self.profile.name!r}")
+        above = self._with_recipe(sections[name], name, self.where)
+        return structure(cls, merge(below, above), f"{self.where}: {name}")
+
+    def _with_recipe(self, section: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+        values = dict(section)
+        recipe = values.pop("recipe", None)
+        if recipe is None:
+            return values
+        merged: Mapping[str, Any] = merge(load_recipe(recipe, name, self.registry, f"{where}: {name}.recipe"), values)
+        return merged
+
+    def foundation(self, tokenizer: Resolved) -> Resolved | None:
+        """The tokenizer that this one builds on, where it names one."""
+        base = tokenizer.component.load().foundation(tokenizer.settings) if tokenizer.component.builds_on else None
+        if base is None:
+            return None
+        component = self.registry.find("tokenizer", base[0], f"{self.where}: tokenizer")
+        return Resolved(component, component.load_settings()(**base[1]))
 
     def component(self, kind: Kind, section: Section) -> Resolved:
         where = f"{self.where}: {kind}"
@@ -232,6 +259,7 @@ class _Resolver:
         return self.resolve("metric", convert(Choice, value, where), where)
 
     def resolve(self, kind: Kind, choice: Choice, where: str) -> Resolved:
+        choice = expand_preset(kind, choice, self.registry, where)
         component = self.registry.find(kind, choice.use, where)
         settings = component.load_settings()
         offered = {key: value for key, value in self.profile.offers.items() if key in _names(settings)}

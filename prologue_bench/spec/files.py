@@ -39,6 +39,7 @@ class AblationFile:
     seeds: tuple[int, ...] = (0,)
     baseline: Any = None
     metrics: tuple[Any, ...] = ("rfid", "gfid", "rate", "codebook")
+    references: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

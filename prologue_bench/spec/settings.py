@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -48,6 +49,12 @@ class Training:
     compile: bool = field(default=False, metadata=HOW_NOT_WHAT)
     """Use torch.compile where a compiler is found."""
     checkpoint_steps: int = field(default=500, validator=_positive, metadata=HOW_NOT_WHAT)
+    accumulate: int = field(default=1, validator=_positive, metadata=HOW_NOT_WHAT)
+    """Parts that a batch is cut into, so that a large one fits into memory."""
+    workers: int = field(default=0, validator=_not_negative, metadata=HOW_NOT_WHAT)
+    """Processes that read images, for data that is decoded when it is asked for."""
+    imported: str = ""
+    """Name of an imported checkpoint that takes the place of this training; see `prologue-bench import-checkpoint`."""
 
 
 @frozen(kw_only=True)
@@ -60,6 +67,16 @@ class TokenizerTraining(Training):
     prior: Choice = Choice("ar")
     """The generator that serves as the joint prior."""
     prior_optimisation: Optimisation = Optimisation(betas=(0.9, 0.99), weight_decay=0.03)
+    prior_labels: bool = False
+    """Give the joint prior the images' labels, so that it can serve as the generator (`generator_training.joint`)."""
+    label_dropout: float = field(default=0.1, validator=_fraction)
+    """Share of images whose label is replaced by "none", where the prior gets labels."""
+    losses: tuple[Choice, ...] = ()
+    """Losses of the reconstruction beyond L1 and L2, such as `lpips` and `patchgan`."""
+    loss_optimisation: Optimisation = Optimisation(betas=(0.0, 0.99), weight_decay=1e-4)
+    """For losses that learn themselves, such as a discriminator."""
+    foundation_imported: str = ""
+    """Name of an imported tokenizer for a tokenizer that builds on another; empty trains that one first."""
 
 
 @frozen(kw_only=True)
@@ -71,6 +88,41 @@ class GeneratorTraining(Training):
     )
     label_dropout: float = field(default=0.1, validator=_fraction)
     """Share of images whose label is replaced by "none"."""
+    joint: bool = False
+    """Take the tokenizer's joint prior as the generator, and train none ("OneStage")."""
+
+
+@frozen(kw_only=True)
+class Guidance:
+    """Classifier-free guidance (Ho and Salimans 2022): logits = s * conditional + (1 - s) * unconditional.
+
+    The scale s follows the progress t, from 0 to 1, through a segment or through all tokens:
+    constant: scale; linear: start + (scale - start) * t^power;
+    cosine: start + (scale - start) * (1 - cos(pi * t^power)) / 2.
+    """
+
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    scale: float = field(default=1.0, validator=_not_negative)
+    start: float = field(default=1.0, validator=_not_negative)
+    power: float = field(default=1.0, validator=_positive)
+
+    def at(self, progress: float) -> float:
+        """The scale at a progress from 0 to 1."""
+        if self.schedule == "constant":
+            return self.scale
+        done: float = progress**self.power
+        if self.schedule == "cosine":
+            done = (1 - math.cos(math.pi * done)) / 2
+        return self.start + (self.scale - self.start) * done
+
+
+ALL_TOKENS = "all"
+"""Stands in `guidance` for one schedule over all tokens."""
+
+
+def _guidance(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, Guidance]) -> None:
+    if ALL_TOKENS in value and len(value) > 1:
+        raise ValueError(f"'guidance' must have either {ALL_TOKENS!r} or segments: {', '.join(value)}")
 
 
 def _temperature(instance: object, attribute: attrs.Attribute[Any], value: float | Mapping[str, float]) -> None:
@@ -92,6 +144,8 @@ class Sampling:
     """Draw from the k likeliest tokens; 0 draws from all."""
     top_p: float = field(default=1.0, validator=[_positive, _fraction])
     """Draw from the likeliest tokens that hold this share of the probability."""
+    guidance: Mapping[str, Guidance] = field(factory=dict, validator=_guidance)
+    """One schedule a segment, by name (`default` for the segments not named), or one over `all` tokens."""
     seed: int = field(default=0, validator=[_not_negative, validators.lt(2**31)])
     batch_size: int = field(default=250, validator=_positive)
 
@@ -100,6 +154,15 @@ class Sampling:
         if isinstance(self.temperature, float):
             return self.temperature
         return self.temperature.get(segment, self.temperature.get("default", 1.0))
+
+    def guidance_of(self, segment: str) -> Guidance:
+        """The guidance of one segment, where there is none over all tokens."""
+        return self.guidance.get(segment, self.guidance.get("default", Guidance()))
+
+    def named_segments(self) -> set[str]:
+        """The segments that temperature and guidance name."""
+        names = set(self.guidance) | (set() if isinstance(self.temperature, float) else set(self.temperature))
+        return names - {"default", ALL_TOKENS}
 
 
 def key_values(settings: Any) -> Any:

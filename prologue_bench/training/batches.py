@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from prologue_bench.interfaces import ImageArray
 
 Batch = dict[str, Tensor]
 
@@ -17,7 +18,7 @@ Batch = dict[str, Tensor]
 class ArrayDataset(Dataset[Batch]):
     """Named arrays of equal length; fetching a list of indices gives one batch, without a collate step."""
 
-    def __init__(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, arrays: Mapping[str, ImageArray]) -> None:
         self.arrays = arrays
         lengths = {len(array) for array in arrays.values()}
         if len(lengths) != 1:

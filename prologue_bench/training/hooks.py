@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from prologue_bench import distributed
 from prologue_bench.errors import Interrupted, StageError
 from prologue_bench.pipeline.context import StageContext
 
@@ -31,8 +33,11 @@ class StepSeedHook(Hook):
         self.seed = seed
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        # Ranks of a distributed run draw apart: 19 bits of seed, 24 of step and 20 of rank stand beside each other.
-        torch.manual_seed((self.seed << 44) + (runner.iter << 20) + runner.rank)
+        # Processes of a distributed run draw apart: 19 bits of seed, 24 of step and 20 of rank stand beside each other.
+        step_seed = (self.seed << 44) + (runner.iter << 20)
+        torch.manual_seed(step_seed + runner.rank)
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.begin_step(runner.iter, step_seed)
 
 
 class GuardHook(Hook):
@@ -59,7 +64,7 @@ class ProgressHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         self.context.advance(runner.iter + 1, runner.max_iters)
-        if self.context.stop_requested() and runner.iter + 1 < runner.max_iters:
+        if distributed.any_of(self.context.stop_requested()) and runner.iter + 1 < runner.max_iters:
             runner.save_checkpoint(runner.work_dir, f"iter_{runner.iter + 1}.pth", by_epoch=False)
             raise Interrupted(f"stopped after step {runner.iter + 1}")
 
@@ -79,7 +84,8 @@ class CurveHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Drop what lies beyond the checkpoint from which this run goes on."""
         points = [point for point in read_curves(self.path) if point["step"] <= runner.iter]
-        self.path.write_text("".join(json.dumps(point) + "\n" for point in points))
+        if runner.rank == 0:
+            self.path.write_text("".join(json.dumps(point) + "\n" for point in points))
         self.seconds_before = points[-1]["seconds"] if points else 0.0
         self.started = time.monotonic()
 

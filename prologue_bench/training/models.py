@@ -2,38 +2,106 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from prologue_bench import distributed
 from prologue_bench.images import to_float
-from prologue_bench.interfaces import Generator, PriorRequest, Tokenizer
+from prologue_bench.interfaces import Generator, PriorRequest, ReconstructionLoss, Tokenizer
 from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, Training
 
 Losses = dict[str, Tensor]
 
 
 class LossModel(BaseModel):
-    """The forward pass of a training step in the precision asked for, compiled where that is asked for."""
+    """The forward pass of a training step, in the precision asked for.
+
+    What a step draws at random is drawn for the batch of all processes together and then cut, so that the draws
+    depend neither on the number of processes nor on that of the parts a batch is cut into.
+    """
 
     def __init__(self, training: Training) -> None:
         super().__init__()
-        self.precision = training.precision
-        self._losses = torch.compile(self.losses) if training.compile else self.losses
+        self.training_settings = training
+        self.step = 0
+        self.random = torch.Generator()
+
+    def begin_step(self, step: int, seed: int) -> None:
+        """Called before each step, with a seed that is the same in all processes."""
+        self.step = step
+        self.random.manual_seed(seed)
+        for module in self.children():
+            if isinstance(module, Generator):
+                module.progress = step / self.training_settings.steps
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> Losses:
+        """Forward, backward and update, as mmengine asks for it."""
+        return run_step(self, self, data, optim_wrapper, nullcontext)
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Losses:
         """The losses of one batch, each a scalar; mmengine adds up those whose names hold "loss"."""
         device = next(self.parameters()).device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            losses = self._losses(**batch)
+        precision = self.training_settings.precision
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            losses = self.losses(**batch)
         return {name: value.float() for name, value in losses.items()}
 
+    def draws(self, count: int) -> dict[str, Tensor]:
+        """What a step of `count` images draws at random: tensors with one entry an image."""
+        return {}
+
     def losses(self, **batch: Tensor) -> Losses:
-        """The losses of one batch."""
+        """The losses of one batch, with the draws of its images among its tensors."""
         raise NotImplementedError
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, compiled where the settings ask for it."""
+        return torch.compile(function) if self.training_settings.compile else function
+
+
+class DistributedLossModel(MMDistributedDataParallel):
+    """A `LossModel` whose gradients are averaged over processes."""
+
+    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> Losses:
+        """As `LossModel.train_step`; gradients meet once a step, after its last part."""
+        return run_step(self, self.module, data, optim_wrapper, self.no_sync)
+
+
+def run_step(
+    forward: nn.Module,
+    model: LossModel,
+    data: Any,
+    optim_wrapper: OptimWrapper,
+    without_exchange: Callable[[], AbstractContextManager[None]],
+) -> Losses:
+    """One training step on a batch, in `accumulate` parts; returns its losses, averaged over parts and processes."""
+    batch: dict[str, Tensor] = model.data_preprocessor(data, True)
+    count = len(next(iter(batch.values())))
+    world, rank = distributed.world_size(), distributed.rank()
+    for name, drawn in model.draws(count * world).items():
+        batch[name] = drawn[rank::world].to(next(iter(batch.values())).device)
+    parts = model.training_settings.accumulate
+    total: Losses = {}
+    for index in range(parts):
+        part = batch if parts == 1 else {name: value.chunk(parts)[index] for name, value in batch.items()}
+        last = index == parts - 1
+        with nullcontext() if last else without_exchange():
+            loss, log = model.parse_losses(forward(mode="loss", **part))
+            loss = loss if parts == 1 else loss / parts
+            if not last:
+                loss.backward()
+        if last:
+            optim_wrapper.update_params(loss)
+        for name, value in log.items():
+            total[name] = total.get(name, 0) + value.detach() / parts
+    return distributed.mean(total)
 
 
 class TokenizerModel(LossModel):
@@ -43,35 +111,60 @@ class TokenizerModel(LossModel):
     differentiable, and B, in which the prior learns on the detached tokens. Both see the same tokens, the same dropped
     inputs and the same prior, so one forward pass has the gradients of both: the cross-entropy reaches the prior's
     weights with weight one (B) and, through the straight-through one-hots, the tokenizer's with
-    `PriorRequest.weight` (A).
+    `PriorRequest.weights` (A).
     Nothing of the prior's input reaches the tokenizer but through those one-hots.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, prior: Generator | None, training: TokenizerTraining, none_label: int
+        self,
+        tokenizer: Tokenizer,
+        prior: Generator | None,
+        training: TokenizerTraining,
+        none_label: int,
+        losses: Mapping[str, ReconstructionLoss] | None = None,
     ) -> None:
         super().__init__(training)
         self.tokenizer = tokenizer
         self.prior = prior
-        self.training_settings = training
+        self.reconstruction_losses = nn.ModuleDict(losses or {})
+        self.weights = training
         self.none_label = none_label
+        self._tokenizer_losses = self.compiled(tokenizer.losses)
+        self._prior_losses = self.compiled(prior.token_losses) if prior is not None else None
+
+    def draws(self, count: int) -> dict[str, Tensor]:
+        drawn = {}
+        if self.prior is not None and self.tokenizer.prior is not None:
+            for name, mask in dropped_inputs(self.tokenizer.prior, count, self.random).items():
+                drawn[f"dropped_{name}"] = mask
+            if self.weights.prior_labels:
+                drawn["unlabelled"] = torch.rand(count, generator=self.random) < self.weights.label_dropout
+        return drawn
 
     def losses(self, **batch: Tensor) -> Losses:
         images = to_float(batch["images"])
-        out = self.tokenizer.losses(images)
-        weights = self.training_settings
+        out = self._tokenizer_losses(images)
         losses = {f"loss_{name}": value for name, value in out.losses.items()}
-        if weights.l1_weight:
-            losses["loss_l1"] = weights.l1_weight * F.l1_loss(out.reconstruction.float(), images)
-        if weights.l2_weight:
-            losses["loss_l2"] = weights.l2_weight * F.mse_loss(out.reconstruction.float(), images)
-        if self.prior is not None and self.tokenizer.prior is not None:
-            request = self.tokenizer.prior
-            relaxed = {name: scale_gradient(out.relaxed[name], request.weight) for name in request.segments}
-            labels = torch.full_like(out.ids[:, 0], self.none_label)
-            losses["loss_ce"] = self.prior.token_losses(
-                out.ids, labels, relaxed, dropped_inputs(request, len(images), images.device)
-            ).mean()
+        if out.reconstruction is not None:
+            losses |= self._reconstruction_losses(out.reconstruction.float(), images)
+        request = self.tokenizer.prior
+        if self._prior_losses is not None and request is not None:
+            relaxed = {name: scale_gradient(out.relaxed[name], weight) for name, weight in request.weights.items()}
+            dropped = {name.removeprefix("dropped_"): x for name, x in batch.items() if name.startswith("dropped_")}
+            none = torch.full_like(out.ids[:, 0], self.none_label)
+            labels = torch.where(batch["unlabelled"], none, batch["labels"]) if "unlabelled" in batch else none
+            losses["loss_ce"] = self._prior_losses(out.ids, labels, relaxed, dropped).mean()
+        return losses
+
+    def _reconstruction_losses(self, reconstruction: Tensor, images: Tensor) -> Losses:
+        losses = {}
+        if self.weights.l1_weight:
+            losses["loss_l1"] = self.weights.l1_weight * F.l1_loss(reconstruction, images)
+        if self.weights.l2_weight:
+            losses["loss_l2"] = self.weights.l2_weight * F.mse_loss(reconstruction, images)
+        for name, module in self.reconstruction_losses.items():
+            for part, value in module(reconstruction, images, self.step).items():
+                losses[f"loss_{name}_{part}"] = value
         return losses
 
 
@@ -83,18 +176,22 @@ class GeneratorModel(LossModel):
         self.generator = generator
         self.label_dropout = training.label_dropout
         self.none_label = none_label
+        self._token_losses = self.compiled(generator.token_losses)
+
+    def draws(self, count: int) -> dict[str, Tensor]:
+        return {"unlabelled": torch.rand(count, generator=self.random) < self.label_dropout}
 
     def losses(self, **batch: Tensor) -> Losses:
         labels = batch["labels"]
-        dropped = torch.rand(len(labels), device=labels.device) < self.label_dropout
-        labels = torch.where(dropped, self.none_label, labels)
-        return {"loss_ce": self.generator.token_losses(batch["ids"].long(), labels).mean()}
+        if "unlabelled" in batch:
+            labels = torch.where(batch["unlabelled"], self.none_label, labels)
+        return {"loss_ce": self._token_losses(batch["ids"].long(), labels).mean()}
 
 
-def dropped_inputs(request: PriorRequest, batch: int, device: torch.device) -> dict[str, Tensor]:
+def dropped_inputs(request: PriorRequest, count: int, random: torch.Generator) -> dict[str, Tensor]:
     """For each segment with input dropout, a mask [B] that is true for that share of the images, drawn at random."""
     return {
-        name: torch.randperm(batch, device=device) < round(share * batch)
+        name: torch.randperm(count, generator=random) < round(share * count)
         for name, share in request.input_dropout.items()
         if share > 0
     }
@@ -115,8 +212,3 @@ class _ScaleGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return gradient * ctx.factor, None
-
-
-def parameters_of(*modules: nn.Module | None) -> list[nn.Parameter]:
-    """The parameters of those modules that are there."""
-    return [parameter for module in modules if module is not None for parameter in module.parameters()]

@@ -17,7 +17,8 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from prologue_bench.errors import StageError
+from prologue_bench import distributed
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import Optimisation, Training, plain_values
 from prologue_bench.training.batches import ArrayDataset, whole_batch
@@ -29,7 +30,7 @@ from prologue_bench.training.hooks import (
     SlimCheckpointHook,
     StepSeedHook,
 )
-from prologue_bench.training.models import LossModel
+from prologue_bench.training.models import DistributedLossModel, LossModel
 from prologue_bench.training.optimisation import JointOptimWrapper, optimizer_wrapper, schedule
 
 
@@ -69,29 +70,42 @@ def train(job: TrainingJob) -> LossModel:
     runner.train()
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     averaged: LossModel = averages[0].ema_model.module
-    _keep_log(Path(runner.log_dir), job.context)
+    if distributed.is_leader():
+        _keep_log(Path(runner.log_dir), job.context)
     return averaged
 
 
 def make_runner(job: TrainingJob) -> Runner:
     """The Runner of one training stage."""
     training, context, seed = job.training, job.context, job.seed
+    world = distributed.world_size()
+    if training.batch_size % (world * training.accumulate):
+        raise UserError(
+            f"batch_size: found {training.batch_size}, expected a multiple of {world} processes "
+            f"x {training.accumulate} parts of a batch"
+        )
+    model: torch.nn.Module = job.model.to(context.device)
+    if world > 1:
+        devices = [context.device] if context.device.type == "cuda" else None
+        model = DistributedLossModel(module=model, device_ids=devices, broadcast_buffers=False)
     folder = context.work / "run"
     checkpoint = latest_checkpoint(folder)
     wrappers: dict[str, OptimWrapper] = {
-        name: optimizer_wrapper(parameters, settings) for name, (parameters, settings) in job.parts.items()
+        name: optimizer_wrapper([p for p in parameters if p.requires_grad], settings)
+        for name, (parameters, settings) in job.parts.items()
     }
     schedules = {name: schedule(settings, training.steps) for name, (_, settings) in job.parts.items()}
     single = len(job.parts) == 1
     name = next(iter(job.parts))
     return QuietRunner(
-        model=job.model,
+        model=model,
         work_dir=str(folder),
         experiment_name=f"{context.work.name}-{time.time_ns()}",
         train_dataloader={
             "dataset": job.data,
-            "batch_size": training.batch_size,
-            "num_workers": 0,
+            "batch_size": training.batch_size // world,
+            "num_workers": training.workers,
+            "persistent_workers": training.workers > 0,
             "sampler": {"type": "InfiniteSampler", "shuffle": True, "seed": seed},
             "collate_fn": whole_batch,
         },
@@ -119,6 +133,7 @@ def make_runner(job: TrainingJob) -> Runner:
         ],
         load_from=str(checkpoint) if checkpoint else None,
         resume=checkpoint is not None,
+        launcher="pytorch" if world > 1 else "none",
         randomness={"seed": seed},
         cfg=Config({"training": plain_values(training), "seed": seed}),
     )

@@ -1,0 +1,94 @@
+"""Files of a data set, in a folder or in a zip that is read in place."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from prologue_bench.errors import MissingDataError, UserError
+
+
+class Archive(ABC):
+    """Files by name, with slashes between folders."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @abstractmethod
+    def names(self) -> list[str]:
+        """All files, sorted."""
+
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """A file's content. Raises OSError or zipfile.BadZipFile when it is damaged."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes when a file is added, removed or changes its content (zip) or size (folder)."""
+
+
+class FolderArchive(Archive):
+    """A folder with all that is below it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._names: list[str] | None = None
+
+    def names(self) -> list[str]:
+        if self._names is None:
+            self._names = sorted(
+                os.path.relpath(os.path.join(folder, name), self.path).replace(os.sep, "/")
+                for folder, _, names in os.walk(self.path, followlinks=True)
+                for name in names
+            )
+        return self._names
+
+    def read(self, name: str) -> bytes:
+        return (self.path / name).read_bytes()
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for name in self.names():
+            digest.update(f"{name}:{(self.path / name).stat().st_size};".encode())
+        return digest.hexdigest()
+
+
+class ZipArchive(Archive):
+    """A zip file, opened once in each process that reads from it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._open: tuple[int, zipfile.ZipFile] | None = None
+
+    def _zip(self) -> zipfile.ZipFile:
+        # A forked process must not share the file's position with its parent.
+        if self._open is None or self._open[0] != os.getpid():
+            try:
+                self._open = os.getpid(), zipfile.ZipFile(self.path)
+            except zipfile.BadZipFile as error:
+                raise UserError(f"{self.path}: not a complete zip file: {error}; fetch it again") from None
+        return self._open[1]
+
+    def names(self) -> list[str]:
+        return sorted(name for name in self._zip().namelist() if not name.endswith("/"))
+
+    def read(self, name: str) -> bytes:
+        return self._zip().read(name)
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for info in sorted(self._zip().infolist(), key=lambda info: info.filename):
+            digest.update(f"{info.filename}:{info.file_size}:{info.CRC};".encode())
+        return digest.hexdigest()
+
+
+def open_archive(path: Path, ways: str) -> Archive:
+    """A folder, or a zip file. Raises MissingDataError with the ways to get the data when there is neither."""
+    if path.is_dir():
+        return FolderArchive(path)
+    if path.is_file():
+        return ZipArchive(path)
+    raise MissingDataError(f"{path}: no such folder or zip file. {ways}")

@@ -1,0 +1,53 @@
+"""Crops of large images to squares, uint8 [3, S, S]."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+TEN_CROP_MARGIN = 1.1
+"""Shorter edge of an image, in crop edges, of which ten crops are taken."""
+VIEWS = 10
+
+
+def decode(content: bytes) -> Image.Image:
+    """An image file's pixels as RGB. Raises OSError or ValueError when it is damaged."""
+    with Image.open(io.BytesIO(content)) as image:
+        return image.convert("RGB")
+
+
+def shrink(image: Image.Image, edge: int) -> Image.Image:
+    """The image with a shorter edge of `edge` pixels, as ADM does it (Dhariwal and Nichol 2021).
+
+    It is halved by box filter while the shorter edge is at least twice too long, and then resized bicubically.
+    """
+    while min(image.size) >= 2 * edge:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = edge / min(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def centre_crop(image: Image.Image, size: int) -> NDArray[Any]:
+    """ADM's centre crop, [3, S, S]."""
+    pixels = np.asarray(shrink(image, size))
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    return _planes(pixels[top : top + size, left : left + size])
+
+
+def ten_crops(image: Image.Image, size: int) -> NDArray[Any]:
+    """The centre and the four corners of a slightly larger image, then the same mirrored: [10, 3, S, S]."""
+    pixels = np.asarray(shrink(image, int(size * TEN_CROP_MARGIN)))
+    height, width = pixels.shape[:2]
+    bottom, right = height - size, width - size
+    corners = [(bottom // 2, right // 2), (0, 0), (0, right), (bottom, 0), (bottom, right)]
+    crops = np.stack([_planes(pixels[top : top + size, left : left + size]) for top, left in corners])
+    return np.concatenate((crops, crops[..., ::-1]))
+
+
+def _planes(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels.transpose(2, 0, 1)

@@ -1,0 +1,30 @@
+"""Losses of reconstructions beyond pixel distances, as large tokenizers are trained with."""
+
+from __future__ import annotations
+
+from prologue_bench.components import Component
+from prologue_bench.hookspecs import hookimpl
+
+
+@hookimpl
+def prologue_losses() -> list[Component]:
+    return [
+        Component(
+            name="lpips",
+            target="prologue_losses.perceptual:Lpips",
+            settings="prologue_losses.settings:LpipsSettings",
+            summary="LPIPS over VGG-16 features.",
+        ),
+        Component(
+            name="convnext-logits",
+            target="prologue_losses.perceptual:ConvNextLogits",
+            settings="prologue_losses.settings:ConvNextLogitsSettings",
+            summary="Squared distance between a ConvNeXt-S classifier's logits.",
+        ),
+        Component(
+            name="patchgan",
+            target="prologue_losses.adversarial:PatchGan",
+            settings="prologue_losses.settings:PatchGanSettings",
+            summary="A discriminator over patches, with LeCam regularisation.",
+        ),
+    ]

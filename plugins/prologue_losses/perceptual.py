@@ -1,0 +1,94 @@
+"""Perceptual losses: distances between what frozen networks see in an image and in its reconstruction."""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+
+from prologue_bench.interfaces import ImageSpec, ReconstructionLoss
+from prologue_losses.settings import ConvNextLogitsSettings, LpipsSettings
+from prologue_losses.weights import load_classifier
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""What torchvision's classifiers expect of RGB images in [0, 1]."""
+
+
+class _Frozen:
+    """A network that is no part of the model's state: not trained, not averaged, not in checkpoints."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def to(self, like: Tensor) -> nn.Module:
+        """The network on a tensor's device."""
+        self.network = self.network.to(like.device)
+        return self.network
+
+    def __deepcopy__(self, memo: object) -> _Frozen:
+        return self
+
+
+class Lpips(ReconstructionLoss):
+    """LPIPS (Zhang et al. 2018), version 0.1 over VGG-16."""
+
+    def __init__(self, settings: LpipsSettings, images: ImageSpec) -> None:
+        super().__init__()
+        import lpips
+
+        self.weight = settings.weight
+        vgg = load_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, settings.weights, "lpips")
+        with warnings.catch_warnings():  # the package calls torchvision in a way that it has given up
+            warnings.simplefilter("ignore", UserWarning)
+            distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+        _fill_vgg_slices(distance.net, vgg)
+        self._frozen = _Frozen(distance.eval().requires_grad_(False))
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        distance = self._frozen.to(images)
+        return {"distance": self.weight * distance(_rgb(reconstruction), _rgb(images)).mean()}
+
+
+def _fill_vgg_slices(slices: nn.Module, vgg: nn.Module) -> None:
+    """Give the package's VGG, which it cuts into slices named by layer, the weights of torchvision's."""
+    state = slices.state_dict()
+    for name in state:
+        layer, kind = name.split(".")[-2:]
+        state[name] = vgg.state_dict()[f"features.{layer}.{kind}"]
+    slices.load_state_dict(state)
+
+
+class ConvNextLogits(ReconstructionLoss):
+    """Mean squared distance between the logits of a ConvNeXt-S (Liu et al. 2022) at 224 pixels."""
+
+    def __init__(self, settings: ConvNextLogitsSettings, images: ImageSpec) -> None:
+        super().__init__()
+        self.weight = settings.weight
+        self._frozen = _Frozen(
+            load_classifier(
+                models.convnext_small,
+                models.ConvNeXt_Small_Weights.IMAGENET1K_V1,
+                settings.weights,
+                "convnext-logits",
+            )
+        )
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            expected = self._logits(images)
+        return {"distance": self.weight * F.mse_loss(self._logits(reconstruction), expected)}
+
+    def _logits(self, images: Tensor) -> Tensor:
+        resized = F.interpolate(_rgb(images), size=(224, 224), mode="bilinear", align_corners=False, antialias=True)
+        mean, std = (resized.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        logits: Tensor = self._frozen.to(images)(((resized + 1) / 2 - mean) / std)
+        return logits
+
+
+def _rgb(images: Tensor) -> Tensor:
+    """Grey images with their channel three times."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

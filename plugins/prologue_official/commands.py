@@ -1,0 +1,75 @@
+"""The commands `import-checkpoint` and `check-golden`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prologue_bench.errors import PrologueBenchError
+
+TOLERANCE = 1e-4
+
+
+@click.command(name="import-checkpoint")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--preset", required=True, help="What the checkpoint is, such as prologue-b or ar-b; see `list preset`.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["tokenizer", "generator"]),
+    help="Import only this of a preset that has both; repeatable.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["average", "raw"]),
+    help="The moving average or the raw weights  [as published: average for tokenizers, raw for generators]",
+)
+@click.option(
+    "--out",
+    "store_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The store  [$PROLOGUE_BENCH_STORE or the user's cache]",
+)
+def import_checkpoint(
+    folder: Path, preset: str, parts: tuple[str, ...], weights: str | None, store_folder: Path | None
+) -> None:
+    """Make the checkpoint in DIR an artifact, used by `imported: PRESET` as if it had been trained here.
+
+    DIR holds the safetensors files of one released model. Every name and shape is checked; pickles are refused.
+    """
+    from prologue_bench.pipeline.store import Store, default_store
+    from prologue_bench.registry import Registry
+    from prologue_official.checkpoint import import_presets
+
+    store = Store((store_folder or default_store()).resolve())
+    for done in import_presets(folder, preset, parts, weights, store, Registry.load()):  # type: ignore[arg-type]
+        files = ", ".join(path.name for path in done.files)
+        click.echo(f"{done.part} {done.preset}: {done.parameters:,} parameters from {files}")
+        click.echo(f"  artifact {done.artifact.folder}")
+        click.echo(f"  to use it: --set {done.part}_training.imported={done.preset}")
+
+
+@click.command(name="check-golden")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--tolerance", default=TOLERANCE, show_default=True, help="Largest absolute error allowed.")
+def check_golden(folder: Path, tolerance: float) -> None:
+    """Compute every tensor of the golden folder DIR anew, and compare; exit code 0 only if all agree.
+
+    DIR holds config.json, the state dicts and io.safetensors of a model of the paper's implementation.
+    """
+    from prologue_official.golden import check_folder
+
+    comparisons = check_folder(folder)
+    width = max(len(comparison.name) for comparison in comparisons)
+    click.echo(f"{'tensor':<{width}}  {'largest error':>13}  ids    verdict")
+    for each in comparisons:
+        error = f"{each.error:.2e}" if each.error is not None else ""
+        ids = "" if each.equal is None else ("equal" if each.equal else "differ")
+        verdict = "ok" if each.holds(tolerance) else f"FAILS {each.problem}".strip()
+        click.echo(f"{each.name:<{width}}  {error:>13}  {ids:<6} {verdict}")
+    failed = [each.name for each in comparisons if not each.holds(tolerance)]
+    if failed:
+        raise PrologueBenchError(f"{folder}: {len(failed)} of {len(comparisons)} tensors differ: {', '.join(failed)}")
+    click.echo(f"all {len(comparisons)} tensors agree to {tolerance:g}")

@@ -1,0 +1,153 @@
+"""Every tensor of a golden folder computed anew, and compared.
+
+A golden folder holds config.json, encoder, decoder and AR weights, and io.safetensors with inputs and outputs of the
+paper's implementation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import Generator, Tokenizer
+from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.spec.settings import Guidance, Sampling
+from prologue_layers.vit import to_patches
+from prologue_official.config import OfficialConfig
+from prologue_official.files import read_tensors
+from prologue_official.names import load_official
+from prologue_tokenizers.prologue import Prologue
+from prologue_tokenizers.prologue_post import ProloguePost
+from prologue_tokenizers.vq_2d import VqTokenizer
+
+INPUTS = ("images", "labels")
+GUIDANCES: Mapping[str, Mapping[str, Guidance]] = {
+    "greedy_tokens": {},
+    "greedy_tokens_cosine_cfg": {"all": Guidance(schedule="cosine", scale=10.0, power=1.5)},
+    "greedy_tokens_split_cfg": {
+        "prologue": Guidance(schedule="constant", scale=0.7),
+        "visual": Guidance(schedule="cosine", scale=3.75, power=0.2),
+    },
+}
+
+
+@frozen
+class Comparison:
+    """One tensor: its largest absolute error, or for ids whether all are equal; else `problem` says why neither."""
+
+    name: str
+    error: float | None = None
+    equal: bool | None = None
+    problem: str = ""
+
+    def holds(self, tolerance: float) -> bool:
+        """Whether the two tensors agree."""
+        if self.error is not None:
+            return self.error < tolerance
+        return self.equal is True
+
+
+def check_folder(folder: Path) -> list[Comparison]:
+    """Compare every output in the folder's io.safetensors. Raises UserError when the folder cannot be read."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    config = OfficialConfig.read(folder / "config.json")
+    golden = read_tensors(folder / "io.safetensors")
+    for name in INPUTS:
+        if name not in golden:
+            raise UserError(f"{folder / 'io.safetensors'}: input {name!r} is missing")
+    tokenizer = config.tokenizer()
+    labels = config.images.labels
+    parts = {part: read_tensors(folder / f"{part}.safetensors") for part in ("encoder", "decoder")}
+    load_official(tokenizer, parts, labels)  # type: ignore[arg-type]
+    generator = config.generator(tokenizer)
+    load_official(generator, {"ar": read_tensors(folder / "ar.safetensors")}, labels)
+    computed = dict(_tokenizer_outputs(tokenizer, golden["images"]))
+    computed |= dict(_generator_outputs(tokenizer, generator, golden["images"], golden["labels"], labels - 1))
+    if "ar_tied_logits" in golden:
+        tied = config.generator(tokenizer, tied=True)
+        load_official(tied, {"ar": read_tensors(folder / "ar_tied.safetensors")}, labels)
+        with torch.inference_mode():
+            ids = tokenizer.encode(golden["images"])
+            computed["ar_tied_logits"] = tied.logits(ids, golden["labels"])
+    return [_compare(name, golden[name], computed.get(name)) for name in sorted(golden) if name not in INPUTS]
+
+
+def _tokenizer_outputs(tokenizer: Tokenizer, images: Tensor) -> Iterator[tuple[str, Tensor]]:
+    assert isinstance(tokenizer, VqTokenizer)
+    with torch.no_grad():
+        ids = tokenizer.encode(images)
+        decoded = tokenizer.decode(ids)
+        segments = tokenizer.layout.split(ids)
+        yield "encode_idx", ids
+        yield "patches", to_patches(images, tokenizer.patch_size)
+        yield "images_hat", decoded
+        yield "patches_hat", to_patches(decoded, tokenizer.patch_size)
+        yield "visual_indices", segments["visual"]
+        yield "visual_quant", tokenizer.quantizer.codebook.look_up(segments["visual"])
+        visual = tokenizer.features(images)[0] if isinstance(tokenizer, Prologue) else tokenizer.visual_features(images)
+        yield "visual_quant_loss", tokenizer.quantizer(visual).loss
+        if isinstance(tokenizer, Prologue) and tokenizer.prologue_quantizer is not None:
+            yield "prologue_indices", segments["prologue"]
+            yield "prologue_quant", tokenizer.prologue_quantizer.codebook.look_up(segments["prologue"])
+
+
+def _generator_outputs(
+    tokenizer: Tokenizer, generator: Generator, images: Tensor, labels: Tensor, none_label: int
+) -> Iterator[tuple[str, Tensor]]:
+    out = tokenizer.losses(images)
+    losses = generator.token_losses(out.ids, labels, out.relaxed)
+    yield "ar_input_ids", _sequence(generator, out.ids)
+    yield "ar_logits", generator.logits(out.ids, labels, out.relaxed).detach()
+    yield "ar_ce", losses.detach()
+    yield "ar_loss", losses.mean().detach()
+    if "prologue" in out.relaxed:
+        yield "prologue_one_hot", out.relaxed["prologue"].detach()
+        dropped = {"visual": torch.ones(len(images), dtype=torch.bool)}
+        yield "ar_logits_visual_dropped", generator.logits(out.ids, labels, out.relaxed, dropped).detach()
+        yield from _gradients(tokenizer, losses.mean())
+    for name, guidance in GUIDANCES.items():
+        if all(segment in (*tokenizer.layout.names, "all") for segment in guidance):
+            sampling = Sampling(top_k=1, guidance=guidance)
+            ids = sample_ids(generator, labels, sampling, torch.Generator(), none_label)
+            yield name, _sequence(generator, ids)
+
+
+def _gradients(tokenizer: Tokenizer, loss: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """Gradients of the cross-entropy in the encoder that makes the prologue."""
+    assert isinstance(tokenizer, Prologue)
+    assert tokenizer.prologue_quantizer is not None
+    encoder = tokenizer.prologue_encoder if isinstance(tokenizer, ProloguePost) else tokenizer.encoder
+    assert encoder.queries is not None
+    loss.backward()
+    weights = {
+        "grad_encoder_input_layer_weight": encoder.project.weight,
+        "grad_learnable_query": encoder.queries,
+        "grad_prologue_codebook": tokenizer.prologue_quantizer.codebook.weight,
+        "grad_visual_codebook": tokenizer.quantizer.codebook.weight,
+    }
+    for name, weight in weights.items():
+        yield name, torch.zeros_like(weight) if weight.grad is None else weight.grad
+
+
+def _sequence(generator: Generator, ids: Tensor) -> Tensor:
+    """Ids [B, L] in the autoregressive vocabulary, separators put in: [B, T]."""
+    sequence: Tensor = generator.vocabulary.sequence(ids)
+    return sequence
+
+
+def _compare(name: str, expected: Tensor, found: Tensor | None) -> Comparison:
+    if found is None:
+        return Comparison(name, problem="not known here")
+    if found.shape != expected.shape:
+        return Comparison(name, problem=f"shape {list(found.shape)}, expected {list(expected.shape)}")
+    if not expected.is_floating_point():
+        return Comparison(name, equal=bool(torch.equal(found, expected)))
+    error = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
+    return Comparison(name, error=math.inf if math.isnan(error) else error)

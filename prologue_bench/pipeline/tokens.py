@@ -1,0 +1,77 @@
+"""Cached token ids: int32 [M, L] in SPLIT.npy, or in shards SPLIT-00000.npy, ... where there are many.
+
+Arrays are memory-mapped, so that a data set's tokens need not fit into memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHARD = 100_000
+"""Images in a shard. An interrupted encoding goes on behind its last complete shard."""
+
+
+def write_shards(
+    folder: Path, split: str, count: int, encode: Callable[[int, int], NDArray[Any]], mine: Callable[[int], bool]
+) -> None:
+    """Write those shards of `count` images that are mine and not there yet.
+
+    `encode(start, stop)` returns ids [stop - start, L].
+    """
+    starts = range(0, count, SHARD)
+    for number, start in enumerate(starts):
+        path = folder / (f"{split}.npy" if len(starts) == 1 else f"{split}-{number:05}.npy")
+        if mine(number) and not path.exists():
+            save_array(path, encode(start, min(start + SHARD, count)).astype(np.int32))
+
+
+def save_array(path: Path, array: NDArray[Any]) -> None:
+    """np.save that leaves either the whole file or none."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with aside.open("wb") as file:
+        np.save(file, array)
+    os.replace(aside, path)
+
+
+def open_tokens(folder: Path, split: str) -> NDArray[Any] | Shards:
+    """The ids of a split, memory-mapped."""
+    single = folder / f"{split}.npy"
+    if single.exists():
+        array: NDArray[Any] = np.load(single, mmap_mode="r")
+        return array
+    return Shards([np.load(path, mmap_mode="r") for path in sorted(folder.glob(f"{split}-*.npy"))])
+
+
+def read_tokens(folder: Path, split: str, every: int = 1) -> NDArray[Any]:
+    """The ids int64 of every n-th image of a split, in memory."""
+    tokens = open_tokens(folder, split)
+    array: NDArray[Any] = np.asarray(tokens[::every], dtype=np.int64)
+    return array
+
+
+class Shards:
+    """Several arrays [m, L] read as one [M, L]."""
+
+    def __init__(self, parts: Sequence[NDArray[Any]]) -> None:
+        self.parts = parts
+        self.starts = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any], /) -> NDArray[Any]:
+        numbers = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
+        if np.any((numbers < 0) | (numbers >= len(self))):
+            raise IndexError(f"tokens are numbered from 0 to {len(self) - 1}")
+        out = np.empty((len(numbers), self.parts[0].shape[1]), self.parts[0].dtype)
+        owners = np.searchsorted(self.starts, numbers, side="right") - 1
+        for owner in np.unique(owners):
+            chosen = owners == owner
+            out[chosen] = self.parts[owner][numbers[chosen] - self.starts[owner]]
+        return out

@@ -1,0 +1,65 @@
+"""The plan as `--dry-run` shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from prologue_bench.durations import duration
+from prologue_bench.pipeline.cost import parameters
+from prologue_bench.pipeline.planner import Plan, PlannedStage
+from prologue_bench.progress import label
+
+GPU_FLOPS = 989e12
+GPU_EFFICIENCY = 0.4
+GPU_NAME = "H100 at 40% of its 989 TFLOP/s in bfloat16"
+"""What GPU hours are estimated for (NVIDIA H100 SXM data sheet, dense), and a share that large trainings reach."""
+
+
+def show_plan(plan: Plan, root: Path) -> None:
+    """Print each stage with its key, parameters, FLOPs, GPU hours, and time on this machine."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "key"):
+        table.add_column(name)
+    for name in ("parameters", "FLOPs", "GPU hours", "on this machine"):
+        table.add_column(name, justify="right")
+    for planned in plan.stages:
+        table.add_row(
+            label(planned),
+            planned.stage.key,
+            _parameters(planned),
+            f"{planned.flops:.2g}" if planned.flops else "",
+            _gpu_hours(planned.flops),
+            _state(planned),
+        )
+    console = Console(markup=False, highlight=False)
+    console.width = max(console.width, 150)
+    console.print(table)
+    missing = plan.missing
+    total = sum(planned.seconds or 0.0 for planned in missing)
+    untimed = sum(planned.seconds is None for planned in missing)
+    console.print(
+        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; the rest takes about {duration(total)}"
+        + (f" and {untimed} stages never timed on this machine" if untimed else "")
+        + f", or {_gpu_hours(sum(planned.flops for planned in missing)) or 'no'} hours of one {GPU_NAME}. Store: {root}"
+    )
+
+
+def _parameters(planned: PlannedStage) -> str:
+    count = parameters(planned.stage)
+    return f"{count / 1e6:.2f}M" if count else ""
+
+
+def _gpu_hours(flops: float) -> str:
+    hours = flops / (GPU_FLOPS * GPU_EFFICIENCY) / 3600
+    if not flops:
+        return ""
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 0.05 else "<0.1"
+
+
+def _state(planned: PlannedStage) -> str:
+    if planned.cached:
+        return "cached"
+    return f"about {duration(planned.seconds)}" if planned.seconds is not None else "not timed yet"

@@ -1,0 +1,120 @@
+"""Experiments whose stages are not those of the plain pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from safetensors.torch import load_file
+
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
+from prologue_bench.pipeline.store import Store
+from prologue_bench.registry import Registry
+from prologue_bench.spec.ablation import Ablation
+from tests.conftest import Recorder
+
+
+def kinds(recorder: Recorder) -> list[str]:
+    return [line.split()[0] for line in recorder.ran]
+
+
+def test_one_stage_samples_from_the_joint_prior(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    plan = make_plan(
+        load("vary.tokenizer.prologue_tokens=[2]", "baseline=null", "tokenizer_training.prior_labels=true",
+             "generator_training.joint=true"), store,
+    )  # fmt: skip
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert kinds(recorder) == ["train-tokenizer", "encode", "reconstruct", "take-prior", "sample", "measure"]
+    pipeline = plan.pipelines[0]
+    assert isinstance(pipeline.generator, TakePrior)
+    prior = load_file(store.get(pipeline.tokenizer.key) / "prior.safetensors")
+    taken = load_file(store.get(pipeline.generator.key) / "generator.safetensors")
+    assert prior.keys() == taken.keys()
+    labels = prior["label_embedding.weight"]
+    fresh = load_file(store.get(pipeline.tokenizer.key) / "prior.safetensors")["label_embedding.weight"]
+    assert labels.shape == fresh.shape
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["vary.tokenizer.prologue_tokens=[0]"], "has no joint prior"),
+        (["vary.tokenizer.prologue_tokens=[2]"], "set tokenizer_training.prior_labels: true"),
+    ],
+)
+def test_one_stage_needs_a_conditional_prior(
+    load: Callable[..., Ablation], store: Store, values: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(load(*values, "baseline=null", "generator_training.joint=true"), store)
+
+
+def test_post_trains_its_foundation_once_and_keeps_it(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    ablation = load(
+        "tokenizer={use: vq-2d}", "vary={}", "baseline=2d",
+        "variants={2d: {tokenizer: vq-2d}, post: {tokenizer: {use: prologue-post, prologue_tokens: 2, "
+        "prologue_encoder: {width: 16, layers: 1, heads: 1}}}}",
+    )  # fmt: skip
+    plan = make_plan(ablation, store)
+    baseline, post = (pipeline.tokenizer for pipeline in plan.pipelines)
+    assert isinstance(post, TrainTokenizer)
+    assert post.foundation is not None
+    assert post.foundation.key == baseline.key
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert kinds(recorder).count("train-tokenizer") == 2
+    before = load_file(store.get(baseline.key) / "tokenizer.safetensors")
+    after = load_file(store.get(post.key) / "tokenizer.safetensors")
+    assert all(after[name].equal(value) for name, value in before.items())
+    assert after.keys() > before.keys()
+
+
+def test_every_tokenizer_and_generator_goes_through_the_pipeline(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    ablation = load(
+        "vary={}", "baseline=1d", "metrics=[rate, codebook]",
+        "variants={1d: {tokenizer: {use: vq-1d, tokens: 5}}, ce: {tokenizer: {use: vq-2d, visual_ce_weight: 1.0}}, "
+        "shared: {tokenizer: {use: prologue, prologue_tokens: 2, shared_codebook: true}}, "
+        "vq: {tokenizer: {use: prologue, prologue_tokens: 2, straight_through: vq}}, "
+        "rar: {tokenizer.prologue_tokens: 2, generator: rar}}",
+        "sampling.guidance={prologue: {scale: 0.7}, visual: {schedule: cosine, scale: 3.0, power: 0.2}}",
+    )  # fmt: skip
+    plan = make_plan(ablation, store)
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+
+
+def test_a_segment_that_no_variant_has_is_a_user_error(load: Callable[..., Ablation], store: Store) -> None:
+    with pytest.raises(
+        UserError, match="sampling: no variant's tokens have a segment 'prolog'; did you mean 'prologue'"
+    ):
+        make_plan(load("sampling.temperature={prolog: 0.7}"), store)
+
+
+def test_every_paper_ablation_loads_with_its_reference_row(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prologue_bench.spec.ablation import load_ablation
+    from tests.conftest import ROOT
+
+    paths = sorted((ROOT / "ablations" / "paper").glob("*.yaml"))
+    assert len(paths) == len(load_references_rows(registry)) == 10
+    for path in paths:
+        ablation = load_ablation(path, registry)
+        assert [list(reference.rows) for reference in ablation.references] == [[path.stem]]
+        guided, unguided = ablation.experiments
+        assert guided.sampling.guidance
+        assert not unguided.sampling.guidance
+        assert guided.sampling.samples == 50000
+        assert guided.tokenizer_training.steps >= 750000
+
+
+def load_references_rows(registry: Registry) -> list[str]:
+    from prologue_bench.spec.presets import load_references
+
+    [card] = load_references(["imagenet-256"], registry, "test")
+    return list(card.rows)
