@@ -98,11 +98,15 @@ def run(
     checked = load_ablation(ablation, registry, overrides)
     folder = out or Path("reports") / checked.name
     if dry_run:
+        from prologue_bench.pipeline.nominal import assume_missing_data
         from prologue_bench.pipeline.planner import make_plan
         from prologue_bench.plan_table import show_plan
 
         opened = _store(store)
+        note = assume_missing_data(checked, registry)
         show_plan(make_plan(checked, opened), opened.root)
+        if note:
+            click.echo(note)
         return
     with _processes(launcher) as leads:
         if leads:

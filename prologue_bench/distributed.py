@@ -15,6 +15,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from prologue_bench.errors import UserError
+
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 PATIENCE = datetime.timedelta(days=30)
 """How long the others wait for the leader, which may be busy with stages of its own."""
@@ -23,11 +25,19 @@ _control: Any = None
 
 
 def start(launcher: Launcher) -> None:
-    """Join the other processes: NCCL where there are GPUs, gloo elsewhere."""
+    """Join the other processes: NCCL where there are GPUs, gloo elsewhere.
+
+    Raises UserError for launchers other than torchrun where there are no GPUs.
+    """
     global _control
     from mmengine.dist import init_dist
 
-    init_dist(launcher, backend="nccl" if torch.cuda.is_available() else "gloo")
+    if torch.cuda.is_available():
+        init_dist(launcher, backend="nccl")
+    elif launcher == "pytorch":  # mmengine's launchers take GPUs for granted
+        torch.distributed.init_process_group("gloo")
+    else:
+        raise UserError(f"--launcher {launcher}: found no GPU, expected one for each process; use torchrun on CPUs")
     # Announcements may be hours apart, which a GPU backend does not wait for.
     _control = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
 

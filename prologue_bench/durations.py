@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 0.4 s, 12 s, 3 min 05 s, 2 h 04 min."""
+    """Seconds as a person reads them: 0.4 s, 12 s, 3 min 05 s, 2 h 04 min, 1,300 days."""
     if seconds < 1:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -12,4 +12,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+    if minutes < 72 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes / 1440:,.0f} days"

@@ -43,7 +43,10 @@ def show_plan(plan: Plan, root: Path) -> None:
     console.print(
         f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; the rest takes about {duration(total)}"
         + (f" and {untimed} stages never timed on this machine" if untimed else "")
-        + f", or {_gpu_hours(sum(planned.flops for planned in missing)) or 'no'} hours of one {GPU_NAME}. Store: {root}"
+        + f", or {_gpu_hours(sum(planned.flops for planned in missing)) or 'no'} hours of one {GPU_NAME}. "
+        "FLOPs are of the tokenizer, the joint prior and the generator; metrics and losses such as LPIPS are not "
+        "counted. "
+        f"Store: {root}"
     )
 
 

@@ -57,7 +57,8 @@ def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
 def test_a_dry_run_shows_what_would_run_and_writes_nothing(smoke_file: Path, tmp_path: Path) -> None:
     shown = call("run", str(smoke_file), "--dry-run", cwd=tmp_path)
     assert shown.returncode == 0
-    assert re.search(r"train-tokenizer · prologue_tokens=2 seed 0 +[0-9a-f]{20} +about", shown.stdout)
+    numbers = r"[0-9a-f]{20} +0\.[0-9]{2}M +[0-9.e+]+ +<0\.1 +about"
+    assert re.search(rf"train-tokenizer · prologue_tokens=2 seed 0 +{numbers}", shown.stdout)
     assert "12 stages, 0 cached; the rest takes about" in shown.stdout
     assert not (tmp_path / "store").exists()
     assert not (tmp_path / "reports").exists()

@@ -21,7 +21,7 @@ def test_every_hook_is_in_the_plugin_guide(hook: str) -> None:
     assert f"`{hook}`" in DOCS["plugins.md"]
 
 
-@pytest.mark.parametrize("command", sorted(cli.commands))
+@pytest.mark.parametrize("command", sorted({*cli.commands, *Registry.load().commands}))
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"prologue-bench {command}" in README
 
@@ -32,7 +32,7 @@ def test_every_metric_and_profile_is_documented() -> None:
         assert f"`{name}`" in DOCS["metrics.md"], name
     for name in registry.cards("profiles"):
         assert f"`{name}`" in DOCS["ablations.md"], name
-    for kind in ("tokenizer", "generator", "data"):
+    for kind in ("tokenizer", "generator", "data", "loss"):
         for name in registry.entries[kind]:  # type: ignore[index]
             assert f"`{name}`" in README, name
 
@@ -47,3 +47,11 @@ def test_the_readme_s_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     assert {"demo", "test"} <= targets
     assert set(re.findall(r"^make ([a-z-]+)", README, flags=re.M)) <= targets
+
+
+def test_every_row_of_the_paper_s_table_has_its_command_and_every_preset_its_place() -> None:
+    for path in (ROOT / "ablations" / "paper").glob("*.yaml"):
+        assert f"`prologue-bench run ablations/paper/{path.name}`" in DOCS["paper.md"]
+    registry = Registry.load()
+    for name in (*registry.cards("tokenizers"), "ar-b", "ar-l", "ar-xl"):
+        assert f"`{name}`" in DOCS["paper.md"], name

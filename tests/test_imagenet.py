@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,15 @@ import pytest
 from PIL import Image
 
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.pipeline import tokens
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.store import Store
+from prologue_bench.spec.ablation import Ablation
 from prologue_datasets.crops import centre_crop, ten_crops
 from prologue_datasets.imagenet import ClassFolders, ImageNet
 from prologue_datasets.settings import ImageFolderSettings, ImageNetSettings
+from tests.conftest import Recorder
 
 SYNSETS = {
     "n01440764": "tench, Tinca tinca",
@@ -159,3 +166,26 @@ def test_any_folder_of_classes_is_a_data_set(tmp_path: Path) -> None:
     assert (source.views, len(source.training_views())) == (1, 6)
     with pytest.raises(MissingDataError, match="no root is given"):
         ClassFolders(ImageFolderSettings())
+
+
+def test_the_zip_goes_through_the_whole_pipeline(
+    tmp_path: Path, load: Callable[..., Ablation], store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "SHARD", 50)
+    path = make_zip(tmp_path / "imagenet.zip")
+    ablation = load(
+        "vary={}", "baseline=null", "tokenizer.prologue_tokens=2", "tokenizer.patch_size=8",
+        f"data={{use: imagenet, root: {path}, size: 16}}", "metrics=[rate]",
+        "tokenizer_training.workers=1", "tokenizer_training.batch_size=8", "generator_training.batch_size=8",
+    )  # fmt: skip
+    plan = make_plan(ablation, store)
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+    artifact = store.get(plan.pipelines[0].tokens.key)
+    assert sorted(file.name for file in artifact.folder.glob("*.npy")) == [
+        "test.npy", "train-00000.npy", "train-00001.npy", "train-00002.npy"
+    ]  # fmt: skip
+    ids = tokens.open_tokens(artifact.folder, "train")
+    assert (len(ids), ids[[119, 0]].shape) == (120, (2, 6))
+    assert tokens.read_tokens(artifact.folder, "train", every=10).shape == (12, 6)
+    with pytest.raises(IndexError):
+        ids[[120]]

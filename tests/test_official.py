@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from prologue_bench.spec.ablation import Ablation, Resolved
 from prologue_bench.spec.presets import find_preset
 from prologue_bench.spec.structure import structure
 from prologue_official import checkpoint
-from prologue_official.checkpoint import IMAGENET, import_presets
+from prologue_official.checkpoint import IMAGENET, Import, Importer
 from prologue_official.commands import check_golden
 from prologue_official.files import read_shapes
 from prologue_official.golden import check_folder
@@ -185,19 +186,36 @@ def released(tmp_path: Path, tiny_registry: Registry) -> Path:
     return folder
 
 
+def import_all(
+    folder: Path,
+    preset: str,
+    store: Store,
+    registry: Registry,
+    parts: tuple[str, ...] = (),
+    weights: Literal["average", "raw"] | None = None,
+    name: str = "",
+) -> list[Import]:
+    importer = Importer(folder=folder, name=name or preset, store=store, registry=registry, weights=weights)
+    return list(importer.run(preset, parts))
+
+
 def test_import_takes_the_average_of_the_tokenizer_and_the_raw_generator(
     released: Path, tiny_registry: Registry, store: Store
 ) -> None:
-    [tokenizer] = import_presets(released, "tiny", (), None, store, tiny_registry)
+    [tokenizer] = import_all(released, "tiny", store, tiny_registry)
     assert [path.name for path in tokenizer.files] == ["model_2.safetensors", "model_3.safetensors"]
     weights = load_file(tokenizer.artifact / "tokenizer.safetensors")
     there = load_file(released / "model_2.safetensors")
     assert torch.equal(weights["encoder.queries"], there["enc.learnable_query"])
     assert torch.equal(weights["encoder.transformer.blocks.0.attention.qkv.weight"][:16],
                        there["enc.layers.0.attn1.to_q.weight"])  # fmt: skip
-    [generator] = import_presets(released / "ar", "tiny-ar", (), None, store, tiny_registry)
+    [generator] = import_all(released / "ar", "tiny-ar", store, tiny_registry)
     assert [path.name for path in generator.files] == ["model.safetensors"]
-    [averaged] = import_presets(released / "ar", "tiny-ar", (), "average", store, tiny_registry)
+    with pytest.raises(UserError, match=r"generator 'tiny-ar' was imported before with other weights.*--name"):
+        import_all(released / "ar", "tiny-ar", store, tiny_registry, weights="average")
+    [averaged] = import_all(released / "ar", "tiny-ar", store, tiny_registry, weights="average", name="averaged")
+    [again] = import_all(released / "ar", "tiny-ar", store, tiny_registry)
+    assert again.artifact.folder == generator.artifact.folder
     assert [path.name for path in averaged.files] == ["model_1.safetensors"]
     assert averaged.artifact.folder != generator.artifact.folder
 
@@ -233,8 +251,8 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
     save_file(state["encoder"], released / "model.safetensors")
     save_file(state["decoder"], released / "model_1.safetensors")
     save_file(official_state(generator, spec.labels)["ar"], released / "ar" / "model.safetensors")
-    list(import_presets(released, "tiny", (), None, store, tiny_registry))
-    list(import_presets(released / "ar", "tiny-ar", (), None, store, tiny_registry))
+    import_all(released, "tiny", store, tiny_registry)
+    import_all(released / "ar", "tiny-ar", store, tiny_registry)
     ablation = load(
         "tokenizer.prologue_tokens=2", "vary={}", "baseline=null",
         "tokenizer_training.imported=tiny", "generator_training.imported=tiny-ar",
@@ -257,13 +275,13 @@ def _classes(plan: object) -> tuple[str, ...]:
 
 def test_a_wrong_preset_says_what_does_not_fit(released: Path, registry: Registry, store: Store) -> None:
     with pytest.raises(UserError, match=r"model.safetensors: does not fit: missing enc\.layers\.1"):
-        list(import_presets(released, "prologue-b", (), None, store, registry))
+        import_all(released, "prologue-b", store, registry)
     with pytest.raises(UserError, match="--preset prologue-x: unknown preset; did you mean"):
-        list(import_presets(released, "prologue-x", (), None, store, registry))
+        import_all(released, "prologue-x", store, registry)
     with pytest.raises(UserError, match="--part generator: preset 'prologue-b' has no generator"):
-        list(import_presets(released, "prologue-b", ("generator",), None, store, registry))
+        import_all(released, "prologue-b", store, registry, parts=("generator",))
     with pytest.raises(UserError, match=r"no file has an autoregressive model"):
-        list(import_presets(released, "ar-b", (), None, store, registry))
+        import_all(released, "ar-b", store, registry)
     assert list(store.manifests()) == []
 
 
@@ -284,4 +302,4 @@ def test_a_truncated_file_and_a_pickle_are_refused(tmp_path: Path, registry: Reg
     only.mkdir()
     torch.save({}, only / "pytorch_model.bin")
     with pytest.raises(UserError, match=r"found pytorch_model.bin, pickles, which are never loaded"):
-        list(import_presets(only, "2d-b", (), None, store, registry))
+        import_all(only, "2d-b", store, registry)

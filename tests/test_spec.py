@@ -68,7 +68,7 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
         ("vary.tokenizer.prologue_tokens=[-1]", "vary.tokenizer.prologue_tokens: must be >= 0: -1"),
         ("tokenizer.visual_dropout=1.5", "--set tokenizer.visual_dropout: must be <= 1: 1.5"),
         ("tokenizer.encoder.heads=5", "--set tokenizer.encoder.heads: must split 'width' into heads"),
-        ("tokenizer=prolog", "tokenizer: unknown tokenizer 'prolog'; did you mean 'prologue'?"),
+        ("tokenizer=prolog", "tokenizer: unknown tokenizer 'prolog'; did you mean 'prologue' or"),
         ("generator_training.steps=true", "generator_training.steps: found True (bool), expected a whole number"),
         ("generator_training.optimisation.betas=[0.9]", "betas: found [0.9] (list), expected a list of 2"),
         ("metrics=[fid]", "metrics[0]: unknown metric 'fid'; did you mean"),

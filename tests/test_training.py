@@ -39,8 +39,10 @@ def byte_images(count: int = 64) -> Tensor:
 def test_one_pass_has_the_gradients_of_the_paper_s_two_steps() -> None:
     model = joint_model(ce_weight=3.0)
     batch = byte_images(6)
-    torch.manual_seed(7)
-    sum(model(images=batch).values()).backward()  # type: ignore[union-attr]
+    model.begin_step(0, seed=7)
+    dropped = model.draws(6)["dropped_visual"]
+    assert int(dropped.sum()) == 3
+    sum(model(images=batch, dropped_visual=dropped).values()).backward()  # type: ignore[union-attr]
     joint = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
 
@@ -48,18 +50,16 @@ def test_one_pass_has_the_gradients_of_the_paper_s_two_steps() -> None:
     assert prior is not None
     assert tokenizer.prior is not None
     x = batch.float() / 127.5 - 1
-    torch.manual_seed(7)
-    dropped = dropped_inputs(tokenizer.prior, 6, x.device)
     labels = torch.full((6,), 3)
     # Step A: the prior is frozen, its cross-entropy reaches the tokenizer with weight 3.
     prior.requires_grad_(False)
     out = tokenizer.losses(x)
     error = out.reconstruction - x
-    cross_entropy = prior.token_losses(out.ids, labels, out.relaxed, dropped).mean()
+    cross_entropy = prior.token_losses(out.ids, labels, out.relaxed, {"visual": dropped}).mean()
     (error.abs().mean() + error.square().mean() + out.losses["vq"] + 3.0 * cross_entropy).backward()
     # Step B: the prior learns on the detached tokens.
     prior.requires_grad_(True)
-    prior.token_losses(out.ids, labels, None, dropped).mean().backward()
+    prior.token_losses(out.ids, labels, None, {"visual": dropped}).mean().backward()
     apart = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert joint.keys() == apart.keys()
     for name, gradient in joint.items():
@@ -88,7 +88,7 @@ def test_gradient_scaling_leaves_values_alone() -> None:
 def test_half_of_the_batch_loses_its_visual_inputs() -> None:
     request = prologue(visual_dropout=0.5).prior
     assert request is not None
-    assert int(dropped_inputs(request, 10, torch.device("cpu"))["visual"].sum()) == 5
+    assert int(dropped_inputs(request, 10, torch.Generator())["visual"].sum()) == 5
 
 
 def test_bfloat16_runs_on_the_cpu_and_keeps_the_losses_in_float32() -> None:
@@ -146,9 +146,7 @@ class Stop:
 def run(folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 12) -> TokenizerModel:
     stop = Stop(stop_after)
     (folder / "output").mkdir(parents=True, exist_ok=True)
-    context = StageContext(
-        work=folder, output=folder / "output", cache=folder, advance=stop.advance, stop_requested=stop.requested
-    )
+    context = StageContext(work=folder, output=folder / "output", advance=stop.advance, stop_requested=stop.requested)
     torch.manual_seed(0)
     model = joint_model()
     training = TokenizerTraining(steps=steps, batch_size=4, ema_half_life_steps=3, checkpoint_steps=4)

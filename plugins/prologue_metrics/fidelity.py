@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Need, Protocol
+from prologue_bench.interfaces import ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
 from prologue_metrics.settings import FidSettings
 
 BATCH = 50
@@ -84,11 +84,13 @@ class Fid(Metric):
             note="; ".join(notes),
         )
 
-    def _features(self, images: NDArray[Any], inputs: MetricInputs) -> NDArray[Any]:
+    def _features(self, images: ImageArray, inputs: MetricInputs) -> NDArray[Any]:
         """Features [N, F], from the cache where the same images were seen before."""
         from prologue_metrics import efficientnet
 
-        key = hashlib.sha256(np.ascontiguousarray(images).tobytes())
+        key = hashlib.sha256()
+        for start in range(0, len(images), BATCH):
+            key.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
         key.update(f"{self.settings.extractor} {self.settings.resize} {efficientnet.weights_checksum()}".encode())
         path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
         if path.exists():
@@ -118,9 +120,7 @@ class GenerationFid(Fid):
     needs = ("samples",)
 
 
-def extract_features(
-    images: NDArray[Any], settings: FidSettings, device: torch.device, advance: Advance
-) -> NDArray[Any]:
+def extract_features(images: ImageArray, settings: FidSettings, device: torch.device, advance: Advance) -> NDArray[Any]:
     """Features float32 [N, F] of uint8 images [N, C, H, W]; one channel is repeated to three."""
     from torch_fidelity.utils import create_feature_extractor
 

@@ -9,11 +9,10 @@ from typing import Literal
 
 import torch
 from attrs import frozen
-from torch import Tensor
 
 from prologue_bench.errors import UserError, nearest
-from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
-from prologue_bench.pipeline.imports import add_imported
+from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer, TokenLayout
+from prologue_bench.pipeline.imports import add_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import build_generator, build_tokenizer
 from prologue_bench.pipeline.store import Artifact, Store, checksum
 from prologue_bench.registry import Kind, Registry
@@ -50,37 +49,106 @@ class Import:
     """What an import did."""
 
     part: str
-    preset: str
+    name: str
     files: tuple[Path, ...]
     parameters: int
     artifact: Artifact
 
 
-def import_presets(
-    folder: Path,
-    preset_name: str,
-    parts: tuple[str, ...],
-    weights: Weights | None,
-    store: Store,
-    registry: Registry,
-) -> Iterator[Import]:
-    """Import what the preset stands for: a generator, or a tokenizer, with its joint generator where it has one."""
-    tokenizer, generator = (find_preset(kind, preset_name, registry) for kind in ("tokenizer", "generator"))
-    known = [*registry.cards("tokenizers"), *registry.cards("generators")]
-    if tokenizer is None and generator is None:
-        raise UserError(f"--preset {preset_name}: unknown preset; {nearest(preset_name, known)}")
-    if tokenizer is not None and "generator" in tokenizer.checkpoint:
-        generator = find_preset("generator", tokenizer.checkpoint["generator"], registry)
-    chosen = {"tokenizer": tokenizer, "generator": generator}
-    for part in parts:
-        if chosen.get(part) is None:
-            offered = [name for name, preset in chosen.items() if preset]
-            raise UserError(f"--part {part}: preset {preset_name!r} has no {part}; expected {' or '.join(offered)}")
-    files = list(find_parts(folder))
-    if tokenizer is not None and (not parts or "tokenizer" in parts):
-        yield _import_tokenizer(folder, files, tokenizer, weights, store, registry)
-    if generator is not None and (not parts or "generator" in parts):
-        yield _import_generator(folder, files, generator, preset_name, weights, store, registry)
+@frozen(kw_only=True)
+class Importer:
+    """Imports the checkpoint in a folder; `name` is what settings then call it by.
+
+    `weights` picks the moving average or the raw weights; None is what the published results are of.
+    """
+
+    folder: Path
+    name: str
+    store: Store
+    registry: Registry
+    weights: Weights | None = None
+
+    def run(self, preset_name: str, parts: tuple[str, ...] = ()) -> Iterator[Import]:
+        """Import what a preset stands for: a generator, or a tokenizer, with its joint generator where it has one.
+
+        Raises UserError when the preset is unknown, has no such part, or does not fit the files.
+        """
+        tokenizer, generator = (find_preset(kind, preset_name, self.registry) for kind in ("tokenizer", "generator"))
+        if tokenizer is None and generator is None:
+            known = [*self.registry.cards("tokenizers"), *self.registry.cards("generators")]
+            raise UserError(f"--preset {preset_name}: unknown preset; {nearest(preset_name, known)}")
+        if tokenizer is not None and "generator" in tokenizer.checkpoint:
+            generator = find_preset("generator", tokenizer.checkpoint["generator"], self.registry)
+        has = {"tokenizer": tokenizer, "generator": generator}
+        for part in parts:
+            if has.get(part) is None:
+                offered = " or ".join(name for name, preset in has.items() if preset)
+                raise UserError(f"--part {part}: preset {preset_name!r} has no {part}; expected {offered}")
+        files = list(find_parts(self.folder))
+        if tokenizer is not None and (not parts or "tokenizer" in parts):
+            yield self._tokenizer(files, tokenizer)
+        if generator is not None and (not parts or "generator" in parts):
+            yield self._generator(files, generator)
+
+    def _tokenizer(self, files: list[PartFile], preset: Preset) -> Import:
+        resolved = _resolve("tokenizer", preset, self.registry)
+        with torch.device("meta"):
+            shapes = official_shapes(build_tokenizer(resolved, IMAGENET), IMAGENET.labels)
+        weights: Weights = self.weights or preset.checkpoint.get("tokenizer_weights", "average")
+        chosen = {part: self._choose(files, part, shapes[part], weights) for part in ("encoder", "decoder")}
+        model = build_tokenizer(resolved, IMAGENET)
+        return self._add("tokenizer", resolved, tokenizer_fits(IMAGENET), model, chosen, weights)
+
+    def _generator(self, files: list[PartFile], preset: Preset) -> Import:
+        resolved = _resolve("generator", preset, self.registry)
+        layout = self._layout(files)
+        with torch.device("meta"):
+            shapes = official_shapes(build_generator(resolved, layout, IMAGENET.labels), IMAGENET.labels)
+        weights: Weights = self.weights or preset.checkpoint.get("generator_weights", "raw")
+        chosen = {"ar": self._choose(files, "ar", shapes["ar"], weights)}
+        model = build_generator(resolved, layout, IMAGENET.labels)
+        return self._add("generator", resolved, generator_fits(layout, IMAGENET.labels), model, chosen, weights)
+
+    def _layout(self, files: list[PartFile]) -> TokenLayout:
+        """The layout of a tokenizer preset whose vocabulary has the size of the checkpoint's embedding."""
+        rows = {file.shapes["semantic_emb.weight"][0] for file in files if "semantic_emb.weight" in file.shapes}
+        if not rows:
+            raise UserError(f"{self.folder}: no file has an autoregressive model (semantic_emb.weight); expected one")
+        layouts = _layouts_by_vocabulary(self.registry)
+        if not rows & layouts.keys():
+            sizes = ", ".join(str(size) for size in sorted(layouts))
+            raise UserError(
+                f"{self.folder}: an autoregressive model over {min(rows)} tokens fits no tokenizer preset; "
+                f"known sizes: {sizes}"
+            )
+        return layouts[min(rows & layouts.keys())]
+
+    def _choose(self, files: list[PartFile], part: Part, wanted: Shapes, weights: Weights) -> PartFile:
+        """The file of a part: that with the highest number is the moving average, with the lowest the raw weights."""
+        of_part = [file for file in files if file.part == part]
+        if not of_part:
+            raise UserError(f"{self.folder}: no file has the {part}'s weights ({_MARKS[part]}...); expected one")
+        fitting = [file for file in of_part if file.shapes == wanted]
+        if not fitting:
+            closest = max(of_part, key=lambda file: len(file.shapes.items() & wanted.items()))
+            check_shapes(wanted, closest.shapes, str(closest.path))
+        return (max if weights == "average" else min)(fitting, key=lambda file: file.number)
+
+    def _add(
+        self,
+        part: Literal["tokenizer", "generator"],
+        resolved: Resolved,
+        fits: Mapping[str, object],
+        model: Tokenizer | Generator,
+        chosen: Mapping[Part, PartFile],
+        weights: Weights,
+    ) -> Import:
+        load_official(model, {kind: read_tensors(file.path) for kind, file in chosen.items()}, IMAGENET.labels)
+        files = [file.path for file in chosen.values()]
+        source = {"files": {path.name: checksum(path) for path in files}, "weights": weights}
+        artifact = add_imported(self.store, part, self.name, resolved, fits, model, source)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Import(part=part, name=self.name, files=tuple(files), parameters=parameters, artifact=artifact)
 
 
 def find_parts(folder: Path) -> Iterator[PartFile]:
@@ -99,101 +167,22 @@ def find_parts(folder: Path) -> Iterator[PartFile]:
                 yield PartFile(path, part, shapes)
 
 
-def _import_tokenizer(
-    folder: Path, files: list[PartFile], preset: Preset, weights: Weights | None, store: Store, registry: Registry
-) -> Import:
-    resolved = _resolve("tokenizer", preset, registry)
-    with torch.device("meta"):
-        model: Tokenizer = build_tokenizer(resolved, IMAGENET)
-    wanted = official_shapes(model, IMAGENET.labels)
-    kind: Weights = weights or preset.checkpoint.get("tokenizer_weights", "average")
-    chosen = {part: _choose(folder, files, part, wanted[part], kind) for part in ("encoder", "decoder")}
-    model = build_tokenizer(resolved, IMAGENET)
-    return _add("tokenizer", preset.name, resolved, model, chosen, kind, store)
-
-
-def _import_generator(
-    folder: Path,
-    files: list[PartFile],
-    preset: Preset,
-    name: str,
-    weights: Weights | None,
-    store: Store,
-    registry: Registry,
-) -> Import:
-    resolved = _resolve("generator", preset, registry)
-    rows = {file.shapes["semantic_emb.weight"][0] for file in files if "semantic_emb.weight" in file.shapes}
-    if not rows:
-        raise UserError(f"{folder}: no file has an autoregressive model (semantic_emb.weight); expected one")
-    tokenizers = _tokenizers_by_vocabulary(resolved, registry)
-    if not rows & tokenizers.keys():
-        raise UserError(
-            f"{folder}: an autoregressive model over {min(rows)} tokens fits no tokenizer preset; "
-            f"known sizes: {', '.join(str(size) for size in sorted(tokenizers))}"
-        )
-    tokenizer = tokenizers[min(rows & tokenizers.keys())]
-    with torch.device("meta"):
-        model: Generator = build_generator(resolved, tokenizer.layout, IMAGENET.labels)
-    kind: Weights = weights or preset.checkpoint.get("generator_weights", "raw")
-    chosen = {"ar": _choose(folder, files, "ar", official_shapes(model, IMAGENET.labels)["ar"], kind)}
-    model = build_generator(resolved, tokenizer.layout, IMAGENET.labels)
-    return _add("generator", name, resolved, model, chosen, kind, store)
-
-
-def _tokenizers_by_vocabulary(generator: Resolved, registry: Registry) -> dict[int, Tokenizer]:
-    """A tokenizer preset, without weights, for each size of the autoregressive vocabulary."""
-    found: dict[int, Tokenizer] = {}
+def _layouts_by_vocabulary(registry: Registry) -> dict[int, TokenLayout]:
+    """A token layout for each size of the autoregressive vocabulary that a tokenizer preset leads to."""
+    found: dict[int, TokenLayout] = {}
     for name in registry.cards("tokenizers"):
         preset = find_preset("tokenizer", name, registry)
         assert preset is not None
         try:
             with torch.device("meta"):
-                tokenizer = build_tokenizer(_resolve("tokenizer", preset, registry), IMAGENET)
+                layout = build_tokenizer(_resolve("tokenizer", preset, registry), IMAGENET).layout
         except UserError:  # a preset for other images
             continue
-        layout = tokenizer.layout
         size = sum(segment.vocabulary for segment in layout) + (len(layout.segments) > 1)
-        found.setdefault(size, tokenizer)
+        found.setdefault(size, layout)
     return found
 
 
 def _resolve(kind: Kind, preset: Preset, registry: Registry) -> Resolved:
     component = registry.find(kind, preset.use)
     return Resolved(component, structure(component.load_settings(), preset.settings, f"preset {preset.name}"))
-
-
-def _choose(folder: Path, files: list[PartFile], part: Part, wanted: Shapes, weights: Weights) -> PartFile:
-    """The file of a part: that with the highest number is the moving average, with the lowest the raw weights."""
-    of_part = [file for file in files if file.part == part]
-    if not of_part:
-        raise UserError(f"{folder}: no file has the {part}'s weights ({_MARKS[part]}...); expected one")
-    fitting = [file for file in of_part if file.shapes == wanted]
-    if not fitting:
-        closest = max(of_part, key=lambda file: len(file.shapes.items() & wanted.items()))
-        check_shapes(wanted, closest.shapes, str(closest.path))
-    return (max if weights == "average" else min)(fitting, key=lambda file: file.number)
-
-
-def _add(
-    part: Literal["tokenizer", "generator"],
-    name: str,
-    resolved: Resolved,
-    model: Tokenizer | Generator,
-    chosen: Mapping[str, PartFile],
-    weights: Weights,
-    store: Store,
-) -> Import:
-    tensors: dict[str, Mapping[str, Tensor]] = {kind: read_tensors(file.path) for kind, file in chosen.items()}
-    load_official(model, tensors, IMAGENET.labels)  # type: ignore[arg-type]
-    source = {
-        "files": {file.path.name: checksum(file.path) for file in chosen.values()},
-        "weights": weights,
-    }
-    artifact = add_imported(store, part, name, resolved, model, source)
-    return Import(
-        part=part,
-        preset=name,
-        files=tuple(file.path for file in chosen.values()),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        artifact=artifact,
-    )

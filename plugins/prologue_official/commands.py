@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -14,6 +15,7 @@ TOLERANCE = 1e-4
 @click.command(name="import-checkpoint")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--preset", required=True, help="What the checkpoint is, such as prologue-b or ar-b; see `list preset`.")
+@click.option("--name", help="What settings then call it by  [the preset's name]")
 @click.option(
     "--part",
     "parts",
@@ -33,22 +35,28 @@ TOLERANCE = 1e-4
     help="The store  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
 def import_checkpoint(
-    folder: Path, preset: str, parts: tuple[str, ...], weights: str | None, store_folder: Path | None
+    folder: Path,
+    preset: str,
+    name: str | None,
+    parts: tuple[str, ...],
+    weights: Literal["average", "raw"] | None,
+    store_folder: Path | None,
 ) -> None:
-    """Make the checkpoint in DIR an artifact, used by `imported: PRESET` as if it had been trained here.
+    """Make the checkpoint in DIR an artifact, used by `imported: NAME` as if it had been trained here.
 
     DIR holds the safetensors files of one released model. Every name and shape is checked; pickles are refused.
     """
     from prologue_bench.pipeline.store import Store, default_store
     from prologue_bench.registry import Registry
-    from prologue_official.checkpoint import import_presets
+    from prologue_official.checkpoint import Importer
 
     store = Store((store_folder or default_store()).resolve())
-    for done in import_presets(folder, preset, parts, weights, store, Registry.load()):  # type: ignore[arg-type]
+    importer = Importer(folder=folder, name=name or preset, store=store, registry=Registry.load(), weights=weights)
+    for done in importer.run(preset, parts):
         files = ", ".join(path.name for path in done.files)
-        click.echo(f"{done.part} {done.preset}: {done.parameters:,} parameters from {files}")
+        click.echo(f"{done.part} {done.name}: {done.parameters:,} parameters from {files}")
         click.echo(f"  artifact {done.artifact.folder}")
-        click.echo(f"  to use it: --set {done.part}_training.imported={done.preset}")
+        click.echo(f"  to use it: --set {done.part}_training.imported={done.name}")
 
 
 @click.command(name="check-golden")

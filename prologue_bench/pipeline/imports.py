@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch import nn
 
 from prologue_bench import __version__
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.interfaces import ImageSpec, TokenLayout
 from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.stages import KEY_LENGTH, component_key
 from prologue_bench.pipeline.store import Artifact, Store, checksum
@@ -21,10 +22,29 @@ from prologue_bench.spec.ablation import Resolved
 Part = Literal["tokenizer", "generator"]
 
 
+def tokenizer_fits(images: ImageSpec) -> dict[str, Any]:
+    """What images a tokenizer is for."""
+    return {"images": [images.channels, images.height, images.width], "labels": images.labels}
+
+
+def generator_fits(layout: TokenLayout, labels: int) -> dict[str, Any]:
+    """What tokens a generator is for."""
+    return {"layout": [[segment.name, segment.length, segment.vocabulary] for segment in layout], "labels": labels}
+
+
 def add_imported(
-    store: Store, part: Part, name: str, resolved: Resolved, module: nn.Module, source: Mapping[str, Any]
+    store: Store,
+    part: Part,
+    name: str,
+    resolved: Resolved,
+    fits: Mapping[str, Any],
+    module: nn.Module,
+    source: Mapping[str, Any],
 ) -> Artifact:
-    """Make a model with loaded weights an artifact; the same weights give the same key."""
+    """Make a model with loaded weights an artifact; the same weights give the same key.
+
+    Raises UserError when the name stands for other weights.
+    """
     work = store.root / "work" / f"import-{part}-{name}"
     output = work / "output"
     shutil.rmtree(work, ignore_errors=True)
@@ -32,12 +52,21 @@ def add_imported(
     weights = output / f"{part}.safetensors"
     save_weights(module, weights)
     component = component_key(resolved)
-    text = json.dumps([part, component, checksum(weights)], sort_keys=True)
+    text = json.dumps([part, component, fits, checksum(weights)], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+    for other in _imported(store, part):
+        if other["name"] == name and other["key"] != key:
+            shutil.rmtree(work, ignore_errors=True)
+            raise UserError(
+                f"{part} {name!r} was imported before with other weights, as "
+                f"{store.root / 'artifacts' / other['key']}; give this one a name of its own with --name, "
+                "or remove that folder"
+            )
     details = {
         "kind": f"imported-{part}",
         "name": name,
         "component": component,
+        "fits": dict(fits),
         "source": dict(source),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"prologue-bench": __version__},
@@ -49,28 +78,31 @@ def add_imported(
     return artifact
 
 
-def find_imported(store: Store, part: Part, name: str, resolved: Resolved) -> str:
-    """The key of the newest artifact of that name.
+def find_imported(store: Store, part: Part, name: str, resolved: Resolved, fits: Mapping[str, Any]) -> str:
+    """The key of the artifact of that name.
 
-    Raises UserError when there is none, or when it is of a component with other settings.
+    Raises UserError when there is none, or when it has other settings, or is for other images or tokens.
     """
-    found = [manifest for manifest in store.manifests() if manifest.get("kind") == f"imported-{part}"]
-    named = [manifest for manifest in found if manifest["name"] == name]
-    if not named:
-        names = sorted({str(manifest["name"]) for manifest in found})
+    found = {str(manifest["name"]): manifest for manifest in _imported(store, part)}
+    if name not in found:
+        names = sorted(found)
         known = nearest(name, names) if names else "none is there"
         raise UserError(
             f"{part}_training.imported: no imported {part} {name!r} in {store.root}; {known}. "
             f"Import it with: prologue-bench import-checkpoint DIR --preset {name} --out {store.root}"
         )
-    newest = max(named, key=lambda manifest: str(manifest["finished"]))
-    expected, component = component_key(resolved), newest["component"]
-    if component != expected:
+    expected = {**component_key(resolved), **fits}
+    imported = {**found[name]["component"], **found[name]["fits"]}
+    if imported != expected:
         raise UserError(
             f"{part}_training.imported: {name!r} is a {part} with other settings than the experiment's; "
-            f"found {_difference(component, expected)}"
+            f"found {_difference(imported, expected)}"
         )
-    return str(newest["key"])
+    return str(found[name]["key"])
+
+
+def _imported(store: Store, part: Part) -> Iterator[Mapping[str, Any]]:
+    return (manifest for manifest in store.manifests() if manifest.get("kind") == f"imported-{part}")
 
 
 def _difference(found: Any, expected: Any, path: str = "") -> str:

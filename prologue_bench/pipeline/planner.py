@@ -7,7 +7,7 @@ from attrs import frozen
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.interfaces import Tokenizer, TokenLayout
 from prologue_bench.pipeline.cost import Estimator
-from prologue_bench.pipeline.imports import find_imported
+from prologue_bench.pipeline.imports import find_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
@@ -137,12 +137,13 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], store: Store) -
 
 def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, store: Store) -> TokenizerStage:
     training = experiment.tokenizer_training
+    fits = tokenizer_fits(open_data(experiment.data).spec)
     if training.imported:
-        key = find_imported(store, "tokenizer", training.imported, experiment.tokenizer)
+        key = find_imported(store, "tokenizer", training.imported, experiment.tokenizer, fits)
         return ImportedTokenizer(data=data, tokenizer=experiment.tokenizer, imported=key)
     foundation: TokenizerStage | None = None
     if experiment.foundation is not None and training.foundation_imported:
-        key = find_imported(store, "tokenizer", training.foundation_imported, experiment.foundation)
+        key = find_imported(store, "tokenizer", training.foundation_imported, experiment.foundation, fits)
         foundation = ImportedTokenizer(data=data, tokenizer=experiment.foundation, imported=key)
     elif experiment.foundation is not None:
         base = tokenizer_on_meta(experiment.foundation, experiment.data)
@@ -168,7 +169,8 @@ def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokeni
     training = experiment.generator_training
     name = experiment.variant.name
     if training.imported:
-        key = find_imported(store, "generator", training.imported, experiment.generator)
+        fits = generator_fits(model.layout, open_data(experiment.data).spec.labels)
+        key = find_imported(store, "generator", training.imported, experiment.generator, fits)
         return ImportedGenerator(tokens=tokens, generator=experiment.generator, imported=key)
     if training.joint:
         if model.prior is None:

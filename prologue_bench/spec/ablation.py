@@ -230,17 +230,18 @@ class _Resolver:
         )
 
     def settings(self, cls: type[T], name: str, sections: Mapping[str, Section]) -> T:
-        """A section's settings: the profile's under the section's own, each over the recipe that it names."""
-        below = self._with_recipe(getattr(self.profile, name), name, f"profile {self.profile.name!r}")
-        above = self._with_recipe(sections[name], name, self.where)
-        return structure(cls, merge(below, above), f"{self.where}: {name}")
+        """A section's settings, over those of the recipe that it names, or else over the profile's."""
+        section = dict(sections[name])
+        recipe = section.pop("recipe", None)
+        below = getattr(self.profile, name) if recipe is None else {"recipe": recipe}
+        return structure(cls, merge(self._with_recipe(below, name), section), f"{self.where}: {name}")
 
-    def _with_recipe(self, section: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-        values = dict(section)
-        recipe = values.pop("recipe", None)
-        if recipe is None:
+    def _with_recipe(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+        if "recipe" not in values:
             return values
-        merged: Mapping[str, Any] = merge(load_recipe(recipe, name, self.registry, f"{where}: {name}.recipe"), values)
+        own = {key: value for key, value in values.items() if key != "recipe"}
+        recipe = load_recipe(values["recipe"], name, self.registry, f"{self.where}: {name}.recipe")
+        merged: Mapping[str, Any] = merge(recipe, own)
         return merged
 
     def foundation(self, tokenizer: Resolved) -> Resolved | None:

@@ -1,0 +1,74 @@
+"""A data set's card in place of its images, so that a run can be planned where they are not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from prologue_bench.errors import MissingDataError
+from prologue_bench.interfaces import DataSource, ImageSpec, Split
+from prologue_bench.pipeline import models
+from prologue_bench.registry import Registry
+from prologue_bench.spec.ablation import Ablation
+from prologue_bench.spec.structure import structure
+
+
+@frozen(kw_only=True)
+class Nominal:
+    """Sizes of a data set, from the `nominal` part of its card in registry/datasets."""
+
+    channels: int
+    height: int
+    width: int
+    classes: int
+    train: int
+    test: int
+    views: int = 1
+
+
+class NominalData(DataSource):
+    """As many images of the same shape as the data set has, which cannot be read."""
+
+    def __init__(self, sizes: Nominal, reason: MissingDataError) -> None:
+        self.sizes, self.reason = sizes, reason
+        self.views = sizes.views
+
+    @property
+    def spec(self) -> ImageSpec:
+        classes = tuple(str(index) for index in range(self.sizes.classes))
+        sizes = self.sizes
+        return ImageSpec(channels=sizes.channels, height=sizes.height, width=sizes.width, class_names=classes)
+
+    @property
+    def fingerprint(self) -> str:
+        return "missing"
+
+    def images(self, split: Split) -> NoReturn:
+        raise self.reason
+
+    def labels(self, split: Split) -> NDArray[Any]:
+        return np.zeros(self.sizes.train if split == "train" else self.sizes.test, dtype=np.int64)
+
+
+def assume_missing_data(ablation: Ablation, registry: Registry) -> str:
+    """Let data sets that are not at hand stand in by their cards; returns a line that says so, or nothing.
+
+    Raises MissingDataError where the card gives no sizes.
+    """
+    notes = {}
+    for experiment in ablation.experiments:
+        name = experiment.data.name
+        try:
+            _ = models.open_data(experiment.data).spec
+        except MissingDataError as error:
+            sizes: Mapping[str, Any] | None = registry.card("datasets", name).get("nominal")
+            if sizes is None:
+                raise
+            where = f"registry/datasets/{name}.yaml: nominal"
+            models.assume_data(experiment.data, NominalData(structure(Nominal, sizes, where), error))
+            notes[name] = f"Planned without the images of {name!r}, from its card; keys depend on them. {error}"
+    return "\n".join(notes.values())
