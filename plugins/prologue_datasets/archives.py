@@ -7,6 +7,7 @@ import os
 import zipfile
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 from prologue_bench.errors import MissingDataError, UserError
 
@@ -62,6 +63,10 @@ class ZipArchive(Archive):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._open: tuple[int, zipfile.ZipFile] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open file, which another process cannot use."""
+        return {**self.__dict__, "_open": None}
 
     def _zip(self) -> zipfile.ZipFile:
         # A forked process must not share the file's position with its parent.
