@@ -10,10 +10,11 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from prologue_bench.components import NoSettings
+from prologue_bench.images import to_float
 from prologue_bench.interfaces import DataSource, Generator, Tokenizer
 from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import sample_ids
-from prologue_bench.spec.settings import GeneratorTraining, Optimisation, Sampling, TokenizerTraining
+from prologue_bench.spec.settings import GeneratorTraining, Guidance, Optimisation, Sampling, TokenizerTraining
 from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
 from prologue_bench.training.optimisation import optimizer_wrapper
 from prologue_datasets.fashion_mnist import EmbeddedFashionMnist
@@ -60,7 +61,8 @@ def generator(data: DataSource, of: Tokenizer) -> Generator:
 def training_step(model: LossModel, batch: dict[str, Any]) -> Iterator[None]:
     wrapper = optimizer_wrapper(model.parameters(), Optimisation())
     while True:
-        wrapper.update_params(torch.stack(list(model(**batch).values())).sum())
+        model.begin_step(0, seed=0)
+        model.train_step(batch, wrapper)
         yield
 
 
@@ -80,7 +82,7 @@ def test_generator_step(benchmark: BenchmarkFixture, data: DataSource, images: t
     model = tokenizer(data, 8)
     labels = torch.from_numpy(data.labels("train")[:BATCH])
     with torch.no_grad():
-        ids = model.encode(images.float() / 127.5 - 1)
+        ids = model.encode(to_float(images))
     step = training_step(
         GeneratorModel(generator(data, model), GeneratorTraining(), data.spec.none_label),
         {"ids": ids, "labels": labels},
@@ -91,21 +93,21 @@ def test_generator_step(benchmark: BenchmarkFixture, data: DataSource, images: t
 def test_encode(benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor) -> None:
     model = tokenizer(data, 8).eval()
     with torch.inference_mode():
-        benchmark(model.encode, images.float() / 127.5 - 1)
+        benchmark(model.encode, to_float(images))
 
 
 def test_decode(benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor) -> None:
     model = tokenizer(data, 8).eval()
     with torch.inference_mode():
-        ids = model.encode(images.float() / 127.5 - 1)
+        ids = model.encode(to_float(images))
         benchmark(model.decode, ids)
 
 
-def test_sampling(benchmark: BenchmarkFixture, data: DataSource) -> None:
+@pytest.mark.parametrize("guidance", [{}, {"all": Guidance(scale=2.0)}], ids=["plain", "guided"])
+def test_sampling(benchmark: BenchmarkFixture, data: DataSource, guidance: dict[str, Guidance]) -> None:
     model = generator(data, tokenizer(data, 8)).eval()
-    labels = torch.arange(500) % 10
-    rng = torch.Generator().manual_seed(0)
-    benchmark.pedantic(sample_ids, args=(model, labels, Sampling(), rng), rounds=3, warmup_rounds=1)
+    arguments = (model, torch.arange(500) % 10, Sampling(guidance=guidance), torch.Generator(), 10)
+    benchmark.pedantic(sample_ids, args=arguments, rounds=3, warmup_rounds=1)
 
 
 def test_features(benchmark: BenchmarkFixture, data: DataSource) -> None:
