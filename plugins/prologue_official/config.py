@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ class OfficialConfig:
         if self.get("share_semantic_encoder"):
             return Prologue(PrologueSettings(**common), self.images)
         self._expect("SemanticEncoder", {**_COMMON, "causal": False, "out_norm": False, "out_layer": False})
-        reads = {"encoder_output": "encoder-output", "before_quant": "before-quantization", "patches": "patches"}
+        reads = {"encoder_output": "encoder-output", "pre_quant": "before-quantization", "image_patch": "patches"}
         return ProloguePost(
             ProloguePostSettings(
                 **common,
@@ -141,7 +142,7 @@ class OfficialConfig:
                 width=self.get(name, "dim"),
                 layers=self.get(name, "layer_num"),
                 heads=self.get(name, "heads"),
-                ffn_ratio=float(self.get(name, "mlp_ratio")),
+                ffn_ratio=float(Fraction(str(self.get(name, "mlp_ratio")))),
                 condition_width=self.get(name, "cond_dim"),
                 rotary_axes=tuple(self.get(name, "rope_axes_dim")),
             )
