@@ -40,10 +40,10 @@ class Recipe:
 
 @frozen(kw_only=True)
 class ReferenceRow:
-    """One published result: its name, and a value for each column of its card."""
+    """One published result: its name, and for each column of its card the number as it was printed."""
 
     title: str
-    values: tuple[float | str | None, ...]
+    values: tuple[str | None, ...]
 
 
 @frozen(kw_only=True)
