@@ -21,7 +21,8 @@ from prologue_datasets.fashion_mnist import EmbeddedFashionMnist
 from prologue_generators.ar import Ar
 from prologue_generators.settings import ArSettings, ArTransformerSettings
 from prologue_layers.settings import TransformerSettings
-from prologue_metrics.fidelity import extract_features, frechet_distance
+from prologue_metrics.features import extract_features
+from prologue_metrics.fidelity import frechet_distance
 from prologue_metrics.settings import FidSettings
 from prologue_tokenizers.prologue import Prologue
 from prologue_tokenizers.settings import PrologueSettings

@@ -250,6 +250,14 @@ class Generator(nn.Module, ABC):
         A separator's cost is charged to the first token of the segment that it opens.
         """
 
+    def attention(self, ids: Tensor, labels: Tensor) -> Tensor | None:
+        """Mean attention over images and heads [layers, L, L], rows the tokens predicted, columns those attended to.
+
+        Rows add up to less than one where class tokens and separators are attended to. None where there is no such
+        thing.
+        """
+        return None
+
     @abstractmethod
     def start(self, labels: Tensor) -> DecodingState:
         """The state before the first token, for labels [B]."""
@@ -361,7 +369,8 @@ class MetricInputs:
     `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order; `train_ids`
     and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs share. `prefixes` are the
     lengths of the variants' leading segments, so that equally many first tokens can be compared. A metric that takes
-    long calls `advance(done, total)` now and then.
+    long calls `advance(done, total)` now and then. `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the
+    variant's sampling settings and the first tokens fixed to `prefix` [B, n]; it is there with a generator.
     """
 
     data: DataSource
@@ -372,6 +381,7 @@ class MetricInputs:
     prefixes: tuple[int, ...]
     advance: Callable[[int, int], None]
     sampling: Mapping[str, str | int | float | bool | None]
+    draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
     reconstructions: NDArray[Any] | None = None
     samples: NDArray[Any] | None = None
     train_ids: NDArray[Any] | None = None

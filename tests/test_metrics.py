@@ -64,7 +64,7 @@ def test_fid_matches_scipy_s_matrix_square_root(tmp_path: Path, monkeypatch: pyt
     def fake(images: np.ndarray, *_: object) -> np.ndarray:
         return features["a" if images is reconstructions else "b"]
 
-    monkeypatch.setattr("prologue_metrics.fidelity.extract_features", fake)
+    monkeypatch.setattr("prologue_metrics.features.extract_features", fake)
     found = ReconstructionFid(FidSettings()).measure(inputs(tmp_path, reconstructions=reconstructions))
     mean = [part.mean(0) for part in features.values()]
     covariance = [np.cov(part, rowvar=False) for part in features.values()]
@@ -91,7 +91,7 @@ def test_features_of_the_same_images_are_computed_once(tmp_path: Path, monkeypat
         calls.append(len(images))
         return np.random.default_rng(len(calls)).normal(size=(len(images), 4))
 
-    monkeypatch.setattr("prologue_metrics.fidelity.extract_features", counted)
+    monkeypatch.setattr("prologue_metrics.features.extract_features", counted)
     for amount in (5, 9, 5):
         samples = noisy(DATA.images("test"), amount)
         GenerationFid(FidSettings()).measure(inputs(tmp_path, samples=samples))

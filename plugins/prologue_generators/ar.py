@@ -98,10 +98,23 @@ class Ar(Generator):
         relaxed: Mapping[str, Tensor] | None = None,
         dropped: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        inputs = self._embed(self.vocabulary.sequence(ids), relaxed or {}, dropped or {})
-        inputs = torch.cat((self.label_embedding(labels).unsqueeze(1), inputs[:, :-1]), dim=1)
+        inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
         logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
         return logits
+
+    def _inputs(
+        self, ids: Tensor, labels: Tensor, relaxed: Mapping[str, Tensor], dropped: Mapping[str, Tensor]
+    ) -> Tensor:
+        """What the transformer reads for whole sequences: the class, then the tokens but the last, [B, T, D]."""
+        inputs = self._embed(self.vocabulary.sequence(ids), relaxed, dropped)
+        return torch.cat((self.label_embedding(labels).unsqueeze(1), inputs[:, :-1]), dim=1)
+
+    def attention(self, ids: Tensor, labels: Tensor) -> Tensor:
+        maps = self.transformer.attention(self._inputs(ids, labels, {}, {}), self.positions())
+        # The input of the token at place j stands at position j + 1; that of the last token is never read.
+        maps = F.pad(maps[:, :, 1:], (0, 1))
+        places = torch.cat([torch.arange(span.start, span.stop) for span in self.vocabulary.spans.values()])
+        return maps[:, places][:, :, places]
 
     def _embed(self, sequence: Tensor, relaxed: Mapping[str, Tensor], dropped: Mapping[str, Tensor]) -> Tensor:
         """Embeddings [B, T, D] of vocabulary ids [B, T]."""

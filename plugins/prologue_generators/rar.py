@@ -55,15 +55,11 @@ class Rar(Ar):
         # Back at the tokens' own places, so that segments can be told apart.
         return torch.empty_like(losses).scatter(1, order, losses)
 
-    def logits(
-        self,
-        ids: Tensor,
-        labels: Tensor,
-        relaxed: Mapping[str, Tensor] | None = None,
-        dropped: Mapping[str, Tensor] | None = None,
+    def _inputs(
+        self, ids: Tensor, labels: Tensor, relaxed: Mapping[str, Tensor], dropped: Mapping[str, Tensor]
     ) -> Tensor:
-        order = torch.arange(self.vocabulary.positions, device=ids.device).expand(len(ids), -1)
-        return self._ordered_logits(self.vocabulary.sequence(ids), order, labels, relaxed or {}, dropped or {})
+        inputs = super()._inputs(ids, labels, relaxed, dropped)
+        return inputs + self.target_embedding(torch.arange(self.vocabulary.positions, device=ids.device))
 
     def _ordered_logits(
         self,

@@ -189,10 +189,7 @@ class Attention(nn.Module):
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """`scale` [D] multiplies x, `gate` [D] the result."""
-        qkv = scaled_linear(self.qkv, x, scale)
-        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        query = rotate(self.query_norm(query), positions)
-        key = rotate(self.key_norm(key), positions)
+        query, key, value = self._heads(x, scale, positions)
         mask = None
         if cache is not None:
             start = cache.used
@@ -203,6 +200,21 @@ class Attention(nn.Module):
             causal = causal and start == 0
         heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
         return gated_linear(self.out, heads.transpose(1, 2).flatten(2), gate)
+
+    def _heads(self, x: Tensor, scale: Tensor, positions: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, [B, H, L, C] each."""
+        qkv = scaled_linear(self.qkv, x, scale)
+        query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return rotate(self.query_norm(query), positions), rotate(self.key_norm(key), positions), value
+
+    def weights(self, x: Tensor, scale: Tensor, positions: Rotation, causal: bool) -> Tensor:
+        """What `forward` weighs the values with, [B, H, L, L]."""
+        query, key, _ = self._heads(x, scale, positions)
+        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[-1])
+        if causal:
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(later, float("-inf"))
+        return scores.softmax(dim=-1)
 
 
 class Block(nn.Module):
@@ -268,6 +280,16 @@ class Transformer(nn.Module):
         for index, block in enumerate(self.blocks):
             x = block(x, condition, positions, self.causal, None if caches is None else caches[index])
         return x, condition
+
+    def attention(self, x: Tensor, positions: Rotation) -> Tensor:
+        """Attention weights of each layer, averaged over images and heads: [layers, L, L]."""
+        condition = self.condition()
+        maps = []
+        for block in self.blocks:
+            weights = block.attention.weights(normalise(x), block.attention_scale(condition), positions, self.causal)
+            maps.append(weights.mean(dim=(0, 1)))
+            x = block(x, condition, positions, self.causal)
+        return torch.stack(maps)
 
     def new_caches(self, batch: int, length: int, like: Tensor) -> list[KeyValueCache]:
         """Empty caches, one a layer, for sequences of up to `length` positions."""

@@ -22,6 +22,52 @@ def prologue_metrics() -> list[Component]:
             summary="Fréchet distance between samples and the test images.",
         ),
         Component(
+            name="kid",
+            target="prologue_metrics.fidelity:Kid",
+            settings="prologue_metrics.settings:KidSettings",
+            summary="Kernel distance between samples and the test images.",
+        ),
+        Component(
+            name="precision-recall",
+            target="prologue_metrics.fidelity:PrecisionRecall",
+            settings="prologue_metrics.settings:PrecisionRecallSettings",
+            summary="Share of samples among the test images, and of test images among the samples.",
+        ),
+        Component(
+            name="density-coverage",
+            target="prologue_metrics.fidelity:DensityCoverage",
+            settings="prologue_metrics.settings:DensityCoverageSettings",
+            summary="The same two questions, asked so that outliers matter less.",
+        ),
+        Component(
+            name="psnr",
+            target="prologue_metrics.pixels:Psnr",
+            summary="Peak signal-to-noise ratio of reconstructions.",
+        ),
+        Component(
+            name="ssim",
+            target="prologue_metrics.pixels:Ssim",
+            summary="Structural similarity of reconstructions.",
+        ),
+        Component(
+            name="elbo",
+            target="prologue_metrics.elbo:Elbo",
+            settings="prologue_metrics.settings:ElboSettings",
+            summary="Evidence lower bound of the test images, split into distortion and rate.",
+        ),
+        Component(
+            name="layout",
+            target="prologue_metrics.layout:Layout",
+            settings="prologue_metrics.settings:LayoutSettings",
+            summary="How much more alike samples are that share their first tokens.",
+        ),
+        Component(
+            name="attention",
+            target="prologue_metrics.attention:Attention",
+            settings="prologue_metrics.settings:AttentionSettings",
+            summary="Share of attention that later tokens pay to the first ones, by layer.",
+        ),
+        Component(
             name="rate",
             target="prologue_metrics.rate:Rate",
             summary="Bits that the generator needs for the tokens of a test image, in all and per segment.",

@@ -1,14 +1,7 @@
-"""Fréchet distances, computed by torch-fidelity on features that are extracted once for each set of images.
-
-torch-fidelity is imported where it is used: planning asks for this module only to know what the metrics need.
-"""
+"""Distances between sets of images, computed by torch-fidelity on shared features."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
-from prologue_bench.interfaces import ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
-from prologue_metrics.settings import FidSettings
-
-BATCH = 50
-LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
-Advance = Callable[[int, int], None]
+from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
+from prologue_metrics.features import extractor_details, extractor_note, load_features
+from prologue_metrics.settings import DensityCoverageSettings, FidSettings, KidSettings, PrecisionRecallSettings
 
 
 def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -48,7 +38,20 @@ class Fid(Metric):
         reference = inputs.data.images("test")
         if len(images) < 2 or len(reference) < 2:
             raise StageError(f"{self.name}: found {min(len(images), len(reference))} images, expected at least 2")
-        value = frechet_distance(*(self._features(part, inputs) for part in (images, reference)))
+        value = frechet_distance(*(load_features(part, self.settings, inputs) for part in (images, reference)))
+        protocol = Protocol(
+            name="frechet-distance",
+            details={
+                **extractor_details(self.settings),
+                "samples": len(images),
+                "reference": f"test split, {len(reference)} images",
+                "reference_fingerprint": inputs.data.fingerprint,
+                "quantization": "uint8, rounded",
+                **({f"sampling.{k}": v for k, v in inputs.sampling.items()} if self.artifact == "samples" else {}),
+            },
+            published=False,
+            note="; ".join([*extractor_note(self.settings), "the test images as reference"]),
+        )
         return [
             Measurement(
                 name=self.name,
@@ -57,49 +60,9 @@ class Fid(Metric):
                 unit="",
                 direction="lower",
                 count=len(images),
-                protocol=self._protocol(inputs, len(images), len(reference)),
+                protocol=protocol,
             )
         ]
-
-    def _protocol(self, inputs: MetricInputs, count: int, reference: int) -> Protocol:
-        from prologue_metrics import efficientnet
-
-        ours = self.settings.extractor == "efficientnet-lite0"
-        notes = ["the test images as reference"]
-        if ours:
-            notes.insert(0, f"EfficientNet-Lite0 features at {self.settings.resize} pixels instead of Inception's")
-        return Protocol(
-            name="frechet-distance",
-            details={
-                "extractor": self.settings.extractor,
-                "weights": efficientnet.weights_checksum() if ours else "torch-fidelity",
-                "resize": self.settings.resize if ours else 299,
-                "samples": count,
-                "reference": f"test split, {reference} images",
-                "reference_fingerprint": inputs.data.fingerprint,
-                "quantization": "uint8, rounded",
-                **({f"sampling.{k}": v for k, v in inputs.sampling.items()} if self.artifact == "samples" else {}),
-            },
-            published=False,
-            note="; ".join(notes),
-        )
-
-    def _features(self, images: ImageArray, inputs: MetricInputs) -> NDArray[Any]:
-        """Features [N, F], from the cache where the same images were seen before."""
-        from prologue_metrics import efficientnet
-
-        key = hashlib.sha256()
-        for start in range(0, len(images), BATCH):
-            key.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
-        key.update(f"{self.settings.extractor} {self.settings.resize} {efficientnet.weights_checksum()}".encode())
-        path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
-        if path.exists():
-            cached: NDArray[Any] = np.load(path)
-            if len(cached) == len(images):
-                return cached
-        features = extract_features(images, self.settings, inputs.device, inputs.advance)
-        _save_atomically(path, features)
-        return features
 
 
 class ReconstructionFid(Fid):
@@ -120,33 +83,142 @@ class GenerationFid(Fid):
     needs = ("samples",)
 
 
-def extract_features(images: ImageArray, settings: FidSettings, device: torch.device, advance: Advance) -> NDArray[Any]:
-    """Features float32 [N, F] of uint8 images [N, C, H, W]; one channel is repeated to three."""
-    from torch_fidelity.utils import create_feature_extractor
+def sample_protocol(
+    name: str, settings: FidSettings, inputs: MetricInputs, samples: int, reference: int, **details: float | str
+) -> Protocol:
+    """The protocol of a comparison of samples with the test images."""
+    return Protocol(
+        name=name,
+        details={
+            **extractor_details(settings),
+            "samples": samples,
+            "reference": f"test split, {reference} images",
+            "reference_fingerprint": inputs.data.fingerprint,
+            **details,
+            **{f"sampling.{key}": value for key, value in inputs.sampling.items()},
+        },
+        note="; ".join(extractor_note(settings)),
+    )
 
-    from prologue_metrics import efficientnet
 
-    efficientnet.register()
-    layer = LAYERS[settings.extractor]
-    try:
-        extractor = create_feature_extractor(
-            settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, resize=settings.resize
+def features_of(settings: FidSettings, inputs: MetricInputs) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Features of the samples and of the test images."""
+    assert inputs.samples is not None
+    sets: tuple[ImageArray, ImageArray] = (inputs.samples, inputs.data.images("test"))
+    samples, reference = (load_features(part, settings, inputs) for part in sets)
+    return samples, reference
+
+
+class Kid(Metric):
+    """The kernel distance of samples from the test images (Binkowski et al. 2018), whose estimate is unbiased."""
+
+    needs = ("samples",)
+
+    def __init__(self, settings: KidSettings) -> None:
+        self.settings = settings
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+        samples, reference = features_of(self.settings, inputs)
+        size = self.settings.subset_size
+        if min(len(samples), len(reference)) < size:
+            raise StageError(
+                f"kid: found {min(len(samples), len(reference))} images, expected at least subset_size {size}"
+            )
+        found = kid_features_to_metric(
+            torch.from_numpy(samples),
+            torch.from_numpy(reference),
+            kid_subsets=self.settings.subsets,
+            kid_subset_size=size,
+            rng_seed=self.settings.seed,
+            verbose=False,
         )
-    except Exception as error:
-        raise StageError(f"feature extractor {settings.extractor!r} cannot be made: {error}") from None
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            batch = torch.from_numpy(np.array(images[start : start + BATCH]))
-            batch = batch.expand(-1, 3, -1, -1) if batch.shape[1] == 1 else batch
-            parts.append(extractor(batch.to(device))[0].float().cpu().numpy())
-            advance(start + len(batch), len(images))
-    return np.concatenate(parts)
+        protocol = sample_protocol(
+            "kernel-distance", self.settings, inputs, len(samples), len(reference),
+            subsets=self.settings.subsets, subset_size=size, subset_seed=self.settings.seed,
+        )  # fmt: skip
+        value = 1000 * found[KEY_METRIC_KID_MEAN]
+        return [_measurement("kid", "KID x 1000", value, "lower", len(samples), protocol)]
 
 
-def _save_atomically(path: Path, array: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    with aside.open("wb") as file:
-        np.save(file, array)
-    os.replace(aside, path)
+class PrecisionRecall(Metric):
+    """Improved precision and recall (Kynkaanniemi et al. 2019)."""
+
+    needs = ("samples",)
+
+    def __init__(self, settings: PrecisionRecallSettings) -> None:
+        self.settings = settings
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+        samples, reference = (part[: self.settings.images] for part in features_of(self.settings, inputs))
+        _check_neighbours("precision-recall", self.settings.neighbours, samples, reference)
+        found = prc_features_to_metric(
+            torch.from_numpy(samples),
+            torch.from_numpy(reference),
+            prc_neighborhood=self.settings.neighbours,
+            prc_batch_size=1000,
+            save_cpu_ram=True,
+            verbose=False,
+        )
+        protocol = sample_protocol(
+            "precision-recall", self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
+        )
+        return [
+            _measurement(name, name, float(found[key]), "higher", len(samples), protocol)
+            for name, key in (("precision", KEY_METRIC_PRECISION), ("recall", KEY_METRIC_RECALL))
+        ]
+
+
+class DensityCoverage(Metric):
+    """Density and coverage (Naeem et al. 2020), which outliers among the test images move less."""
+
+    needs = ("samples",)
+
+    def __init__(self, settings: DensityCoverageSettings) -> None:
+        self.settings = settings
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        samples, reference = (part[: self.settings.images] for part in features_of(self.settings, inputs))
+        _check_neighbours("density-coverage", self.settings.neighbours, samples, reference)
+        density, coverage = density_coverage(samples, reference, self.settings.neighbours)
+        protocol = sample_protocol(
+            "density-coverage", self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
+        )
+        return [
+            _measurement("density", "density", density, "higher", len(samples), protocol),
+            _measurement("coverage", "coverage", coverage, "higher", len(samples), protocol),
+        ]
+
+
+def density_coverage(samples: NDArray[Any], reference: NDArray[Any], neighbours: int) -> tuple[float, float]:
+    """Of features [N, F] and [M, F], with balls around the M that reach to the k-th nearest of them.
+
+    Density: in how many balls a sample lies, over k (eq. 3). Coverage: the share of balls that hold a sample (eq. 5).
+    """
+    inside, covered = 0, 0
+    fake = torch.from_numpy(samples)
+    for part in torch.from_numpy(reference).split(1000):
+        radii = torch.cdist(part, torch.from_numpy(reference)).kthvalue(neighbours + 1, dim=1).values
+        within = torch.cdist(part, fake) < radii[:, None]
+        inside += int(within.sum())
+        covered += int(within.any(dim=1).sum())
+    return inside / (neighbours * len(samples)), covered / len(reference)
+
+
+def _check_neighbours(metric: str, neighbours: int, *features: NDArray[Any]) -> None:
+    smallest = min(len(part) for part in features)
+    if smallest <= neighbours:
+        raise StageError(f"{metric}: found {smallest} images, expected more than neighbours {neighbours}")
+    if any(np.ptp(part, axis=0).max() == 0 for part in features):
+        raise StageError(f"{metric}: all images have the same features; expected images that differ")
+
+
+def _measurement(
+    name: str, title: str, value: float, direction: Direction, count: int, protocol: Protocol
+) -> Measurement:
+    return Measurement(
+        name=name, title=title, value=value, unit="", direction=direction, count=count, protocol=protocol
+    )

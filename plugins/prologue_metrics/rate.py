@@ -18,18 +18,7 @@ class Rate(Metric):
         pass
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.generator is not None
-        assert inputs.test_ids is not None
-        labels = torch.from_numpy(inputs.data.labels("test"))
-        ids = torch.from_numpy(inputs.test_ids)
-        totals = dict.fromkeys(inputs.layout.names, 0.0)
-        for start in range(0, len(ids), inputs.batch_size):
-            batch = slice(start, start + inputs.batch_size)
-            costs = inputs.generator.nll(ids[batch].to(inputs.device), labels[batch].to(inputs.device))
-            for name, cost in costs.items():
-                totals[name] += float(cost.double().sum())
-            inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))
-        bits = {name: total / len(ids) / math.log(2) for name, total in totals.items()}
+        bits = bits_per_segment(inputs)
         whole = self._measurement("rate", "rate", sum(bits.values()), inputs)
         return [whole] + [
             self._measurement(f"rate_{name}", f"rate, {name}", value, inputs) for name, value in bits.items()
@@ -54,3 +43,19 @@ class Rate(Metric):
                 },
             ),
         )
+
+
+def bits_per_segment(inputs: MetricInputs) -> dict[str, float]:
+    """Mean bits of a test image's tokens given its class, by segment."""
+    assert inputs.generator is not None
+    assert inputs.test_ids is not None
+    labels = torch.from_numpy(inputs.data.labels("test"))
+    ids = torch.from_numpy(inputs.test_ids)
+    totals = dict.fromkeys(inputs.layout.names, 0.0)
+    for start in range(0, len(ids), inputs.batch_size):
+        batch = slice(start, start + inputs.batch_size)
+        costs = inputs.generator.nll(ids[batch].to(inputs.device), labels[batch].to(inputs.device))
+        for name, cost in costs.items():
+            totals[name] += float(cost.double().sum())
+        inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))
+    return {name: total / len(ids) / math.log(2) for name, total in totals.items()}

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ from torch import Tensor
 from prologue_bench import distributed
 from prologue_bench.errors import PrologueBenchError, StageError
 from prologue_bench.images import to_bytes, to_float
-from prologue_bench.interfaces import ImageArray, Metric, MetricInputs, Tokenizer
+from prologue_bench.interfaces import Generator, ImageArray, Metric, MetricInputs, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, save_array, write_shards
 from prologue_bench.sampling.decoding import sample_ids
-from prologue_bench.spec.settings import key_values
+from prologue_bench.spec.settings import Sampling, key_values
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
@@ -176,6 +177,11 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         context.check_stop()
         context.advance(done, total)
 
+    generator = None
+    draw = None
+    if "generator" in has:
+        generator = models.load_generator(stage.samples.generator, store, context.device)
+        draw = partial(_draw, generator, stage.samples.sampling, data.spec.none_label)
     inputs = MetricInputs(
         data=data,
         layout=models.layout_of(stage.tokens.tokenizer),
@@ -190,7 +196,8 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         train_ids=read_tokens(tokens, "train", data.views) if "tokens" in has else None,
         test_ids=read_tokens(tokens, "test") if "tokens" in has else None,
         tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
-        generator=models.load_generator(stage.samples.generator, store, context.device) if "generator" in has else None,
+        generator=generator,
+        draw=draw,
     )
     with torch.inference_mode():
         measurements = metric.measure(inputs)
@@ -198,6 +205,16 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     if bad:
         raise StageError(f"metric {stage.metric.name!r}: {', '.join(bad)} is not a finite number")
     (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
+
+
+def _draw(
+    generator: Generator, sampling: Sampling, none_label: int, labels: Tensor, prefix: Tensor | None, seed: int
+) -> Tensor:
+    """Ids of samples for a metric."""
+    device = next(generator.parameters()).device
+    rng = torch.Generator(device).manual_seed(seed)
+    prefix = None if prefix is None else prefix.to(device)
+    return sample_ids(generator, labels.to(device), sampling, rng, none_label, prefix)
 
 
 def missing(stage: stages.Imported, store: Store, context: StageContext) -> None:

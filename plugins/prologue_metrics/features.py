@@ -1,0 +1,95 @@
+"""Features of images, extracted once for each set of images and shared by all metrics and runs.
+
+torch-fidelity is imported where it is used: planning asks for metrics only to know what they need.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prologue_bench.errors import StageError
+from prologue_bench.interfaces import ImageArray, MetricInputs
+from prologue_metrics.settings import FeatureSettings
+
+BATCH = 50
+LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
+Advance = Callable[[int, int], None]
+
+
+def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricInputs) -> NDArray[Any]:
+    """Features float32 [N, F], from the cache where the same images were seen before."""
+    from prologue_metrics import efficientnet
+
+    key = hashlib.sha256()
+    for start in range(0, len(images), BATCH):
+        key.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
+    key.update(f"{settings.extractor} {settings.resize} {efficientnet.weights_checksum()}".encode())
+    path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
+    if path.exists():
+        cached: NDArray[Any] = np.load(path)
+        if len(cached) == len(images):
+            return cached
+    features = extract_features(images, settings, inputs.device, inputs.advance)
+    _save_atomically(path, features)
+    return features
+
+
+def extract_features(
+    images: ImageArray, settings: FeatureSettings, device: torch.device, advance: Advance
+) -> NDArray[Any]:
+    """Features float32 [N, F] of uint8 images [N, C, H, W]; one channel is repeated to three."""
+    from torch_fidelity.utils import create_feature_extractor
+
+    from prologue_metrics import efficientnet
+
+    efficientnet.register()
+    layer = LAYERS[settings.extractor]
+    try:
+        extractor = create_feature_extractor(
+            settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, resize=settings.resize
+        )
+    except Exception as error:
+        raise StageError(f"feature extractor {settings.extractor!r} cannot be made: {error}") from None
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), BATCH):
+            batch = torch.from_numpy(np.array(images[start : start + BATCH]))
+            batch = batch.expand(-1, 3, -1, -1) if batch.shape[1] == 1 else batch
+            parts.append(extractor(batch.to(device))[0].float().cpu().numpy())
+            advance(start + len(batch), len(images))
+    return np.concatenate(parts)
+
+
+def extractor_details(settings: FeatureSettings) -> dict[str, str | int]:
+    """What of the extractor belongs into a protocol."""
+    from prologue_metrics import efficientnet
+
+    ours = settings.extractor == "efficientnet-lite0"
+    return {
+        "extractor": settings.extractor,
+        "weights": efficientnet.weights_checksum() if ours else "torch-fidelity",
+        "resize": settings.resize if ours else 299,
+    }
+
+
+def extractor_note(settings: FeatureSettings) -> list[str]:
+    """How the extractor differs from that of published numbers, if it does."""
+    if settings.extractor != "efficientnet-lite0":
+        return []
+    return [f"EfficientNet-Lite0 features at {settings.resize} pixels instead of Inception's"]
+
+
+def _save_atomically(path: Path, array: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    with aside.open("wb") as file:
+        np.save(file, array)
+    os.replace(aside, path)

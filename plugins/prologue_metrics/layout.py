@@ -1,0 +1,111 @@
+"""Layout persistence: how much of an image its first tokens fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from prologue_bench.images import to_bytes
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_metrics.features import extract_features, extractor_details
+from prologue_metrics.settings import LayoutSettings
+
+
+class Layout(Metric):
+    """Similarity of samples that share their first n tokens, less that of samples of the same class that do not.
+
+    n runs over the lengths of the variants' leading segments, so that a prologue is compared with equally many first
+    tokens of the baseline. Similarity is the correlation of low-pass pixels, and of features, around the mean of the
+    class; so what the class fixes does not count.
+    """
+
+    needs = ("tokenizer", "generator", "prefixes")
+
+    def __init__(self, settings: LayoutSettings) -> None:
+        self.settings = settings
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        lengths = [n for n in inputs.prefixes if n < inputs.layout.length]
+        found = []
+        for index, length in enumerate(lengths):
+            images = self._resampled(inputs, length)
+            pixels = adaptive_avg_pool2d(torch.from_numpy(images).float(), self.settings.lowpass)
+            features = extract_features(images, self.settings, inputs.device, lambda done, total: None)
+            for space, vectors in (("pixels", pixels.flatten(1).numpy()), ("features", features)):
+                value = persistence(vectors, self._shape(inputs))
+                found.append(self._measurement(inputs, length, space, value, len(images)))
+            inputs.advance(index + 1, len(lengths))
+        return found
+
+    def _shape(self, inputs: MetricInputs) -> tuple[int, int, int]:
+        classes = max(1, len(inputs.data.spec.class_names))
+        return classes, self.settings.groups_per_class, self.settings.group_size
+
+    def _resampled(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
+        """uint8 images, class by class and group by group; a group shares its first tokens."""
+        assert inputs.tokenizer is not None
+        classes, groups, size = self._shape(inputs)
+        labels = torch.arange(classes).repeat_interleave(groups)
+        first = _draw(inputs, labels, None, self.settings.seed)[:, :length]
+        ids = _draw(
+            inputs,
+            labels.repeat_interleave(size),
+            first.repeat_interleave(size, dim=0),
+            self.settings.seed + 1,
+        )
+        images = [to_bytes(inputs.tokenizer.decode(part.to(inputs.device))).cpu() for part in ids.split(250)]
+        return torch.cat(images).numpy()
+
+    def _measurement(self, inputs: MetricInputs, length: int, space: str, value: float, count: int) -> Measurement:
+        details: dict[str, str | int | float | bool | None] = {
+            "tokens": f"the first {length}",
+            "groups_per_class": self.settings.groups_per_class,
+            "group_size": self.settings.group_size,
+            "seed": self.settings.seed,
+            "fingerprint": inputs.data.fingerprint,
+            **{f"sampling.{key}": item for key, item in inputs.sampling.items() if key not in ("samples", "seed")},
+        }
+        if space == "pixels":
+            details["lowpass"] = self.settings.lowpass
+        else:
+            details.update(extractor_details(self.settings))
+        return Measurement(
+            name=f"layout_{space}_{length}",
+            title=f"layout persistence, {space}, first {length} tokens",
+            value=value,
+            unit="",
+            direction="higher",
+            count=count,
+            protocol=Protocol(name=f"layout-persistence, {space}", details=details),
+        )
+
+
+def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
+    """Ids of samples, in batches of the sampler's size."""
+    assert inputs.draw is not None
+    parts = []
+    for start in range(0, len(labels), 250):
+        rows = slice(start, start + 250)
+        parts.append(inputs.draw(labels[rows], None if prefix is None else prefix[rows], (seed << 20) + start))
+    return torch.cat(parts)
+
+
+def persistence(vectors: NDArray[Any], shape: tuple[int, int, int]) -> float:
+    """Mean correlation inside groups less that between groups of the same class.
+
+    Vectors [classes * groups * size, F] are centred on the mean of their class.
+    """
+    classes, groups, size = shape
+    x = vectors.reshape(classes, groups * size, -1).astype(np.float64)
+    x = x - x.mean(axis=1, keepdims=True)
+    x /= np.maximum(np.linalg.norm(x, axis=2, keepdims=True), 1e-12)
+    similarity = np.einsum("cif,cjf->cij", x, x)
+    group = np.arange(groups * size) // size
+    together = group[:, None] == group[None, :]
+    inside = together & ~np.eye(groups * size, dtype=bool)
+    return float(similarity[:, inside].mean() - similarity[:, ~together].mean())
