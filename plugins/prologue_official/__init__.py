@@ -1,4 +1,4 @@
-"""The paper's own checkpoints: their format, their import, and the check of these models against them."""
+"""The paper itself: its checkpoints, parity with its implementation, and its claims."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def prologue_commands() -> list[Command]:
             name="import-checkpoint",
             target="prologue_official.commands:import_checkpoint",
             summary="Make a released checkpoint of the paper an artifact of the store.",
+        ),
+        Command(
+            name="claims",
+            target="prologue_official.commands:claims",
+            summary="Test the paper's claims on the results of an ablation.",
         ),
         Command(
             name="check-golden",

@@ -1,4 +1,4 @@
-"""The commands `import-checkpoint` and `check-golden`."""
+"""The commands `import-checkpoint`, `check-golden` and `claims`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,31 @@ def import_checkpoint(
         click.echo(f"{done.part} {done.name}: {done.parameters:,} parameters from {files}")
         click.echo(f"  artifact {done.artifact.folder}")
         click.echo(f"  to use it: --set {done.part}_training.imported={done.name}")
+
+
+@click.command(name="claims")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def claims(results: Path, as_json: bool) -> None:
+    """Test the paper's claims on RESULTS, a folder that `run` wrote."""
+    import json
+
+    import attrs
+
+    from prologue_bench.reporting.results import load_results
+    from prologue_official.claims import examine
+
+    found = examine(load_results(results))
+    if as_json:
+        click.echo(json.dumps([{**attrs.asdict(claim), "verdict": claim.verdict} for claim in found], indent=1))
+        return
+    for claim in found:
+        verdict = claim.verdict if claim.evidence else "not tested"
+        click.echo(f"{claim.number:<3} {claim.text} {click.style(verdict, bold=True)}")
+        for each in claim.evidence:
+            click.echo(f"      {each}")
+        if claim.missing:
+            click.echo(f"      {claim.missing}")
 
 
 @click.command(name="check-golden")

@@ -1,0 +1,101 @@
+"""Claims against made-up results whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from prologue_official import claims
+from prologue_official.claims import Evidence, holm, paired
+from prologue_official.commands import claims as command
+
+PROTOCOL = {"name": "p", "details": {}}
+
+
+def results(values: dict[str, dict[str, list[float]]], **settings: dict[str, Any]) -> dict[str, Any]:
+    """Results with a baseline "0" and prologue variants named by their lengths."""
+    variants, runs = [], []
+    for name, metrics in values.items():
+        layout = [{"name": "visual", "length": 9}]
+        if name != "0":
+            layout.insert(0, {"name": "prologue", "length": 4})
+        own = {"tokenizer": {"use": "prologue"}, "generator_training": {}, **settings.get(name, {})}
+        variants.append({"name": name, "layout": layout, "settings": own})
+        for seed in range(len(next(iter(metrics.values())))):
+            runs.append({
+                "variant": name, "seed": seed,
+                "measurements": [
+                    {"name": metric, "title": metric, "value": series[seed], "unit": "", "direction": "lower",
+                     "count": 1, "protocol": PROTOCOL}
+                    for metric, series in metrics.items()
+                ],
+            })  # fmt: skip
+    return {"schema": 1, "baseline": "0", "variants": variants, "runs": runs}
+
+
+def verdicts(found: dict[str, Any]) -> dict[str, str]:
+    return {claim.number: claim.verdict for claim in claims.examine(found) if claim.evidence}
+
+
+def test_a_clear_fall_holds_a_clear_rise_fails_and_noise_cannot_tell() -> None:
+    base = {"gfid": [10.0, 11.0, 12.0], "rfid": [5.0, 5.1, 5.2], "rate": [100.0, 101.0, 102.0], "probe_4": [50, 51, 52]}
+    variant = {"gfid": [8.0, 9.1, 9.9], "rfid": [5.1, 4.9, 5.3], "rate": [105.0, 106.1, 107.0], "probe_4": [40, 60, 55]}
+    found = results({"0": base, "4": variant})  # type: ignore[dict-item]
+    assert verdicts(found) == {"1a": "holds", "1b": "holds", "3": "cannot tell", "5": "fails"}
+
+
+def test_one_seed_cannot_tell_anything() -> None:
+    found = results({"0": {"gfid": [10.0], "rfid": [3.0]}, "4": {"gfid": [1.0], "rfid": [3.0]}})
+    assert set(verdicts(found).values()) == {"cannot tell"}
+
+
+def test_special_variants_speak_of_their_own_claims_only() -> None:
+    series = {"gfid": [10.0, 11.0, 12.0], "rfid": [5.0, 5.1, 5.2]}
+    worse = {"gfid": [10.0, 11.0, 12.0], "rfid": [9.0, 9.1, 9.2]}
+    found = results(
+        {"0": series, "ce": worse, "post": series},
+        ce={"tokenizer": {"use": "prologue", "visual_ce_weight": 3.0}},
+        post={"tokenizer": {"use": "prologue-post"}},
+    )
+    assert verdicts(found)["2a"] == "holds"
+    assert "1a" not in verdicts(found)
+
+
+def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(1, 1, 6), rng.normal(0, 1, 6)
+    found = paired("m", "a", "b", pd.Series(one), pd.Series(other), "higher")
+    expected = stats.ttest_rel(one, other)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert found.half_width == pytest.approx((interval.high - interval.low) / 2)
+
+
+def test_holm_s_correction_by_hand() -> None:
+    evidence = [Evidence("m", "a", "b", -1, -0.1, 0.1, p, 3, "lower") for p in (0.04, 0.01, 0.03)]
+    assert [each.p_value for each in holm(evidence)] == pytest.approx([0.06, 0.03, 0.06])
+
+
+def test_different_protocols_are_never_subtracted() -> None:
+    found = results({"0": {"gfid": [10.0, 11.0]}, "4": {"gfid": [8.0, 9.0]}})
+    found["runs"][2]["measurements"][0]["protocol"] = {"name": "another", "details": {}}
+    assert verdicts(found) == {}
+
+
+def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None:
+    base = {"gfid": [10.0, 11.0, 12.0]}
+    (tmp_path / "results.json").write_text(json.dumps(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}})))
+    shown = CliRunner().invoke(command, [str(tmp_path)])
+    assert shown.exit_code == 0
+    assert "1a  gFID falls with prologue tokens. holds" in shown.output
+    assert "gfid: 4 less 0 = -2 ±" in shown.output
+    assert "5   The rate falls. not tested" in shown.output
+    parsed = json.loads(CliRunner().invoke(command, [str(tmp_path), "--json"]).output)
+    assert parsed[0]["verdict"] == "holds"
