@@ -22,7 +22,7 @@ from prologue_generators.ar import Ar
 from prologue_generators.settings import ArSettings, ArTransformerSettings
 from prologue_layers.settings import TransformerSettings
 from prologue_metrics.features import extract_features
-from prologue_metrics.fidelity import frechet_distance
+from prologue_metrics.frechet import frechet_distance, moments
 from prologue_metrics.settings import FidSettings
 from prologue_tokenizers.prologue import Prologue
 from prologue_tokenizers.settings import PrologueSettings
@@ -119,7 +119,8 @@ def test_features(benchmark: BenchmarkFixture, data: DataSource) -> None:
 def test_frechet_distance(benchmark: BenchmarkFixture) -> None:
     rng = torch.Generator().manual_seed(0)
     first, second = (torch.randn(2000, 1280, generator=rng).numpy() for _ in range(2))
-    benchmark.pedantic(frechet_distance, args=(first, second), rounds=2)
+    arguments = (moments(first, "first"), moments(second, "second"))
+    benchmark.pedantic(frechet_distance, args=arguments, rounds=2)
 
 
 def test_registry(benchmark: BenchmarkFixture) -> None:

@@ -356,6 +356,8 @@ class Measurement:
     direction: Direction
     count: int
     protocol: Protocol
+    detail: bool = False
+    """Shown below the summary, among the details."""
 
 
 Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer", "prefixes"]

@@ -28,6 +28,12 @@ def prologue_metrics() -> list[Component]:
             summary="Kernel distance between samples and the test images.",
         ),
         Component(
+            name="inception-score",
+            target="prologue_metrics.fidelity:InceptionScore",
+            settings="prologue_metrics.settings:InceptionScoreSettings",
+            summary="Inception Score of the samples; needs Inception's weights.",
+        ),
+        Component(
             name="precision-recall",
             target="prologue_metrics.fidelity:PrecisionRecall",
             settings="prologue_metrics.settings:PrecisionRecallSettings",

@@ -47,7 +47,14 @@ class Elbo(Metric):
         )
         return [
             Measurement(
-                name=name, title=title, value=value, unit="bits/dim", direction="lower", count=count, protocol=protocol
+                name=name,
+                title=title,
+                value=value,
+                unit="bits/dim",
+                direction="lower",
+                count=count,
+                protocol=protocol,
+                detail=name != "elbo",
             )
             for name, title, value in (
                 ("elbo", "-ELBO", distortion + rate),

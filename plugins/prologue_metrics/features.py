@@ -21,6 +21,8 @@ from prologue_metrics.settings import FeatureSettings
 
 BATCH = 50
 LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+"""torch-fidelity's name for it, github.com/toshas/torch-fidelity/releases."""
 Advance = Callable[[int, int], None]
 
 
@@ -31,7 +33,8 @@ def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricI
     key = hashlib.sha256()
     for start in range(0, len(images), BATCH):
         key.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
-    key.update(f"{settings.extractor} {settings.resize} {efficientnet.weights_checksum()}".encode())
+    layer = f" {settings.layer}" if settings.layer else ""
+    key.update(f"{settings.extractor} {settings.resize} {efficientnet.weights_checksum()}{layer}".encode())
     path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
     if path.exists():
         cached: NDArray[Any] = np.load(path)
@@ -51,13 +54,16 @@ def extract_features(
     from prologue_metrics import efficientnet
 
     efficientnet.register()
-    layer = LAYERS[settings.extractor]
+    layer = settings.layer or LAYERS[settings.extractor]
+    ours = settings.extractor == "efficientnet-lite0"
+    options = {"resize": settings.resize} if ours else {"feature_extractor_weights_path": inception_weights(settings)}
     try:
         extractor = create_feature_extractor(
-            settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, resize=settings.resize
+            settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, **options
         )
     except Exception as error:
-        raise StageError(f"feature extractor {settings.extractor!r} cannot be made: {error}") from None
+        where = "" if ours else f"; put {INCEPTION_FILE} into {torch.hub.get_dir()}/checkpoints or set weights"
+        raise StageError(f"feature extractor {settings.extractor!r} cannot be made: {_line(error)}{where}") from None
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
@@ -66,6 +72,21 @@ def extract_features(
             parts.append(extractor(batch.to(device))[0].float().cpu().numpy())
             advance(start + len(batch), len(images))
     return np.concatenate(parts)
+
+
+def inception_weights(settings: FeatureSettings) -> str | None:
+    """The file of Inception's weights that was named; None lets torch-fidelity look in torch's cache and fetch them.
+
+    Raises StageError when a named file is not there.
+    """
+    named = settings.weights or os.environ.get("INCEPTION_WEIGHTS")
+    if named and not Path(named).expanduser().is_file():
+        raise StageError(f"inception-v3-compat: found no file {named}, expected torch-fidelity's {INCEPTION_FILE}")
+    return str(Path(named).expanduser()) if named else None
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def extractor_details(settings: FeatureSettings) -> dict[str, str | int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,18 @@ from numpy.typing import NDArray
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
 from prologue_metrics.features import extractor_details, extractor_note, load_features
-from prologue_metrics.settings import DensityCoverageSettings, FidSettings, KidSettings, PrecisionRecallSettings
-
-
-def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """torch-fidelity's distance of two sets of features [N, F], in float64."""
-    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-
-    statistics = [fid_features_to_statistics(torch.from_numpy(part).double()) for part in (first, second)]
-    return float(fid_statistics_to_metric(*statistics, False)[KEY_METRIC_FID])
+from prologue_metrics.frechet import Moments, distance_at_infinity, frechet_distance, moments, read_moments
+from prologue_metrics.settings import (
+    DensityCoverageSettings,
+    FidSettings,
+    InceptionScoreSettings,
+    KidSettings,
+    PrecisionRecallSettings,
+)
 
 
 class Fid(Metric):
-    """The Fréchet distance of a set of images from the test images (Heusel et al. 2017)."""
+    """The Fréchet distance of a set of images from a reference (Heusel et al. 2017)."""
 
     name: str
     title: str
@@ -35,34 +35,42 @@ class Fid(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
         assert images is not None
-        reference = inputs.data.images("test")
-        if len(images) < 2 or len(reference) < 2:
-            raise StageError(f"{self.name}: found {min(len(images), len(reference))} images, expected at least 2")
-        value = frechet_distance(*(load_features(part, self.settings, inputs) for part in (images, reference)))
+        features = load_features(images, self.settings, inputs)
+        own = moments(features, self.name, self.settings.few_samples)
+        reference, details, note = self._reference(inputs)
+        distances = [(self.name, self.title, frechet_distance(own, reference))]
+        if self.settings.extrapolate:
+            value = distance_at_infinity(features, reference, self.name)
+            distances.append((f"{self.name}_infinity", f"{self.title}, infinitely many", value))
+        if own.shrunk or reference.shrunk:
+            details["covariance"] = "shrunk (Ledoit and Wolf)"
         protocol = Protocol(
             name="frechet-distance",
             details={
                 **extractor_details(self.settings),
                 "samples": len(images),
-                "reference": f"test split, {len(reference)} images",
-                "reference_fingerprint": inputs.data.fingerprint,
+                **details,
                 "quantization": "uint8, rounded",
                 **({f"sampling.{k}": v for k, v in inputs.sampling.items()} if self.artifact == "samples" else {}),
             },
-            published=False,
-            note="; ".join([*extractor_note(self.settings), "the test images as reference"]),
+            published=not note and not extractor_note(self.settings),
+            note="; ".join([*extractor_note(self.settings), *note]),
         )
-        return [
-            Measurement(
-                name=self.name,
-                title=self.title,
-                value=value,
-                unit="",
-                direction="lower",
-                count=len(images),
-                protocol=protocol,
-            )
-        ]
+        return [_measurement(name, title, value, "lower", len(images), protocol) for name, title, value in distances]
+
+    def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str], list[str]]:
+        """The reference's moments, what the protocol says of it, and how it differs from the published one."""
+        if self.settings.reference:
+            path = Path(self.settings.reference).expanduser()
+            loaded, checksum = read_moments(path)
+            return loaded, {"reference": path.name, "reference_fingerprint": checksum}, []
+        images = inputs.data.images("test")
+        found = moments(load_features(images, self.settings, inputs), "the test images", self.settings.few_samples)
+        details = {
+            "reference": f"test split, {len(images)} images",
+            "reference_fingerprint": inputs.data.fingerprint,
+        }
+        return found, details, ["the test images as reference"]
 
 
 class ReconstructionFid(Fid):
@@ -140,6 +148,36 @@ class Kid(Metric):
         )  # fmt: skip
         value = 1000 * found[KEY_METRIC_KID_MEAN]
         return [_measurement("kid", "KID x 1000", value, "lower", len(samples), protocol)]
+
+
+class InceptionScore(Metric):
+    """The Inception Score of the samples (Salimans et al. 2016), over Inception's own logits alone."""
+
+    needs = ("samples",)
+
+    def __init__(self, settings: InceptionScoreSettings) -> None:
+        self.settings = settings
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
+
+        assert inputs.samples is not None
+        logits = load_features(inputs.samples, self.settings, inputs)
+        if len(logits) < self.settings.splits:
+            raise StageError(f"inception-score: found {len(logits)} samples, expected at least {self.settings.splits}")
+        found = isc_features_to_metric(torch.from_numpy(logits), splits=self.settings.splits)
+        protocol = Protocol(
+            name="inception-score",
+            details={
+                **extractor_details(self.settings),
+                "samples": len(logits),
+                "splits": self.settings.splits,
+                **{f"sampling.{key}": value for key, value in inputs.sampling.items()},
+            },
+            published=True,
+        )
+        value = float(found[KEY_METRIC_ISC_MEAN])
+        return [_measurement("inception_score", "IS", value, "higher", len(logits), protocol)]
 
 
 class PrecisionRecall(Metric):

@@ -81,6 +81,7 @@ class Layout(Metric):
             unit="",
             direction="higher",
             count=count,
+            detail=space == "features",
             protocol=Protocol(name=f"layout-persistence, {space}", details=details),
         )
 

@@ -56,6 +56,6 @@ def bits_per_segment(inputs: MetricInputs) -> dict[str, float]:
         batch = slice(start, start + inputs.batch_size)
         costs = inputs.generator.nll(ids[batch].to(inputs.device), labels[batch].to(inputs.device))
         for name, cost in costs.items():
-            totals[name] += float(cost.double().sum())
+            totals[name] += cost.double().sum().item()
         inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))
     return {name: total / len(ids) / math.log(2) for name, total in totals.items()}

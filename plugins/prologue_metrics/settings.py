@@ -6,6 +6,8 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
+from prologue_bench.spec.settings import HOW_NOT_WHAT
+
 
 @frozen(kw_only=True)
 class FeatureSettings:
@@ -14,11 +16,32 @@ class FeatureSettings:
     extractor: Literal["efficientnet-lite0", "inception-v3-compat"] = "efficientnet-lite0"
     resize: int = field(default=64, validator=validators.ge(32))
     """Edge in pixels to which efficientnet-lite0 sees the images; inception-v3-compat always resizes to 299."""
+    layer: str = ""
+    """The extractor's layer; empty takes the one that Fréchet distances are measured on."""
+    weights: str = field(default="", metadata=HOW_NOT_WHAT)
+    """File of inception-v3-compat's weights; empty looks at $INCEPTION_WEIGHTS and in torch's cache, and then lets
+    torch-fidelity fetch them."""
 
 
 @frozen(kw_only=True)
 class FidSettings(FeatureSettings):
-    """Fréchet distances have no settings but the features'."""
+    """What samples or reconstructions are compared with."""
+
+    reference: str = ""
+    """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
+    few_samples: Literal["error", "shrink"] = "error"
+    """What to do with no more images than features: refuse, or shrink the covariance, which the protocol then says."""
+    extrapolate: bool = False
+    """Also give the distance for infinitely many samples, free of the bias that few have."""
+
+
+@frozen(kw_only=True)
+class InceptionScoreSettings(FeatureSettings):
+    """Over the logits of Inception-v3."""
+
+    extractor: Literal["inception-v3-compat"] = "inception-v3-compat"
+    layer: str = "logits_unbiased"
+    splits: int = field(default=10, validator=validators.ge(1))
 
 
 @frozen(kw_only=True)

@@ -40,6 +40,7 @@ class MetricInfo:
     title: str
     unit: str
     direction: str
+    detail: bool = False
 
     @property
     def arrow(self) -> str:
@@ -160,16 +161,16 @@ def _no_measurements(results: Mapping[str, Any]) -> str:
 def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
     """The metrics of a frame in order of appearance."""
     firsts = rows.drop_duplicates("metric").to_dict("records")
-    return [MetricInfo(row["metric"], row["title"], row["unit"], row["direction"]) for row in firsts]
+    return [MetricInfo(row["metric"], row["title"], row["unit"], row["direction"], row["detail"]) for row in firsts]
 
 
 def split_metrics(
     metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
 ) -> tuple[list[MetricInfo], list[MetricInfo]]:
-    """Those with a better direction that every variant has, for the summary; and the rest."""
+    """Those with a better direction that every variant has and that are no details, for the summary; and the rest."""
     variants = {run["variant"] for run in results["runs"] if run["measurements"]}
     everywhere = {info.name for info in metrics if set(rows[rows.metric == info.name].variant) == variants}
-    main = [info for info in metrics if info.direction != "neutral" and info.name in everywhere]
+    main = [info for info in metrics if info.direction != "neutral" and info.name in everywhere and not info.detail]
     return main, [info for info in metrics if info not in main]
 
 

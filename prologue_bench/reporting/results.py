@@ -157,7 +157,7 @@ def load_results(folder: Path) -> dict[str, Any]:
 
 
 def frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a measurement: variant, seed, metric, title, value, unit, direction, count, protocol."""
+    """One row a measurement: variant, seed, metric, title, value, unit, direction, count, protocol, detail."""
     rows = [
         {
             "variant": run["variant"],
@@ -169,11 +169,12 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
             "direction": measurement["direction"],
             "count": measurement["count"],
             "protocol": protocol_hash(measurement["protocol"]),
+            "detail": measurement.get("detail", False),
         }
         for run in results["runs"]
         for measurement in run["measurements"]
     ]
-    columns = ["variant", "seed", "metric", "title", "value", "unit", "direction", "count", "protocol"]
+    columns = ["variant", "seed", "metric", "title", "value", "unit", "direction", "count", "protocol", "detail"]
     return pd.DataFrame(rows, columns=columns)
 
 

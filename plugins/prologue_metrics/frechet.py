@@ -1,0 +1,107 @@
+"""The Fréchet distance between two Gaussians, in float64 and safe for singular covariances."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from prologue_bench.errors import StageError
+
+FewSamples = Literal["error", "shrink"]
+POINTS = 10
+"""Sample counts from which the distance for infinitely many is extrapolated."""
+
+
+@frozen
+class Moments:
+    """Mean [F] and covariance [F, F] of a set of features, of how many, and whether the covariance was shrunk."""
+
+    mean: NDArray[Any]
+    covariance: NDArray[Any]
+    count: int | None
+    shrunk: bool = False
+
+
+def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Moments:
+    """Moments of features [N, F] in float64.
+
+    With no more samples than dimensions the covariance is singular and the distance far too large: that is an error, or
+    the covariance is shrunk towards a multiple of the identity (Ledoit and Wolf 2004). Raises StageError for that, for
+    features that are no numbers, and where all images have the same features.
+    """
+    features = np.asarray(features, dtype=np.float64)
+    count, dimensions = features.shape
+    if not np.isfinite(features).all():
+        raise StageError(f"{what}: found features that are no finite numbers")
+    if count < 2 or np.ptp(features, axis=0).max() == 0:
+        raise StageError(f"{what}: found {count} images, all with the same features; expected images that differ")
+    if count > dimensions:
+        return Moments(features.mean(axis=0), np.cov(features, rowvar=False), count)
+    if few == "error":
+        raise StageError(
+            f"{what}: found {count} images for {dimensions} features, expected more images than features; "
+            "draw more, or set few_samples: shrink"
+        )
+    from sklearn.covariance import ledoit_wolf
+
+    return Moments(features.mean(axis=0), ledoit_wolf(features)[0], count, shrunk=True)
+
+
+def read_moments(path: Path) -> tuple[Moments, str]:
+    """Moments of an .npz with `mu` and `sigma`, such as ADM's reference batches, and the file's checksum.
+
+    Raises StageError when the file is no such thing.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            missing = [name for name in ("mu", "sigma") if name not in file]
+            if missing:
+                raise StageError(f"{path}: found {', '.join(sorted(file))}; {' and '.join(missing)} missing")
+            mean, covariance = (np.asarray(file[name], dtype=np.float64) for name in ("mu", "sigma"))
+    except FileNotFoundError:
+        raise StageError(f"{path}: no such file; expected an .npz with mu and sigma") from None
+    except (OSError, ValueError) as error:
+        raise StageError(f"{path}: cannot be read as .npz: {error}") from None
+    if covariance.shape != (len(mean), len(mean)):
+        raise StageError(f"{path}: mu has shape {mean.shape} and sigma {covariance.shape}, expected [F] and [F, F]")
+    return Moments(mean, covariance, None), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def frechet_distance(first: Moments, second: Moments) -> float:
+    """Squared distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017, eq. 6).
+
+    The trace of the root is the sum of the roots of the eigenvalues of R S2 R with R = S1^(1/2), which is symmetric: no
+    root of a product, which need not exist numerically. Raises StageError when the numbers of features differ.
+    """
+    if len(first.mean) != len(second.mean):
+        raise StageError(
+            f"found {len(first.mean)} and {len(second.mean)} features, expected equally many of images and reference"
+        )
+    values, vectors = np.linalg.eigh(first.covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second.covariance @ root), 0)).sum()
+    distance = np.square(first.mean - second.mean).sum()
+    return float(distance + np.trace(first.covariance) + np.trace(second.covariance) - 2 * overlap)
+
+
+def distance_at_infinity(features: NDArray[Any], reference: Moments, what: str) -> float:
+    """The distance for infinitely many samples (Chong and Forsyth 2020).
+
+    The distance's bias is linear in 1 / n: it is measured for several n, and the line's value at 1 / n = 0 taken.
+    """
+    count, dimensions = features.shape
+    smallest = max(dimensions + 1, count // 2)
+    if smallest >= count:
+        raise StageError(f"{what}: found {count} images, expected many more than {dimensions} to extrapolate from")
+    rng = np.random.default_rng(0)
+    sizes = np.unique(np.linspace(smallest, count, POINTS).astype(int))
+    found = [
+        frechet_distance(moments(features[rng.choice(count, size, replace=False)], what), reference) for size in sizes
+    ]
+    _, intercept = np.polyfit(1 / sizes, found, 1)
+    return float(intercept)
