@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -13,8 +14,9 @@ from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation
-from tests.conftest import Recorder
+from prologue_bench.spec.ablation import Ablation, load_ablation
+from prologue_bench.spec.files import Overrides
+from tests.conftest import ROOT, Recorder
 
 
 def kinds(recorder: Recorder) -> list[str]:
@@ -98,9 +100,6 @@ def test_a_segment_that_no_variant_has_is_a_user_error(load: Callable[..., Ablat
 
 
 def test_every_paper_ablation_loads_with_its_reference_row(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prologue_bench.spec.ablation import load_ablation
-    from tests.conftest import ROOT
-
     paths = sorted((ROOT / "ablations" / "paper").glob("*.yaml"))
     assert len(paths) == len(load_references_rows(registry)) == 10
     for path in paths:
@@ -111,6 +110,17 @@ def test_every_paper_ablation_loads_with_its_reference_row(registry: Registry, m
         assert not unguided.sampling.guidance
         assert guided.sampling.samples == 50000
         assert guided.tokenizer_training.steps >= 750000
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_ablation_plans_with_its_own_baseline(path: Path, registry: Registry, store: Store) -> None:
+    overrides = Overrides(values=("data=fashion-mnist-embedded",), profile="smoke")
+    ablation = load_ablation(path, registry, overrides)
+    plan = make_plan(ablation, store)
+    assert ablation.name == path.stem
+    assert ablation.baseline in [variant.name for variant in ablation.variants]
+    assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
+    load_ablation(path, registry)  # with the profile of the file too
 
 
 def load_references_rows(registry: Registry) -> list[str]:
