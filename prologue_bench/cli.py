@@ -6,6 +6,7 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from prologue_bench.spec.ablation import Ablation
 
 EXIT_INTERRUPTED = 130
+SAME_SIGNAL_SECONDS = 1.0
+"""torchrun passes a Ctrl-C on to processes that the terminal has sent it to already."""
 store_option = click.option(
     "--store",
     type=click.Path(path_type=Path, file_okay=False),
@@ -273,12 +276,16 @@ class _Stop:
 def _stop_signals(say: Callable[[str], None]) -> Iterator[_Stop]:
     """The first SIGINT or SIGTERM asks the running stage to save and leave; a second one ends the process."""
     stop = _Stop()
+    asked_at = 0.0
 
     def ask(number: int, frame: FrameType | None) -> None:
-        stop.asked = True
-        say("stopping: the running stage saves its state (once more to leave at once)")
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_DFL)
+        nonlocal asked_at
+        if not stop.asked:
+            stop.asked, asked_at = True, time.monotonic()
+            say("stopping: the running stage saves its state (once more to leave at once)")
+        elif time.monotonic() - asked_at > SAME_SIGNAL_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     before = {each: signal.signal(each, ask) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +78,29 @@ def test_shared_work_is_complete(stores: dict[int, Path]) -> None:
     [one], [two] = artifacts(stores[1], "train-tokenizer"), artifacts(stores[2], "train-tokenizer")
     first, second = (load_file(folder / "tokenizer.safetensors") for folder in (one, two))
     assert first.keys() == second.keys()
+
+
+def test_an_interrupt_of_all_processes_leaves_a_checkpoint(tmp_path: Path) -> None:
+    from tests.conftest import SMOKE
+
+    ablation = tmp_path / "tiny.yaml"
+    ablation.write_text(SMOKE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+         "-m", "prologue_bench.cli", "run", str(ablation), "--store", str(tmp_path / "store"),
+         "--out", str(tmp_path / "out"), "--set", "tokenizer_training.steps=100000"],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        if any(path.stat().st_size for path in tmp_path.glob("store/work/*/output/curves.jsonl")):
+            break
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, and torchrun then once more
+    _, errors = process.communicate(timeout=90)
+    stopped = re.search(r"stopped after step (\d+); nothing is lost", errors)
+    assert stopped, errors
+    assert list(tmp_path.glob(f"store/work/*/run/iter_{stopped[1]}.pth"))
 
 
 def test_a_batch_that_does_not_split_is_one_line(tmp_path: Path) -> None:
