@@ -58,7 +58,7 @@ class PlannedStage:
     seconds: float | None
     """Estimate; None for a metric never timed on this machine."""
     flops: float = 0.0
-    """Of the whole stage; 0 for what cannot be counted."""
+    """Of the whole stage; 0 for what is cached or cannot be counted."""
 
 
 @frozen
@@ -90,10 +90,8 @@ def make_plan(ablation: Ablation, store: Store) -> Plan:
         for stage in pipeline.stages():
             if stage.key not in planned:
                 cached = store.find(stage.key) is not None
-                seconds = 0.0 if cached else estimator.seconds(stage)
-                planned[stage.key] = PlannedStage(
-                    stage, pipeline.experiment.name, cached, seconds, estimator.flops(stage)
-                )
+                seconds, flops = (0.0, 0.0) if cached else (estimator.seconds(stage), estimator.flops(stage))
+                planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, cached, seconds, flops)
     return Plan(ablation, pipelines, tuple(planned.values()))
 
 
