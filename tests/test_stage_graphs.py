@@ -10,12 +10,18 @@ from safetensors.torch import load_file
 
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work import chosen_sampling
 from prologue_bench.registry import Registry
+from prologue_bench.reporting.report import searches
+from prologue_bench.reporting.results import collect
 from prologue_bench.spec.ablation import Ablation, load_ablation
 from prologue_bench.spec.files import Overrides
+from prologue_datasets.settings import ShapesSettings
+from prologue_datasets.shapes import Shapes
 from tests.conftest import ROOT, Recorder
 
 
@@ -128,3 +134,57 @@ def load_references_rows(registry: Registry) -> list[str]:
 
     [card] = load_references(["imagenet-256"], registry, "test")
     return list(card.rows)
+
+
+def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    grid = "sampling.search={grid: {temperature: [0.5, 1.0, 30.0]}, samples: 30, validation_images: 40}"
+    ablation = load(grid, "seeds=[0, 1]")
+    plan = make_plan(ablation, store)
+    outcome = execute(plan, store, recorder, lambda: False)
+    assert outcome.failures == {}
+    assert kinds(recorder).count("search") == 4
+    results, _ = collect(plan, outcome, store, Registry.load())
+    for run in results["runs"]:
+        values = [point["value"] for point in run["search"]["points"]]
+        assert [point["point"]["temperature"] for point in run["search"]["points"]] == [0.5, 1.0, 30.0]
+        best = values.index(min(values))
+        assert run["search"]["chosen"] == run["search"]["points"][best]["point"]
+    for pipeline in plan.pipelines:
+        chosen = chosen_sampling(pipeline.samples, store)
+        assert chosen.search is None
+        assert chosen.temperature in (0.5, 1.0, 30.0)
+    rows = searches(results)
+    assert [row["point"] for row in rows] == ["temperature 0.5", "temperature 1.0", "temperature 30.0"]
+    assert sum(row["chosen"]["prologue_tokens=0"] for row in rows) == 2
+    # Without a search nothing changes, and the search's metric is no part of the samples' own settings.
+    plain = make_plan(load(), store).pipelines[0].samples
+    assert plain.search is None
+    assert plain.key != plan.pipelines[0].samples.key
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("{grid: {temprature: [1.0]}}", "sampling.search.grid.temprature: unknown setting"),
+        ("{grid: {temperature: [0.0]}}", "temperature: must be > 0"),
+        ("{grid: {}}", "grid: must have at least one setting"),
+        ("{grid: {temperature: [1.0]}, metric: rate}", "'rate' needs tokens, generator; expected a metric of samples"),
+    ],
+)
+def test_a_search_that_cannot_be_is_one_line(
+    load: Callable[..., Ablation], store: Store, search: str, message: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        make_plan(load(f"sampling.search={search}"), store)
+    assert message in str(raised.value)
+
+
+def test_held_out_images_are_the_last_of_the_training_images() -> None:
+    data = Shapes(ShapesSettings(size=14, train_images=30, test_images=5))
+    held_out = HeldOut(data, 8)
+    assert len(held_out.images("test")) == 8
+    assert (held_out.images("test")[0] == data.images("train")[22]).all()
+    assert held_out.labels("test").tolist() == data.labels("train")[-8:].tolist()
+    assert held_out.fingerprint != data.fingerprint

@@ -156,12 +156,20 @@ def _size(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def _searching(stage: stages.SearchSampling) -> float:
+    search = stage.sampling.search
+    assert search is not None
+    each = _sequence(stage.generator) + _decoding(stage.generator.tokens)
+    return len(search.points()) * search.samples * each
+
+
 _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
     stages.TrainTokenizer: _tokenizer_training,
     stages.TrainGenerator: _generator_training,
     stages.EncodeImages: _encoding,
     stages.Reconstruct: _reconstruction,
     stages.SampleImages: _sampling,
+    stages.SearchSampling: _searching,
 }
 
 

@@ -18,6 +18,7 @@ from prologue_bench.pipeline.stages import (
     Measure,
     Reconstruct,
     SampleImages,
+    SearchSampling,
     Stage,
     TakePrior,
     TokenizerStage,
@@ -43,8 +44,17 @@ class Pipeline:
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages, each behind its inputs."""
-        own = (self.tokenizer, self.tokens, self.reconstructions, self.generator, self.samples, *self.measures)
-        return (*self.tokenizer.inputs, *own)
+        search = (self.samples.search,) if self.samples.search else ()
+        return (
+            *self.tokenizer.inputs,
+            self.tokenizer,
+            self.tokens,
+            self.reconstructions,
+            self.generator,
+            *search,
+            self.samples,
+            *self.measures,
+        )
 
 
 @frozen
@@ -119,7 +129,12 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], store: Store) -
     tokens = EncodeImages(tokenizer=tokenizer)
     reconstructions = Reconstruct(tokens=tokens)
     generator = _generator_stage(experiment, tokens, model, store)
-    samples = SampleImages(generator=generator, sampling=experiment.sampling)
+    search = None
+    if experiment.search_metric is not None:
+        search = SearchSampling(
+            generator=generator, sampling=experiment.sampling, metric=_samples_metric(experiment.search_metric)
+        )
+    samples = SampleImages(generator=generator, sampling=experiment.sampling, search=search)
     measures = tuple(
         Measure(
             metric=metric,
@@ -198,6 +213,15 @@ def _tokenizer(experiment: Experiment) -> Tokenizer:
         raise
     except UserError as error:
         raise UserError(f"{experiment.variant.name}: {error}") from None
+
+
+def _samples_metric(metric: Resolved) -> Resolved:
+    """A metric that needs samples and nothing else. Raises UserError for others."""
+    if _needs(metric) != ("samples",):
+        raise UserError(
+            f"sampling.search.metric: {metric.name!r} needs {', '.join(_needs(metric))}; expected a metric of samples"
+        )
+    return metric
 
 
 def _needs(metric: Resolved) -> tuple[str, ...]:

@@ -227,16 +227,40 @@ GeneratorStage = TrainGenerator | TakePrior | ImportedGenerator
 
 
 @frozen(kw_only=True, slots=False)
+class SearchSampling(Stage):
+    """search.json: each point of the grid with its value, and the best."""
+
+    kind = "search"
+    generator: GeneratorStage
+    sampling: Sampling
+    metric: Resolved
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.generator.tokens.tokenizer, self.generator)
+
+    def reads(self) -> dict[str, Any]:
+        sampling = key_values(self.sampling)
+        sampling.pop("samples", None)
+        sampling["search"].pop("metric", None)  # hashed resolved
+        data = self.generator.tokens.tokenizer.data.key()
+        return {"sampling": sampling, "metric": component_key(self.metric), "data": data}
+
+
+@frozen(kw_only=True, slots=False)
 class SampleImages(Stage):
     """images.npy: uint8 [n, C, H, W]; tokens.npy: int32 [n, L]; labels.npy: int64 [n]."""
 
     kind = "sample"
     generator: GeneratorStage
     sampling: Sampling
+    search: SearchSampling | None = None
+    """Where some of the sampling settings are searched for."""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
-        return (self.generator.tokens.tokenizer, self.generator)
+        own = (self.generator.tokens.tokenizer, self.generator)
+        return (*own, self.search) if self.search else own
 
     def reads(self) -> dict[str, Any]:
         return {"sampling": key_values(self.sampling)}

@@ -23,15 +23,18 @@ from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import Generator, ImageArray, Metric, MetricInputs, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.held_out import HeldOut
+from prologue_bench.pipeline.store import Store, write_text
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, save_array, write_shards
 from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, key_values
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
 
 INFERENCE_BATCH = 125
+SEARCH = "search.json"
 
 
 def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
@@ -126,11 +129,72 @@ def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) 
     _decode(tokenizer, ids, context, len(ids), 0)
 
 
+def search_sampling(stage: stages.SearchSampling, store: Store, context: StageContext) -> None:
+    """Measure samples of every point of the grid, and choose the best."""
+    search = stage.sampling.search
+    assert search is not None
+    whole = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
+    data = HeldOut(whole, search.validation_images)
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    generator = models.load_generator(stage.generator, store, context.device)
+    metric: Metric = stage.metric.component.load()(stage.metric.settings)
+    labels = torch.arange(search.samples) % max(1, len(data.spec.class_names))
+    points = search.points()
+    found = []
+    for index, point in enumerate(points):
+        kept = context.work / f"point-{index}.json"
+        if not kept.exists():
+            sampling = sampling_at(stage.sampling, point, "sampling.search.grid")
+            parts = []
+            for start in range(0, search.samples, sampling.batch_size):
+                context.check_stop()
+                batch = labels[start : start + sampling.batch_size]
+                ids = _draw(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
+                parts.append(_images(tokenizer, ids))
+            inputs = MetricInputs(
+                data=data,
+                layout=tokenizer.layout,
+                cache=store.cache,
+                batch_size=INFERENCE_BATCH,
+                device=context.device,
+                prefixes=(),
+                advance=lambda done, total: context.check_stop(),
+                sampling={},
+                samples=np.concatenate(parts),
+            )
+            with torch.inference_mode():
+                measured = metric.measure(inputs)[0]
+            result = {
+                "point": point, "metric": measured.title, "value": measured.value, "direction": measured.direction
+            }  # fmt: skip
+            write_text(kept, json.dumps(result))
+        found.append(json.loads(kept.read_text()))
+        context.advance(index + 1, len(points))
+    best = min(found, key=lambda each: each["value"] if each["direction"] == "lower" else -each["value"])
+    write_text(context.output / SEARCH, json.dumps({"points": found, "chosen": best["point"]}, indent=1))
+
+
+@torch.inference_mode()
+def _images(tokenizer: Tokenizer, ids: Tensor) -> NDArray[Any]:
+    """uint8 images of ids [B, L]."""
+    starts = range(0, len(ids), INFERENCE_BATCH)
+    parts = [to_bytes(tokenizer.decode(ids[start : start + INFERENCE_BATCH])).cpu().numpy() for start in starts]
+    return np.concatenate(parts)
+
+
+def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
+    """The stage's sampling settings, those that were searched for put in."""
+    if stage.search is None:
+        return stage.sampling
+    chosen = json.loads((store.get(stage.search.key) / SEARCH).read_text())["chosen"]
+    return sampling_at(stage.sampling, chosen, "sampling.search.grid")
+
+
 def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
     """Draw tokens, the classes in turn, each batch into a file of its own."""
     data = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
     generator = models.load_generator(stage.generator, store, context.device)
-    sampling = stage.sampling
+    sampling = chosen_sampling(stage, store)
     labels = _sample_labels(stage)
     for number, path in enumerate(_drawn(stage, context)):
         context.check_stop()
@@ -181,7 +245,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     draw = None
     if "generator" in has:
         generator = models.load_generator(stage.samples.generator, store, context.device)
-        draw = partial(_draw, generator, stage.samples.sampling, data.spec.none_label)
+        draw = partial(_draw, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
     inputs = MetricInputs(
         data=data,
         layout=models.layout_of(stage.tokens.tokenizer),
@@ -230,6 +294,7 @@ _WORK: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
     stages.TrainGenerator: train_generator,
     stages.TakePrior: take_prior,
     stages.ImportedGenerator: missing,
+    stages.SearchSampling: search_sampling,
     stages.SampleImages: draw_tokens,
     stages.Measure: measure,
 }

@@ -97,6 +97,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             failed=failed_runs(results),
             protocols=protocols(results),
             stages=stage_seconds(results),
+            searches=searches(results),
             differences=setting_differences(results),
             duration=duration,
         )
@@ -257,6 +258,26 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
             label = CURVE_TITLES.get(loss, loss.removeprefix("loss_"))
             shown.append((f"{title}: {label}", Markup(plots.curve_plot(by_variant, loss))))
     return shown
+
+
+def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each point of the grid of sampling settings, its value for each variant, averaged over seeds.
+
+    Beside each value stands in how many seeds the point was chosen. Empty where nothing was searched for.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for run in results["runs"]:
+        search = run.get("search")
+        for each in search["points"] if search else ():
+            label = ", ".join(f"{name.rpartition('.')[2]} {_plain(value)}" for name, value in each["point"].items())
+            row = table.setdefault(label, {"point": label, "metric": each["metric"], "values": {}, "chosen": {}})
+            row["values"].setdefault(run["variant"], []).append(each["value"])
+            chosen = row["chosen"].get(run["variant"], 0) + (each["point"] == search["chosen"])
+            row["chosen"][run["variant"]] = chosen
+    return [
+        {**row, "values": {name: sum(values) / len(values) for name, values in row["values"].items()}}
+        for row in table.values()
+    ]
 
 
 def number(value: float) -> str:

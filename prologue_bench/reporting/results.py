@@ -21,6 +21,7 @@ from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work import SEARCH
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.spec.settings import plain_values
@@ -102,6 +103,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
     stages = []
     curves = {}
     failures = {}
+    search: dict[str, Any] | None = None
     for stage in pipeline.stages():
         if stage.key in outcome.failures:
             failures[_stage_name(stage)] = outcome.failures[stage.key]
@@ -112,6 +114,8 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
             continue
         if isinstance(stage, Measure):
             measurements += read_measurements(artifact.folder)
+        if (artifact / SEARCH).exists():
+            search = json.loads((artifact / SEARCH).read_text())
         if (artifact / CURVES).exists():
             curves[stage.kind] = _columns(read_curves(artifact / CURVES))
         stages.append(
@@ -129,6 +133,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
         "measurements": measurements,
         "stages": stages,
         "curves": curves,
+        "search": search,
     }
 
 

@@ -15,6 +15,7 @@ from prologue_bench.errors import UserError, nearest
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.spec.files import AblationFile, Overrides, Profile, load_profile, read_ablation_file
 from prologue_bench.spec.presets import Reference, expand_preset, load_recipe, load_references
+from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.sections import SECTIONS, Section, make_sections, merge, parse_override, set_path
 from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining
 from prologue_bench.spec.structure import Choice, convert, describe, structure
@@ -65,6 +66,7 @@ class Experiment:
     metrics: tuple[Resolved, ...]
     losses: tuple[Resolved, ...] = ()
     foundation: Resolved | None = None
+    search_metric: Resolved | None = None
 
     @property
     def name(self) -> str:
@@ -211,6 +213,7 @@ class _Resolver:
     ) -> Experiment:
         training = self.settings(TokenizerTraining, "tokenizer_training", sections)
         tokenizer = self.component("tokenizer", sections["tokenizer"])
+        sampling = self.settings(Sampling, "sampling", sections)
         return Experiment(
             variant=variant,
             seed=seed,
@@ -220,14 +223,24 @@ class _Resolver:
             prior=self.resolve("generator", training.prior, f"{self.where}: tokenizer_training.prior"),
             generator=self.component("generator", sections["generator"]),
             generator_training=self.settings(GeneratorTraining, "generator_training", sections),
-            sampling=self.settings(Sampling, "sampling", sections),
+            sampling=sampling,
             metrics=metrics,
             losses=tuple(
                 self.resolve("loss", choice, f"{self.where}: tokenizer_training.losses[{index}]")
                 for index, choice in enumerate(training.losses)
             ),
             foundation=self.foundation(tokenizer),
+            search_metric=self._search_metric(sampling),
         )
+
+    def _search_metric(self, sampling: Sampling) -> Resolved | None:
+        """The metric that decides, once every point of the grid is known to be a valid setting."""
+        if sampling.search is None:
+            return None
+        where = f"{self.where}: sampling.search"
+        for point in sampling.search.points():
+            sampling_at(sampling, point, f"{where}.grid")
+        return self.resolve("metric", sampling.search.metric, f"{where}.metric")
 
     def settings(self, cls: type[T], name: str, sections: Mapping[str, Section]) -> T:
         """A section's settings, over those of the recipe that it names, or else over the profile's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -131,6 +132,29 @@ def _temperature(instance: object, attribute: attrs.Attribute[Any], value: float
             raise ValueError(f"'temperature' must be > 0: {number}")
 
 
+def _grid(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, tuple[Any, ...]]) -> None:
+    if not value or not all(value.values()):
+        raise ValueError("'grid' must have at least one setting with at least one value")
+
+
+@frozen(kw_only=True)
+class Search:
+    """Equal effort for all: each variant's sampling settings are chosen from the same grid, on images not tested on."""
+
+    grid: Mapping[str, tuple[Any, ...]] = field(validator=_grid)
+    """Settings of sampling, by dotted name, with the values to try; all combinations are."""
+    metric: Choice = Choice("gfid")
+    """What decides: the first number of this metric of samples, by its better direction."""
+    samples: int = field(default=2000, validator=_positive)
+    """Drawn for each combination."""
+    validation_images: int = field(default=5000, validator=_positive)
+    """The last of the training images stand in for the test images."""
+
+    def points(self) -> list[dict[str, Any]]:
+        """The combinations, in order."""
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
 @frozen(kw_only=True)
 class Sampling:
     """How images are drawn from the generator, the same number of every class.
@@ -148,6 +172,8 @@ class Sampling:
     """One schedule a segment, by name (`default` for the segments not named), or one over `all` tokens."""
     seed: int = field(default=0, validator=[_not_negative, validators.lt(2**31)])
     batch_size: int = field(default=250, validator=_positive)
+    search: Search | None = None
+    """Choose some of these settings for each variant anew."""
 
     def temperature_of(self, segment: str) -> float:
         """The temperature of one segment."""

@@ -96,6 +96,9 @@ def _choice(value: Any, where: str) -> Choice:
 
 
 def _union(expected: Any, arguments: tuple[Any, ...], value: Any, where: str) -> Any:
+    classes = [option for option in arguments if attrs.has(option)]
+    if len(classes) == 1 and isinstance(value, Mapping):  # so that a mistake in it is named
+        return structure(classes[0], value, where)
     for option in arguments:
         try:
             return convert(option, value, where)
