@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
-	    --set data=fashion-mnist-embedded --set 'vary.tokenizer.prologue_tokens=[0, 4, 8]' --out reports/demo
+	    --set data=fashion-mnist-embedded --set 'vary.tokenizer.prologue_tokens=[0, 4, 8]' \
+	    --set 'metrics=[rfid, gfid, rate, codebook, probe]' --out reports/demo
 
 test: install-dev
 	$(BIN)/python -m pytest
