@@ -40,7 +40,7 @@ def test_singular_covariances_do_not_fail() -> None:
     assert found > 0
     assert frechet_distance(moments(x, "x"), moments(x, "x")) == pytest.approx(0, abs=1e-5)
     # Two one-dimensional Gaussians in orthogonal directions: the roots do not overlap at all.
-    flat = [Moments(np.zeros(2), np.diag(part), None) for part in ([4.0, 0.0], [0.0, 9.0])]
+    flat = [Moments(np.zeros(2), np.diag(part)) for part in ([4.0, 0.0], [0.0, 9.0])]
     assert frechet_distance(*flat) == pytest.approx(13)
 
 

@@ -64,9 +64,7 @@ def make_zip(path: Path, **options: int) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prologue_datasets import imagenet
-
-    monkeypatch.setattr(imagenet, "_cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def test_the_zip_is_read_in_place_and_equals_its_unpacked_folder(tmp_path: Path) -> None:

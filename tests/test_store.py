@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from prologue_bench.errors import StageError
-from prologue_bench.pipeline.store import Store, is_full_disk, write_text
+from prologue_bench.files import write_text
+from prologue_bench.pipeline.store import Store, is_full_disk
 
 
 def put(store: Store, key: str, text: str = "content") -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,21 @@ class Archive(ABC):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._names: list[str] | None = None
 
-    @abstractmethod
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the names, which are many, and which processes that only read do not need."""
+        return {**self.__dict__, "_names": None}
+
     def names(self) -> list[str]:
         """All files, sorted."""
+        if self._names is None:
+            self._names = sorted(self.list_names())
+        return self._names
+
+    @abstractmethod
+    def list_names(self) -> Iterable[str]:
+        """All files, in any order."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -34,18 +46,10 @@ class Archive(ABC):
 class FolderArchive(Archive):
     """A folder with all that is below it."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._names: list[str] | None = None
-
-    def names(self) -> list[str]:
-        if self._names is None:
-            self._names = sorted(
-                os.path.relpath(os.path.join(folder, name), self.path).replace(os.sep, "/")
-                for folder, _, names in os.walk(self.path, followlinks=True)
-                for name in names
-            )
-        return self._names
+    def list_names(self) -> Iterable[str]:
+        for folder, _, names in os.walk(self.path, followlinks=True):
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), self.path).replace(os.sep, "/")
 
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
@@ -66,7 +70,7 @@ class ZipArchive(Archive):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open file, which another process cannot use."""
-        return {**self.__dict__, "_open": None}
+        return {**super().__getstate__(), "_open": None}
 
     def _zip(self) -> zipfile.ZipFile:
         # A forked process must not share the file's position with its parent.
@@ -77,8 +81,8 @@ class ZipArchive(Archive):
                 raise UserError(f"{self.path}: not a complete zip file: {error}; fetch it again") from None
         return self._open[1]
 
-    def names(self) -> list[str]:
-        return sorted(name for name in self._zip().namelist() if not name.endswith("/"))
+    def list_names(self) -> Iterable[str]:
+        return (name for name in self._zip().namelist() if not name.endswith("/"))
 
     def read(self, name: str) -> bytes:
         return self._zip().read(name)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from prologue_bench.components import NoSettings
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.files import user_cache
 from prologue_bench.interfaces import DataSource, ImageSpec, Split
 from prologue_datasets.settings import FashionMnistSettings
 
@@ -120,7 +121,7 @@ def _locate(settings: FashionMnistSettings) -> Path:
     """The first folder that holds the files, in the order of the design: root, environment, Debian, cache, download."""
     if settings.root is not None:
         return Path(settings.root).expanduser()
-    cache_folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench" / "data"
+    cache_folder = user_cache() / "data"
     raw = cache_folder / "FashionMNIST" / "raw"
     places = [Path(os.environ["FASHION_MNIST"]).expanduser()] if os.environ.get("FASHION_MNIST") else []
     for folder in [*places, DEBIAN_FOLDER, raw]:

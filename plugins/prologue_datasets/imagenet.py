@@ -16,7 +16,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.files import user_cache, write_text
 from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
 from prologue_datasets.archives import Archive, open_archive
 from prologue_datasets.crops import VIEWS, centre_crop, decode, ten_crops
@@ -48,7 +49,7 @@ class Listing:
     """The images of one split: names in the archive and labels."""
 
     names: tuple[str, ...]
-    labels: tuple[int, ...]
+    labels: NDArray[Any]
 
 
 class ClassFolders(DataSource):
@@ -69,7 +70,7 @@ class ClassFolders(DataSource):
     def views(self) -> int:  # type: ignore[override]
         return VIEWS if self.settings.crops == "ten" else 1
 
-    @property
+    @cached_property
     def spec(self) -> ImageSpec:
         return ImageSpec(channels=3, height=self.settings.size, width=self.settings.size, class_names=self._class_names)
 
@@ -85,7 +86,7 @@ class ClassFolders(DataSource):
         return LazyCrops(self.archive, self._listings["train"].names, self.settings.size, views=self.views)
 
     def labels(self, split: Split) -> NDArray[Any]:
-        return np.array(self._listings[split].labels, dtype=np.int64)
+        return self._listings[split].labels
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -120,7 +121,7 @@ class ClassFolders(DataSource):
             )
         return classes
 
-    @property
+    @cached_property
     def _class_names(self) -> tuple[str, ...]:
         return tuple(self._classes)
 
@@ -131,7 +132,7 @@ class ClassFolders(DataSource):
         for split, found in self._found.items():
             kept = [(name, number[of]) for name, of in found if name not in self.broken]
             names, labels = zip(*kept, strict=True) if kept else ((), ())
-            listings[split] = Listing(names, labels)
+            listings[split] = Listing(names, np.array(labels, dtype=np.int64))
         return listings
 
     @cached_property
@@ -141,7 +142,7 @@ class ClassFolders(DataSource):
         Raises UserError when they are too many.
         """
         names = [name for split in self._found.values() for name, _ in split]
-        kept = _cache_folder() / f"broken-{self._archive_fingerprint[:20]}.json"
+        kept = user_cache() / "data" / f"broken-{self._archive_fingerprint[:20]}.json"
         if kept.exists():
             broken = frozenset(json.loads(kept.read_text()))
         else:
@@ -151,7 +152,7 @@ class ClassFolders(DataSource):
                 checked = zip(names, pool.map(lambda name: _is_whole(self.archive, name), names), strict=True)
                 broken = frozenset(name for name, whole in checked if not whole)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            kept.write_text(json.dumps(sorted(broken), indent=0))
+            write_text(kept, json.dumps(sorted(broken), indent=0))
         if len(broken) > BROKEN_ALLOWED * len(names):
             raise UserError(
                 f"{self.archive.path}: {len(broken)} of {len(names)} images are broken, expected at most "
@@ -195,7 +196,7 @@ class ImageNet(ClassFolders):
         text = self.archive.read(VALIDATION_LABELS).decode()
         return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(io.StringIO(text))}
 
-    @property
+    @cached_property
     def _class_names(self) -> tuple[str, ...]:
         if CLASS_NAMES not in self.archive.names():
             return tuple(self._classes)
@@ -235,8 +236,3 @@ def _is_whole(archive: Archive, name: str) -> bool:
     except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, EOFError):
         return False
     return True
-
-
-@lru_cache
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench" / "data"

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
+from prologue_bench.files import write_array
 from prologue_bench.interfaces import ImageArray, MetricInputs
 from prologue_metrics.settings import FeatureSettings
 
@@ -41,7 +42,8 @@ def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricI
         if len(cached) == len(images):
             return cached
     features = extract_features(images, settings, inputs.device, inputs.advance)
-    _save_atomically(path, features)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_array(path, features)
     return features
 
 
@@ -101,16 +103,13 @@ def extractor_details(settings: FeatureSettings) -> dict[str, str | int]:
     }
 
 
+def sampling_details(inputs: MetricInputs) -> dict[str, str | int | float | bool | None]:
+    """What of the sampling settings belongs into a protocol."""
+    return {f"sampling.{name}": value for name, value in inputs.sampling.items()}
+
+
 def extractor_note(settings: FeatureSettings) -> list[str]:
     """How the extractor differs from that of published numbers, if it does."""
     if settings.extractor != "efficientnet-lite0":
         return []
     return [f"EfficientNet-Lite0 features at {settings.resize} pixels instead of Inception's"]
-
-
-def _save_atomically(path: Path, array: NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    with aside.open("wb") as file:
-        np.save(file, array)
-    os.replace(aside, path)

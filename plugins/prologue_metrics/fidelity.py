@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
-from prologue_metrics.features import extractor_details, extractor_note, load_features
+from prologue_metrics.features import extractor_details, extractor_note, load_features, sampling_details
 from prologue_metrics.frechet import Moments, distance_at_infinity, frechet_distance, moments, read_moments
 from prologue_metrics.settings import (
-    DensityCoverageSettings,
     FidSettings,
     InceptionScoreSettings,
     KidSettings,
@@ -51,7 +50,7 @@ class Fid(Metric):
                 "samples": len(images),
                 **details,
                 "quantization": "uint8, rounded",
-                **({f"sampling.{k}": v for k, v in inputs.sampling.items()} if self.artifact == "samples" else {}),
+                **(sampling_details(inputs) if self.artifact == "samples" else {}),
             },
             published=not note and not extractor_note(self.settings),
             note="; ".join([*extractor_note(self.settings), *note]),
@@ -103,7 +102,7 @@ def sample_protocol(
             "reference": f"test split, {reference} images",
             "reference_fingerprint": inputs.data.fingerprint,
             **details,
-            **{f"sampling.{key}": value for key, value in inputs.sampling.items()},
+            **sampling_details(inputs),
         },
         note="; ".join(extractor_note(settings)),
     )
@@ -172,7 +171,7 @@ class InceptionScore(Metric):
                 **extractor_details(self.settings),
                 "samples": len(logits),
                 "splits": self.settings.splits,
-                **{f"sampling.{key}": value for key, value in inputs.sampling.items()},
+                **sampling_details(inputs),
             },
             published=True,
         )
@@ -180,19 +179,40 @@ class InceptionScore(Metric):
         return [_measurement("inception_score", "IS", value, "higher", len(logits), protocol)]
 
 
-class PrecisionRecall(Metric):
-    """Improved precision and recall (Kynkaanniemi et al. 2019)."""
+class NeighbourMetric(Metric):
+    """Two numbers from the nearest neighbours among the first samples and test images."""
 
     needs = ("samples",)
+    name: str
+    numbers: tuple[str, str]
 
     def __init__(self, settings: PrecisionRecallSettings) -> None:
         self.settings = settings
 
+    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
+        """The two numbers for features [N, F] and [M, F]."""
+        raise NotImplementedError
+
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        samples, reference = (part[: self.settings.images] for part in features_of(self.settings, inputs))
+        _check_neighbours(self.name, self.settings.neighbours, samples, reference)
+        protocol = sample_protocol(
+            self.name, self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
+        )
+        return [
+            _measurement(number, number, value, "higher", len(samples), protocol)
+            for number, value in zip(self.numbers, self.compare(samples, reference), strict=True)
+        ]
+
+
+class PrecisionRecall(NeighbourMetric):
+    """Improved precision and recall (Kynkaanniemi et al. 2019)."""
+
+    name, numbers = "precision-recall", ("precision", "recall")
+
+    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
         from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-        samples, reference = (part[: self.settings.images] for part in features_of(self.settings, inputs))
-        _check_neighbours("precision-recall", self.settings.neighbours, samples, reference)
         found = prc_features_to_metric(
             torch.from_numpy(samples),
             torch.from_numpy(reference),
@@ -201,34 +221,16 @@ class PrecisionRecall(Metric):
             save_cpu_ram=True,
             verbose=False,
         )
-        protocol = sample_protocol(
-            "precision-recall", self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
-        )
-        return [
-            _measurement(name, name, float(found[key]), "higher", len(samples), protocol)
-            for name, key in (("precision", KEY_METRIC_PRECISION), ("recall", KEY_METRIC_RECALL))
-        ]
+        return float(found[KEY_METRIC_PRECISION]), float(found[KEY_METRIC_RECALL])
 
 
-class DensityCoverage(Metric):
+class DensityCoverage(NeighbourMetric):
     """Density and coverage (Naeem et al. 2020), which outliers among the test images move less."""
 
-    needs = ("samples",)
+    name, numbers = "density-coverage", ("density", "coverage")
 
-    def __init__(self, settings: DensityCoverageSettings) -> None:
-        self.settings = settings
-
-    def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        samples, reference = (part[: self.settings.images] for part in features_of(self.settings, inputs))
-        _check_neighbours("density-coverage", self.settings.neighbours, samples, reference)
-        density, coverage = density_coverage(samples, reference, self.settings.neighbours)
-        protocol = sample_protocol(
-            "density-coverage", self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
-        )
-        return [
-            _measurement("density", "density", density, "higher", len(samples), protocol),
-            _measurement("coverage", "coverage", coverage, "higher", len(samples), protocol),
-        ]
+    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
+        return density_coverage(samples, reference, self.settings.neighbours)
 
 
 def density_coverage(samples: NDArray[Any], reference: NDArray[Any], neighbours: int) -> tuple[float, float]:

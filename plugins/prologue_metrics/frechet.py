@@ -19,11 +19,10 @@ POINTS = 10
 
 @frozen
 class Moments:
-    """Mean [F] and covariance [F, F] of a set of features, of how many, and whether the covariance was shrunk."""
+    """Mean [F] and covariance [F, F] of a set of features, and whether the covariance was shrunk."""
 
     mean: NDArray[Any]
     covariance: NDArray[Any]
-    count: int | None
     shrunk: bool = False
 
 
@@ -41,7 +40,7 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
     if count < 2 or np.ptp(features, axis=0).max() == 0:
         raise StageError(f"{what}: found {count} images, all with the same features; expected images that differ")
     if count > dimensions:
-        return Moments(features.mean(axis=0), np.cov(features, rowvar=False), count)
+        return Moments(features.mean(axis=0), np.cov(features, rowvar=False))
     if few == "error":
         raise StageError(
             f"{what}: found {count} images for {dimensions} features, expected more images than features; "
@@ -49,7 +48,7 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
         )
     from sklearn.covariance import ledoit_wolf
 
-    return Moments(features.mean(axis=0), ledoit_wolf(features)[0], count, shrunk=True)
+    return Moments(features.mean(axis=0), ledoit_wolf(features)[0], shrunk=True)
 
 
 def read_moments(path: Path) -> tuple[Moments, str]:
@@ -69,7 +68,7 @@ def read_moments(path: Path) -> tuple[Moments, str]:
         raise StageError(f"{path}: cannot be read as .npz: {error}") from None
     if covariance.shape != (len(mean), len(mean)):
         raise StageError(f"{path}: mu has shape {mean.shape} and sigma {covariance.shape}, expected [F] and [F, F]")
-    return Moments(mean, covariance, None), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return Moments(mean, covariance), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:

@@ -115,15 +115,13 @@ class OfficialConfig:
             rotary_axes=base.rotary_axes,
             dropout=0.0,
         )
-        settings = ArSettings(transformer=transformer, tied=self.get("ARModel", "tied_embedding", tied))
+        settings = ArSettings(
+            transformer=transformer, tied=self.get("ARModel", "tied_embedding") if tied is None else tied
+        )
         return Ar(settings, tokenizer.layout, self.images.labels).eval()
 
-    def get(self, *keys: Any) -> Any:
-        """The value at a path such as ("Encoder", "dim"); a last argument that is no text is the value itself."""
-        if keys[-1] is None:
-            keys = keys[:-1]
-        elif not isinstance(keys[-1], str):
-            return keys[-1]
+    def get(self, *keys: str) -> Any:
+        """The value at a path such as ("Encoder", "dim"). Raises UserError when it is missing."""
         value: Any = self.values
         for key in keys:
             if not isinstance(value, Mapping) or key not in value:

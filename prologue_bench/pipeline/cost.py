@@ -138,7 +138,7 @@ def _reconstruction(stage: stages.Reconstruct) -> float:
 
 def _sampling(stage: stages.SampleImages) -> float:
     """With cached keys and values an image's tokens cost about one pass over the sequence."""
-    return stage.sampling.samples * (_sequence(stage.generator) + _decoding(stage.generator.tokens))
+    return stage.sampling.samples * _drawing(stage.generator)
 
 
 def parameters(stage: stages.Stage) -> int:
@@ -159,8 +159,12 @@ def _size(module: torch.nn.Module) -> int:
 def _searching(stage: stages.SearchSampling) -> float:
     search = stage.sampling.search
     assert search is not None
-    each = _sequence(stage.generator) + _decoding(stage.generator.tokens)
-    return len(search.points()) * search.samples * each
+    return len(search.points()) * search.samples * _drawing(stage.generator)
+
+
+def _drawing(generator: stages.GeneratorStage) -> float:
+    """One image's tokens, and the image."""
+    return _sequence(generator) + _decoding(generator.tokens)
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {

@@ -19,12 +19,13 @@ from attrs import define, field
 
 from prologue_bench import __version__
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
+from prologue_bench.files import write_text
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.cost import Estimator, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
-from prologue_bench.pipeline.store import Store, is_full_disk, write_text
+from prologue_bench.pipeline.store import Store, is_full_disk
 
 SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
 

@@ -16,6 +16,7 @@ from attrs import frozen
 from filelock import FileLock, Timeout
 
 from prologue_bench.errors import StageError
+from prologue_bench.files import user_cache, write_text
 
 MANIFEST = "manifest.json"
 CHUNK = 1 << 20
@@ -28,7 +29,7 @@ def default_store() -> Path:
     """$PROLOGUE_BENCH_STORE, or a folder in the user's cache."""
     if named := os.environ.get("PROLOGUE_BENCH_STORE"):
         return Path(named).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench" / "store"
+    return user_cache() / "store"
 
 
 @frozen
@@ -131,19 +132,6 @@ def checksum(path: Path) -> str:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text so that a reader sees the old content or the new, never half of it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def is_full_disk(error: BaseException) -> bool:

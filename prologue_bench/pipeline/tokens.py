@@ -5,13 +5,14 @@ Arrays are memory-mapped, so that a data set's tokens need not fit into memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from prologue_bench.files import write_array
 
 SHARD = 100_000
 """Images in a shard. An interrupted encoding goes on behind its last complete shard."""
@@ -28,15 +29,7 @@ def write_shards(
     for number, start in enumerate(starts):
         path = folder / (f"{split}.npy" if len(starts) == 1 else f"{split}-{number:05}.npy")
         if mine(number) and not path.exists():
-            save_array(path, encode(start, min(start + SHARD, count)).astype(np.int32))
-
-
-def save_array(path: Path, array: NDArray[Any]) -> None:
-    """np.save that leaves either the whole file or none."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
-        np.save(file, array)
-    os.replace(aside, path)
+            write_array(path, encode(start, min(start + SHARD, count)).astype(np.int32))
 
 
 def open_tokens(folder: Path, split: str) -> NDArray[Any] | Shards:

@@ -19,13 +19,14 @@ from torch import Tensor
 
 from prologue_bench import distributed
 from prologue_bench.errors import PrologueBenchError, StageError
+from prologue_bench.files import write_array, write_text
 from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import Generator, ImageArray, Metric, MetricInputs, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.held_out import HeldOut
-from prologue_bench.pipeline.store import Store, write_text
-from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, save_array, write_shards
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, write_shards
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, key_values
@@ -203,7 +204,7 @@ def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext)
             batch = torch.from_numpy(labels[start : start + sampling.batch_size]).to(context.device)
             rng = torch.Generator(context.device).manual_seed((sampling.seed << 32) + start)
             ids = sample_ids(generator, batch, sampling, rng, data.spec.none_label)
-            save_array(path, ids.cpu().numpy().astype(np.int32))
+            write_array(path, ids.cpu().numpy().astype(np.int32))
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
         context.advance(min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples))
 

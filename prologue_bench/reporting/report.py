@@ -16,7 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prologue_bench.durations import duration
-from prologue_bench.pipeline.store import write_text
+from prologue_bench.files import write_text
 from prologue_bench.reporting import plots
 from prologue_bench.reporting.pictures import Pictures
 from prologue_bench.reporting.results import RESULTS, frame, protocol_hash

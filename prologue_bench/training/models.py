@@ -115,6 +115,8 @@ class TokenizerModel(LossModel):
     Nothing of the prior's input reaches the tokenizer but through those one-hots.
     """
 
+    training_settings: TokenizerTraining
+
     def __init__(
         self,
         tokenizer: Tokenizer,
@@ -127,7 +129,6 @@ class TokenizerModel(LossModel):
         self.tokenizer = tokenizer
         self.prior = prior
         self.reconstruction_losses = nn.ModuleDict(losses or {})
-        self.weights = training
         self.none_label = none_label
         self._tokenizer_losses = self.compiled(tokenizer.losses)
         self._prior_losses = self.compiled(prior.token_losses) if prior is not None else None
@@ -137,8 +138,8 @@ class TokenizerModel(LossModel):
         if self.prior is not None and self.tokenizer.prior is not None:
             for name, mask in dropped_inputs(self.tokenizer.prior, count, self.random).items():
                 drawn[f"dropped_{name}"] = mask
-            if self.weights.prior_labels:
-                drawn["unlabelled"] = torch.rand(count, generator=self.random) < self.weights.label_dropout
+            if self.training_settings.prior_labels:
+                drawn["unlabelled"] = torch.rand(count, generator=self.random) < self.training_settings.label_dropout
         return drawn
 
     def losses(self, **batch: Tensor) -> Losses:
@@ -158,10 +159,10 @@ class TokenizerModel(LossModel):
 
     def _reconstruction_losses(self, reconstruction: Tensor, images: Tensor) -> Losses:
         losses = {}
-        if self.weights.l1_weight:
-            losses["loss_l1"] = self.weights.l1_weight * F.l1_loss(reconstruction, images)
-        if self.weights.l2_weight:
-            losses["loss_l2"] = self.weights.l2_weight * F.mse_loss(reconstruction, images)
+        if self.training_settings.l1_weight:
+            losses["loss_l1"] = self.training_settings.l1_weight * F.l1_loss(reconstruction, images)
+        if self.training_settings.l2_weight:
+            losses["loss_l2"] = self.training_settings.l2_weight * F.mse_loss(reconstruction, images)
         for name, module in self.reconstruction_losses.items():
             for part, value in module(reconstruction, images, self.step).items():
                 losses[f"loss_{name}_{part}"] = value
@@ -171,15 +172,16 @@ class TokenizerModel(LossModel):
 class GeneratorModel(LossModel):
     """Stage 2: a generator on the cached tokens, with some labels replaced by "none"."""
 
+    training_settings: GeneratorTraining
+
     def __init__(self, generator: Generator, training: GeneratorTraining, none_label: int) -> None:
         super().__init__(training)
         self.generator = generator
-        self.label_dropout = training.label_dropout
         self.none_label = none_label
         self._token_losses = self.compiled(generator.token_losses)
 
     def draws(self, count: int) -> dict[str, Tensor]:
-        return {"unlabelled": torch.rand(count, generator=self.random) < self.label_dropout}
+        return {"unlabelled": torch.rand(count, generator=self.random) < self.training_settings.label_dropout}
 
     def losses(self, **batch: Tensor) -> Losses:
         labels = batch["labels"]

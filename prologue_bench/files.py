@@ -1,0 +1,43 @@
+"""Where the user's cache is, and files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def user_cache() -> Path:
+    """This project's folder in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text so that a reader sees the old content or the new, never half of it."""
+    with _aside(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """As `write_text`, an array as np.save writes it."""
+    with _aside(path) as file:
+        np.save(file, array)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[IO[bytes]]:
+    """A file beside the path, put in its place once it is complete and on the disk."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
