@@ -346,7 +346,9 @@ Direction = Literal["lower", "higher", "neutral"]
 class Measurement:
     """One number, with what is needed to read it: unit, direction of better, sample count and protocol.
 
-    `name` is for columns and settings, `title` for people.
+    `name` is for columns and settings, `title` for people. `half_width` is half of the 95% interval over the images
+    measured (bootstrap), where the metric knows it: the noise that is left when there is one training seed only.
+    `positions` holds the values at each token of a segment, for plots, of which `value` is the mean.
     """
 
     name: str
@@ -358,10 +360,21 @@ class Measurement:
     protocol: Protocol
     detail: bool = False
     """Shown below the summary, among the details."""
+    half_width: float | None = None
+    positions: tuple[float, ...] = ()
 
 
-Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer", "prefixes"]
-"""What a metric can ask for: artifacts, and the prefix lengths that the variants have in common."""
+@frozen(kw_only=True)
+class StageCost:
+    """What making one artifact took: seconds on the machine that made it, and counted floating-point operations."""
+
+    seconds: float
+    flops: float
+    machine: str
+
+
+Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer", "prefixes", "costs"]
+"""What a metric can ask for: artifacts, the prefix lengths that the variants have in common, and what stages took."""
 
 
 @frozen(kw_only=True)
@@ -372,7 +385,9 @@ class MetricInputs:
     and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs share. `prefixes` are the
     lengths of the variants' leading segments, so that equally many first tokens can be compared. A metric that takes
     long calls `advance(done, total)` now and then. `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the
-    variant's sampling settings and the first tokens fixed to `prefix` [B, n]; it is there with a generator.
+    variant's sampling settings and the first tokens fixed to `prefix` [B, n]; it is there with a generator. `costs`
+    are those of the trainings before the metric, by kind, those that a tokenizer builds on added to its own;
+    `machine` is what runs the metric, as in those.
     """
 
     data: DataSource
@@ -383,6 +398,7 @@ class MetricInputs:
     prefixes: tuple[int, ...]
     advance: Callable[[int, int], None]
     sampling: Mapping[str, str | int | float | bool | None]
+    machine: str = ""
     draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
     reconstructions: NDArray[Any] | None = None
     samples: NDArray[Any] | None = None
@@ -390,6 +406,7 @@ class MetricInputs:
     test_ids: NDArray[Any] | None = None
     tokenizer: Tokenizer | None = None
     generator: Generator | None = None
+    costs: Mapping[str, StageCost] | None = None
 
 
 class Metric(ABC):

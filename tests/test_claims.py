@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from prologue_bench.reporting.statistics import holm, paired
 from prologue_official import claims
-from prologue_official.claims import Evidence, holm, paired
 from prologue_official.commands import claims as command
 
 PROTOCOL = {"name": "p", "details": {}}
@@ -37,7 +37,7 @@ def results(values: dict[str, dict[str, list[float]]], **settings: dict[str, Any
                     for metric, series in metrics.items()
                 ],
             })  # fmt: skip
-    return {"schema": 1, "baseline": "0", "variants": variants, "runs": runs}
+    return {"schema": 1, "baseline": "0", "variants": variants, "runs": runs, "varied": []}
 
 
 def verdicts(found: dict[str, Any]) -> dict[str, str]:
@@ -71,7 +71,8 @@ def test_special_variants_speak_of_their_own_claims_only() -> None:
 def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.normal(1, 1, 6), rng.normal(0, 1, 6)
-    found = paired("m", "a", "b", pd.Series(one), pd.Series(other), "higher")
+    index = pd.MultiIndex.from_product([range(6), [0]], names=["seed", "sampling_seed"])
+    found = paired(*(pd.DataFrame({"value": values}, index=index) for values in (one, other)))
     expected = stats.ttest_rel(one, other)
     assert found.p_value == pytest.approx(expected.pvalue)
     interval = expected.confidence_interval(0.95)
@@ -79,8 +80,8 @@ def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
 
 
 def test_holm_s_correction_by_hand() -> None:
-    evidence = [Evidence("m", "a", "b", -1, -0.1, 0.1, p, 3, "lower") for p in (0.04, 0.01, 0.03)]
-    assert [each.p_value for each in holm(evidence)] == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.04, None, 0.01, 0.03]) == [pytest.approx(0.06), None, pytest.approx(0.03), pytest.approx(0.06)]
+    assert holm([]) == []
 
 
 def test_different_protocols_are_never_subtracted() -> None:

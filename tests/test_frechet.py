@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import scipy.linalg
@@ -11,7 +9,8 @@ import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from prologue_bench.errors import StageError
-from prologue_metrics.frechet import Moments, distance_at_infinity, frechet_distance, moments, read_moments
+from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
+from prologue_metrics.intervals import half_width
 
 
 def features(count: int, dimensions: int, seed: int, rank: int | None = None) -> np.ndarray:
@@ -60,25 +59,38 @@ def test_nan_and_constant_images_are_one_line() -> None:
         moments(np.ones((9, 2)), "gfid")
 
 
-def test_a_reference_file_is_checked(tmp_path: Path) -> None:
-    mean, covariance = np.arange(3.0), np.eye(3)
-    np.savez(tmp_path / "adm.npz", mu=mean, sigma=covariance, arr_0=np.zeros(4))
-    found, checksum = read_moments(tmp_path / "adm.npz")
-    assert np.array_equal(found.covariance, covariance)
-    assert len(checksum) == 16
-    np.savez(tmp_path / "no.npz", mean=mean)
-    with pytest.raises(StageError, match=r"no.npz: found mean; mu and sigma missing"):
-        read_moments(tmp_path / "no.npz")
-    np.savez(tmp_path / "odd.npz", mu=mean, sigma=np.eye(2))
-    with pytest.raises(StageError, match=r"mu has shape \(3,\) and sigma \(2, 2\)"):
-        read_moments(tmp_path / "odd.npz")
-    (tmp_path / "text.npz").write_text("no")
-    with pytest.raises(StageError, match=r"text.npz: cannot be read as .npz"):
-        read_moments(tmp_path / "text.npz")
-    with pytest.raises(StageError, match="no such file"):
-        read_moments(tmp_path / "none.npz")
+def test_different_numbers_of_features_are_one_line() -> None:
     with pytest.raises(StageError, match="found 3 and 5 features, expected equally many"):
-        frechet_distance(found, moments(features(40, 5, 0), "x"))
+        frechet_distance(moments(features(40, 3, 0), "x"), moments(features(40, 5, 0), "x"))
+
+
+def test_influences_are_derivatives_of_the_distance() -> None:
+    x, reference = features(300, 12, 0), moments(features(400, 12, 1), "reference")
+    own = Moments(x.mean(0), np.cov(x, rowvar=False, bias=True))
+    influences = distance_influences(x, own, reference)
+    for index in (0, 17, 200):
+        changes = []
+        for step in (-1e-4, 1e-4):  # a little more weight for one image
+            weights = np.full(len(x), 1 / len(x)) * (1 - step)
+            weights[index] += step
+            mean = weights @ x
+            covariance = (x - mean).T @ ((x - mean) * weights[:, None])
+            changes.append(frechet_distance(Moments(mean, covariance), reference))
+        assert influences[index] == pytest.approx((changes[1] - changes[0]) / 2e-4, rel=1e-3, abs=1e-2)
+
+
+def test_the_interval_is_that_of_resampling_the_images() -> None:
+    x, reference = features(600, 8, 0), moments(features(900, 8, 1), "reference")
+    rng = np.random.default_rng(0)
+    resampled = [frechet_distance(moments(x[rng.integers(600, size=600)], "x"), reference) for _ in range(400)]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    found = half_width(distance_influences(x, moments(x, "x"), reference))
+    assert found == pytest.approx((high - low) / 2, rel=0.15)
+
+
+def test_an_interval_of_singular_covariances_is_finite() -> None:
+    x, reference = features(200, 20, 0, rank=5), moments(features(200, 20, 1, rank=4), "reference")
+    assert np.isfinite(distance_influences(x, moments(x, "x"), reference)).all()
 
 
 def test_extrapolation_takes_the_bias_of_few_samples_away() -> None:

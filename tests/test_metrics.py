@@ -13,14 +13,17 @@ import scipy.linalg
 import torch
 
 from prologue_bench.errors import StageError
+from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Measurement, MetricInputs, Segment, TokenLayout
 from prologue_datasets.settings import ShapesSettings
 from prologue_datasets.shapes import Shapes
 from prologue_metrics import efficientnet
 from prologue_metrics.codebook import Codebook
 from prologue_metrics.fidelity import GenerationFid, ReconstructionFid
-from prologue_metrics.probe import Probe, one_hots
+from prologue_metrics.intervals import half_width, share_half_width
+from prologue_metrics.probe import Probe, _fitted, one_hots
 from prologue_metrics.rate import Rate
+from prologue_metrics.references import read_reference
 from prologue_metrics.settings import FidSettings, ProbeSettings
 from tests.test_models import ar
 
@@ -167,6 +170,7 @@ def test_the_rate_is_the_nll_in_bits(tmp_path: Path) -> None:
     total = -log_probabilities.gather(2, sequence.unsqueeze(2)).sum(dim=(1, 2)).mean() / math.log(2)
     assert found["rate"] == pytest.approx(float(total), rel=1e-4)
     assert found["rate_prologue"] + found["rate_visual"] == pytest.approx(found["rate"])
+    assert found["rate_visual_per_dimension"] * 3 * 32 * 32 == pytest.approx(found["rate_visual"])
 
 
 def _settings() -> Any:
@@ -183,6 +187,8 @@ def test_codebook_use_and_perplexity_by_hand(tmp_path: Path) -> None:
     assert found["codebook_perplexity_prologue"] == pytest.approx(2)
     assert found["codebook_use_visual"] == pytest.approx(100 / 6)
     assert found["codebook_perplexity_visual"] == pytest.approx(1)
+    assert found["codebook_perplexity_position_prologue"] == pytest.approx(1)
+    assert found["codebook_use_position_prologue"] == pytest.approx(20)
 
 
 def test_the_probe_reads_the_class_where_it_is_and_guesses_where_it_is_not(tmp_path: Path) -> None:
@@ -194,6 +200,75 @@ def test_the_probe_reads_the_class_where_it_is_and_guesses_where_it_is_not(tmp_p
     seeing = by_name(metric.measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids)))
     assert seeing["probe_2"] == 100
     assert seeing.keys() == {"probe_2"}
+
+
+def test_the_probe_s_regularisation_is_chosen_on_validation_images_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+
+    def watched(strength: float, vectors: Any, labels: np.ndarray) -> Any:
+        fitted.append((strength, len(labels)))
+        return _fitted(strength, vectors, labels)
+
+    monkeypatch.setattr("prologue_metrics.probe._fitted", watched)
+    train_ids, test_ids = ids(200, 1), ids(120, 2)
+    train_ids[:, 0] = DATA.labels("train")
+    train_ids[160:, 0] = 4  # the validation images say that the first token is worth nothing
+    settings = ProbeSettings(inverse_regularisation=(1e-6, 100.0))
+    Probe(settings).measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids))
+    assert fitted[:2] == [(1e-6, 160), (100.0, 160)]
+    assert fitted[2][1] == 200
+
+
+def test_images_give_intervals_that_shrink_with_their_number() -> None:
+    values = np.random.default_rng(0).normal(size=4000)
+    whole, part = half_width(values), half_width(values[:1000])
+    assert whole == pytest.approx(1.96 / np.sqrt(4000), rel=0.1)
+    assert part == pytest.approx(2 * whole, rel=0.15)
+    assert share_half_width(0.3, 4000) == pytest.approx(1.96 * np.sqrt(0.21 / 4000), rel=0.1)
+    assert half_width(values[:1]) is None
+    assert half_width(np.ones(9)) == 0.0
+
+
+def test_decoded_images_that_are_no_numbers_are_one_line() -> None:
+    images = torch.zeros(5, 1, 2, 2)
+    images[3, 0, 1, 1] = torch.nan
+    with pytest.raises(StageError, match="1 of 5 decoded images hold NaN or infinity"):
+        to_bytes(images)
+
+
+def test_reference_files_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mean, covariance = np.arange(3.0), np.eye(3)
+    path = tmp_path / "adm.npz"
+
+    def read(**arrays: np.ndarray) -> Any:
+        np.savez(path, **arrays)
+        return read_reference(path, FidSettings(reference=str(path)), inputs(tmp_path))
+
+    found, checksum = read(mu=mean, sigma=covariance)
+    assert np.array_equal(found.covariance, covariance)
+    assert len(checksum) == 16
+    with pytest.raises(StageError, match=r"adm.npz: found mean; mu and sigma missing, and so is arr_0"):
+        read(mean=mean)
+    with pytest.raises(StageError, match=r"mu has shape \(3,\) and sigma \(2, 2\)"):
+        read(mu=mean, sigma=np.eye(2))
+    with pytest.raises(StageError, match="hold NaN or infinity"):
+        read(mu=mean * np.nan, sigma=covariance)
+    # Images serve any extractor, mu and sigma of another one notwithstanding.
+    features = np.random.default_rng(0).normal(size=(50, 4))
+    monkeypatch.setattr("prologue_metrics.features.extract_features", lambda images, *_: features)
+    images = np.asarray(DATA.images("test")[:50]).transpose(0, 2, 3, 1)
+    found, _ = read(arr_0=images, mu=mean, sigma=covariance)
+    assert np.allclose(found.mean, features.mean(0))
+    for wrong in (images[:, :16], images[..., :1], images.astype(np.float32)):
+        with pytest.raises(StageError, match=r"arr_0 of .*expected uint8 \[N, H, W, C\] with images of \[32, 32, 3\]"):
+            read(arr_0=wrong)
+    path.write_text("no")
+    with pytest.raises(StageError, match=r"adm.npz: cannot be read as .npz"):
+        read_reference(path, FidSettings(), inputs(tmp_path))
+    with pytest.raises(StageError, match="no such file"):
+        read_reference(tmp_path / "none.npz", FidSettings(), inputs(tmp_path))
 
 
 def test_one_hots_stand_in_their_segments_columns() -> None:

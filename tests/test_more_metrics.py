@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.special
+import scipy.stats
 import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import laplace
 
 from prologue_bench.errors import StageError
+from prologue_bench.interfaces import StageCost
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.spec.settings import Sampling
 from prologue_metrics import features
 from prologue_metrics.attention import Attention
-from prologue_metrics.elbo import Elbo, distortion_bits, fitted_scale
-from prologue_metrics.fidelity import DensityCoverage, Kid, PrecisionRecall, density_coverage
+from prologue_metrics.cost import Cost, Speed
+from prologue_metrics.elbo import Elbo, fitted_scale, pixel_bits
+from prologue_metrics.fidelity import (
+    DensityCoverage,
+    Kid,
+    PrecisionRecall,
+    density_coverage,
+    divergences,
+    kernel_influences,
+)
 from prologue_metrics.layout import Layout, persistence
 from prologue_metrics.pixels import Psnr, Ssim
 from prologue_metrics.settings import (
@@ -27,6 +40,7 @@ from prologue_metrics.settings import (
     KidSettings,
     LayoutSettings,
     PrecisionRecallSettings,
+    SpeedSettings,
 )
 from tests.test_metrics import DATA, LAYOUT, by_name, ids, inputs, noisy
 from tests.test_models import ar, prologue
@@ -80,8 +94,12 @@ def test_density_and_coverage_match_a_brute_force(tmp_path: Path, monkeypatch: p
     radii = np.sort(cdist(y, y), axis=1)[:, 5]
     within = cdist(y, x) < radii[:, None]
     density, coverage = density_coverage(x, y, 5)
-    assert density == pytest.approx(within.sum() / (5 * 90))
-    assert coverage == pytest.approx(within.any(axis=1).mean())
+    assert density.tolist() == pytest.approx((within.sum(axis=0) / 5).tolist())
+    assert coverage.tolist() == within.any(axis=1).tolist()
+    found = by_name(
+        DensityCoverage(DensityCoverageSettings()).measure(inputs(tmp_path / "other", samples=known_features(monkeypatch, x, y)))
+    )
+    assert found == pytest.approx({"density": within.sum() / (5 * 90), "coverage": within.any(axis=1).mean()})
     same = known_features(monkeypatch, np.ones((90, 3), np.float32), y)
     with pytest.raises(StageError, match="all images have the same features"):
         DensityCoverage(DensityCoverageSettings()).measure(inputs(tmp_path, samples=same))
@@ -106,14 +124,10 @@ def test_the_elbo_is_distortion_plus_rate_and_its_likelihood_adds_up(tmp_path: P
     cdf = laplace(loc=[100, 100, 0], scale=scale).cdf
     masses = cdf(np.array([98.5, 103.5, 4.5])) - cdf(np.array([97.5, 102.5, 3.5]))
     expected = -(3 * np.log2(masses[0]) + 2 * np.log2(masses[1]) + np.log2(masses[2])) / 6
-    assert distortion_bits(histogram, scale, "laplace") == pytest.approx(expected)
+    bits = pixel_bits(scale, "laplace")
+    assert (histogram * bits).sum() / histogram.sum() == pytest.approx(expected)
     for likelihood in ("laplace", "gaussian"):  # the masses of all levels, whatever the reconstruction
-        for level in (0, 100, 255):
-            singles = [np.zeros((256, 256)) for _ in range(256)]
-            for other, single in enumerate(singles):
-                single[level, other] = 1
-            masses = [2.0 ** -distortion_bits(single, 9.0, likelihood) for single in singles]
-            assert sum(masses) == pytest.approx(1.0)
+        assert (2.0 ** -pixel_bits(9.0, likelihood)).sum(axis=1) == pytest.approx(np.ones(256))
     generator = ar(LAYOUT)
     found = by_name(
         Elbo(ElboSettings()).measure(
@@ -132,11 +146,26 @@ def test_layout_persistence_is_one_for_copies_and_zero_for_strangers() -> None:
     shape = (3, 10, 4)
     groups = rng.normal(size=(30, 1, 50))
     copies = np.broadcast_to(groups, (30, 4, 50)).reshape(120, 50)
-    assert persistence(copies, shape) == pytest.approx(1.0, abs=0.15)
-    assert persistence(rng.normal(size=(120, 50)), shape) == pytest.approx(0.0, abs=0.02)
+    assert persistence(copies, shape).mean() == pytest.approx(1.0, abs=0.15)
+    assert persistence(rng.normal(size=(120, 50)), shape).mean() == pytest.approx(0.0, abs=0.02)
     # What a whole class shares does not count.
     of_class = np.repeat(rng.normal(size=(3, 50)), 40, axis=0)
-    assert persistence(rng.normal(size=(120, 50)) + 100 * of_class, shape) == pytest.approx(0.0, abs=0.02)
+    assert persistence(rng.normal(size=(120, 50)) + 100 * of_class, shape).mean() == pytest.approx(0.0, abs=0.02)
+
+
+def test_persistence_is_the_mean_over_pairs_by_brute_force() -> None:
+    classes, groups, size = 2, 3, 4
+    x = np.random.default_rng(1).normal(size=(classes, groups * size, 7))
+    x[:, ::4] += x[:, 1::4]
+    centred = x - x.mean(axis=1, keepdims=True)
+    inside, between = [], []
+    for members in centred:
+        for a, b in itertools.permutations(range(groups * size), 2):
+            similarity = members[a] @ members[b] / np.linalg.norm(members[a]) / np.linalg.norm(members[b])
+            (inside if a // size == b // size else between).append(similarity)
+    found = persistence(x.reshape(-1, 7), (classes, groups, size))
+    assert found.shape == (6,)
+    assert found.mean() == pytest.approx(np.mean(inside) - np.mean(between))
 
 
 def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
@@ -196,3 +225,51 @@ def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> No
         Attention(AttentionSettings(images=5)).measure(inputs(tmp_path, test_ids=test_ids[:5], generator=generator))
     )
     assert found["attention_2"] == pytest.approx(100 * maps[:, 2:, :2].sum(2).mean().item(), rel=1e-4)
+
+
+def test_cost_adds_up_the_trainings(tmp_path: Path) -> None:
+    costs = {
+        "train-tokenizer": StageCost(seconds=100, flops=3e12, machine="m"),
+        "train-generator": StageCost(seconds=50, flops=1e12, machine="m"),
+    }
+    found = by_name(Cost(None).measure(inputs(tmp_path, costs=costs)))
+    assert found == {"training_flops": 4, "training_seconds": 150}
+    joint = {"train-tokenizer": costs["train-tokenizer"]}
+    assert by_name(Cost(None).measure(inputs(tmp_path, costs=joint)))["training_flops"] == 3
+    with pytest.raises(StageError, match="cost: the tokenizer is imported"):
+        Cost(None).measure(inputs(tmp_path, costs={}))
+
+
+def test_speed_is_the_best_of_its_repeats(tmp_path: Path) -> None:
+    waits = iter([0.2, 0.05, 0.1])
+
+    def draw(labels: torch.Tensor, prefix: torch.Tensor | None, seed: int) -> torch.Tensor:
+        time.sleep(next(waits))
+        return torch.zeros(len(labels), 13, dtype=torch.int64)
+
+    tokenizer = prologue().eval()
+    measured = Speed(SpeedSettings(images=10)).measure(inputs(tmp_path, draw=draw, tokenizer=tokenizer, machine="m"))
+    assert 10 / 0.1 < measured[0].value < 10 / 0.05
+    assert measured[0].protocol.details["machine"] == "m"
+
+
+def test_inception_s_score_and_its_interval_follow_the_logits() -> None:
+    logits = np.random.default_rng(0).normal(size=(200, 10)).astype(np.float32)
+    probabilities = scipy.special.softmax(logits.astype(np.float64), axis=1)
+    expected = [scipy.stats.entropy(row, probabilities.mean(axis=0)) for row in probabilities]
+    assert divergences(logits) == pytest.approx(np.array(expected))
+
+
+def test_kernel_influences_are_those_of_leaving_images_out() -> None:
+    x, y = points(60, 0.4, 0).astype(np.float64), points(80, 0.0, 1).astype(np.float64)
+    kernel = lambda a, b: (a @ b.T / 3 + 1) ** 3  # noqa: E731
+
+    def distance(weights: np.ndarray) -> float:
+        return float(weights @ kernel(x, x) @ weights - 2 * weights @ kernel(x, y).mean(axis=1))
+
+    even = np.full(60, 1 / 60)
+    found = kernel_influences(x, y)
+    for index in (0, 30):
+        more = even * (1 - 1e-6)
+        more[index] += 1e-6
+        assert found[index] - found.mean() == pytest.approx((distance(more) - distance(even)) / 1e-6, rel=1e-3)

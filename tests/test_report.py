@@ -83,7 +83,7 @@ def test_the_report_names_data_protocols_and_provenance(written: Path) -> None:
 
 def test_the_frame_is_tidy(written: Path) -> None:
     rows = frame(load_results(written.parent))
-    assert len(rows) == 2 * (2 + 3), "rate and one rate a segment, for two seeds"
+    assert len(rows) == 2 * 2 * (2 + 3), "rate and one rate a segment, in two units, for two seeds"
     assert not rows.duplicated(["variant", "seed", "metric"]).any()
 
 

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.stats import laplace, norm
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_metrics.intervals import half_width
 from prologue_metrics.pixels import each_batch
-from prologue_metrics.rate import bits_per_segment
+from prologue_metrics.rate import bits_per_image, sum_of
 from prologue_metrics.settings import ElboSettings
 
 LEVELS = 256
@@ -31,11 +32,11 @@ class Elbo(Metric):
         self.settings = settings
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        histogram = error_histogram(inputs)
-        scale = fitted_scale(histogram, self.settings.likelihood)
-        distortion = distortion_bits(histogram, scale, self.settings.likelihood)
-        rate = sum(bits_per_segment(inputs).values()) / inputs.data.spec.dimensions
-        count = len(inputs.data.labels("test"))
+        scale = fitted_scale(error_histogram(inputs), self.settings.likelihood)
+        cost = pixel_bits(scale, self.settings.likelihood)
+        distortion = np.concatenate(each_batch(inputs, lambda images, found: cost[found, images].mean(axis=(1, 2, 3))))
+        rate = sum_of(bits_per_image(inputs)) / inputs.data.spec.dimensions
+        count = len(distortion)
         protocol = Protocol(
             name="elbo",
             details={
@@ -49,14 +50,15 @@ class Elbo(Metric):
             Measurement(
                 name=name,
                 title=title,
-                value=value,
+                value=float(values.mean()),
+                half_width=half_width(values),
                 unit="bits/dim",
                 direction="lower",
                 count=count,
                 protocol=protocol,
                 detail=name != "elbo",
             )
-            for name, title, value in (
+            for name, title, values in (
                 ("elbo", "-ELBO", distortion + rate),
                 ("elbo_distortion", "-ELBO, distortion", distortion),
                 ("elbo_rate", "-ELBO, rate", rate),
@@ -83,11 +85,11 @@ def fitted_scale(histogram: NDArray[Any], likelihood: str) -> float:
     return max(0.1, float(mean if likelihood == "laplace" else math.sqrt(mean)))
 
 
-def distortion_bits(histogram: NDArray[Any], scale: float, likelihood: str) -> float:
-    """Mean bits of a pixel given its reconstruction."""
+def pixel_bits(scale: float, likelihood: str) -> NDArray[Any]:
+    """Bits of a pixel given its reconstruction: [256 levels of the reconstruction, 256 levels of the image]."""
     family = laplace if likelihood == "laplace" else norm
     levels = np.arange(LEVELS)
     edges = np.concatenate(([-np.inf], levels[:-1] + 0.5, [np.inf]))
     cumulative = family.cdf(edges[None, :], loc=levels[:, None], scale=scale)
-    probabilities = np.maximum(np.diff(cumulative, axis=1), 1e-300)
-    return float(-(histogram * np.log2(probabilities)).sum() / histogram.sum())
+    bits: NDArray[Any] = -np.log2(np.maximum(np.diff(cumulative, axis=1), 1e-300))
+    return bits

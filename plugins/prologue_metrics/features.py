@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,11 @@ Advance = Callable[[int, int], None]
 
 def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricInputs) -> NDArray[Any]:
     """Features float32 [N, F], from the cache where the same images were seen before."""
-    from prologue_metrics import efficientnet
-
     key = hashlib.sha256()
     for start in range(0, len(images), BATCH):
         key.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
     layer = f" {settings.layer}" if settings.layer else ""
-    key.update(f"{settings.extractor} {settings.resize} {efficientnet.weights_checksum()}{layer}".encode())
+    key.update(f"{settings.extractor} {settings.resize} {weights_checksum(settings)}{layer}".encode())
     path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
     if path.exists():
         cached: NDArray[Any] = np.load(path)
@@ -87,18 +86,31 @@ def inception_weights(settings: FeatureSettings) -> str | None:
     return str(Path(named).expanduser()) if named else None
 
 
+def weights_checksum(settings: FeatureSettings) -> str:
+    """The first 16 digits of the SHA-256 of the extractor's weights, or that torch-fidelity has yet to fetch them."""
+    from prologue_metrics import efficientnet
+
+    if settings.extractor == "efficientnet-lite0":
+        return efficientnet.weights_checksum()
+    file = inception_weights(settings) or str(Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE)
+    return _checksum(file) if Path(file).is_file() else "to be fetched"
+
+
+@cache
+def _checksum(file: str) -> str:
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+
+
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def extractor_details(settings: FeatureSettings) -> dict[str, str | int]:
     """What of the extractor belongs into a protocol."""
-    from prologue_metrics import efficientnet
-
     ours = settings.extractor == "efficientnet-lite0"
     return {
         "extractor": settings.extractor,
-        "weights": efficientnet.weights_checksum() if ours else "torch-fidelity",
+        "weights": weights_checksum(settings),
         "resize": settings.resize if ours else 299,
     }
 

@@ -8,17 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import log_softmax
+from torch import Tensor
 
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
 from prologue_metrics.features import extractor_details, extractor_note, load_features, sampling_details
-from prologue_metrics.frechet import Moments, distance_at_infinity, frechet_distance, moments, read_moments
+from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
+from prologue_metrics.intervals import half_width, share_half_width
+from prologue_metrics.references import read_reference
 from prologue_metrics.settings import (
     FidSettings,
     InceptionScoreSettings,
     KidSettings,
     PrecisionRecallSettings,
 )
+
+Estimate = tuple[float, float | None]
+"""A number with half of its 95% interval over images."""
 
 
 class Fid(Metric):
@@ -37,10 +44,12 @@ class Fid(Metric):
         features = load_features(images, self.settings, inputs)
         own = moments(features, self.name, self.settings.few_samples)
         reference, details, note = self._reference(inputs)
-        distances = [(self.name, self.title, frechet_distance(own, reference))]
+        distance = frechet_distance(own, reference)
+        spread = None if own.shrunk else half_width(distance_influences(features, own, reference))
+        distances = [(self.name, self.title, distance, spread)]
         if self.settings.extrapolate:
             value = distance_at_infinity(features, reference, self.name)
-            distances.append((f"{self.name}_infinity", f"{self.title}, infinitely many", value))
+            distances.append((f"{self.name}_infinity", f"{self.title}, infinitely many", value, spread))
         if own.shrunk or reference.shrunk:
             details["covariance"] = "shrunk (Ledoit and Wolf)"
         protocol = Protocol(
@@ -55,13 +64,16 @@ class Fid(Metric):
             published=not note and not extractor_note(self.settings),
             note="; ".join([*extractor_note(self.settings), *note]),
         )
-        return [_measurement(name, title, value, "lower", len(images), protocol) for name, title, value in distances]
+        return [
+            _measurement(name, title, value, "lower", len(images), protocol, spread)
+            for name, title, value, spread in distances
+        ]
 
     def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str], list[str]]:
         """The reference's moments, what the protocol says of it, and how it differs from the published one."""
         if self.settings.reference:
             path = Path(self.settings.reference).expanduser()
-            loaded, checksum = read_moments(path)
+            loaded, checksum = read_reference(path, self.settings, inputs)
             return loaded, {"reference": path.name, "reference_fingerprint": checksum}, []
         images = inputs.data.images("test")
         found = moments(load_features(images, self.settings, inputs), "the test images", self.settings.few_samples)
@@ -146,7 +158,23 @@ class Kid(Metric):
             subsets=self.settings.subsets, subset_size=size, subset_seed=self.settings.seed,
         )  # fmt: skip
         value = 1000 * found[KEY_METRIC_KID_MEAN]
-        return [_measurement("kid", "KID x 1000", value, "lower", len(samples), protocol)]
+        spread = half_width(1000 * kernel_influences(samples, reference))
+        return [_measurement("kid", "KID x 1000", value, "lower", len(samples), protocol, spread)]
+
+
+def kernel_influences(samples: NDArray[Any], reference: NDArray[Any]) -> NDArray[Any]:
+    """The influence of each sample on the squared kernel distance [N], for features [N, F] and [M, F].
+
+    2 (mean over samples of k(x, .) - mean over the reference of k(x, .)), with KID's kernel (x y / F + 1)^3.
+    """
+    own, other = torch.from_numpy(samples), torch.from_numpy(reference)
+
+    def means(part: Tensor, against: Tensor) -> Tensor:
+        return ((part @ against.T / part.shape[1] + 1) ** 3).double().mean(dim=1)
+
+    found = torch.cat([2 * (means(part, own) - means(part, other)) for part in own.split(1000)])
+    influences: NDArray[Any] = found.numpy()
+    return influences
 
 
 class InceptionScore(Metric):
@@ -176,7 +204,16 @@ class InceptionScore(Metric):
             published=True,
         )
         value = float(found[KEY_METRIC_ISC_MEAN])
-        return [_measurement("inception_score", "IS", value, "higher", len(logits), protocol)]
+        spread = half_width(value * divergences(logits))
+        return [_measurement("inception_score", "IS", value, "higher", len(logits), protocol, spread)]
+
+
+def divergences(logits: NDArray[Any]) -> NDArray[Any]:
+    """KL(p(y|x) || p(y)) of each image in nats [N], whose mean is the logarithm of the Inception Score."""
+    log_probabilities = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    marginal = np.exp(log_probabilities).mean(axis=0)
+    found: NDArray[Any] = (np.exp(log_probabilities) * (log_probabilities - np.log(marginal))).sum(axis=1)
+    return found
 
 
 class NeighbourMetric(Metric):
@@ -189,7 +226,7 @@ class NeighbourMetric(Metric):
     def __init__(self, settings: PrecisionRecallSettings) -> None:
         self.settings = settings
 
-    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
+    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[Estimate, Estimate]:
         """The two numbers for features [N, F] and [M, F]."""
         raise NotImplementedError
 
@@ -200,8 +237,8 @@ class NeighbourMetric(Metric):
             self.name, self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
         )
         return [
-            _measurement(number, number, value, "higher", len(samples), protocol)
-            for number, value in zip(self.numbers, self.compare(samples, reference), strict=True)
+            _measurement(number, number, value, "higher", len(samples), protocol, spread)
+            for number, (value, spread) in zip(self.numbers, self.compare(samples, reference), strict=True)
         ]
 
 
@@ -210,7 +247,7 @@ class PrecisionRecall(NeighbourMetric):
 
     name, numbers = "precision-recall", ("precision", "recall")
 
-    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
+    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[Estimate, Estimate]:
         from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
         found = prc_features_to_metric(
@@ -221,7 +258,11 @@ class PrecisionRecall(NeighbourMetric):
             save_cpu_ram=True,
             verbose=False,
         )
-        return float(found[KEY_METRIC_PRECISION]), float(found[KEY_METRIC_RECALL])
+        precision, recall = float(found[KEY_METRIC_PRECISION]), float(found[KEY_METRIC_RECALL])
+        return (
+            (precision, share_half_width(precision, len(samples))),
+            (recall, share_half_width(recall, len(reference))),
+        )
 
 
 class DensityCoverage(NeighbourMetric):
@@ -229,23 +270,28 @@ class DensityCoverage(NeighbourMetric):
 
     name, numbers = "density-coverage", ("density", "coverage")
 
-    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[float, float]:
-        return density_coverage(samples, reference, self.settings.neighbours)
+    def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[Estimate, Estimate]:
+        density, coverage = density_coverage(samples, reference, self.settings.neighbours)
+        return (float(density.mean()), half_width(density)), (float(coverage.mean()), half_width(coverage))
 
 
-def density_coverage(samples: NDArray[Any], reference: NDArray[Any], neighbours: int) -> tuple[float, float]:
+def density_coverage(
+    samples: NDArray[Any], reference: NDArray[Any], neighbours: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Of features [N, F] and [M, F], with balls around the M that reach to the k-th nearest of them.
 
-    Density: in how many balls a sample lies, over k (eq. 3). Coverage: the share of balls that hold a sample (eq. 5).
+    Density [N]: in how many balls each sample lies, over k (eq. 3). Coverage [M]: whether each ball holds a sample
+    (eq. 5). Both numbers are the means.
     """
-    inside, covered = 0, 0
+    inside = torch.zeros(len(samples), dtype=torch.int64)
+    covered = []
     fake = torch.from_numpy(samples)
     for part in torch.from_numpy(reference).split(1000):
         radii = torch.cdist(part, torch.from_numpy(reference)).kthvalue(neighbours + 1, dim=1).values
         within = torch.cdist(part, fake) < radii[:, None]
-        inside += int(within.sum())
-        covered += int(within.any(dim=1).sum())
-    return inside / (neighbours * len(samples)), covered / len(reference)
+        inside += within.sum(dim=0)
+        covered.append(within.any(dim=1))
+    return inside.numpy() / neighbours, torch.cat(covered).numpy()
 
 
 def _check_neighbours(metric: str, neighbours: int, *features: NDArray[Any]) -> None:
@@ -257,8 +303,15 @@ def _check_neighbours(metric: str, neighbours: int, *features: NDArray[Any]) -> 
 
 
 def _measurement(
-    name: str, title: str, value: float, direction: Direction, count: int, protocol: Protocol
+    name: str,
+    title: str,
+    value: float,
+    direction: Direction,
+    count: int,
+    protocol: Protocol,
+    spread: float | None = None,
 ) -> Measurement:
     return Measurement(
-        name=name, title=title, value=value, unit="", direction=direction, count=count, protocol=protocol
-    )
+        name=name, title=title, value=value, unit="", direction=direction, count=count, protocol=protocol,
+        half_width=spread,
+    )  # fmt: skip

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -51,26 +49,6 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
     return Moments(features.mean(axis=0), ledoit_wolf(features)[0], shrunk=True)
 
 
-def read_moments(path: Path) -> tuple[Moments, str]:
-    """Moments of an .npz with `mu` and `sigma`, such as ADM's reference batches, and the file's checksum.
-
-    Raises StageError when the file is no such thing.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in ("mu", "sigma") if name not in file]
-            if missing:
-                raise StageError(f"{path}: found {', '.join(sorted(file))}; {' and '.join(missing)} missing")
-            mean, covariance = (np.asarray(file[name], dtype=np.float64) for name in ("mu", "sigma"))
-    except FileNotFoundError:
-        raise StageError(f"{path}: no such file; expected an .npz with mu and sigma") from None
-    except (OSError, ValueError) as error:
-        raise StageError(f"{path}: cannot be read as .npz: {error}") from None
-    if covariance.shape != (len(mean), len(mean)):
-        raise StageError(f"{path}: mu has shape {mean.shape} and sigma {covariance.shape}, expected [F] and [F, F]")
-    return Moments(mean, covariance), hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
 def frechet_distance(first: Moments, second: Moments) -> float:
     """Squared distance |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (Heusel et al. 2017, eq. 6).
 
@@ -86,6 +64,23 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     overlap = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second.covariance @ root), 0)).sum()
     distance = np.square(first.mean - second.mean).sum()
     return float(distance + np.trace(first.covariance) + np.trace(second.covariance) - 2 * overlap)
+
+
+def distance_influences(features: NDArray[Any], own: Moments, reference: Moments) -> NDArray[Any]:
+    """The influence of each image on the distance [N]: its derivative when the image gets more weight.
+
+    With R the root of the reference's covariance and M = R S R, the distance changes with the mean m by 2 (m - m_r) and
+    with the covariance S by I - R M^(-1/2) R (the derivative of tr M^(1/2)). Directions without variance are left out.
+    """
+    values, vectors = np.linalg.eigh(reference.covariance)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    spread, directions = np.linalg.eigh(root @ own.covariance @ root)
+    kept = spread > 1e-10 * spread.max(initial=0.0)
+    centred = np.asarray(features, dtype=np.float64) - own.mean
+    projected = centred @ (root @ directions[:, kept])
+    quadratic = np.square(centred).sum(axis=1) - (np.square(projected) / np.sqrt(spread[kept])).sum(axis=1)
+    influences: NDArray[Any] = 2 * centred @ (own.mean - reference.mean) + quadratic
+    return influences - influences.mean()
 
 
 def distance_at_infinity(features: NDArray[Any], reference: Moments, what: str) -> float:

@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
 from prologue_metrics.features import extract_features, extractor_details
+from prologue_metrics.intervals import half_width
 from prologue_metrics.settings import LayoutSettings
 
 
@@ -37,8 +38,8 @@ class Layout(Metric):
             pixels = adaptive_avg_pool2d(torch.from_numpy(images).float(), self.settings.lowpass)
             features = extract_features(images, self.settings, inputs.device, lambda done, total: None)
             for space, vectors in (("pixels", pixels.flatten(1).numpy()), ("features", features)):
-                value = persistence(vectors, self._shape(inputs))
-                found.append(self._measurement(inputs, length, space, value, len(images)))
+                values = persistence(vectors, self._shape(inputs))
+                found.append(self._measurement(inputs, length, space, values, len(images)))
             inputs.advance(index + 1, len(lengths))
         return found
 
@@ -61,7 +62,9 @@ class Layout(Metric):
         images = [to_bytes(inputs.tokenizer.decode(part.to(inputs.device))).cpu() for part in ids.split(250)]
         return torch.cat(images).numpy()
 
-    def _measurement(self, inputs: MetricInputs, length: int, space: str, value: float, count: int) -> Measurement:
+    def _measurement(
+        self, inputs: MetricInputs, length: int, space: str, values: NDArray[Any], count: int
+    ) -> Measurement:
         details: dict[str, str | int | float | bool | None] = {
             "tokens": f"the first {length}",
             "groups_per_class": self.settings.groups_per_class,
@@ -77,7 +80,8 @@ class Layout(Metric):
         return Measurement(
             name=f"layout_{space}_{length}",
             title=f"layout persistence, {space}, first {length} tokens",
-            value=value,
+            value=float(values.mean()),
+            half_width=half_width(values),
             unit="",
             direction="higher",
             count=count,
@@ -96,17 +100,19 @@ def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, seed: int
     return torch.cat(parts)
 
 
-def persistence(vectors: NDArray[Any], shape: tuple[int, int, int]) -> float:
-    """Mean correlation inside groups less that between groups of the same class.
+def persistence(vectors: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Mean correlation inside each group less that with the other groups of its class: [classes * groups].
 
-    Vectors [classes * groups * size, F] are centred on the mean of their class.
+    Vectors [classes * groups * size, F] are centred on the mean of their class. The groups' mean is the persistence.
     """
     classes, groups, size = shape
     x = vectors.reshape(classes, groups * size, -1).astype(np.float64)
     x = x - x.mean(axis=1, keepdims=True)
     x /= np.maximum(np.linalg.norm(x, axis=2, keepdims=True), 1e-12)
-    similarity = np.einsum("cif,cjf->cij", x, x)
-    group = np.arange(groups * size) // size
-    together = group[:, None] == group[None, :]
-    inside = together & ~np.eye(groups * size, dtype=bool)
-    return float(similarity[:, inside].mean() - similarity[:, ~together].mean())
+    similarity = np.einsum("cif,cjf->cij", x, x).reshape(classes, groups, size, groups, size)
+    own = np.einsum("cgigj->cgij", similarity)
+    whole, inside = similarity.sum(axis=(2, 3, 4)), own.sum(axis=(2, 3))
+    pairs = inside - np.einsum("cgii->cg", own)
+    between = (whole - inside) / (size * size * (groups - 1))
+    values: NDArray[Any] = (pairs / (size * (size - 1)) - between).ravel()
+    return values

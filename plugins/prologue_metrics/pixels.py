@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_metrics.intervals import half_width
 
 BATCH = 500
 
@@ -50,6 +51,7 @@ class PixelMetric(Metric):
                 direction="higher",
                 count=len(values),
                 protocol=protocol,
+                half_width=half_width(values),
             )
         ]
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, TokenLayout
+from prologue_metrics.intervals import half_width
 from prologue_metrics.settings import ProbeSettings
 
 ITERATIONS = 300
@@ -30,24 +31,23 @@ class Probe(Metric):
         lengths = [n for n in inputs.prefixes if n <= inputs.layout.length]
         found = []
         for index, length in enumerate(lengths):
-            accuracy, train_images = self._accuracy(inputs, length)
-            count = len(inputs.data.labels("test"))
+            right = self._right(inputs, length)
             found.append(
                 Measurement(
                     name=f"probe_{length}",
                     title=f"probe, first {length} tokens",
-                    value=100 * accuracy,
+                    value=100 * float(right.mean()),
+                    half_width=half_width(100 * right),
                     unit="%",
                     direction="higher",
-                    count=count,
+                    count=len(right),
                     protocol=Protocol(
                         name="linear-probe",
                         details={
                             "tokens": f"the first {length}",
                             "classifier": "logistic regression on one-hots",
-                            "inverse_regularisation": self.settings.inverse_regularisation,
-                            "train": f"the first {train_images} images of the train split",
-                            "test": f"test split, {count} images",
+                            **self._details(inputs),
+                            "test": f"test split, {len(right)} images",
                             "fingerprint": inputs.data.fingerprint,
                         },
                     ),
@@ -56,17 +56,44 @@ class Probe(Metric):
             inputs.advance(index + 1, len(lengths))
         return found
 
-    def _accuracy(self, inputs: MetricInputs, length: int) -> tuple[float, int]:
-        from sklearn.linear_model import LogisticRegression  # takes long to import
+    def _details(self, inputs: MetricInputs) -> dict[str, str]:
+        """What the protocol says of training; which strength was chosen is a result, and differs between variants."""
+        train, kept = self._split(inputs)
+        strengths = ", ".join(f"{value:g}" for value in self.settings.inverse_regularisation)
+        if len(self.settings.inverse_regularisation) > 1:
+            strengths += f", the best on the last {train - kept} of those"
+        return {"train": f"the first {train} images of the train split", "inverse_regularisation": strengths}
 
+    def _split(self, inputs: MetricInputs) -> tuple[int, int]:
+        """How many training images there are, and how many of them are not validated on."""
+        train = min(self.settings.train_images, len(inputs.data.labels("train")))
+        return train, train - round(self.settings.validation_share * train)
+
+    def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
+        """Whether each test image is classified rightly [N]."""
         assert inputs.train_ids is not None
         assert inputs.test_ids is not None
-        labels = inputs.data.labels("train")[: self.settings.train_images]
-        train = one_hots(inputs.train_ids[: self.settings.train_images, :length], inputs.layout)
-        test = one_hots(inputs.test_ids[:, :length], inputs.layout)
-        model = LogisticRegression(C=self.settings.inverse_regularisation, max_iter=ITERATIONS)
-        model.fit(train, labels)
-        return float(model.score(test, inputs.data.labels("test"))), len(labels)
+        train, kept = self._split(inputs)
+        labels = inputs.data.labels("train")[:train]
+        vectors = one_hots(inputs.train_ids[:train, :length], inputs.layout)
+        strengths = self.settings.inverse_regularisation
+        chosen = strengths[0]
+        if len(strengths) > 1:
+            scores = [
+                _fitted(strength, vectors[:kept], labels[:kept]).score(vectors[kept:], labels[kept:])
+                for strength in strengths
+            ]
+            chosen = strengths[int(np.argmax(scores))]
+        found = _fitted(chosen, vectors, labels).predict(one_hots(inputs.test_ids[:, :length], inputs.layout))
+        right: NDArray[Any] = found == inputs.data.labels("test")
+        return right
+
+
+def _fitted(inverse_regularisation: float, vectors: csr_matrix, labels: NDArray[Any]) -> Any:
+    """scikit-learn's logistic regression."""
+    from sklearn.linear_model import LogisticRegression  # takes long to import
+
+    return LogisticRegression(C=inverse_regularisation, max_iter=ITERATIONS).fit(vectors, labels)
 
 
 def one_hots(ids: NDArray[Any], layout: TokenLayout) -> csr_matrix:

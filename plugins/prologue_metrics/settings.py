@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.spec.settings import HOW_NOT_WHAT
@@ -93,11 +94,27 @@ class ElboSettings:
     likelihood: Literal["laplace", "gaussian"] = "laplace"
 
 
+def _strengths(instance: object, attribute: attrs.Attribute[Any], value: tuple[float, ...]) -> None:
+    if not value or min(value) <= 0:
+        raise ValueError(f"{attribute.name!r} must be numbers > 0: {list(value)}")
+
+
 @frozen(kw_only=True)
 class ProbeSettings:
     """Logistic regression on one-hot tokens."""
 
-    inverse_regularisation: float = field(default=1.0, validator=validators.gt(0))
-    """scikit-learn's C."""
+    inverse_regularisation: tuple[float, ...] = field(default=(0.01, 0.1, 1.0), validator=_strengths)
+    """Values of scikit-learn's C to choose from."""
+    validation_share: float = field(default=0.2, validator=[validators.gt(0), validators.lt(1)])
+    """Share of the training images, the last ones, on which C is chosen; the classifier then learns from all."""
     train_images: int = field(default=20000, validator=validators.ge(1))
     """At most so many training images."""
+
+
+@frozen(kw_only=True)
+class SpeedSettings:
+    """The best of several repeats, which other work on the machine disturbs least."""
+
+    images: int = field(default=250, validator=validators.ge(1))
+    """Drawn and decoded as one batch."""
+    repeats: int = field(default=3, validator=validators.ge(1))

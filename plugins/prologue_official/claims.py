@@ -1,57 +1,67 @@
-"""The paper's claims, put to the test on the results of an ablation.
+"""The paper's claims, put to the test on the results of ablations.
 
 A claim is tested on differences between two variants, paired by training seed. Where several variants speak of one
-claim, their p-values are corrected by Holm's method (1979), so that one of many is not significant by chance.
+claim, their p-values are corrected by Holm's method (1979), so that one of many is not significant by chance. That two
+variants are about equal is not shown by finding no difference: it holds where the whole 95% interval lies
+within a tenth of the reference, and fails where all of it lies outside.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import pandas as pd
 from attrs import evolve, frozen
-from scipy.special import stdtr, stdtrit
 
-from prologue_bench.reporting.results import frame
+from prologue_bench.reporting.results import flat_settings, frame
+from prologue_bench.reporting.statistics import LEVEL, Difference, holm, paired
 
-LEVEL = 0.95
-Expected = Literal["lower", "higher", "equal"]
+MARGIN = 0.1
+"""Relative difference within which two variants count as about equal."""
+Expected = Literal["lower", "higher", "equal", "different"]
 Verdict = Literal["holds", "fails", "cannot tell"]
 
 
 @frozen
 class Evidence:
-    """One difference between two variants, with its 95% interval (None with one seed) and two-sided p-value."""
+    """One difference between two variants, and the reference's mean that it is relative to."""
 
     metric: str
     variant: str
     against: str
-    difference: float
-    relative: float
-    half_width: float | None
-    p_value: float | None
-    seeds: int
+    difference: Difference
+    reference: float
     expected: Expected
 
+    @property
+    def relative(self) -> float:
+        """The difference as a share of the reference."""
+        return self.difference.mean / abs(self.reference)
+
     def verdict(self) -> Verdict:
-        """What this difference alone says."""
-        if self.p_value is None:
+        """What this difference alone says; nothing where it is not taken over training seeds."""
+        found = self.difference
+        if found.basis != "training seeds" or found.p_value is None or found.half_width is None:
             return "cannot tell"
-        significant = self.p_value < 1 - LEVEL
         if self.expected == "equal":
-            return "fails" if significant else "holds"
-        if not significant:
+            margin = MARGIN * abs(self.reference)
+            if abs(found.mean) + found.half_width <= margin:
+                return "holds"
+            return "fails" if abs(found.mean) - found.half_width > margin else "cannot tell"
+        if found.p_value >= 1 - LEVEL:
             return "cannot tell"
-        return "holds" if (self.difference < 0) == (self.expected == "lower") else "fails"
+        if self.expected == "different":
+            return "holds"
+        return "holds" if (found.mean < 0) == (self.expected == "lower") else "fails"
 
     def __str__(self) -> str:
-        interval = f" ± {self.half_width:.3g}" if self.half_width is not None else ""
-        p = f", p = {self.p_value:.2g}" if self.p_value is not None else ", one seed"
+        found = self.difference
+        interval = f" ± {found.half_width:.3g}" if found.half_width is not None else ""
+        tested = found.basis == "training seeds"
+        p = f"p = {found.p_value:.2g} over {found.count} {found.basis}" if tested else "one training seed"
         return (
-            f"{self.metric}: {self.variant} less {self.against} = {self.difference:+.3g}{interval} "
-            f"({100 * self.relative:+.1f}%{p})"
+            f"{self.metric}: {self.variant} less {self.against} = {found.mean:+.3g}{interval} "
+            f"({100 * self.relative:+.1f}%, {p})"
         )
 
 
@@ -66,7 +76,10 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Holds where some evidence does and none fails; fails where some fails and none holds; else cannot tell."""
+        """Holds where some evidence does and none fails; fails where some fails and none holds; else cannot tell.
+
+        That variants are about equal must hold for each.
+        """
         verdicts = {each.verdict() for each in self.evidence}
         if self.evidence and all(each.expected == "equal" for each in self.evidence):
             return "fails" if "fails" in verdicts else "cannot tell" if "cannot tell" in verdicts else "holds"
@@ -77,16 +90,48 @@ class Claim:
         return "cannot tell"
 
 
-def examine(results: Mapping[str, Any]) -> list[Claim]:
-    """Every claim on these results; one that they say nothing of has no evidence, and says what is missing."""
-    study = _Study(results)
-    return list(_claims(study))
+def examine(*results: Mapping[str, Any]) -> list[Claim]:
+    """Every claim on these results; one that they say nothing of has no evidence, and says what is missing.
+
+    Each difference is within one of the results; the evidence of all is put together and corrected together.
+    """
+    found: dict[str, list[Claim]] = {}
+    for each in results:
+        for claim in _claims(_Study(each)):
+            found.setdefault(claim.number, []).append(claim)
+    return [_together(parts) for parts in found.values()]
+
+
+def _together(parts: Sequence[Claim]) -> Claim:
+    evidence = [each for part in parts for each in part.evidence]
+    corrected = holm(each.difference.p_value for each in evidence)
+    return evolve(
+        parts[0],
+        evidence=tuple(
+            evolve(each, difference=evolve(each.difference, p_value=p))
+            for each, p in zip(evidence, corrected, strict=True)
+        ),
+        missing="" if evidence else parts[0].missing,
+    )
+
+
+DIALS = {
+    "tokenizer.prologue_tokens": "the number of prologue tokens",
+    "tokenizer.prologue_codebook": "the prologue's codebook size",
+    "tokenizer.ce_weight": "the weight of the cross-entropy",
+    "tokenizer.visual_dropout": "the dropout of visual tokens",
+    "tokenizer.straight_through": "the straight-through estimator",
+    "tokenizer.straight_through_temperature": "the straight-through temperature",
+    "generator.transformer.layers": "the generator's depth",
+}
+"""What claim 6 is about, by setting."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def _claims(study: _Study) -> Iterator[Claim]:
     prologues = study.prologues()
     yield study.claim("1a", "gFID falls with prologue tokens.", "gfid", "lower", study.baseline_pairs(prologues))
-    yield study.claim("1b", "rFID stays within noise.", "rfid", "equal", study.baseline_pairs(prologues))
+    yield study.claim("1b", "rFID stays about the same.", "rfid", "equal", study.baseline_pairs(prologues))
     yield study.claim(
         "2a", "CE on the visual tokens themselves hurts reconstruction.", "rfid", "higher",
         study.baseline_pairs(study.where(lambda settings: settings["tokenizer"].get("visual_ce_weight", 0) > 0)),
@@ -102,6 +147,10 @@ def _claims(study: _Study) -> Iterator[Claim]:
     yield study.by_length("4a", "A fixed prologue fixes the layout (pixels).", "layout_pixels_{n}")
     yield study.by_length("4b", "A fixed prologue fixes the layout (features).", "layout_features_{n}")
     yield study.claim("5", "The rate falls.", "rate", "lower", study.baseline_pairs(prologues))
+    for index, (key, title) in enumerate(DIALS.items()):
+        pairs = study.differing_in(key)
+        yield study.claim(f"6{LETTERS[2 * index]}", f"gFID depends on {title}.", "gfid", "different", pairs)
+        yield study.claim(f"6{LETTERS[2 * index + 1]}", f"The rate depends on {title}.", "rate", "different", pairs)
 
 
 class _Study:
@@ -111,6 +160,7 @@ class _Study:
         self.results = results
         self.frame = frame(results)
         self.variants: Sequence[Mapping[str, Any]] = results["variants"]
+        self.names = [variant["name"] for variant in self.variants]
 
     def where(self, holds: Callable[[Mapping[str, Any]], bool]) -> list[str]:
         """The variants whose settings are such."""
@@ -132,13 +182,27 @@ class _Study:
         baseline = self.results["baseline"]
         return [(name, baseline) for name in variants if baseline is not None and name != baseline]
 
+    def differing_in(self, key: str) -> list[tuple[str, str]]:
+        """Pairs of variants that differ in this setting alone, each with the first of its kind."""
+        first: dict[tuple[tuple[str, str], ...], str] = {}
+        pairs = []
+        for variant in self.variants:
+            flat = flat_settings(variant)
+            if key not in flat:
+                continue
+            rest = tuple(sorted((name, str(value)) for name, value in flat.items() if name != key))
+            if rest in first:
+                pairs.append((variant["name"], first[rest]))
+            first.setdefault(rest, variant["name"])
+        return pairs
+
     def claim(self, number: str, text: str, metric: str, expected: Expected, pairs: Sequence[tuple[str, str]]) -> Claim:
         """A claim about one metric of pairs of variants."""
         if not pairs:
             return Claim(number, text, (), "these results have no such variant beside a baseline")
         evidence = [self._evidence(metric, one, other, expected) for one, other in pairs]
-        found = [each for each in evidence if each is not None]
-        return Claim(number, text, tuple(holm(found)), "" if found else f"these results have no {metric}")
+        found = tuple(each for each in evidence if each is not None)
+        return Claim(number, text, found, "" if found else f"these results have no {metric}")
 
     def by_length(self, number: str, text: str, metric: str) -> Claim:
         """A claim about a metric of the first n tokens, n the length of each variant's own prologue."""
@@ -149,9 +213,9 @@ class _Study:
             for name in self.prologues()
             if baseline is not None
         ]
-        found = [each for each in evidence if each is not None]
+        found = tuple(each for each in evidence if each is not None)
         missing = "" if found else f"these results have no {metric.format(n='N')} of a prologue and a baseline"
-        return Claim(number, text, tuple(holm(found)), missing)
+        return Claim(number, text, found, missing)
 
     def _leading(self) -> dict[str, int]:
         """Length of the first segment of the variants that have several."""
@@ -160,40 +224,10 @@ class _Study:
         }
 
     def _evidence(self, metric: str, variant: str, against: str, expected: Expected) -> Evidence | None:
-        rows = self.frame[self.frame.metric == metric]
-        one, other = (rows[rows.variant == name].set_index("seed") for name in (variant, against))
+        rows = self.frame[self.frame.metric == metric].set_index(["seed", "sampling_seed"])
+        one, other = (rows[rows.variant == name] for name in (variant, against))
         shared = one.index.intersection(other.index)
         if not len(shared) or not (one.protocol[shared] == other.protocol[shared]).all():
             return None
-        return paired(metric, variant, against, one.value[shared], other.value[shared], expected)
-
-
-def paired(
-    metric: str, variant: str, against: str, values: pd.Series, reference: pd.Series, expected: Expected
-) -> Evidence:
-    """The mean difference of two series over the same seeds, with Student's t interval and p-value."""
-    differences = values - reference
-    difference, seeds = float(differences.mean()), len(differences)
-    half_width = p_value = None
-    if seeds > 1:
-        error = float(differences.std(ddof=1)) / math.sqrt(seeds)
-        half_width = float(stdtrit(seeds - 1, (1 + LEVEL) / 2)) * error
-        p_value = float(2 * stdtr(seeds - 1, -abs(difference) / error)) if error else float(difference == 0)
-    return Evidence(
-        metric, variant, against, difference, difference / abs(float(reference.mean())), half_width, p_value, seeds,
-        expected,
-    )  # fmt: skip
-
-
-def holm(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """The same with p-values corrected for their number: the k-th smallest of m times m - k + 1, never falling."""
-    order = sorted(
-        (index for index, each in enumerate(evidence) if each.p_value is not None),
-        key=lambda index: evidence[index].p_value or 0.0,
-    )
-    corrected = list(evidence)
-    largest = 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (evidence[index].p_value or 0.0) * (len(order) - rank)))
-        corrected[index] = evolve(evidence[index], p_value=largest)
-    return corrected
+        difference = paired(one.loc[shared], other.loc[shared])
+        return Evidence(metric, variant, against, difference, float(other.value[shared].mean()), expected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.interfaces import Tokenizer, TokenLayout
@@ -80,6 +80,14 @@ class Plan:
     stages: tuple[PlannedStage, ...]
 
     @property
+    def first_pipelines(self) -> tuple[Pipeline, ...]:
+        """One pipeline a variant, that of the first seeds."""
+        found: dict[str, Pipeline] = {}
+        for pipeline in self.pipelines:
+            found.setdefault(pipeline.experiment.variant.name, pipeline)
+        return tuple(found.values())
+
+    @property
     def missing(self) -> tuple[PlannedStage, ...]:
         """The stages still to run."""
         return tuple(planned for planned in self.stages if not planned.cached)
@@ -134,7 +142,8 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], store: Store) -
         search = SearchSampling(
             generator=generator, sampling=experiment.sampling, metric=_samples_metric(experiment.search_metric)
         )
-    samples = SampleImages(generator=generator, sampling=experiment.sampling, search=search)
+    sampling = evolve(experiment.sampling, seed=experiment.sampling_seed)
+    samples = SampleImages(generator=generator, sampling=sampling, search=search)
     measures = tuple(
         Measure(
             metric=metric,

@@ -292,7 +292,8 @@ class Measure(Stage):
             "generator": self.samples.generator,
             "tokenizer": self.tokens.tokenizer,
         }
-        return tuple(stage for name, stage in artifacts.items() if name in self.needs)
+        asked = {*self.needs, *(("tokenizer", "generator") if "costs" in self.needs else ())}
+        return tuple(stage for name, stage in artifacts.items() if name in asked)
 
     def reads(self) -> dict[str, Any]:
         return {

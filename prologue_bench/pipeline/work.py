@@ -21,9 +21,10 @@ from prologue_bench import distributed
 from prologue_bench.errors import PrologueBenchError, StageError
 from prologue_bench.files import write_array, write_text
 from prologue_bench.images import to_bytes, to_float
-from prologue_bench.interfaces import Generator, ImageArray, Metric, MetricInputs, Tokenizer
+from prologue_bench.interfaces import Generator, ImageArray, Metric, MetricInputs, StageCost, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.cost import Estimator, machine
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, write_shards
@@ -263,6 +264,8 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
         generator=generator,
         draw=draw,
+        machine=machine(),
+        costs=_training_costs(stage, store) if "costs" in has else None,
     )
     with torch.inference_mode():
         measurements = metric.measure(inputs)
@@ -270,6 +273,24 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     if bad:
         raise StageError(f"metric {stage.metric.name!r}: {', '.join(bad)} is not a finite number")
     (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
+
+
+def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]:
+    """What training took, by kind of stage; a tokenizer's includes those that it builds on."""
+    trainings: list[stages.Stage] = [stage.samples.generator, stage.tokens.tokenizer]
+    trainings += stage.tokens.tokenizer.inputs
+    estimator = Estimator(store)
+    costs: dict[str, StageCost] = {}
+    for each in trainings:
+        if isinstance(each, stages.TrainTokenizer | stages.TrainGenerator):
+            manifest = store.get(each.key).manifest
+            before = costs.get(each.kind)
+            costs[each.kind] = StageCost(
+                seconds=manifest["seconds"] + (before.seconds if before else 0),
+                flops=estimator.flops(each) + (before.flops if before else 0),
+                machine=manifest["machine"],
+            )
+    return costs
 
 
 def _draw(

@@ -31,8 +31,7 @@ class Pictures:
 def draw_pictures(plan: Plan, store: Store) -> Pictures:
     """The grids of each variant's run with the first seed, where its artifacts are there."""
     pictures = Pictures()
-    first = plan.ablation.seeds[0]
-    pipelines = [pipeline for pipeline in plan.pipelines if pipeline.experiment.seed == first]
+    pipelines = plan.first_pipelines
     data = open_data(pipelines[0].experiment.data)
     chosen = spread_over_classes(data.labels("test"), COLUMNS * RECONSTRUCTION_ROWS)
     pictures.files["originals"] = _png(_grid(data.images("test")[chosen]))

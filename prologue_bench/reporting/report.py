@@ -18,8 +18,9 @@ from markupsafe import Markup
 from prologue_bench.durations import duration
 from prologue_bench.files import write_text
 from prologue_bench.reporting import plots
+from prologue_bench.reporting.comparability import conflicts, protocol_hash
 from prologue_bench.reporting.pictures import Pictures
-from prologue_bench.reporting.results import RESULTS, frame, protocol_hash
+from prologue_bench.reporting.results import RESULTS, flat_settings, frame
 from prologue_bench.reporting.statistics import Cell, summarise
 
 REPORT = "report.html"
@@ -85,6 +86,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             main=main,
             detail=detail,
             findings=findings(cells, main, results),
+            reading=reading(results, cells),
             plots=[
                 (
                     info,
@@ -95,6 +97,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             curves=curve_plots(results),
             pictures={name: _data_uri(content) for name, content in pictures.files.items()},
             failed=failed_runs(results),
+            conflicts=conflicts(results),
             protocols=protocols(results),
             stages=stage_seconds(results),
             searches=searches(results),
@@ -116,10 +119,7 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         f"# {results['title']}",
         "",
         f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. "
-        + "Each cell: mean"
-        + (" ± standard deviation over seeds" if seeds > 1 else "")
-        + ", and in brackets the difference from the baseline, paired by seed"
-        + (" with its 95% interval." if seeds > 1 else "."),
+        + reading(results, cells),
         "",
         "| variant | " + " | ".join(f"{i.title} {i.arrow}{f' ({i.unit})' if i.unit else ''}" for i in main) + " |",
         "| --- |" + " ---: |" * len(main),
@@ -130,6 +130,8 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(shown) + " |")
     for run in failed_runs(results):
         lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
+    for conflict in conflicts(results):
+        lines += ["", conflict]
     for reference in results.get("references", []):
         lines += ["", *_published(reference)]
     return "\n".join(lines) + "\n"
@@ -191,13 +193,43 @@ def findings(
         unit = f" {info.unit}" if info.unit else ""
         sentence = f"{info.title}: best with {best}, {number(cell.mean)}{unit}"
         if cell.difference is not None:
-            sentence += f", {signed(cell.difference)} against {baseline}"
+            sentence += f", {signed(cell.difference.mean)} against {baseline}"
+            over = f"{cell.difference.count} {cell.difference.basis}" if cell.seeds > 1 else cell.difference.basis
             sentence += {
-                "better": f" (95% interval ± {short(cell.half_width or 0)} over {cell.seeds} seeds)",
-                "noise": f", not distinguishable from noise over {cell.seeds} seeds",
+                "better": f" (95% interval ± {short(cell.difference.half_width or 0)} over {over})",
+                "noise": f", not distinguishable from noise over {over}",
             }.get(cell.verdict, "")
         sentences.append(sentence + ".")
     return sentences
+
+
+def reading(results: Mapping[str, Any], cells: Mapping[str, Mapping[str, Cell]]) -> str:
+    """How to read a cell of the summary: what is behind the mean and the difference."""
+    bases = {cell.difference.basis for row in cells.values() for cell in row.values() if cell.difference}
+    variants = len(results["variants"]) - 1
+    corrected = f", corrected (Holm) for {variants} variants against one baseline" if variants > 1 else ""
+    marked = (
+        "Differences that the noise could have made (p ≥ 0.05" + corrected + ") are marked n.s."
+        if bases - {""}
+        else "Run with more seeds for intervals."
+    )
+    if "training seeds" in bases or len(results["seeds"]) > 1:
+        return (
+            f"Each cell: mean ± standard deviation over {len(results['seeds'])} training seeds; below or in "
+            f"brackets the "
+            f"difference from the baseline, paired by seed, with its 95% interval (Student's t). {marked}"
+        )
+    if "sampling seeds" in bases:
+        return (
+            "One training seed: means over sampling seeds, and below or in brackets the difference from the "
+            "baseline with "
+            f"its 95% interval over those, without the noise of training. {marked}"
+        )
+    return (
+        "One seed: below or in brackets the difference from the baseline; its 95% interval, where there is one, is "
+        "over "
+        f"images alone (bootstrap), without the noise of training and sampling seeds. {marked}"
+    )
 
 
 def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -237,7 +269,7 @@ def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
     """The settings in which variants differ, one value a variant."""
-    flat = [_flatten(variant["settings"]) for variant in results["variants"]]
+    flat = [flat_settings(variant) for variant in results["variants"]]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     shown = {key: [_plain(settings.get(key)) for settings in flat] for key in keys}
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
@@ -300,17 +332,10 @@ def _markdown_cell(cell: Cell | None) -> str:
         return "–"
     text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
     if cell.difference is not None:
-        interval = f" ± {short(cell.half_width)}" if cell.half_width is not None else ""
-        text += f" ({signed(cell.difference)}{interval})"
+        width = cell.difference.half_width
+        interval = f" ± {short(width)}" if width is not None else ""
+        text += f" ({signed(cell.difference.mean)}{interval}{', n.s.' if cell.verdict == 'noise' else ''})"
     return text
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
-    return flat
 
 
 def _plain(value: Any) -> str:
@@ -330,5 +355,5 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, short=short, signed=signed, plain=_plain, flatten=_flatten)
+    environment.filters.update(number=number, short=short, signed=signed, plain=_plain, flat_settings=flat_settings)
     return environment

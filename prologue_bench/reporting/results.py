@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work import SEARCH
 from prologue_bench.registry import Registry
+from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.spec.settings import plain_values
 from prologue_bench.training.hooks import CURVES, read_curves
@@ -46,6 +46,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
         "profile": ablation.profile,
         "baseline": ablation.baseline,
         "seeds": list(ablation.seeds),
+        "sampling_seeds": list(ablation.sampling_seeds),
         "varied": list(ablation.varied),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
@@ -58,9 +59,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
             "notes": list(data.notes),
             "card": {key: card[key] for key in ("source", "paper", "licence") if key in card},
         },
-        "variants": [
-            _variant(pipeline) for pipeline in plan.pipelines if pipeline.experiment.seed == ablation.seeds[0]
-        ],
+        "variants": [_variant(pipeline) for pipeline in plan.first_pipelines],
         "runs": runs,
         "references": [attrs.asdict(reference) for reference in ablation.references],
         "software": dict(software()),
@@ -129,6 +128,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
     return {
         "variant": pipeline.experiment.variant.name,
         "seed": pipeline.experiment.seed,
+        "sampling_seed": pipeline.experiment.sampling_seed,
         "failures": failures,
         "measurements": measurements,
         "stages": stages,
@@ -161,29 +161,40 @@ def load_results(folder: Path) -> dict[str, Any]:
     return results
 
 
+def flat_settings(variant: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of one of the results' variants by dotted name."""
+    return _flatten(variant["settings"])
+
+
+def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
+COLUMNS = ("title", "value", "unit", "direction", "count", "half_width", "protocol", "detail")
+
+
 def frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a measurement: variant, seed, metric, title, value, unit, direction, count, protocol, detail."""
+    """One row a measurement: variant, seed, sampling_seed, metric and what COLUMNS names.
+
+    `protocol` is equal where numbers may be compared: settings of sampling that the ablation varies on purpose are left
+    out of it.
+    """
+    varied = results.get("varied", ())
     rows = [
         {
             "variant": run["variant"],
             "seed": run["seed"],
+            "sampling_seed": run.get("sampling_seed", 0),
             "metric": measurement["name"],
-            "title": measurement["title"],
-            "value": measurement["value"],
-            "unit": measurement["unit"],
-            "direction": measurement["direction"],
-            "count": measurement["count"],
-            "protocol": protocol_hash(measurement["protocol"]),
+            **{name: measurement.get(name) for name in COLUMNS},
+            "protocol": protocol_hash(measurement["protocol"], varied),
             "detail": measurement.get("detail", False),
         }
         for run in results["runs"]
         for measurement in run["measurements"]
     ]
-    columns = ["variant", "seed", "metric", "title", "value", "unit", "direction", "count", "protocol", "detail"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def protocol_hash(protocol: Mapping[str, Any]) -> str:
-    """Eight digits that are equal for equal protocols."""
-    text = json.dumps([protocol["name"], protocol["details"]], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return pd.DataFrame(rows, columns=["variant", "seed", "sampling_seed", "metric", *COLUMNS])

@@ -52,10 +52,14 @@ class Variant:
 
 @frozen(kw_only=True)
 class Experiment:
-    """One variant with one training seed, fully resolved."""
+    """One variant with one training seed and one sampling seed, fully resolved.
+
+    The sampling settings are searched for, where that is asked, once for all sampling seeds, with `sampling.seed`.
+    """
 
     variant: Variant
     seed: int
+    sampling_seed: int
     data: Resolved
     tokenizer: Resolved
     tokenizer_training: TokenizerTraining
@@ -76,7 +80,10 @@ class Experiment:
 
 @frozen(kw_only=True)
 class Ablation:
-    """A checked ablation: all experiments, seeds outermost so that whole comparisons finish early."""
+    """A checked ablation: all experiments, seeds outermost so that whole comparisons finish early.
+
+    `sampling_seeds` is empty where `sampling.seed` holds for all.
+    """
 
     name: str
     title: str
@@ -89,6 +96,7 @@ class Ablation:
     varied: tuple[str, ...]
     experiments: tuple[Experiment, ...]
     references: tuple[Reference, ...] = ()
+    sampling_seeds: tuple[int, ...] = ()
 
 
 def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = None) -> Ablation:
@@ -104,9 +112,10 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
             set_path(base, key, value, where="--set")
     variants = _variants(file, where)
     metrics = tuple(resolver.metric(value, f"{where}: metrics[{i}]") for i, value in enumerate(file.metrics))
-    experiments = tuple(
+    trained = (
         resolver.experiment(base, variant, seed, metrics, overrides) for seed in file.seeds for variant in variants
     )
+    experiments = tuple(sampled for one in trained for sampled in _sampled(one, file.sampling_seeds))
     return Ablation(
         name=file.name,
         title=file.title or file.name,
@@ -119,7 +128,15 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         varied=tuple(dict.fromkeys(key for variant in variants for key in variant.values)),
         experiments=experiments,
         references=load_references(file.references, registry, f"{where}: references"),
+        sampling_seeds=file.sampling_seeds,
     )
+
+
+def _sampled(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
+    """The experiment with each sampling seed; as it is where there are none."""
+    if not seeds:
+        return [experiment]
+    return [attrs.evolve(experiment, sampling_seed=seed) for seed in seeds]
 
 
 def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
@@ -217,6 +234,7 @@ class _Resolver:
         return Experiment(
             variant=variant,
             seed=seed,
+            sampling_seed=sampling.seed,
             data=self.component("data", sections["data"]),
             tokenizer=tokenizer,
             tokenizer_training=training,

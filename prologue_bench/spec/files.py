@@ -18,6 +18,7 @@ from prologue_bench.spec.structure import describe, structure
 
 LARGEST_SEED = 2**19 - 1
 """Seeds are mixed with step and rank into 64 bits."""
+LARGEST_SAMPLING_SEED = 2**31 - 1
 
 
 @frozen(kw_only=True)
@@ -37,6 +38,8 @@ class AblationFile:
     vary: Mapping[str, Any] = field(factory=dict)
     variants: Mapping[str, Any] = field(factory=dict)
     seeds: tuple[int, ...] = (0,)
+    sampling_seeds: tuple[int, ...] = ()
+    """Each training is sampled from with each of these; empty takes `sampling.seed` alone."""
     baseline: Any = None
     metrics: tuple[Any, ...] = ("rfid", "gfid", "rate", "codebook")
     references: tuple[str, ...] = ()
@@ -108,12 +111,17 @@ def read_ablation_file(path: Path, where: str, overrides: Overrides) -> Ablation
         raise UserError(f"{where}: name: found {file.name!r}, expected letters, digits, '_', '-' and '.'")
     if not file.seeds:
         raise UserError(f"{where}: seeds: found an empty list, expected at least one whole number")
-    for seed in file.seeds:
-        if not 0 <= seed <= LARGEST_SEED:
-            raise UserError(f"{where}: seeds: found {seed}, expected whole numbers from 0 to {LARGEST_SEED}")
-    if len(set(file.seeds)) != len(file.seeds):
-        raise UserError(f"{where}: seeds: found {list(file.seeds)}, expected each seed once")
+    _check_seeds(file.seeds, LARGEST_SEED, f"{where}: seeds")
+    _check_seeds(file.sampling_seeds, LARGEST_SAMPLING_SEED, f"{where}: sampling_seeds")
     return file
+
+
+def _check_seeds(seeds: tuple[int, ...], largest: int, where: str) -> None:
+    for seed in seeds:
+        if not 0 <= seed <= largest:
+            raise UserError(f"{where}: found {seed}, expected whole numbers from 0 to {largest}")
+    if len(set(seeds)) != len(seeds):
+        raise UserError(f"{where}: found {list(seeds)}, expected each seed once")
 
 
 def _override_file(raw: dict[str, Any], key: str, value: Any) -> None:
