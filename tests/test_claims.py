@@ -51,6 +51,39 @@ def test_a_clear_fall_holds_a_clear_rise_fails_and_noise_cannot_tell() -> None:
     assert verdicts(found) == {"1a": "holds", "1b": "holds", "3": "cannot tell", "5": "fails"}
 
 
+def test_about_equal_needs_a_narrow_interval_and_not_only_no_difference() -> None:
+    base = {"rfid": [100.0, 101.0, 102.0]}
+
+    def verdict(other: list[float]) -> str:
+        return verdicts(results({"0": base, "4": {"rfid": other}}))["1b"]
+
+    assert verdict([101.0, 102.5, 102.0]) == "holds"
+    assert verdict([80.0, 130.0, 105.0]) == "cannot tell", "far from significant, and far from equal"
+    assert verdict([150.0, 152.0, 151.0]) == "fails"
+    assert verdict([105.0, 106.0, 107.1]) == "holds", "significant, and yet within a tenth"
+
+
+def test_settings_are_compared_where_nothing_else_differs() -> None:
+    series = {"gfid": [10.0, 11.0, 12.0]}
+    found = results(
+        {"0": series, "32": {"gfid": [9.0, 9.9, 11.0]}, "128": {"gfid": [8.0, 9.0, 10.1]}},
+        **{name: {"tokenizer": {"use": "prologue", "prologue_tokens": 8, "prologue_codebook": int(name)}}
+           for name in ("32", "128")},
+    )  # fmt: skip
+    claim = next(claim for claim in claims.examine(found) if "codebook size" in claim.text and claim.evidence)
+    assert [(each.variant, each.against) for each in claim.evidence] == [("128", "32")]
+    assert claim.verdict == "holds"
+
+
+def test_evidence_of_several_results_is_put_together_and_corrected_together() -> None:
+    one = results({"0": {"gfid": [10.0, 11.0, 12.0]}, "4": {"gfid": [8.0, 9.1, 9.9]}})
+    alone = claims.examine(one)[0].evidence[0].difference.p_value
+    both = claims.examine(one, one)[0].evidence
+    assert len(both) == 2
+    assert alone is not None
+    assert both[0].difference.p_value == pytest.approx(2 * alone)
+
+
 def test_one_seed_cannot_tell_anything() -> None:
     found = results({"0": {"gfid": [10.0], "rfid": [3.0]}, "4": {"gfid": [1.0], "rfid": [3.0]}})
     assert set(verdicts(found).values()) == {"cannot tell"}
@@ -98,5 +131,8 @@ def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None
     assert "1a  gFID falls with prologue tokens. holds" in shown.output
     assert "gfid: 4 less 0 = -2 ±" in shown.output
     assert "5   The rate falls. not tested" in shown.output
+    table = CliRunner().invoke(command, [str(tmp_path), "--markdown"]).output
+    assert table.splitlines()[2].startswith("| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = -2 ±")
+    assert table.splitlines()[2].endswith("| **holds** |")
     parsed = json.loads(CliRunner().invoke(command, [str(tmp_path), "--json"]).output)
     assert parsed[0]["verdict"] == "holds"

@@ -9,8 +9,8 @@ import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from prologue_bench.errors import StageError
+from prologue_bench.intervals import half_width
 from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
-from prologue_metrics.intervals import half_width
 
 
 def features(count: int, dimensions: int, seed: int, rank: int | None = None) -> np.ndarray:

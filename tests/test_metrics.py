@@ -15,12 +15,12 @@ import torch
 from prologue_bench.errors import StageError
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Measurement, MetricInputs, Segment, TokenLayout
+from prologue_bench.intervals import half_width, share_half_width
 from prologue_datasets.settings import ShapesSettings
 from prologue_datasets.shapes import Shapes
 from prologue_metrics import efficientnet
 from prologue_metrics.codebook import Codebook
 from prologue_metrics.fidelity import GenerationFid, ReconstructionFid
-from prologue_metrics.intervals import half_width, share_half_width
 from prologue_metrics.probe import Probe, _fitted, one_hots
 from prologue_metrics.rate import Rate
 from prologue_metrics.references import read_reference

@@ -97,7 +97,9 @@ def test_density_and_coverage_match_a_brute_force(tmp_path: Path, monkeypatch: p
     assert density.tolist() == pytest.approx((within.sum(axis=0) / 5).tolist())
     assert coverage.tolist() == within.any(axis=1).tolist()
     found = by_name(
-        DensityCoverage(DensityCoverageSettings()).measure(inputs(tmp_path / "other", samples=known_features(monkeypatch, x, y)))
+        DensityCoverage(DensityCoverageSettings()).measure(
+            inputs(tmp_path / "other", samples=known_features(monkeypatch, x, y))
+        )
     )
     assert found == pytest.approx({"density": within.sum() / (5 * 90), "coverage": within.any(axis=1).mean()})
     same = known_features(monkeypatch, np.ones((90, 3), np.float32), y)

@@ -1,4 +1,4 @@
-"""Losses of reconstructions beyond pixel distances, as large tokenizers are trained with."""
+"""Losses of reconstructions beyond pixel distances, as large tokenizers are trained with, and LPIPS as a metric."""
 
 from __future__ import annotations
 
@@ -27,4 +27,16 @@ def prologue_losses() -> list[Component]:
             settings="prologue_losses.settings:PatchGanSettings",
             summary="A discriminator over patches, with LeCam regularisation.",
         ),
+    ]
+
+
+@hookimpl
+def prologue_metrics() -> list[Component]:
+    return [
+        Component(
+            name="lpips",
+            target="prologue_losses.lpips_metric:LpipsMetric",
+            settings="prologue_losses.settings:LpipsMetricSettings",
+            summary="Perceptual distance of reconstructions; needs VGG-16's weights.",
+        )
     ]

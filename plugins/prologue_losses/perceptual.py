@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 
 import torch
@@ -38,19 +39,30 @@ class Lpips(ReconstructionLoss):
 
     def __init__(self, settings: LpipsSettings, images: ImageSpec) -> None:
         super().__init__()
-        import lpips
-
         self.weight = settings.weight
-        vgg = load_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, settings.weights, "lpips")
-        with warnings.catch_warnings():  # the package calls torchvision in a way that it has given up
-            warnings.simplefilter("ignore", UserWarning)
-            distance = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-        _fill_vgg_slices(distance.net, vgg)
-        self._frozen = _Frozen(distance.eval().requires_grad_(False))
+        self._frozen = _Frozen(lpips_network(settings.weights, "loss 'lpips'")[0])
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         distance = self._frozen.to(images)
-        return {"distance": self.weight * distance(_rgb(reconstruction), _rgb(images)).mean()}
+        return {"distance": self.weight * distance(rgb(reconstruction), rgb(images)).mean()}
+
+
+def lpips_network(weights: str, owner: str) -> tuple[nn.Module, str]:
+    """LPIPS 0.1 over torchvision's VGG-16, of two RGB batches in [-1, 1] [B, 3, H, W] to [B, 1, 1, 1], and a checksum.
+
+    Raises UserError, on behalf of the owner, where the weights cannot be had.
+    """
+    import lpips
+
+    vgg = load_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, weights, owner)
+    with warnings.catch_warnings():  # the package calls torchvision in a way that it has given up
+        warnings.simplefilter("ignore", UserWarning)
+        distance: nn.Module = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    _fill_vgg_slices(distance.net, vgg)
+    digest = hashlib.sha256()
+    for tensor in distance.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return distance.eval().requires_grad_(False), digest.hexdigest()[:16]
 
 
 def _fill_vgg_slices(slices: nn.Module, vgg: nn.Module) -> None:
@@ -73,7 +85,7 @@ class ConvNextLogits(ReconstructionLoss):
                 models.convnext_small,
                 models.ConvNeXt_Small_Weights.IMAGENET1K_V1,
                 settings.weights,
-                "convnext-logits",
+                "loss 'convnext-logits'",
             )
         )
 
@@ -83,12 +95,12 @@ class ConvNextLogits(ReconstructionLoss):
         return {"distance": self.weight * F.mse_loss(self._logits(reconstruction), expected)}
 
     def _logits(self, images: Tensor) -> Tensor:
-        resized = F.interpolate(_rgb(images), size=(224, 224), mode="bilinear", align_corners=False, antialias=True)
+        resized = F.interpolate(rgb(images), size=(224, 224), mode="bilinear", align_corners=False, antialias=True)
         mean, std = (resized.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
         logits: Tensor = self._frozen.to(images)(((resized + 1) / 2 - mean) / std)
         return logits
 
 
-def _rgb(images: Tensor) -> Tensor:
+def rgb(images: Tensor) -> Tensor:
     """Grey images with their channel three times."""
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

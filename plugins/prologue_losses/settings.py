@@ -19,6 +19,14 @@ class LpipsSettings:
 
 
 @frozen(kw_only=True)
+class LpipsMetricSettings:
+    """The same distance as a metric."""
+
+    weights: str = field(default="", metadata=HOW_NOT_WHAT)
+    """torchvision's VGG-16 weights; empty looks in torch's cache and then asks torchvision to fetch them."""
+
+
+@frozen(kw_only=True)
 class ConvNextLogitsSettings:
     """Distance between a classifier's logits."""
 

@@ -13,16 +13,17 @@ from torch import nn
 from prologue_bench.errors import UserError
 
 
-def load_classifier(build: Any, weights: Any, path: str, loss: str) -> nn.Module:
+def load_classifier(build: Any, weights: Any, path: str, owner: str) -> nn.Module:
     """A torchvision classifier with weights, frozen and in evaluation mode.
 
-    Raises UserError that says where to put the weights when they can neither be found nor fetched.
+    Raises UserError, in the name of the owner such as "loss 'lpips'", that says where to put the weights when they
+    can neither be found nor fetched.
     """
     name = Path(weights.url).name
     cached = Path(torch.hub.get_dir()) / "checkpoints" / name
     file = Path(path).expanduser() if path else cached
     if path and not file.is_file():
-        raise UserError(f"loss {loss!r}: weights: found no file {file}, expected torchvision's {name}")
+        raise UserError(f"{owner}: weights: found no file {file}, expected torchvision's {name}")
     try:
         state = (
             torch.load(file, map_location="cpu", weights_only=True)
@@ -33,11 +34,9 @@ def load_classifier(build: Any, weights: Any, path: str, loss: str) -> nn.Module
         model.load_state_dict(state)
     except (urllib.error.URLError, OSError) as error:
         raise UserError(
-            f"loss {loss!r}: its weights {name} are not at {cached} and cannot be fetched ({error}); "
-            f"put {weights.url} there, or name the file in the loss's setting 'weights'"
+            f"{owner}: its weights {name} are not at {cached} and cannot be fetched ({error}); "
+            f"put {weights.url} there, or name the file in its setting 'weights'"
         ) from None
     except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise UserError(
-            f"loss {loss!r}: {file} does not hold torchvision's {name}: {str(error).splitlines()[0]}"
-        ) from None
+        raise UserError(f"{owner}: {file} does not hold torchvision's {name}: {str(error).splitlines()[0]}") from None
     return model.eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import laplace, norm
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
-from prologue_metrics.intervals import half_width
+from prologue_bench.intervals import half_width
 from prologue_metrics.pixels import each_batch
 from prologue_metrics.rate import bits_per_image, sum_of
 from prologue_metrics.settings import ElboSettings

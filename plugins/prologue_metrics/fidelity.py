@@ -13,9 +13,9 @@ from torch import Tensor
 
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
+from prologue_bench.intervals import half_width, share_half_width
 from prologue_metrics.features import extractor_details, extractor_note, load_features, sampling_details
 from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
-from prologue_metrics.intervals import half_width, share_half_width
 from prologue_metrics.references import read_reference
 from prologue_metrics.settings import (
     FidSettings,

@@ -12,8 +12,8 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.intervals import half_width
 from prologue_metrics.features import extract_features, extractor_details
-from prologue_metrics.intervals import half_width
 from prologue_metrics.settings import LayoutSettings
 
 

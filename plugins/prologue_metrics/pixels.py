@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
-from prologue_metrics.intervals import half_width
+from prologue_bench.intervals import half_width
 
 BATCH = 500
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, TokenLayout
-from prologue_metrics.intervals import half_width
+from prologue_bench.intervals import half_width
 from prologue_metrics.settings import ProbeSettings
 
 ITERATIONS = 300

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
-from prologue_metrics.intervals import half_width
+from prologue_bench.intervals import half_width
 
 
 class Rate(Metric):

@@ -102,6 +102,19 @@ def examine(*results: Mapping[str, Any]) -> list[Claim]:
     return [_together(parts) for parts in found.values()]
 
 
+def markdown(claims: Sequence[Claim]) -> str:
+    """The claims that were tested as a table; of several differences, the one that tells most is shown."""
+    lines = ["| claim | evidence | verdict |", "| --- | --- | --- |"]
+    for claim in claims:
+        if not claim.evidence:
+            continue
+        shown = min(claim.evidence, key=lambda each: (each.verdict() != claim.verdict, each.difference.p_value or 1.0))
+        others = f"; {len(claim.evidence) - 1} more" if len(claim.evidence) > 1 else ""
+        evidence = f"{shown}{others}".replace("|", "\\|")
+        lines.append(f"| {claim.number} {claim.text} | {evidence} | **{claim.verdict}** |")
+    return "\n".join(lines) + "\n"
+
+
 def _together(parts: Sequence[Claim]) -> Claim:
     evidence = [each for part in parts for each in part.evidence]
     corrected = holm(each.difference.p_value for each in evidence)

@@ -60,20 +60,29 @@ def import_checkpoint(
 
 
 @click.command(name="claims")
-@click.argument("results", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-def claims(results: Path, as_json: bool) -> None:
-    """Test the paper's claims on RESULTS, a folder that `run` wrote."""
+@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
+@click.option(
+    "--markdown", "form", flag_value="markdown", help="Print a Markdown table of the claims that were tested."
+)
+def claims(results: tuple[Path, ...], form: str | None) -> None:
+    """Test the paper's claims on RESULTS, folders that `run` wrote.
+
+    Evidence from several is put together; each difference is between two variants of one of them.
+    """
     import json
 
     import attrs
 
     from prologue_bench.reporting.results import load_results
-    from prologue_official.claims import examine
+    from prologue_official.claims import examine, markdown
 
-    found = examine(load_results(results))
-    if as_json:
+    found = examine(*map(load_results, results))
+    if form == "json":
         click.echo(json.dumps([{**attrs.asdict(claim), "verdict": claim.verdict} for claim in found], indent=1))
+        return
+    if form == "markdown":
+        click.echo(markdown(found), nl=False)
         return
     for claim in found:
         verdict = claim.verdict if claim.evidence else "not tested"
