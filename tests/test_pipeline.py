@@ -59,6 +59,18 @@ def test_variants_share_what_they_have_in_common(load: Load, store: Store) -> No
     assert kinds.count("train-generator") == 2
 
 
+def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store) -> None:
+    plan = make_plan(load("sampling_seeds=[0, 7]", "sampling.search={grid: {temperature: [0.9, 1.0]}}"), store)
+    kinds = [planned.stage.kind for planned in plan.stages]
+    assert kinds.count("train-tokenizer") == kinds.count("train-generator") == kinds.count("search") == 2
+    assert kinds.count("sample") == 4
+    assert [pipeline.experiment.sampling_seed for pipeline in plan.pipelines] == [0, 7, 0, 7]
+    assert len(plan.first_pipelines) == 2
+    alone = make_plan(load(), store)
+    seeded = make_plan(load("sampling_seeds=[0]"), store)
+    assert [p.stage.key for p in alone.stages] == [p.stage.key for p in seeded.stages]
+
+
 def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Store) -> None:
     def keys(*values: str) -> dict[str, str]:
         return {p.stage.kind + p.experiment: p.stage.key for p in make_plan(load(*values), store).stages}

@@ -77,6 +77,8 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
         ("seeds=[]", "seeds: found an empty list"),
         ("seeds=[1, 1]", "expected each seed once"),
         ("seeds=[-1]", "seeds: found -1, expected whole numbers from 0 to"),
+        ("sampling_seeds=[3, 3]", "sampling_seeds: found [3, 3], expected each seed once"),
+        ("sampling_seeds=[-1]", "sampling_seeds: found -1, expected whole numbers from 0 to 2147483647"),
         ("seeds=[1000000]", "seeds: found 1000000, expected whole numbers from 0 to"),
         ("sampling.seed=-1", "--set sampling.seed: must be >= 0: -1"),
         ("name=a/b", "name: found 'a/b'"),

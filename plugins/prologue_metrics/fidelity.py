@@ -18,6 +18,7 @@ from prologue_metrics.features import extractor_details, extractor_note, load_fe
 from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
 from prologue_metrics.references import read_reference
 from prologue_metrics.settings import (
+    FeatureSettings,
     FidSettings,
     InceptionScoreSettings,
     KidSettings,
@@ -41,6 +42,7 @@ class Fid(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
         assert images is not None
+        images = images[: self.settings.images or len(images)]
         features = load_features(images, self.settings, inputs)
         own = moments(features, self.name, self.settings.few_samples)
         reference, details, note = self._reference(inputs)
@@ -103,7 +105,7 @@ class GenerationFid(Fid):
 
 
 def sample_protocol(
-    name: str, settings: FidSettings, inputs: MetricInputs, samples: int, reference: int, **details: float | str
+    name: str, settings: FeatureSettings, inputs: MetricInputs, samples: int, reference: int, **details: float | str
 ) -> Protocol:
     """The protocol of a comparison of samples with the test images."""
     return Protocol(
@@ -120,7 +122,7 @@ def sample_protocol(
     )
 
 
-def features_of(settings: FidSettings, inputs: MetricInputs) -> tuple[NDArray[Any], NDArray[Any]]:
+def features_of(settings: FeatureSettings, inputs: MetricInputs) -> tuple[NDArray[Any], NDArray[Any]]:
     """Features of the samples and of the test images."""
     assert inputs.samples is not None
     sets: tuple[ImageArray, ImageArray] = (inputs.samples, inputs.data.images("test"))

@@ -32,6 +32,8 @@ class FidSettings(FeatureSettings):
     """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
     few_samples: Literal["error", "shrink"] = "error"
     """What to do with no more images than features: refuse, or shrink the covariance, which the protocol then says."""
+    images: int = field(default=0, validator=validators.ge(0))
+    """Measure only so many, the first ones, of the samples or reconstructions; 0 measures all."""
     extrapolate: bool = False
     """Also give the distance for infinitely many samples, free of the bias that few have."""
 
@@ -46,7 +48,7 @@ class InceptionScoreSettings(FeatureSettings):
 
 
 @frozen(kw_only=True)
-class KidSettings(FidSettings):
+class KidSettings(FeatureSettings):
     """Means over random subsets."""
 
     subsets: int = field(default=100, validator=validators.ge(1))
@@ -55,7 +57,7 @@ class KidSettings(FidSettings):
 
 
 @frozen(kw_only=True)
-class PrecisionRecallSettings(FidSettings):
+class PrecisionRecallSettings(FeatureSettings):
     """Nearest neighbours among the first images of each set."""
 
     neighbours: int = field(default=3, validator=validators.ge(1))
