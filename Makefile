@@ -14,7 +14,9 @@ test: install-dev
 	$(BIN)/python -m pytest
 
 bench: install-dev
-	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-sort=name
+	mkdir -p .benchmarks
+	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-sort=name \
+	    --benchmark-json=.benchmarks/latest.json
 
 lint: install-dev
 	$(BIN)/ruff check .

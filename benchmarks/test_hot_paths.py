@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +15,12 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from prologue_bench.components import NoSettings
 from prologue_bench.images import to_float
 from prologue_bench.interfaces import DataSource, Generator, Tokenizer
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.spec.ablation import load_ablation
+from prologue_bench.spec.files import Overrides
 from prologue_bench.spec.settings import GeneratorTraining, Guidance, Optimisation, Sampling, TokenizerTraining
 from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
 from prologue_bench.training.optimisation import optimizer_wrapper
@@ -125,3 +132,20 @@ def test_frechet_distance(benchmark: BenchmarkFixture) -> None:
 
 def test_registry(benchmark: BenchmarkFixture) -> None:
     benchmark(Registry.load)
+
+
+def test_planning_a_thousand_variants(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    registry, store = Registry.load(), Store(tmp_path / "store")
+    weights = [round(0.01 * index, 2) for index in range(1000)]
+    values = (f"vary={{tokenizer.ce_weight: {weights}}}", "seeds=[0]", "baseline=")
+    path = Path(__file__).parent.parent / "ablations" / "prologue_count.yaml"
+
+    def plan() -> None:
+        make_plan(load_ablation(path, registry, Overrides(values=(*values, "data=fashion-mnist-embedded"))), store)
+
+    benchmark.pedantic(plan, rounds=2)
+
+
+def test_start_up(benchmark: BenchmarkFixture) -> None:
+    command = [sys.executable, "-m", "prologue_bench.cli", "list"]
+    benchmark.pedantic(subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=5)

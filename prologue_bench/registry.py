@@ -17,6 +17,7 @@ import yaml
 from attrs import define, field, frozen
 
 from prologue_bench import hookspecs
+from prologue_bench.commands import BUILT_IN
 from prologue_bench.components import Command, Component
 from prologue_bench.errors import UserError, nearest
 
@@ -47,7 +48,7 @@ class Registry:
 
     entries: dict[Kind, dict[str, Entry]] = field(factory=lambda: {kind: {} for kind in KINDS})
     card_folders: list[Path] = field(factory=list)
-    commands: dict[str, Command] = field(factory=dict)
+    commands: dict[str, Command] = field(factory=lambda: {command.name: command for command in BUILT_IN})
     problems: list[str] = field(factory=list)
 
     @classmethod
@@ -77,7 +78,8 @@ class Registry:
                     self.add(kind, component, origin)
         for commands in manager.hook.prologue_commands():
             for command in commands:
-                self.commands.setdefault(command.name, command)
+                if self.commands.setdefault(command.name, command) is not command:
+                    self.problems.append(f"command {command.name!r} of {origin} is left out: the name is taken")
         for folders in manager.hook.prologue_cards():
             self.card_folders.extend(folders)
 

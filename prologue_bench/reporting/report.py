@@ -127,7 +127,7 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     for variant in results["variants"]:
         shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name)) for info in main]
         name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
-        lines.append(f"| {name.replace('|', chr(92) + '|')} | " + " | ".join(shown) + " |")
+        lines.append(f"| {escape_markdown(name)} | " + " | ".join(shown) + " |")
     for run in failed_runs(results):
         lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
     for conflict in conflicts(results):
@@ -310,6 +310,11 @@ def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         {**row, "values": {name: sum(values) / len(values) for name, values in row["values"].items()}}
         for row in table.values()
     ]
+
+
+def escape_markdown(text: str) -> str:
+    """Text for a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def number(value: float) -> str:

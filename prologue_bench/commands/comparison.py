@@ -1,0 +1,68 @@
+"""The command `compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prologue_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from prologue_bench.reporting.comparison import MetricComparison, Row
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", multiple=True, help="Only these, by name or pattern such as 'rate*'; repeatable.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) -> None:
+    """Compare the results FIRST and SECOND, variants and seeds of the same names, second less first.
+
+    Numbers of different protocols are not subtracted: the fields that differ are shown, and whether they rank alike.
+    """
+    import json
+    from fnmatch import fnmatchcase
+
+    from prologue_bench.reporting import comparison
+    from prologue_bench.reporting.results import load_results
+
+    found = comparison.compare_results(load_results(first), load_results(second))
+    if metrics:
+        found = [each for each in found if any(fnmatchcase(each.metric, pattern) for pattern in metrics)]
+    if not found:
+        raise UserError(
+            f"{first} and {second} have no metric in common for any variant and seed of the same name"
+            + (f" among {', '.join(metrics)}" if metrics else "")
+        )
+    if as_json:
+        click.echo(json.dumps(comparison.as_json(found), indent=1))
+        return
+    for each in found:
+        _show(each)
+
+
+def _show(metric: MetricComparison) -> None:
+    from prologue_bench.reporting.report import number
+
+    unit = f" ({metric.unit})" if metric.unit else ""
+    click.echo(click.style(f"{metric.title}{unit}", bold=True))
+    if metric.conflict:
+        click.echo(f"  not subtracted, the protocols differ in {'; '.join(metric.conflict)}")
+    width = max(len(row.variant) for row in metric.rows)
+    for row in metric.rows:
+        click.echo(f"  {row.variant:<{width}}  {number(row.first):>9}  {number(row.second):>9}  {_difference(row)}")
+    if metric.agreement is not None:
+        click.echo(f"  the {metric.runs} runs rank alike: Spearman's correlation {metric.agreement:.2f}")
+
+
+def _difference(row: Row) -> str:
+    from prologue_bench.reporting.report import short, signed
+
+    if row.difference is None:
+        return ""
+    width = row.difference.half_width
+    interval = "" if width is None else f" ± {short(width)} (95% over {row.difference.basis})"
+    return f"{signed(row.difference.mean)}{interval}"

@@ -1,0 +1,91 @@
+"""The commands `regress` and `bless`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prologue_bench.errors import PrologueBenchError, UserError
+
+EXIT_REGRESSION = 1
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), required=True, help="A baseline that `bless` made.")
+@click.option(
+    "--fail-on",
+    "limits",
+    multiple=True,
+    metavar="METRIC:±N[%]",
+    help="Gate this metric, by name or pattern, and no others; 'speed' stands for benchmarks; repeatable.",
+)
+@click.option("--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to gate speed too.")
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a table for a pull request.")
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def regress(
+    results: Path,
+    against: Path,
+    limits: tuple[str, ...],
+    benchmarks: Path | None,
+    markdown: Path | None,
+    junit: Path | None,
+    as_json: bool,
+) -> None:
+    """Hold RESULTS, a folder that `run` wrote, against a baseline; exit code 1 on a regression.
+
+    Without --fail-on every metric with a better direction is gated by its noise: the spread over the baseline's
+    seeds, or with one seed the intervals over images. What the baseline has and RESULTS have not counts as a
+    regression.
+    """
+    import json
+
+    import attrs
+
+    from prologue_bench.files import write_text
+    from prologue_bench.regression import check_results, check_speed, parse_tolerance, read_benchmarks
+    from prologue_bench.reporting import gate
+    from prologue_bench.reporting.results import load_results
+
+    tolerances = [parse_tolerance(limit) for limit in limits]
+    found, baseline = load_results(results), load_results(against)
+    checks = check_results(found, baseline, tolerances)
+    if benchmarks is not None:
+        if not baseline.get("benchmarks"):
+            raise UserError(f"{against}: the baseline has no benchmarks; bless it with --benchmarks")
+        checks += check_speed(read_benchmarks(benchmarks), baseline["benchmarks"], tolerances)
+    if markdown is not None:
+        write_text(markdown, gate.as_markdown(checks, baseline))
+    if junit is not None:
+        write_text(junit, gate.as_junit(checks, baseline["name"]))
+    if as_json:
+        click.echo(json.dumps([{**attrs.asdict(check), "failed": check.failed} for check in checks], indent=1))
+    else:
+        click.echo(gate.as_text(checks))
+    if any(check.failed for check in checks):
+        raise click.exceptions.Exit(EXIT_REGRESSION)
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, for the speed.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [registry/baselines/NAME.json]")
+@click.option("--note", default="", help="Why these results are the baseline.")
+def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str) -> None:
+    """Make RESULTS, a folder that `run` wrote, a baseline: its numbers with protocols, settings, revision and keys."""
+    import json
+
+    from prologue_bench.files import write_text
+    from prologue_bench.regression import make_baseline, read_benchmarks
+    from prologue_bench.reporting.results import load_results
+
+    found = load_results(results)
+    if any(run["failures"] for run in found["runs"]):
+        raise PrologueBenchError(f"{results}: some runs failed; run the ablation again until all are there")
+    speed = read_benchmarks(benchmarks) if benchmarks is not None else {}
+    path = out or Path("registry") / "baselines" / f"{found['name']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(make_baseline(found, speed, note), indent=1) + "\n")
+    click.echo(path)
