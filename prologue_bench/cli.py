@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prologue_bench import __version__
+from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 
 if TYPE_CHECKING:
@@ -27,23 +27,18 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 SAME_SIGNAL_SECONDS = 1.0
 """torchrun passes a Ctrl-C on to processes that the terminal has sent it to already."""
-store_option = click.option(
-    "--store",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
-)
 
 
 class PluginGroup(click.Group):
     """The built-in commands, and those that plugins bring."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_registry().commands})
+        return sorted({*super().list_commands(ctx), *the_registry().commands})
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if built_in := super().get_command(ctx, name):
             return built_in
-        found = _registry().commands.get(name)
+        found = the_registry().commands.get(name)
         if found is None:
             return None
         command: click.Command = found.load()
@@ -52,7 +47,7 @@ class PluginGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Without importing what plugins bring."""
         rows = [(name, command.get_short_help_str(100)) for name, command in self.commands.items()]
-        rows += [(name, command.summary) for name, command in _registry().commands.items()]
+        rows += [(name, command.summary) for name, command in the_registry().commands.items()]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))
 
@@ -82,6 +77,7 @@ def cli() -> None:
     help="How several processes were started  [pytorch under torchrun, else none]",
 )
 @store_option
+@plugin_option
 def run(
     ablation: Path,
     profile: str | None,
@@ -96,7 +92,7 @@ def run(
     from prologue_bench.spec.ablation import load_ablation
     from prologue_bench.spec.files import Overrides
 
-    registry = _registry()
+    registry = the_registry()
     overrides = Overrides(values=values, profile=profile, seeds=_seeds(seeds))
     checked = load_ablation(ablation, registry, overrides)
     folder = out or Path("reports") / checked.name
@@ -105,7 +101,7 @@ def run(
         from prologue_bench.pipeline.planner import make_plan
         from prologue_bench.plan_table import show_plan
 
-        opened = _store(store)
+        opened = open_store(store)
         note = assume_missing_data(checked, registry)
         show_plan(make_plan(checked, opened), opened.root)
         if note:
@@ -113,7 +109,7 @@ def run(
         return
     with _processes(launcher) as leads:
         if leads:
-            _run(checked, registry, folder, _store(store))
+            _run(checked, registry, folder, open_store(store))
 
 
 @cli.command()
@@ -135,12 +131,13 @@ def report(results: Path, show: bool) -> None:
 @click.argument(
     "kind", required=False, type=click.Choice(["tokenizer", "generator", "metric", "data", "loss", "preset", "profile"])
 )
+@plugin_option
 def list_components(kind: str | None) -> None:
     """List the components, presets and profiles that are installed, with their origin."""
     from prologue_bench.spec.files import load_profile
     from prologue_bench.spec.presets import all_presets
 
-    registry = _registry()
+    registry = the_registry()
     rows: list[tuple[str, str, str, str]] = [
         (of, entry.component.name, entry.component.summary, entry.origin)
         for of, entry in registry
@@ -189,16 +186,6 @@ def _fail(text: str, code: int) -> None:
     sys.exit(code)
 
 
-@functools.cache
-def _registry() -> Registry:
-    from prologue_bench.registry import Registry
-
-    registry = Registry.load()
-    for problem in registry.problems:
-        click.echo(f"prologue-bench: {problem}", err=True)
-    return registry
-
-
 def _seeds(text: str | None) -> tuple[int, ...] | None:
     if text is None:
         return None
@@ -206,12 +193,6 @@ def _seeds(text: str | None) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise UserError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from None
-
-
-def _store(folder: Path | None) -> Store:
-    from prologue_bench.pipeline.store import Store, default_store
-
-    return Store((folder or default_store()).resolve())
 
 
 @contextmanager

@@ -32,14 +32,18 @@ class Component:
     version: int = field(default=1, validator=validators.ge(1))
     builds_on: bool = False
     """Of a tokenizer: whether it builds on another one, see `Tokenizer.foundation`."""
+    requires: str = ""
+    """What to install where the component's module cannot be imported, such as prologue-bench[vq]."""
+    source: str = ""
+    """Checksum of the file, for a component of a plugin that is a single file; a part of every key like `version`."""
 
     def load(self) -> type[Any]:
         """Import the component's class. Raises UserError when that fails."""
-        return _load(self.target)
+        return _load(self.target, self.requires)
 
     def load_settings(self) -> type[Any]:
         """Import the component's settings class. Raises UserError when that fails."""
-        return _load(self.settings)
+        return _load(self.settings, self.requires)
 
 
 @frozen(kw_only=True)
@@ -55,10 +59,13 @@ class Command:
         return _load(self.target)
 
 
-def _load(reference: str) -> type[Any]:
+def _load(reference: str, requires: str = "") -> type[Any]:
     module, _, name = reference.partition(":")
     try:
         loaded: type[Any] = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        hint = f"; pip install '{requires}'" if requires else ""
+        raise UserError(f"{reference} cannot be imported: there is no module {error.name!r}{hint}") from error
     except Exception as error:  # whatever a plugin's module does when it is imported
         raise UserError(f"{reference} cannot be imported: {type(error).__name__}: {error}") from error
     return loaded

@@ -10,6 +10,11 @@ import pluggy
 from prologue_bench.components import Command, Component
 
 PROJECT = "prologue_bench"
+INTERFACE_VERSION = 1
+"""Raised when a contract of `prologue_bench.interfaces` changes so that plugins must change with it.
+
+A plugin says which one it is written for in its module: `INTERFACE_VERSION = 1`. Without, it counts as written for 1.
+"""
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

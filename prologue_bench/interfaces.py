@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,9 +19,6 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-INTERFACE_VERSION = 1
-"""Raised when a contract below changes so that plugins must change with it."""
 
 
 @frozen
@@ -63,6 +60,10 @@ class Segment:
             raise ValueError(f"segment {self.name!r}: a grid of {self.grid} does not hold {self.length} tokens")
 
 
+def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    return tuple(segments)
+
+
 @frozen
 class TokenLayout:
     """The segments of an image's tokens, in the order in which they are generated.
@@ -71,7 +72,7 @@ class TokenLayout:
     but the first.
     """
 
-    segments: tuple[Segment, ...] = field(converter=tuple, validator=validators.min_len(1))
+    segments: tuple[Segment, ...] = field(converter=_in_order, validator=validators.min_len(1))
     separator: bool = True
 
     def __attrs_post_init__(self) -> None:
@@ -168,6 +169,8 @@ class Tokenizer(nn.Module, ABC):
     prior: PriorRequest | None = None
     reconstructs: bool = True
     """Whether training changes the reconstruction. Without, losses of the reconstruction are left out."""
+    frozen: bool = False
+    """Whether there is nothing to learn, as in a released tokenizer: training is left out, `losses` never called."""
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
@@ -229,8 +232,8 @@ class Generator(nn.Module, ABC):
         """Cross-entropies in nats of every predicted position, separators included: [B, T].
 
         ids [B, L], labels [B]. `relaxed` gives, for a segment, the one-hot [B, n, K] that replaces its input
-        embeddings' lookup. `dropped` gives, for a segment, a mask [B] of the images whose inputs of that segment
-        are replaced by the separator. Targets stay the ids in both cases.
+        embeddings' lookup. `dropped` gives, for a segment of a layout with several, a mask [B] of the images whose
+        inputs of that segment are replaced by the separator. Targets stay the ids in both cases.
         """
 
     @abstractmethod

@@ -7,19 +7,22 @@ components.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.metadata
+import importlib.util
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pluggy
 import yaml
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from prologue_bench import hookspecs
 from prologue_bench.commands import BUILT_IN
 from prologue_bench.components import Command, Component
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import PrologueBenchError, UserError, nearest
 
 Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
 KINDS: dict[Kind, str] = {
@@ -50,6 +53,8 @@ class Registry:
     card_folders: list[Path] = field(factory=list)
     commands: dict[str, Command] = field(factory=lambda: {command.name: command for command in BUILT_IN})
     problems: list[str] = field(factory=list)
+    files: list[Path] = field(factory=list)
+    """Plugins that are single files."""
 
     @classmethod
     def load(cls) -> Registry:
@@ -61,27 +66,67 @@ class Registry:
             try:
                 registry.add_plugin(point.load(), f"{origin} ({point.name})")
             except Exception as error:
-                registry.problems.append(
-                    f"plugin {point.name!r} of {origin} is left out: {type(error).__name__}: {error}"
-                )
+                registry.problems.append(f"plugin {point.name!r} of {origin} is left out: {_line(error)}")
         return registry
 
-    def add_plugin(self, plugin: Any, origin: str) -> None:
-        """Take in one plugin, a module or object with hook implementations."""
+    def add_plugin(self, plugin: Any, origin: str, source: str = "") -> None:
+        """Take in one plugin, a module or object with hook implementations.
+
+        A hook that raises costs its own components alone, and a line in `problems`. Raises UserError for a plugin
+        that is written for another interface, and pluggy's PluginValidationError for a hook that there is none of.
+        """
+        written_for = getattr(plugin, "INTERFACE_VERSION", 1)
+        if written_for != hookspecs.INTERFACE_VERSION:
+            raise UserError(
+                f"it is written for interface {written_for} and this is interface {hookspecs.INTERFACE_VERSION}; "
+                "install a version that fits"
+            )
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin)
         manager.check_pending()
+
+        def call(hook: str) -> list[Any]:
+            try:
+                return [item for items in getattr(manager.hook, hook)() for item in items]
+            except Exception as error:
+                self.problems.append(f"{hook} of {origin} is left out: {_line(error)}")
+                return []
+
         for kind, hook in KINDS.items():
-            for components in getattr(manager.hook, hook)():
-                for component in components:
-                    self.add(kind, component, origin)
-        for commands in manager.hook.prologue_commands():
-            for command in commands:
-                if self.commands.setdefault(command.name, command) is not command:
-                    self.problems.append(f"command {command.name!r} of {origin} is left out: the name is taken")
-        for folders in manager.hook.prologue_cards():
-            self.card_folders.extend(folders)
+            for component in call(hook):
+                self.add(kind, evolve(component, source=source) if source else component, origin)
+        for command in call("prologue_commands"):
+            if self.commands.setdefault(command.name, command) is not command:
+                self.problems.append(f"command {command.name!r} of {origin} is left out: the name is taken")
+        self.card_folders.extend(call("prologue_cards"))
+
+    def add_file(self, path: Path, where: str) -> None:
+        """Take in a plugin that is a single Python file. A second time does nothing.
+
+        Its components carry the file's checksum, so that a change of it makes their artifacts anew. Raises UserError,
+        in one line, for everything that is wrong with it.
+        """
+        path = path.resolve()
+        if path in self.files:
+            return
+        if path.suffix != ".py" or not path.is_file():
+            found = "no such file" if not path.exists() else "no Python file"
+            raise UserError(f"{where}: {path}: {found}; expected a .py file with hook implementations")
+        known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
+        if known is not None and getattr(known, "__file__", None) != str(path):
+            raise UserError(f"{where}: {path}: there is a module {path.stem!r} already; give the file another name")
+        problems = len(self.problems)
+        try:
+            if path.stem not in sys.modules:
+                _import_file(path)
+            checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
+        except Exception as error:
+            raise UserError(f"{where}: {path}: {_line(error)}") from error
+        if len(self.problems) > problems:
+            raise UserError(f"{where}: {self.problems[problems]}")
+        self.files.append(path)
 
     def add(self, kind: Kind, component: Component, origin: str) -> None:
         """Register one component. A name that is taken stays with the first, and the clash is recorded."""
@@ -122,6 +167,28 @@ class Registry:
             for path in sorted((root / folder).glob("*.yaml")):
                 found.setdefault(path.stem, path)
         return found
+
+
+def _import_file(path: Path) -> None:
+    """Import a file under its own name, which pickling and `Component.target` go by."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+
+
+def _line(error: Exception) -> str:
+    """An error in one line; our own speak for themselves."""
+    if isinstance(error, PrologueBenchError):
+        return str(error)
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
 
 
 @functools.cache

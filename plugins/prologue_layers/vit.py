@@ -9,12 +9,24 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import ImageSpec
 from prologue_layers.settings import TransformerSettings
 from prologue_layers.transformer import OutputHead, Positions, Transformer, rotary_angles
 
 GRID_THETA = 2000.0
 SEQUENCE_THETA = 10000.0
 """Rotary bases of the places in a grid and of those in a sequence, as in the paper's models."""
+
+
+def patch_grid(images: ImageSpec, size: int) -> tuple[int, int]:
+    """Rows and columns of patches. Raises UserError when the images cannot be cut into patches of this edge."""
+    if images.height % size or images.width % size:
+        raise UserError(
+            f"tokenizer.patch_size: found {size}, expected a divisor of the images' "
+            f"{images.height} x {images.width} pixels"
+        )
+    return images.height // size, images.width // size
 
 
 def to_patches(images: Tensor, size: int) -> Tensor:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, PriorRequest, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_layers.quantizers import OneHotQuantizer, VectorQuantizer
-from prologue_layers.vit import PatchDecoder, PatchEncoder, from_patches, to_patches
+from prologue_layers.vit import PatchDecoder, PatchEncoder, from_patches, patch_grid, to_patches
 from prologue_tokenizers.settings import VqSettings
 
 
@@ -22,12 +21,7 @@ class VqTokenizer(Tokenizer):
     def __init__(self, settings: VqSettings, images: ImageSpec, queries: int = 0, sequence: int = 0) -> None:
         super().__init__()
         self.patch_size = size = settings.patch_size
-        if images.height % size or images.width % size:
-            raise UserError(
-                f"tokenizer.patch_size: found {size}, expected a divisor of the images' "
-                f"{images.height} x {images.width} pixels"
-            )
-        self.grid = (images.height // size, images.width // size)
+        self.grid = patch_grid(images, size)
         self.patch_values = size * size * images.channels
         self.encoder = PatchEncoder(settings.encoder, images.labels, self.patch_values, self.grid, queries)
         self.quantizer = VectorQuantizer(

@@ -116,6 +116,8 @@ def stage_flops(stage: stages.Stage) -> float:
 def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
     images = models.open_data(stage.data.resolved).spec
     tokenizer = models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+    if tokenizer.frozen:
+        return 0.0
     prior = models.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
     return _training(stage.training, _count(lambda: model.losses(images=_image(images))))

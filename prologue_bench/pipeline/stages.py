@@ -50,11 +50,13 @@ class Stage(ABC):
 
 
 def component_key(resolved: Resolved) -> dict[str, Any]:
-    """What a component adds to a key: name, declared version and settings."""
+    """What a component adds to a key: name, declared version, settings, and the checksum of a plugin in one file."""
+    source = {"source": resolved.component.source} if resolved.component.source else {}
     return {
         "name": resolved.name,
         "version": resolved.component.version,
         "settings": key_values(resolved.settings),
+        **source,
     }
 
 

@@ -46,6 +46,10 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
     tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
     if stage.foundation is not None:
         models.load_foundation(tokenizer, store.get(stage.foundation.key) / "tokenizer.safetensors")
+    if tokenizer.frozen:
+        if distributed.is_leader():
+            models.save_weights(tokenizer, context.output / "tokenizer.safetensors")
+        return
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
     if stage.prior is not None:

@@ -21,7 +21,7 @@ from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work import SEARCH
-from prologue_bench.registry import Registry
+from prologue_bench.registry import Kind, Registry
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.spec.settings import plain_values
@@ -61,11 +61,29 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
         },
         "variants": [_variant(pipeline) for pipeline in plan.first_pipelines],
         "runs": runs,
+        "components": _components(plan, registry),
         "references": [attrs.asdict(reference) for reference in ablation.references],
         "software": dict(software()),
         "hardware": {"machine": machine(), "processor": processor(), "system": platform.platform(terse=True)},
     }
     return results, draw_pictures(plan, store)
+
+
+def _components(plan: Plan, registry: Registry) -> list[dict[str, Any]]:
+    """Every component in use with its version and where it is from."""
+    used: dict[tuple[Kind, str], None] = {}
+    for pipeline in plan.first_pipelines:
+        experiment = pipeline.experiment
+        used[("data", experiment.data.name)] = None
+        used[("tokenizer", experiment.tokenizer.name)] = None
+        used[("generator", experiment.generator.name)] = None
+        used.update({("loss", loss.name): None for loss in experiment.losses})
+        used.update({("metric", metric.name): None for metric in experiment.metrics})
+    entries = [(kind, registry.find_entry(kind, name)) for kind, name in used]
+    return [
+        {"kind": kind, "name": e.component.name, "version": e.component.version, "origin": e.origin}
+        for kind, e in entries
+    ]
 
 
 def processor() -> str:

@@ -104,6 +104,8 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
     overrides = overrides or Overrides()
     where = str(path)
     file = read_ablation_file(path, where, overrides)
+    for index, plugin in enumerate(file.plugins):
+        registry.add_file(path.parent / Path(plugin).expanduser(), f"{where}: plugins[{index}]")
     profile = load_profile(file.profile, registry, f"{where}: profile")
     resolver = _Resolver(registry, profile, where)
     base = make_sections({name: getattr(file, name) for name in SECTIONS}, where)
@@ -137,6 +139,12 @@ def _sampled(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
     if not seeds:
         return [experiment]
     return [attrs.evolve(experiment, sampling_seed=seed) for seed in seeds]
+
+
+def resolve_alone(kind: Kind, name: str, settings: Mapping[str, Any], profile: str, registry: Registry) -> Resolved:
+    """One component outside any ablation, with these settings over those that a profile offers."""
+    resolver = _Resolver(registry, load_profile(profile, registry, "profile"), name)
+    return resolver.resolve(kind, Choice(name, dict(settings)), kind)
 
 
 def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:

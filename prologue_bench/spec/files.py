@@ -43,6 +43,8 @@ class AblationFile:
     baseline: Any = None
     metrics: tuple[Any, ...] = ("rfid", "gfid", "rate", "codebook")
     references: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    """Python files with hook implementations, relative to this file."""
 
 
 @frozen(kw_only=True)

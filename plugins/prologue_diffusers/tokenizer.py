@@ -1,0 +1,90 @@
+"""diffusers' VQModel behind the tokenizer's contract."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import VQModel
+from torch import Tensor
+
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_diffusers.settings import DiffusersVqSettings
+
+CHANNELS = 3
+
+
+class DiffusersVq(Tokenizer):
+    """A convolutional VQ autoencoder with its weights, as it is: one token for each place of its latent grid.
+
+    Grey images are given to it three times over, and its colours averaged.
+    """
+
+    frozen = True
+
+    def __init__(self, settings: DiffusersVqSettings, images: ImageSpec) -> None:
+        super().__init__()
+        self.images = images
+        # The weights are needed at once, also where tokenizers are made without memory for them.
+        with torch.device("cpu"):
+            self.model = _load(settings) if settings.pretrained else _random(settings)
+        self.model.requires_grad_(False).eval()
+        config = self.model.config
+        if config.in_channels != CHANNELS:
+            raise UserError(
+                f"tokenizer {settings.pretrained!r}: found a model of {config.in_channels} channels, expected "
+                f"{CHANNELS}"
+            )
+        factor = 2 ** (len(config.block_out_channels) - 1)
+        if images.height % factor or images.width % factor:
+            raise UserError(
+                f"tokenizer 'diffusers-vq': the model halves images {factor.bit_length() - 1} times, expected a "
+                f"height and "
+                f"width that {factor} divides; found {images.height} x {images.width}"
+            )
+        self.grid = (images.height // factor, images.width // factor)
+        self.layout = TokenLayout(
+            (Segment("visual", self.grid[0] * self.grid[1], config.num_vq_embeddings, self.grid),)
+        )
+
+    def encode(self, images: Tensor) -> Tensor:
+        latents = self.model.encode(images.expand(-1, CHANNELS, -1, -1)).latents
+        ids: Tensor = self.model.quantize(latents)[2][2]
+        return ids.reshape(len(images), -1).long()
+
+    def decode(self, ids: Tensor) -> Tensor:
+        codes = self.model.quantize.get_codebook_entry(
+            ids.flatten(), (len(ids), *self.grid, self.model.quantize.vq_embed_dim)
+        )
+        decoded: Tensor = self.model.decode(codes, force_not_quantize=True).sample
+        return decoded.mean(dim=1, keepdim=True) if self.images.channels == 1 else decoded
+
+    def losses(self, images: Tensor) -> TokenizerOutput:
+        raise UserError("tokenizer 'diffusers-vq' is frozen and has nothing to learn")
+
+
+def _load(settings: DiffusersVqSettings) -> VQModel:
+    options = {"subfolder": settings.subfolder} if settings.subfolder else {}
+    try:
+        return VQModel.from_pretrained(settings.pretrained, use_safetensors=True, **options)
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"tokenizer.pretrained: {settings.pretrained!r} cannot be loaded as diffusers' VQModel: {first}; "
+            f"expected a "
+            "folder with config.json and safetensors weights, or a name on the hub"
+        ) from None
+
+
+def _random(settings: DiffusersVqSettings) -> VQModel:
+    state = torch.get_rng_state()
+    torch.manual_seed(settings.random_seed)
+    model = VQModel(
+        block_out_channels=(8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        num_vq_embeddings=64,
+        norm_num_groups=4,
+    )
+    torch.set_rng_state(state)
+    return model

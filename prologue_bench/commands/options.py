@@ -1,0 +1,54 @@
+"""What commands have in common: the registry, and options that several of them take."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from prologue_bench.pipeline.store import Store
+    from prologue_bench.registry import Registry
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
+)
+
+
+@functools.cache
+def the_registry() -> Registry:
+    """The registry of this process; what is wrong with plugins is said once."""
+    from prologue_bench.registry import Registry
+
+    registry = Registry.load()
+    for problem in registry.problems:
+        click.echo(f"prologue-bench: {problem}", err=True)
+    return registry
+
+
+def _add_files(context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]) -> None:
+    for file in files:
+        the_registry().add_file(file, "--plugin")
+
+
+plugin_option = click.option(
+    "--plugin",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    callback=_add_files,
+    expose_value=False,
+    is_eager=True,
+    metavar="FILE.py",
+    help="Use a plugin that is a single file, without installing it; repeatable.",
+)
+
+
+def open_store(folder: Path | None) -> Store:
+    """The store of --store, or the default one."""
+    from prologue_bench.pipeline.store import Store, default_store
+
+    return Store((folder or default_store()).resolve())

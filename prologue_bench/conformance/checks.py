@@ -1,0 +1,135 @@
+"""What a check is, and the checks of each kind of component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import ImageSpec
+from prologue_bench.registry import Kind, Registry
+
+IMAGES = ImageSpec(channels=3, height=28, width=28, class_names=("a", "b", "c", "d", "e"))
+"""Made-up images that components are checked on: small, in colour, with a side that 4 and 7 divide."""
+BATCH = 6
+TOLERANCE = 1e-4
+
+
+class Broken(Exception):  # noqa: N818 - a contract is broken
+    """A contract that the component does not keep: what was found, and what was expected."""
+
+
+class Skipped(Exception):  # noqa: N818 - nothing went wrong
+    """Why a check says nothing here."""
+
+
+@frozen
+class Check:
+    """One contract of one component. `run` raises Broken where it is not kept and Skipped where it cannot be told."""
+
+    name: str
+    contract: str
+    run: Callable[[], None]
+
+
+def checks_of(
+    kind: Kind,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    images: ImageSpec = IMAGES,
+    registry: Registry | None = None,
+) -> list[Check]:
+    """The checks of a tokenizer, generator or metric, made with these settings over those of profile `smoke`.
+
+    Raises UserError for unknown names and settings, and for kinds that have no checks.
+    """
+    from prologue_bench.conformance import generators, metrics, tokenizers
+    from prologue_bench.spec.ablation import resolve_alone
+
+    makers = {
+        "tokenizer": tokenizers.checks,
+        "generator": generators.checks,
+        "metric": metrics.checks,
+    }
+    if kind not in makers:
+        raise UserError(f"there are no checks for a {kind}; expected one of: {', '.join(makers)}")
+    registry = registry or Registry.load()
+    return makers[kind](resolve_alone(kind, name, settings or {}, "smoke", registry), images)
+
+
+def require(holds: bool | Tensor, message: str) -> None:
+    """Raise Broken where it does not hold."""
+    if not bool(holds):
+        raise Broken(message)
+
+
+def random_images(images: ImageSpec, count: int = BATCH, seed: int = 0) -> Tensor:
+    """Float images [count, C, H, W] in [-1, 1], smooth enough for tokenizers to tell them apart."""
+    rng = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, images.channels, 4, 4, generator=rng) * 2 - 1
+    return nn.functional.interpolate(coarse, (images.height, images.width), mode="bilinear")
+
+
+def same_shapes(found: Tensor, expected: tuple[int, ...], what: str) -> None:
+    """Raise Broken for another shape."""
+    require(tuple(found.shape) == expected, f"{what}: found shape {tuple(found.shape)}, expected {expected}")
+
+
+def parameters_without_gradient(module: nn.Module) -> list[str]:
+    """Names of parameters that want a gradient and have none."""
+    return [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
+
+
+def check_pickling(module: nn.Module, answer: Callable[[Any], Tensor]) -> None:
+    """A pickled copy must give the same answer: workers get their components so."""
+    import pickle
+
+    try:
+        copy = pickle.loads(pickle.dumps(module))
+    except Exception as error:
+        raise Broken(f"cannot be pickled for a worker: {type(error).__name__}: {error}") from None
+    require(torch.equal(answer(copy), answer(module)), "a pickled copy gives other results")
+
+
+def check_state(make: Callable[[int], nn.Module], answer: Callable[[Any], Tensor]) -> None:
+    """Weights saved as safetensors and loaded into another instance must give the same answer."""
+    import tempfile
+    from pathlib import Path
+
+    from safetensors.torch import load_file
+
+    from prologue_bench.pipeline.models import save_weights
+
+    module, other = make(0), make(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        save_weights(module, path)
+        try:
+            other.load_state_dict(load_file(path))
+        except RuntimeError as error:
+            raise Broken(f"its weights do not load into another instance: {str(error).splitlines()[0]}") from None
+    require(
+        torch.allclose(answer(other).float(), answer(module).float(), atol=TOLERANCE),
+        "an instance with the same weights gives other results; something that matters is neither parameter nor buffer",
+    )
+
+
+def check_devices(module: nn.Module, answer: Callable[[Any, torch.device], Any]) -> None:
+    """Everything must move with the module: on a GPU where there is one, else on torch's meta device."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "meta")
+    try:
+        answer(module.to(device), device)
+    except NotImplementedError as error:
+        raise Skipped(f"only a GPU can tell: {str(error).splitlines()[0]}") from None
+    except RuntimeError as error:
+        text = str(error).splitlines()[0]
+        if "meta" in text and "item" in text:  # control flow that depends on data
+            raise Skipped(f"only a GPU can tell: {text}") from None
+        raise Broken(
+            f"cannot run on another device: {text}; register constants as buffers, and make new tensors on the "
+            f"input's device"
+        ) from None

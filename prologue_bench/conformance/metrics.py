@@ -1,0 +1,238 @@
+"""The contract of metrics."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import tempfile
+import typing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prologue_bench.conformance.checks import Broken, Check, require
+from prologue_bench.interfaces import (
+    DataSource,
+    DecodingState,
+    Generator,
+    ImageArray,
+    ImageSpec,
+    Measurement,
+    Metric,
+    MetricInputs,
+    Need,
+    Segment,
+    Split,
+    StageCost,
+    Tokenizer,
+    TokenizerOutput,
+    TokenLayout,
+)
+from prologue_bench.spec.ablation import Resolved
+
+COUNT = 1400
+"""Images of each split: more than the features of the usual extractor."""
+LAYOUT = TokenLayout((Segment("prologue", 2, 8), Segment("visual", 4, 16, (2, 2))))
+
+
+def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
+    """All checks of one metric, on made-up images and models."""
+    subject = _Subject(resolved, images)
+    return [
+        Check("needs", "`needs` holds names of artifacts only", subject.needs),
+        Check("measurements", "`measure` gives Measurements with finite values, each name once", subject.measurements),
+        Check("protocols", "each protocol can be written as JSON, and says what was compared", subject.protocols),
+        Check("determinism", "the same inputs give the same values, unless they are times", subject.determinism),
+        Check("inputs", "`measure` leaves its inputs as they were", subject.leaves_inputs),
+    ]
+
+
+class _Subject:
+    def __init__(self, resolved: Resolved, images: ImageSpec) -> None:
+        self.resolved = resolved
+        self.data = _Noise(images)
+        self.folder = tempfile.TemporaryDirectory()
+        """For what metrics keep between runs, such as features."""
+
+    def make(self) -> Metric:
+        metric = self.resolved.component.load()(self.resolved.settings)
+        if not isinstance(metric, Metric):
+            raise Broken(f"found a {type(metric).__name__}, expected a subclass of prologue_bench.interfaces.Metric")
+        return metric
+
+    def needs(self) -> None:
+        known = typing.get_args(Need)
+        unknown = [name for name in self.make().needs if name not in known]
+        require(not unknown, f"`needs` has {', '.join(map(repr, unknown))}, expected some of: {', '.join(known)}")
+
+    def measured(self, metric: Metric, inputs: MetricInputs | None = None) -> list[Measurement]:
+        with torch.inference_mode():
+            return metric.measure(inputs or self.inputs(metric))
+
+    @functools.cached_property
+    def found(self) -> list[Measurement]:
+        """What the metric measured the first time."""
+        return self.measured(self.make())
+
+    def measurements(self) -> None:
+        found = self.found
+        require(bool(found), "no measurement at all")
+        for each in found:
+            require(isinstance(each, Measurement), f"found a {type(each).__name__}, expected Measurements")
+            require(math.isfinite(each.value), f"{each.name} is {each.value}")
+            width = each.half_width
+            require(width is None or (math.isfinite(width) and width >= 0), f"{each.name}: half_width is {width}")
+            require(each.count >= 1, f"{each.name}: count is {each.count}")
+        names = [each.name for each in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        require(not twice, f"{', '.join(twice)} is given twice")
+
+    def protocols(self) -> None:
+        for each in self.found:
+            try:
+                json.dumps(attrs.asdict(each.protocol))
+            except TypeError as error:
+                raise Broken(f"{each.name}: the protocol cannot be written as JSON: {error}") from None
+            require(bool(each.protocol.details), f"{each.name}: the protocol says nothing of what was compared")
+
+    def determinism(self) -> None:
+        one, other = (
+            {each.name: each.value for each in found if not each.unit.endswith("/s")}
+            for found in (self.found, self.measured(self.make()))
+        )
+        differing = [name for name in one if not math.isclose(one[name], other.get(name, math.nan), rel_tol=1e-6)]
+        require(not differing, f"{', '.join(differing)} differ the second time; draw from a seeded generator")
+
+    def leaves_inputs(self) -> None:
+        metric = self.make()
+        inputs = self.inputs(metric)
+        arrays = {name: value for name in _ARRAYS if (value := getattr(inputs, name)) is not None}
+        before = {name: value.copy() for name, value in arrays.items()}
+        self.measured(metric, inputs)
+        changed = [name for name, value in arrays.items() if not np.array_equal(value, before[name])]
+        require(not changed, f"`measure` changes {', '.join(changed)}")
+
+    def inputs(self, metric: Metric) -> MetricInputs:
+        """Made-up artifacts, those that the metric asks for."""
+        rng = np.random.default_rng(1)
+        noise = np.asarray(self.data.images("test"))
+        near = np.clip(noise.astype(int) + rng.integers(-20, 21, noise.shape), 0, 255).astype(np.uint8)
+        ids = [
+            np.concatenate([rng.integers(s.vocabulary, size=(COUNT, s.length)) for s in LAYOUT], axis=1)
+            for _ in range(2)
+        ]
+        needs = metric.needs
+        generator = _Chance(self.data.spec.labels)
+
+        def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
+            drawn = torch.Generator().manual_seed(seed)
+            found = torch.cat(
+                [torch.randint(s.vocabulary, (len(labels), s.length), generator=drawn) for s in LAYOUT], dim=1
+            )
+            if prefix is not None:
+                found[:, : prefix.shape[1]] = prefix
+            return found
+
+        def asked(name: str, value: Any) -> Any:
+            return value if name in needs else None
+
+        return MetricInputs(
+            data=self.data,
+            layout=LAYOUT,
+            cache=Path(self.folder.name),
+            batch_size=100,
+            device=torch.device("cpu"),
+            prefixes=(2,),
+            advance=lambda done, total: None,
+            sampling={"temperature": 1.0},
+            machine="made up",
+            draw=asked("generator", draw),
+            reconstructions=asked("reconstructions", near),
+            samples=asked("samples", np.ascontiguousarray(near[::-1])),
+            train_ids=asked("tokens", ids[0]),
+            test_ids=asked("tokens", ids[1]),
+            tokenizer=asked("tokenizer", _Blocks(self.data.spec)),
+            generator=asked("generator", generator),
+            costs=asked("costs", {"train-tokenizer": StageCost(seconds=1.0, flops=1e9, machine="made up")}),
+        )
+
+
+_ARRAYS = ("reconstructions", "samples", "train_ids", "test_ids")
+
+
+class _Noise(DataSource):
+    """Smooth random images."""
+
+    def __init__(self, images: ImageSpec) -> None:
+        self._spec = images
+        rng = np.random.default_rng(0)
+        coarse = rng.integers(0, 256, (COUNT, images.channels, 4, 4), dtype=np.uint8)
+        scale = (-(-images.height // 4), -(-images.width // 4))
+        self._images = np.kron(coarse, np.ones((1, 1, *scale), np.uint8))[..., : images.height, : images.width]
+        self._labels = np.arange(COUNT) % max(1, len(images.class_names))
+
+    @property
+    def spec(self) -> ImageSpec:
+        return self._spec
+
+    @property
+    def fingerprint(self) -> str:
+        return "made up"
+
+    def images(self, split: Split) -> ImageArray:
+        return self._images
+
+    def labels(self, split: Split) -> NDArray[Any]:
+        return self._labels
+
+
+class _Blocks(Tokenizer):
+    """Decodes ids to coarse blocks; for metrics that look at images of tokens."""
+
+    def __init__(self, images: ImageSpec) -> None:
+        super().__init__()
+        self.images, self.layout = images, LAYOUT
+
+    def encode(self, images: Tensor) -> Tensor:
+        return torch.zeros(len(images), LAYOUT.length, dtype=torch.int64)
+
+    def decode(self, ids: Tensor) -> Tensor:
+        values = ids[:, LAYOUT.span("visual")].float() / 8 - 1
+        blocks = values.reshape(-1, 1, 2, 2).expand(-1, self.images.channels, -1, -1)
+        return torch.nn.functional.interpolate(blocks, (self.images.height, self.images.width))
+
+    def losses(self, images: Tensor) -> TokenizerOutput:
+        raise NotImplementedError
+
+
+class _Chance(Generator):
+    """Every token is as likely as any other of its segment."""
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.layout = LAYOUT
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        return {s.name: torch.full((len(ids), s.length), math.log(s.vocabulary)) for s in LAYOUT}
+
+    def token_losses(self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None) -> Tensor:
+        return LAYOUT.join(self.nll(ids, labels))
+
+    def logits(self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None) -> Tensor:
+        return torch.zeros(len(ids), LAYOUT.length, 24)
+
+    def attention(self, ids: Tensor, labels: Tensor) -> Tensor:
+        return torch.full((1, LAYOUT.length, LAYOUT.length), 1 / LAYOUT.length)
+
+    def start(self, labels: Tensor) -> DecodingState:
+        return DecodingState()
+
+    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
+        raise NotImplementedError

@@ -1,0 +1,176 @@
+"""The contract of tokenizers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from prologue_bench.conformance.checks import (
+    BATCH,
+    TOLERANCE,
+    Broken,
+    Check,
+    Skipped,
+    check_devices,
+    check_pickling,
+    check_state,
+    parameters_without_gradient,
+    random_images,
+    require,
+    same_shapes,
+)
+from prologue_bench.interfaces import ImageSpec, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_bench.pipeline.models import build_tokenizer
+from prologue_bench.spec.ablation import Resolved
+
+
+def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
+    """All checks of one tokenizer."""
+    subject = _Subject(resolved, images)
+    return [
+        Check("layout", "the constructor sets `layout`, a TokenLayout", subject.layout),
+        Check("ids", "`encode` gives int64 ids [B, L], each inside its segment's vocabulary", subject.ids),
+        Check("determinism", "`encode` and `decode` give the same twice, in any batch", subject.determinism),
+        Check("decode", "`decode` gives finite float images [B, C, H, W]", subject.decode),
+        Check("losses", "`losses` gives a reconstruction, finite scalars, and ids as `encode` does", subject.losses),
+        Check("relaxed", "`relaxed` holds the one-hot of `ids` for the segments that `prior` names", subject.relaxed),
+        Check("gradient", "the losses reach every parameter that wants a gradient", subject.gradient),
+        Check("prior-gradient", "the prior's gradient reaches the tokenizer through `relaxed`", subject.prior_gradient),
+        Check("state", "weights saved and loaded give the same tokenizer", subject.state),
+        Check("pickling", "a pickled copy gives the same ids and images", subject.pickling),
+        Check("device", "everything moves with the module", subject.device),
+    ]
+
+
+class _Subject:
+    def __init__(self, resolved: Resolved, images: ImageSpec) -> None:
+        self.resolved, self.images = resolved, images
+        self.batch = random_images(images)
+
+    def make(self, seed: int = 0) -> Tokenizer:
+        torch.manual_seed(seed)
+        tokenizer = build_tokenizer(self.resolved, self.images)
+        if not isinstance(tokenizer, Tokenizer):
+            raise Broken(
+                f"found a {type(tokenizer).__name__}, expected a subclass of prologue_bench.interfaces.Tokenizer"
+            )
+        return tokenizer.eval()
+
+    def layout(self) -> None:
+        layout = getattr(self.make(), "layout", None)
+        require(isinstance(layout, TokenLayout), f"`layout` is {layout!r}, expected a TokenLayout")
+
+    def encoded(self, tokenizer: Tokenizer) -> Tensor:
+        with torch.inference_mode():
+            return tokenizer.encode(self.batch)
+
+    def ids(self) -> None:
+        tokenizer = self.make()
+        ids = self.encoded(tokenizer)
+        require(ids.dtype == torch.int64, f"`encode` gives {ids.dtype}, expected torch.int64")
+        try:
+            tokenizer.layout.check(ids)
+        except ValueError as error:
+            raise Broken(str(error)) from None
+
+    def determinism(self) -> None:
+        tokenizer = self.make()
+        ids = self.encoded(tokenizer)
+        require(torch.equal(self.encoded(tokenizer), ids), "`encode` gives other ids the second time, in eval mode")
+        with torch.inference_mode():
+            alone = torch.cat([tokenizer.encode(image[None]) for image in self.batch])
+            images = tokenizer.decode(ids)
+            again = torch.cat([tokenizer.decode(each[None]) for each in ids])
+        share = float((alone != ids).float().mean())
+        require(share < 0.02, f"{100 * share:.0f}% of the ids change with the batch that an image is in")
+        require(
+            torch.allclose(images, again, atol=100 * TOLERANCE), "`decode` depends on the batch that an image is in"
+        )
+
+    def decode(self) -> None:
+        tokenizer = self.make()
+        with torch.inference_mode():
+            found = tokenizer.decode(self.encoded(tokenizer))
+        same_shapes(found, tuple(self.batch.shape), "`decode`")
+        require(found.is_floating_point(), f"`decode` gives {found.dtype}, expected floats")
+        require(torch.isfinite(found).all(), "`decode` gives NaN or infinity")
+
+    def trained(self) -> tuple[Tokenizer, TokenizerOutput]:
+        tokenizer = self.make()
+        if tokenizer.frozen:
+            raise Skipped("the tokenizer is frozen")
+        return tokenizer, tokenizer.train().losses(self.batch)
+
+    def losses(self) -> None:
+        tokenizer, output = self.trained()
+        if output.reconstruction is None:
+            require(not tokenizer.reconstructs, "no reconstruction, though `reconstructs` says that there is one")
+        else:
+            same_shapes(output.reconstruction, tuple(self.batch.shape), "`losses`: reconstruction")
+        for name, loss in output.losses.items():
+            require(loss.ndim == 0, f"`losses`: {name!r} has shape {tuple(loss.shape)}, expected a scalar")
+            require(torch.isfinite(loss), f"`losses`: {name!r} is {float(loss.detach())}")
+        same_shapes(output.ids, (BATCH, tokenizer.layout.length), "`losses`: ids")
+
+    def relaxed(self) -> None:
+        tokenizer, output = self.trained()
+        wanted = set(tokenizer.prior.weights) if tokenizer.prior else set()
+        found = set(output.relaxed)
+        require(found == wanted, f"`relaxed` has {sorted(found)}, `prior.weights` names {sorted(wanted)}")
+        for name, one_hot in output.relaxed.items():
+            segment = tokenizer.layout.segment(name)
+            same_shapes(one_hot, (BATCH, segment.length, segment.vocabulary), f"`relaxed[{name!r}]`")
+            hard = torch.nn.functional.one_hot(output.ids[:, tokenizer.layout.span(name)], segment.vocabulary)
+            require(
+                torch.allclose(one_hot, hard.to(one_hot.dtype), atol=TOLERANCE),
+                f"the value of `relaxed[{name!r}]` is not the one-hot of `ids`",
+            )
+
+    def gradient(self) -> None:
+        tokenizer, output = self.trained()
+        terms = [loss for loss in output.losses.values() if loss.requires_grad]
+        if output.reconstruction is not None:
+            terms.append((output.reconstruction - self.batch).square().mean())
+        terms += [(one_hot * torch.rand_like(one_hot)).sum() for one_hot in output.relaxed.values()]
+        if not terms:
+            raise Broken("no loss has a gradient")
+        torch.stack([term.float() for term in terms]).sum().backward()  # type: ignore[no-untyped-call]
+        missing = parameters_without_gradient(tokenizer)
+        require(
+            not missing,
+            f"no loss reaches {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}; leave out what is "
+            f"not used, "
+            "or set requires_grad to False",
+        )
+
+    def prior_gradient(self) -> None:
+        tokenizer, output = self.trained()
+        if tokenizer.prior is None:
+            raise Skipped("the tokenizer asks for no joint prior")
+        for name, one_hot in output.relaxed.items():
+            require(one_hot.requires_grad, f"`relaxed[{name!r}]` carries no gradient")
+            tokenizer.zero_grad()
+            (one_hot * torch.rand_like(one_hot)).sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
+            reached = any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in tokenizer.parameters())
+            require(reached, f"the gradient of `relaxed[{name!r}]` reaches no parameter")
+
+    def answer(self, tokenizer: Tokenizer) -> Tensor:
+        """Ids and images of the batch in one vector."""
+        with torch.inference_mode():
+            ids = tokenizer.encode(self.batch)
+            return torch.cat((ids.flatten().float(), tokenizer.decode(ids).flatten()))
+
+    def state(self) -> None:
+        check_state(self.make, self.answer)
+
+    def pickling(self) -> None:
+        check_pickling(self.make(), self.answer)
+
+    def device(self) -> None:
+        tokenizer = self.make()
+
+        def run(moved: Tokenizer, device: torch.device) -> None:
+            with torch.inference_mode():
+                moved.decode(moved.encode(self.batch.to(device)))
+
+        check_devices(tokenizer, run)

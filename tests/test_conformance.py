@@ -1,0 +1,219 @@
+"""The checks pass what keeps its contract, and name the contract that something broken does not keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from prologue_bench.cli import cli
+from prologue_bench.components import Component
+from prologue_bench.conformance import Broken, Check, Skipped, checks_of
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.registry import Registry
+from prologue_generators.rar import Rar
+from prologue_metrics.codebook import Codebook
+from prologue_tokenizers.prologue import Prologue
+
+BUILT_IN = [
+    *[("tokenizer", name) for name in Registry.load().entries["tokenizer"]],
+    ("generator", "ar"),
+    ("generator", "rar"),
+    *[("metric", name) for name in ("rate", "codebook", "cost", "psnr", "elbo", "probe", "attention")],
+]
+
+
+def passes(check: Check) -> bool:
+    try:
+        check.run()
+    except Skipped:
+        return True
+    return True
+
+
+@pytest.mark.parametrize(("kind", "name"), BUILT_IN)
+def test_built_in_components_keep_their_contracts(kind: Any, name: str, registry: Registry) -> None:
+    for check in checks_of(kind, name, registry=registry):
+        assert passes(check), check.name
+
+
+def broken_checks(kind: Any, cls: type[Any], settings: str = "", **values: Any) -> list[str]:
+    """Which checks a class fails, registered under a name of its own."""
+    registry = Registry.load()
+    globals()[cls.__name__] = cls
+    target = f"{__name__}:{cls.__name__}"
+    options = {"settings": settings} if settings else {}
+    registry.add(kind, Component(name="broken", target=target, summary="broken", **options), "a test")
+    failed = []
+    for check in checks_of(kind, "broken", values, registry=registry):
+        try:
+            check.run()
+        except Skipped:
+            pass
+        except Exception:
+            failed.append(check.name)
+    return failed
+
+
+class Noisy(Prologue):
+    def encode(self, images: Tensor) -> Tensor:
+        ids = super().encode(images)
+        return torch.where(torch.rand(ids.shape) < 0.5, ids, (ids + 1) % 16)
+
+
+class Outside(Prologue):
+    def encode(self, images: Tensor) -> Tensor:
+        return super().encode(images) + 1000
+
+
+class Undeclared(Prologue):
+    def losses(self, images: Tensor) -> Any:
+        output = super().losses(images)
+        output.relaxed = {}
+        return output
+
+
+class Unused(Prologue):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.idle = torch.nn.Linear(2, 2)
+
+
+class Detached(Prologue):
+    def losses(self, images: Tensor) -> Any:
+        output = super().losses(images)
+        output.relaxed = {name: one_hot.detach() for name, one_hot in output.relaxed.items()}
+        return output
+
+
+class Stray(Prologue):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.shift = torch.randn(1)
+
+    def decode(self, ids: Tensor) -> Tensor:
+        return super().decode(ids) + self.shift.expand(3).reshape(1, 3, 1, 1)
+
+
+class Locked(Prologue):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.hook: Callable[[Any], Any] = lambda x: x
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (Noisy, "determinism"),
+        (Outside, "ids"),
+        (Undeclared, "relaxed"),
+        (Unused, "gradient"),
+        (Detached, "prior-gradient"),
+        (Stray, "state"),
+        (Stray, "device"),
+        (Locked, "pickling"),
+    ],
+)
+def test_a_broken_tokenizer_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
+    settings = "prologue_tokenizers.settings:PrologueSettings"
+    assert expected in broken_checks("tokenizer", cls, settings, prologue_tokens=2)
+
+
+class Peeking(Rar):
+    def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        found = super().nll(ids, labels)
+        return {name: cost + 0.01 * ids.float().mean(dim=1, keepdim=True) for name, cost in found.items()}
+
+
+class Forgetful(Rar):
+    def decode_step(self, state: Any, chosen: Tensor | None) -> Tensor:
+        return super().decode_step(state, None if chosen is None else torch.zeros_like(chosen))
+
+
+@pytest.mark.parametrize(("cls", "expected"), [(Peeking, "causality"), (Forgetful, "decoding")])
+def test_a_broken_generator_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
+    assert expected in broken_checks("generator", cls, "prologue_generators.settings:RarSettings")
+
+
+class Twice(Codebook):
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        return 2 * super().measure(inputs)
+
+
+class Chance(Metric):
+    def __init__(self, settings: object) -> None:
+        pass
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        protocol = Protocol(name="chance", details={"none": True})
+        return [
+            Measurement(
+                name="x", title="x", value=float(torch.rand(())), unit="", direction="lower", count=1, protocol=protocol
+            )
+        ]
+
+
+class Greedy(Chance):
+    needs = ("everything",)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("cls", "expected"), [(Twice, "measurements"), (Chance, "determinism"), (Greedy, "needs")])
+def test_a_broken_metric_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
+    assert expected in broken_checks("metric", cls)
+
+
+def test_the_command_says_which_contract_is_broken_and_how_to_see_it(tmp_path: Path) -> None:
+    (tmp_path / "my_shifted_tokenizer.py").write_text(
+        """
+from prologue_bench.components import Component
+from prologue_bench.hookspecs import hookimpl
+from prologue_tokenizers.vq_2d import Vq2d
+
+
+class Shifted(Vq2d):
+    def encode(self, images):
+        return super().encode(images).int()
+
+    def decode(self, ids):
+        raise RuntimeError("not written yet")
+
+
+@hookimpl
+def prologue_tokenizers():
+    return [
+        Component(
+            name="shifted", target="my_shifted_tokenizer:Shifted",
+            settings="prologue_tokenizers.settings:Vq2dSettings", summary="broken",
+        )
+    ]
+"""
+    )
+    plugin = ["--plugin", str(tmp_path / "my_shifted_tokenizer.py")]
+    shown = CliRunner().invoke(cli, ["check-plugin", "shifted", *plugin])
+    assert shown.exit_code == 1
+    assert "BROKEN   ids: `encode` gives int64 ids" in shown.output
+    assert "found: `encode` gives torch.int32, expected torch.int64" in shown.output
+    assert "it raised RuntimeError: not written yet" in shown.output
+    assert "ok       gradient" in shown.output
+    assert "does not keep" in str(shown.exception)
+    unknown = CliRunner().invoke(cli, ["check-plugin", "vq-3d"])
+    assert "unknown component 'vq-3d'; did you mean 'vq-2d'" in str(unknown.exception)
+
+
+def test_kinds_without_checks_and_wrong_settings_are_one_line(registry: Registry) -> None:
+    with pytest.raises(UserError, match="there are no checks for a data"):
+        checks_of("data", "shapes", registry=registry)
+    with pytest.raises(UserError, match=r"tokenizer.patch_siz: unknown setting of tokenizer 'vq-2d'"):
+        checks_of("tokenizer", "vq-2d", {"patch_siz": 4}, registry=registry)
+    globals()["Bare"] = lambda settings, images: torch.nn.Linear(1, 1)
+    own = Registry.load()
+    own.add("tokenizer", Component(name="bare", target=f"{__name__}:Bare", summary="bare"), "a test")
+    first = checks_of("tokenizer", "bare", registry=own)[0]
+    with pytest.raises(Broken, match="found a Linear, expected a subclass of"):
+        first.run()
