@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import click
 
 from prologue_bench import __version__
+from prologue_bench.commands import planning
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
-from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
+from prologue_bench.commands.planning import profile_option, seeds_option, set_option
+from prologue_bench.errors import Interrupted, PrologueBenchError
 
 if TYPE_CHECKING:
     from prologue_bench.distributed import Launcher
@@ -60,15 +62,9 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("ablation", type=click.Path(path_type=Path))
-@click.option("--profile", help="Sizes and budgets in place of the file's.")
-@click.option("--seeds", help="Training seeds in place of the file's, such as 0,1,2.")
-@click.option(
-    "--set",
-    "values",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.",
-)
+@profile_option
+@seeds_option
+@set_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report  [reports/NAME]")
 @click.option("--dry-run", is_flag=True, help="Show the stages, what is cached and about how long the rest takes.")
 @click.option(
@@ -89,24 +85,16 @@ def run(
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION asks for and is not in the store yet, and write its report."""
+    if dry_run:
+        planning.show(ablation, profile, seeds, values, store)
+        return
     from prologue_bench.spec.ablation import load_ablation
     from prologue_bench.spec.files import Overrides
 
     registry = the_registry()
-    overrides = Overrides(values=values, profile=profile, seeds=_seeds(seeds))
+    overrides = Overrides(values=values, profile=profile, seeds=planning.parse_seeds(seeds))
     checked = load_ablation(ablation, registry, overrides)
     folder = out or Path("reports") / checked.name
-    if dry_run:
-        from prologue_bench.pipeline.nominal import assume_missing_data
-        from prologue_bench.pipeline.planner import make_plan
-        from prologue_bench.plan_table import show_plan
-
-        opened = open_store(store)
-        note = assume_missing_data(checked, registry)
-        show_plan(make_plan(checked, opened), opened.root)
-        if note:
-            click.echo(note)
-        return
     with _processes(launcher) as leads:
         if leads:
             _run(checked, registry, folder, open_store(store))
@@ -184,15 +172,6 @@ def main() -> None:
 def _fail(text: str, code: int) -> None:
     click.echo(f"prologue-bench: {text}", err=True)
     sys.exit(code)
-
-
-def _seeds(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from None
 
 
 @contextmanager

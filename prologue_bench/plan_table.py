@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -48,6 +49,23 @@ def show_plan(plan: Plan, root: Path) -> None:
         "counted. "
         f"Store: {root}"
     )
+
+
+def plan_records(plan: Plan) -> list[dict[str, Any]]:
+    """The same as plain values, one record a stage; seconds are None for what was never timed here."""
+    return [
+        {
+            "stage": planned.stage.kind,
+            "experiment": planned.experiment,
+            "label": label(planned),
+            "key": planned.stage.key,
+            "cached": planned.cached,
+            "parameters": parameters(planned.stage),
+            "flops": planned.flops,
+            "seconds": planned.seconds,
+        }
+        for planned in plan.stages
+    ]
 
 
 def _parameters(planned: PlannedStage) -> str:

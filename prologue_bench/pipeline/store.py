@@ -63,7 +63,7 @@ class Store:
         """The artifact of a key, None when it is not there or damaged. Checksums are compared once a process."""
         if key not in self._checked:
             artifact = _read(self.root / "artifacts" / key)
-            if artifact is None or not _intact(artifact):
+            if artifact is None or any(_damages(artifact)):
                 return None
             self._checked[key] = artifact
         return self._checked[key]
@@ -113,6 +113,24 @@ class Store:
         self._checked.pop(key, None)
         return self.get(key)
 
+    def check(self, key: str) -> list[str]:
+        """What is wrong with an artifact's files, one line each; empty when all are as they were written."""
+        artifact = _read(self.root / "artifacts" / key)
+        if artifact is None:
+            return [f"{MANIFEST} is missing or cannot be read"]
+        return list(_damages(artifact))
+
+    def artifact_keys(self) -> list[str]:
+        """The keys of all artifacts, damaged ones too."""
+        return sorted(folder.name for folder in (self.root / "artifacts").glob("*") if folder.is_dir())
+
+    def remove(self, key: str) -> None:
+        """Remove an artifact and the unfinished work of its key, under its lock."""
+        with self.lock(key):
+            shutil.rmtree(self.root / "artifacts" / key, ignore_errors=True)
+            shutil.rmtree(self.work(key), ignore_errors=True)
+            self._checked.pop(key, None)
+
     def is_full(self) -> bool:
         """Whether the disk has no room left; some libraries hide that in errors of their own."""
         return shutil.disk_usage(self.root).free < ROOM_NEEDED
@@ -149,9 +167,11 @@ def _read(folder: Path) -> Artifact | None:
         return None
 
 
-def _intact(artifact: Artifact) -> bool:
+def _damages(artifact: Artifact) -> Iterator[str]:
+    """What is wrong with the files of an artifact."""
     for name, expected in artifact.manifest.get("files", {}).items():
         path = artifact / name
-        if not path.is_file() or path.stat().st_size != expected["bytes"] or checksum(path) != expected["sha256"]:
-            return False
-    return True
+        if not path.is_file():
+            yield f"{name} is missing"
+        elif path.stat().st_size != expected["bytes"] or checksum(path) != expected["sha256"]:
+            yield f"{name} is not what was written"

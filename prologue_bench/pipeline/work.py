@@ -183,9 +183,9 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
 @torch.inference_mode()
 def _images(tokenizer: Tokenizer, ids: Tensor) -> NDArray[Any]:
     """uint8 images of ids [B, L]."""
-    starts = range(0, len(ids), INFERENCE_BATCH)
-    parts = [to_bytes(tokenizer.decode(ids[start : start + INFERENCE_BATCH])).cpu().numpy() for start in starts]
-    return np.concatenate(parts)
+    return np.concatenate(
+        [to_bytes(tokenizer.decode(part)).cpu().numpy() for part in torch.split(ids, INFERENCE_BATCH)]
+    )
 
 
 def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:

@@ -34,14 +34,14 @@ def draw_pictures(plan: Plan, store: Store) -> Pictures:
     pipelines = plan.first_pipelines
     data = open_data(pipelines[0].experiment.data)
     chosen = spread_over_classes(data.labels("test"), COLUMNS * RECONSTRUCTION_ROWS)
-    pictures.files["originals"] = _png(_grid(data.images("test")[chosen]))
+    pictures.files["originals"] = to_png(sheet(data.images("test")[chosen]))
     for index, pipeline in enumerate(pipelines):
         if (images := _images(pipeline.reconstructions.key, store)) is not None:
-            pictures.files[f"reconstructions-{index}"] = _png(_grid(images[chosen]))
+            pictures.files[f"reconstructions-{index}"] = to_png(sheet(images[chosen]))
         if (images := _images(pipeline.samples.key, store)) is not None:
             labels = np.load(store.get(pipeline.samples.key) / "labels.npy")
             shown = spread_over_classes(labels, COLUMNS * SAMPLE_ROWS)
-            pictures.files[f"samples-{index}"] = _png(_grid(images[shown]))
+            pictures.files[f"samples-{index}"] = to_png(sheet(images[shown]))
     return pictures
 
 
@@ -58,18 +58,19 @@ def _images(key: str, store: Store) -> NDArray[Any] | None:
     return None if artifact is None else np.load(artifact / "images.npy", mmap_mode="r")
 
 
-def _grid(images: NDArray[Any]) -> NDArray[Any]:
-    """uint8 [N, C, H, W] as one image [height, width, C], white between the images."""
+def sheet(images: NDArray[Any], columns: int = COLUMNS) -> NDArray[Any]:
+    """uint8 [N, C, H, W] as one image [height, width, C], row by row, white between the images."""
     count, channels, height, width = images.shape
-    rows = -(-count // COLUMNS)
-    sheet = np.full((rows * (height + GAP) - GAP, COLUMNS * (width + GAP) - GAP, channels), 255, dtype=np.uint8)
+    rows = -(-count // columns)
+    found = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels), 255, dtype=np.uint8)
     for index, image in enumerate(images):
-        top, left = index // COLUMNS * (height + GAP), index % COLUMNS * (width + GAP)
-        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    return sheet
+        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
+        found[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    return found
 
 
-def _png(sheet: NDArray[Any]) -> bytes:
+def to_png(image: NDArray[Any]) -> bytes:
+    """A PNG file of uint8 [height, width, C]."""
     buffer = io.BytesIO()
-    Image.fromarray(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet).save(buffer, "PNG", optimize=True)
+    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -51,6 +51,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
             "name": first.experiment.data.name,
+            "settings": plain_values(first.experiment.data.settings),
             "fingerprint": data.fingerprint,
             "train": len(data.labels("train")),
             "test": len(data.labels("test")),

@@ -1,0 +1,134 @@
+"""The command `doctor`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prologue_bench import __version__
+from prologue_bench.commands.options import open_store, store_option, the_registry
+from prologue_bench.errors import PrologueBenchError
+
+LIBRARIES = ("torch", "torchvision", "mmengine", "torch-fidelity", "attrs", "pluggy", "pandas", "jinja2")
+OPTIONAL = {
+    "vector-quantize-pytorch": "tokenizers fsq, lfq, residual-vq and simvq: pip install 'prologue-bench[vq]'",
+    "diffusers": "tokenizer diffusers-vq: pip install 'prologue-bench[diffusers]'",
+    "tensorboard": "training curves in TensorBoard: pip install 'prologue-bench[trackers]'",
+    "mlflow": "training curves in MLflow: pip install 'prologue-bench[trackers]'",
+    "wandb": "training curves in Weights & Biases: pip install 'prologue-bench[trackers]'",
+    "gradio": "prologue-bench demo: pip install 'prologue-bench[demo]'",
+    "pyarrow": "results as Parquet: pip install 'prologue-bench[parquet]'",
+}
+WEIGHTS = {
+    "weights-inception-2015-12-05-6726825d.pth": "extractor inception-v3-compat, metric inception-score",
+    "vgg16-397923af.pth": "loss and metric lpips",
+    "convnext_small-0c510722.pth": "loss convnext-logits",
+}
+"""Files that torch-fidelity and torchvision fetch into torch's cache, and what needs them."""
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@store_option
+def doctor(as_json: bool, store: Path | None) -> None:
+    """Say what is installed, found and missing; exit code 1 if something is missing that everything needs."""
+    import json
+
+    sections = {
+        "installation": list(_installation()),
+        "plugins": list(_plugins()),
+        "data": list(_data()),
+        "weights": list(_weights()),
+        "machine": list(_machine(store)),
+    }
+    if as_json:
+        click.echo(json.dumps(sections, indent=1))
+    else:
+        for name, lines in sections.items():
+            click.echo(click.style(name, bold=True))
+            for line in lines:
+                colour = {"ok": "green", "missing": "yellow", "broken": "red"}[line["state"]]
+                click.echo(f"  {click.style(line['state'], fg=colour):<16} {line['what']}: {line['says']}")
+    broken = [line["what"] for lines in sections.values() for line in lines if line["state"] == "broken"]
+    if broken:
+        raise PrologueBenchError(f"does not work: {', '.join(broken)}")
+
+
+def _line(state: str, what: str, says: str) -> dict[str, str]:
+    return {"state": state, "what": what, "says": says}
+
+
+def _installation() -> Iterator[dict[str, str]]:
+    yield _line("ok", "prologue-bench", f"{__version__}, Python {platform.python_version()}")
+    for name in LIBRARIES:
+        try:
+            yield _line("ok", name, version(name))
+        except PackageNotFoundError:
+            yield _line("broken", name, "not installed; install prologue-bench again")
+    for name, what in OPTIONAL.items():
+        try:
+            yield _line("ok", name, version(name))
+        except PackageNotFoundError:
+            yield _line("missing", name, what)
+    try:
+        importlib.import_module("mmengine")
+    except Exception as error:  # OpenCV without its system libraries, above all
+        yield _line("broken", "mmengine", f"{error}; apt-get install libgl1 libglib2.0-0 brings OpenCV's libraries")
+
+
+def _plugins() -> Iterator[dict[str, str]]:
+    registry = the_registry()
+    for origin in dict.fromkeys(entry.origin for _, entry in registry):
+        names = [f"{kind} {e.component.name}" for kind, e in registry if e.origin == origin]
+        yield _line("ok", origin, ", ".join(names))
+    for problem in registry.problems:
+        yield _line("missing", "left out", problem)
+
+
+def _data() -> Iterator[dict[str, str]]:
+    from prologue_bench.errors import UserError
+
+    for name, entry in the_registry().entries["data"].items():
+        try:
+            source: Any = entry.component.load()(entry.component.load_settings()())
+            counts = [f"{len(source.labels(split)):,}" for split in ("train", "test")]
+            shape = f"{source.spec.channels} x {source.spec.height} x {source.spec.width}"
+            yield _line("ok", name, f"{counts[0]} + {counts[1]} images of {shape}")
+        except (UserError, TypeError, ValueError) as error:
+            yield _line("missing", name, str(error).splitlines()[0])
+
+
+def _weights() -> Iterator[dict[str, str]]:
+    import torch
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    named = os.environ.get("INCEPTION_WEIGHTS")
+    for name, what in WEIGHTS.items():
+        if (folder / name).is_file() or (named and "inception" in name and Path(named).is_file()):
+            yield _line("ok", name, what)
+        else:
+            yield _line("missing", name, f"{what}; fetched when it is needed, or put it into {folder}")
+
+
+def _machine(store: Path | None) -> Iterator[dict[str, str]]:
+    import torch
+
+    yield _line("ok", "processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        yield _line("ok", "GPU", f"{names}; bfloat16 {'is' if torch.cuda.is_bf16_supported() else 'is not'} supported")
+    else:
+        yield _line("missing", "GPU", "none found; everything runs on the processor, profiles up to micro in minutes")
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    yield _line("ok" if compiler else "missing", "compiler", compiler or "none; `compile: true` has no effect")
+    root = open_store(store).root
+    root.mkdir(parents=True, exist_ok=True)
+    yield _line("ok", "store", f"{root}, {shutil.disk_usage(root).free / 1e9:.0f} GB free")

@@ -1,0 +1,80 @@
+"""The command `sample`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.errors import UserError, nearest
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--variant", help="Which variant  [the last of the results]")
+@click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
+@click.option("--class", "label", help="One class, by name or number  [all in turn, a column each]")
+@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option(
+    "--fix-prologue", is_flag=True, help="Rows share the tokens of their first segment; the last row shares none."
+)
+@click.option("--rows", default=6, show_default=True, type=click.IntRange(min=1))
+@click.option("--columns", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("samples.png"), show_default=True)
+@store_option
+@plugin_option
+def sample(
+    results: Path,
+    variant: str | None,
+    training_seed: int | None,
+    label: str | None,
+    seed: int,
+    fix_prologue: bool,
+    rows: int,
+    columns: int,
+    out: Path,
+    store: Path | None,
+) -> None:
+    """Draw a grid of images from a finished run in RESULTS, a folder that `run` wrote."""
+    import torch
+
+    from prologue_bench.pipeline.finished import load_run
+    from prologue_bench.reporting.pictures import sheet, to_png
+    from prologue_bench.reporting.results import load_results
+
+    found = load_results(results)
+    name = variant or found["variants"][-1]["name"]
+    seeds = found["seeds"]
+    run = load_run(found, open_store(store), the_registry(), name, seeds[0] if training_seed is None else training_seed)
+    classes = run.images.class_names
+    chosen = _class(label, classes)
+    count = rows * columns
+    labels = torch.arange(count) % columns % max(1, len(classes)) if chosen is None else torch.full((count,), chosen)
+    prefix = None
+    if fix_prologue:
+        if not run.leading:
+            raise UserError(f"--fix-prologue: the tokens of {name!r} have one segment only; choose another --variant")
+        if chosen is None:  # a row is one prologue, and so one class
+            labels = torch.arange(rows).repeat_interleave(columns) % max(1, len(classes))
+            labels[-columns:] = labels[(rows - 1) * columns]
+        first = run.draw(labels, seed)[:, : run.leading]
+        prefix = first.clone()
+        for row in range(rows - 1):
+            prefix[row * columns : (row + 1) * columns] = first[row * columns]
+    images = run.decode(run.draw(labels, seed + 1 if fix_prologue else seed, prefix))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(to_png(sheet(images, columns)))
+    what = "all classes in turn" if chosen is None else f"class {classes[chosen] if classes else chosen}"
+    click.echo(f"{out}: {name}, training seed {run.seed}, {what}, seed {seed}")
+
+
+def _class(label: str | None, classes: tuple[str, ...]) -> int | None:
+    """The number of a class given by name or number. Raises UserError."""
+    if label is None:
+        return None
+    if label in classes:
+        return classes.index(label)
+    if label.isdigit() and int(label) < len(classes):
+        return int(label)
+    raise UserError(f"--class {label}: no such class; {nearest(label, classes)}, or a number below {len(classes)}")

@@ -1,0 +1,122 @@
+"""The models of a finished run, found by its results in the store, to draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from attrs import evolve, frozen
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from prologue_bench.errors import UserError, nearest
+from prologue_bench.images import to_bytes
+from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
+from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
+from prologue_bench.pipeline.store import Store
+from prologue_bench.registry import Registry
+from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.spec.ablation import Resolved, resolve_alone
+from prologue_bench.spec.search import sampling_at
+from prologue_bench.spec.settings import Sampling
+from prologue_bench.spec.structure import structure
+
+TOKENIZERS = ("train-tokenizer", "imported-tokenizer")
+GENERATORS = ("train-generator", "take-prior", "imported-generator")
+
+
+@frozen
+class FinishedRun:
+    """Tokenizer and generator of one variant and seed, in evaluation mode, with the variant's sampling settings."""
+
+    variant: str
+    seed: int
+    images: ImageSpec
+    tokenizer: Tokenizer
+    generator: Generator
+    sampling: Sampling
+
+    def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
+        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] where it is given."""
+        rng = torch.Generator().manual_seed(seed)
+        return sample_ids(self.generator, labels, self.sampling, rng, self.images.none_label, prefix)
+
+    @torch.inference_mode()
+    def decode(self, ids: Tensor) -> NDArray[Any]:
+        """uint8 images [B, C, H, W]."""
+        images: NDArray[Any] = to_bytes(self.tokenizer.decode(ids)).numpy()
+        return images
+
+    @property
+    def leading(self) -> int:
+        """Length of the first segment where there are several, the prologue; 0 without."""
+        segments = self.tokenizer.layout.segments
+        return segments[0].length if len(segments) > 1 else 0
+
+
+def load_run(results: Mapping[str, Any], store: Store, registry: Registry, variant: str, seed: int) -> FinishedRun:
+    """The models of a variant and training seed.
+
+    Raises UserError when the results have no such run, or its artifacts are no longer in the store.
+    """
+    run, settings = _run(results, variant, seed), _settings(results, variant)
+    keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
+    data = resolve_alone(
+        "data", results["data"]["name"], results["data"].get("settings", {}), results["profile"], registry
+    )
+    images = open_data(data).spec
+    resolve = partial(_resolve, profile=results["profile"], registry=registry)
+    tokenizer = build_tokenizer(resolve("tokenizer", settings["tokenizer"]), images)
+    _fill(tokenizer, store, _key(keys, TOKENIZERS, variant), "tokenizer.safetensors")
+    prior = settings["tokenizer_training"].get("prior", {})
+    described = {"use": prior["use"], **prior["settings"]} if "take-prior" in keys else settings["generator"]
+    generator = build_generator(resolve("generator", described), tokenizer.layout, images.labels)
+    _fill(generator, store, _key(keys, GENERATORS, variant), "generator.safetensors")
+    return FinishedRun(variant, seed, images, tokenizer, generator, _sampling(run, settings["sampling"]))
+
+
+def _run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str, Any]:
+    names = [each["name"] for each in results["variants"]]
+    if variant not in names:
+        raise UserError(f"these results have no variant {variant!r}; {nearest(variant, names)}")
+    runs: dict[int, Mapping[str, Any]] = {
+        run["seed"]: run for run in reversed(results["runs"]) if run["variant"] == variant
+    }
+    if seed not in runs:
+        raise UserError(f"variant {variant!r} has no training seed {seed}; it has {', '.join(map(str, sorted(runs)))}")
+    return runs[seed]
+
+
+def _settings(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = next(each["settings"] for each in results["variants"] if each["name"] == variant)
+    return found
+
+
+def _resolve(kind: Any, section: Mapping[str, Any], profile: str, registry: Registry) -> Resolved:
+    settings = {key: value for key, value in section.items() if key != "use"}
+    return resolve_alone(kind, section["use"], settings, profile, registry)
+
+
+def _key(keys: Mapping[str, str], stages: tuple[str, ...], variant: str) -> str:
+    for stage in stages:
+        if stage in keys:
+            return keys[stage]
+    raise UserError(f"variant {variant!r} was not trained to the end; run the ablation again")
+
+
+def _fill(module: nn.Module, store: Store, key: str, name: str) -> None:
+    artifact = store.find(key)
+    if artifact is None:
+        raise UserError(f"{store.root}: the artifact {key} of this run is not there; name its store, or run it again")
+    module.load_state_dict(load_file(artifact / name))
+    module.eval()
+
+
+def _sampling(run: Mapping[str, Any], settings: Mapping[str, Any]) -> Sampling:
+    sampling = structure(Sampling, settings, "the results' sampling")
+    if sampling.search is None or not run.get("search"):
+        return evolve(sampling, search=None)
+    return sampling_at(sampling, run["search"]["chosen"], "the results' search")

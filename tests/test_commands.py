@@ -1,0 +1,177 @@
+"""The commands of daily use, on a tiny run of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from prologue_bench.cli import cli
+from prologue_bench.errors import UserError
+from prologue_bench.reporting.results import load_results
+from tests.conftest import SMOKE
+
+Invoke = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the store and the report of the smoke ablation, run once."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(SMOKE)
+    arguments = ["run", str(folder / "tiny.yaml"), "--out", str(folder / "report"), "--store", str(folder / "store")]
+    found = CliRunner().invoke(cli, arguments)
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+@pytest.fixture
+def invoke(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
+    monkeypatch.setenv("PROLOGUE_BENCH_STORE", str(finished / "store"))
+    monkeypatch.chdir(finished)
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, arguments, catch_exceptions=True)
+
+    return call
+
+
+def test_plan_shows_the_stages_for_people_and_for_scripts(invoke: Invoke) -> None:
+    assert "12 stages, 12 cached" in invoke("plan", "tiny.yaml").output
+    records = json.loads(invoke("plan", "tiny.yaml", "--set", "sampling.seed=3", "--json").output)
+    assert {record["stage"] for record in records if not record["cached"]} == {"sample"}
+    assert all(record["seconds"] is not None for record in records)
+
+
+def test_show_gives_settings_with_defaults_and_docs(invoke: Invoke) -> None:
+    text = invoke("show", "prologue").output
+    assert "prologue_tokens: int = 16" in text
+    assert "encoder.width: int = 768" in text
+    assert "Weight of the autoregressive cross-entropy in the encoder's loss." in text
+    found = json.loads(invoke("show", "ar", "--json").output)[0]
+    assert found["source"].endswith("ar.py")
+    assert "steps: 2000" in invoke("show", "micro").output
+    assert "unknown name 'prologu'; did you mean 'prologue'" in str(invoke("show", "prologu").exception)
+
+
+def test_doctor_finds_what_is_there(invoke: Invoke) -> None:
+    found = json.loads(invoke("doctor", "--json").output)
+    assert {"what": "prologue-bench", "state": "ok"}.items() <= found["installation"][0].items()
+    states = {line["what"]: line["state"] for lines in found.values() for line in lines}
+    assert states["shapes"] == "ok"
+    assert states["image-folder"] == "missing"
+    assert "broken" not in states.values()
+
+
+def test_the_store_lists_verifies_and_removes(invoke: Invoke, finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    shutil.copytree(finished / "store", copy)
+    rows = json.loads(invoke("store", "ls", "--json", "--store", str(copy)).output)
+    assert len(rows) == 12
+    assert sum(row["bytes"] for row in rows) > 0
+    assert "2 artifacts" in invoke("store", "ls", "--kind", "*-tokenizer", "--store", str(copy)).output
+    assert "all 12 artifacts are as they were written" in invoke("store", "verify", "--store", str(copy)).output
+
+    tokenizer = next(row["key"] for row in rows if row["kind"] == "train-tokenizer")
+    with (copy / "artifacts" / tokenizer / "tokenizer.safetensors").open("ab") as file:
+        file.write(b"x")
+    shown = invoke("store", "verify", "--store", str(copy))
+    assert f"{tokenizer}: tokenizer.safetensors is not what was written" in shown.output
+    assert "1 of 12 artifacts are damaged" in str(shown.exception)
+
+    (copy / "work" / "old").mkdir(parents=True)
+    dry = invoke("store", "gc", "--older-than", "0", "--store", str(copy))
+    assert "would be removed; --yes removes them" in dry.output
+    assert (copy / "work" / "old").exists()
+    invoke("store", "gc", "--older-than", "0", "--yes", "--store", str(copy))
+    assert not (copy / "work" / "old").exists()
+    assert not (copy / "artifacts" / tokenizer).exists()
+
+    kept = invoke("store", "gc", "--keep", "report", "--yes", "--store", str(copy))
+    assert "0 items" in kept.output, "everything else is in the results"
+    key = next(row["key"] for row in rows if row["kind"] == "sample")
+    assert f"removed {key}" in invoke("store", "rm", key[:8], "--store", str(copy)).output
+    assert "found 0 artifacts that begin so" in str(invoke("store", "rm", "zz", "--store", str(copy)).exception)
+
+
+def cells(path: Path, rows: int, columns: int, size: int = 14) -> np.ndarray:
+    """The images of a grid, [rows, columns, size, size, C]."""
+    sheet = np.asarray(Image.open(path))
+    step = size + 2
+    return np.array(
+        [[sheet[r * step : r * step + size, c * step : c * step + size] for c in range(columns)] for r in range(rows)]
+    )
+
+
+def test_sample_draws_what_was_asked_for(invoke: Invoke, tmp_path: Path) -> None:
+    def draw(name: str, *options: str) -> np.ndarray:
+        found = invoke("sample", "report", "--rows", "3", "--columns", "4", "--out", str(tmp_path / name), *options)
+        assert found.exit_code == 0, found.exception
+        return cells(tmp_path / name, 3, 4)
+
+    first = draw("a.png")
+    assert np.array_equal(first, draw("b.png"))
+    assert not np.array_equal(first, draw("c.png", "--seed", "5"))
+    assert draw("d.png", "--class", "0", "--variant", "prologue_tokens=0").shape[:2] == (3, 4)
+    fixed = draw("e.png", "--fix-prologue")
+    assert not np.array_equal(fixed, first)
+    for options, message in (
+        (("--variant", "none"), "these results have no variant 'none'"),
+        (("--class", "cat"), "--class cat: no such class"),
+        (("--training-seed", "7"), "has no training seed 7; it has 0"),
+        (("--variant", "prologue_tokens=0", "--fix-prologue"), "have one segment only"),
+    ):
+        assert message in str(invoke("sample", "report", *options).exception)
+
+
+def test_a_fixed_prologue_is_shared_by_a_row(finished: Path, registry: object) -> None:
+    import torch
+
+    from prologue_bench.pipeline.finished import load_run
+    from prologue_bench.pipeline.store import Store
+    from prologue_bench.registry import Registry
+
+    results = load_results(finished / "report")
+    run = load_run(results, Store(finished / "store"), Registry.load(), "prologue_tokens=2", 0)
+    prefix = run.draw(torch.zeros(1, dtype=torch.int64), 0)[:, : run.leading].expand(5, -1)
+    ids = run.draw(torch.zeros(5, dtype=torch.int64), 1, prefix)
+    assert run.leading == 2
+    assert torch.equal(ids[:, :2], prefix)
+    with pytest.raises(UserError, match=r"the artifact .* of this run is not there"):
+        load_run(results, Store(finished / "nowhere"), Registry.load(), "prologue_tokens=2", 0)
+
+
+def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: Path) -> None:
+    path = tmp_path / "my_scaffold.py"
+    assert invoke("new", "tokenizer", "my-scaffold", "--out", str(path)).exit_code == 0
+    checked = invoke("check-plugin", "my-scaffold", "--plugin", str(path))
+    assert checked.exit_code == 0, checked.output
+    again = invoke("new", "tokenizer", "my-scaffold", "--out", str(path))
+    assert "there is such a file already" in str(again.exception)
+    assert "expected small letters" in str(invoke("new", "tokenizer", "Bad Name").exception)
+    yaml = tmp_path / "trial.yaml"
+    assert invoke("new", "ablation", "trial", "--tokenizer", "fsq", "--out", str(yaml)).exit_code == 0
+    assert "stages" in invoke("plan", str(yaml)).output
+    assert "unknown tokenizer 'fsk'" in str(invoke("new", "ablation", "x", "--tokenizer", "fsk").exception)
+
+
+def test_a_plugin_in_a_yaml_is_found_beside_it_and_named_in_the_report(invoke: Invoke, tmp_path: Path) -> None:
+    invoke("new", "tokenizer", "yaml-scaffold", "--out", str(tmp_path / "yaml_scaffold.py"))
+    text = SMOKE.replace("tokenizer: {use: prologue}", "tokenizer: {use: yaml-scaffold}\nplugins: [./yaml_scaffold.py]")
+    text = text.replace("vary:\n  tokenizer.prologue_tokens: [0, 2]\n", "").replace(
+        "baseline: {tokenizer.prologue_tokens: 0}\n", ""
+    )
+    (tmp_path / "own.yaml").write_text(text)
+    found = invoke("run", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "report"))
+    assert found.exit_code == 0, found.output
+    components = {each["name"]: each for each in load_results(tmp_path / "report")["components"]}
+    assert components["yaml-scaffold"]["origin"].startswith(f"{tmp_path / 'yaml_scaffold.py'} ")
+    assert "yaml_scaffold.py" in (tmp_path / "report" / "report.html").read_text()
+    (tmp_path / "wrong.yaml").write_text(text.replace("yaml_scaffold.py", "nowhere.py"))
+    assert "plugins[0]" in str(invoke("run", str(tmp_path / "wrong.yaml")).exception)
