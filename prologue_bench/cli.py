@@ -18,7 +18,7 @@ from prologue_bench import __version__
 from prologue_bench.commands import planning
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.commands.planning import profile_option, seeds_option, set_option
-from prologue_bench.errors import Interrupted, PrologueBenchError
+from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 
 if TYPE_CHECKING:
     from prologue_bench.distributed import Launcher
@@ -101,15 +101,24 @@ def run(
 
 
 @cli.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report of several RESULTS."
+)
+@click.option("--baseline", help="Of several RESULTS, the variant to compare with, as 'results: variant'.")
 @click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
-def report(results: Path, show: bool) -> None:
-    """Write the report of RESULTS, a folder that `run` wrote, anew."""
+def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, show: bool) -> None:
+    """Write the report of RESULTS, a folder that `run` wrote, anew; or put several into one report, with --out."""
+    from prologue_bench.reporting.merge import merge_results
     from prologue_bench.reporting.report import load_pictures, write_report
     from prologue_bench.reporting.results import load_results
 
-    folder = results if results.is_dir() else results.parent
-    path = write_report(load_results(results), load_pictures(folder), folder)
+    folders = [path if path.is_dir() else path.parent for path in results]
+    parts = [(load_results(path), load_pictures(folder)) for path, folder in zip(results, folders, strict=True)]
+    if len(parts) > 1 and out is None:
+        raise UserError("several results go into one report: name its folder by --out")
+    found, pictures = merge_results(parts, baseline) if len(parts) > 1 else parts[0]
+    path = write_report(found, pictures, out or folders[0])
     click.echo(path)
     if show:
         click.launch(path.resolve().as_uri())

@@ -19,8 +19,13 @@ def user_cache() -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text so that a reader sees the old content or the new, never half of it."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """As `write_text`, bytes."""
     with _aside(path) as file:
-        file.write(text.encode("utf-8"))
+        file.write(content)
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:

@@ -93,6 +93,11 @@ class TokenLayout:
         """The segments' names in order."""
         return tuple(segment.name for segment in self.segments)
 
+    @property
+    def leading(self) -> int:
+        """Length of the first of several segments, such as a prologue; 0 of a layout with one segment."""
+        return self.segments[0].length if len(self.segments) > 1 else 0
+
     def segment(self, name: str) -> Segment:
         """The segment of that name. Raises KeyError when there is none."""
         for segment in self.segments:

@@ -9,27 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from prologue_bench.pipeline.executor import Outcome, execute
+from prologue_bench.cli import cli
+from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.report import load_pictures, render_html, setting_differences, write_report
 from prologue_bench.reporting.results import collect, frame, load_results
 from prologue_bench.spec.ablation import Ablation
-from tests.conftest import Recorder
+from tests.conftest import SMOKE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
 
 
-@pytest.fixture
-def written(load: Callable[..., Ablation], store: Store, tmp_path: Path) -> Path:
-    """A report of two variants and two seeds with a title that tries to be HTML."""
-    ablation = load("seeds=[0, 1]", f"title={json.dumps(EVIL)}")
-    plan = make_plan(ablation, store)
-    outcome = execute(plan, store, Recorder(), lambda: False)
-    return write_report(*collect(plan, outcome, store, Registry.load()), tmp_path / "report")
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of two variants and two seeds with a title that tries to be HTML; read only."""
+    folder = tmp_path_factory.mktemp("written")
+    (folder / "tiny.yaml").write_text(SMOKE)
+    arguments = ["run", str(folder / "tiny.yaml"), "--out", str(folder / "report"), "--store", str(folder / "store")]
+    found = CliRunner().invoke(cli, [*arguments, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}"])
+    assert found.exit_code == 0, found.output
+    return folder / "report" / "report.html"
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def test_the_report_opens_offline_without_errors_or_overflow(page: Any, written:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
-    assert page.locator("img").count() == 5, "originals, and two grids for each of two variants"
+    assert page.locator("img").count() == 7, "originals, and three grids for each of two variants"
     assert page.locator("#summary tbody tr").first.inner_text().startswith("prologue_tokens=0")
 
 
@@ -67,6 +71,58 @@ def test_strings_from_the_yaml_show_as_text(page: Any, written: Path) -> None:
     page.goto(written.as_uri())
     assert page.title().startswith(EVIL)
     assert page.locator("h1").inner_text() == EVIL
+
+
+def test_tables_sort_by_a_header_with_the_keyboard_and_links_open_settings(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    table = page.locator("#summary table.sortable").first
+    names = "rows => rows.map(row => row.cells[0].textContent.trim())"
+    head = table.locator("thead th").nth(1)
+    for order in ("ascending", "descending"):
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == order
+        values = table.locator("tbody tr").evaluate_all("rows => rows.map(row => Number(row.cells[1].dataset.value))")
+        assert values == sorted(values, reverse=order == "descending")
+    assert len(table.locator("tbody tr").evaluate_all(names)) == 2
+    table.locator("tbody a").first.click()
+    assert page.locator("details[id^=settings][open]").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_has_no_serious_violation_of_accessibility(page: Any, written: Path, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    page.goto(written.as_uri())
+    page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
+    found = Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
+
+
+def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page: Any) -> None:
+    first = load_results(written.parent)
+    other = {**first, "name": "other", "title": "Another"}
+    shutil.copytree(written.parent, tmp_path / "other")
+    (tmp_path / "other" / "results.json").write_text(json.dumps(other))
+    out = tmp_path / "both"
+    run = CliRunner()
+    arguments = ["report", str(written.parent), str(tmp_path / "other")]
+    found = run.invoke(cli, [*arguments, "--out", str(out)])
+    assert found.exit_code == 0, found.exception
+    merged = load_results(out)
+    assert [variant["name"] for variant in merged["variants"]] == [
+        "tiny: prologue_tokens=0", "tiny: prologue_tokens=2", "other: prologue_tokens=0", "other: prologue_tokens=2",
+    ]  # fmt: skip
+    assert merged["baseline"] == "tiny: prologue_tokens=0"
+    page.goto((out / "report.html").as_uri())
+    assert page.locator("#summary table.sortable").first.locator("tbody tr").count() == 4
+    assert page.locator("img").count() == 1 + 3 * 4
+    assert "name its folder by --out" in str(run.invoke(cli, arguments).exception)
+    assert "no such variant" in str(run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception)
+    twice = run.invoke(cli, ["report", str(written.parent), str(written.parent), "--out", str(out)])
+    assert "two of the results are both called 'tiny'" in str(twice.exception)
 
 
 def test_the_report_names_data_protocols_and_provenance(written: Path) -> None:

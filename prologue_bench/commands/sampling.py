@@ -42,6 +42,7 @@ def sample(
     from prologue_bench.pipeline.finished import load_run
     from prologue_bench.reporting.pictures import sheet, to_png
     from prologue_bench.reporting.results import load_results
+    from prologue_bench.sampling.grids import row_labels, shared_prefixes
 
     found = load_results(results)
     name = variant or found["variants"][-1]["name"]
@@ -51,18 +52,14 @@ def sample(
     chosen = _class(label, classes)
     count = rows * columns
     labels = torch.arange(count) % columns % max(1, len(classes)) if chosen is None else torch.full((count,), chosen)
-    prefix = None
     if fix_prologue:
         if not run.leading:
             raise UserError(f"--fix-prologue: the tokens of {name!r} have one segment only; choose another --variant")
-        if chosen is None:  # a row is one prologue, and so one class
-            labels = torch.arange(rows).repeat_interleave(columns) % max(1, len(classes))
-            labels[-columns:] = labels[(rows - 1) * columns]
-        first = run.draw(labels, seed)[:, : run.leading]
-        prefix = first.clone()
-        for row in range(rows - 1):
-            prefix[row * columns : (row + 1) * columns] = first[row * columns]
-    images = run.decode(run.draw(labels, seed + 1 if fix_prologue else seed, prefix))
+        labels = row_labels(rows, columns, len(classes)) if chosen is None else labels
+        ids = shared_prefixes(run.draw, labels, columns, run.leading, seed)
+    else:
+        ids = run.draw(labels, seed)
+    images = run.decode(ids)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(to_png(sheet(images, columns)))
     what = "all classes in turn" if chosen is None else f"class {classes[chosen] if classes else chosen}"

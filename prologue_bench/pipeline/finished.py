@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
-from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
+from prologue_bench.pipeline.models import build_generator, build_tokenizer, load_generator, load_tokenizer, open_data
+from prologue_bench.pipeline.planner import Pipeline
 from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work import chosen_sampling
 from prologue_bench.registry import Registry
-from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.ablation import Resolved, resolve_alone
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling
@@ -41,20 +43,32 @@ class FinishedRun:
 
     def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
         """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] where it is given."""
-        rng = torch.Generator().manual_seed(seed)
-        return sample_ids(self.generator, labels, self.sampling, rng, self.images.none_label, prefix)
+        return draw_ids(self.generator, self.sampling, self.images.none_label, labels, prefix, seed)
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> NDArray[Any]:
         """uint8 images [B, C, H, W]."""
-        images: NDArray[Any] = to_bytes(self.tokenizer.decode(ids)).numpy()
+        images: NDArray[Any] = to_bytes(self.tokenizer.decode(ids)).cpu().numpy()
         return images
 
     @property
     def leading(self) -> int:
         """Length of the first segment where there are several, the prologue; 0 without."""
-        segments = self.tokenizer.layout.segments
-        return segments[0].length if len(segments) > 1 else 0
+        return self.tokenizer.layout.leading
+
+
+def run_of(pipeline: Pipeline, store: Store) -> FinishedRun:
+    """The models of a pipeline whose stages are in the store."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    experiment = pipeline.experiment
+    return FinishedRun(
+        variant=experiment.variant.name,
+        seed=experiment.seed,
+        images=open_data(experiment.data).spec,
+        tokenizer=load_tokenizer(pipeline.tokenizer, store, device),
+        generator=load_generator(pipeline.generator, store, device),
+        sampling=chosen_sampling(pipeline.samples, store),
+    )
 
 
 def load_run(results: Mapping[str, Any], store: Store, registry: Registry, variant: str, seed: int) -> FinishedRun:

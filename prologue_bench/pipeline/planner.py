@@ -127,7 +127,7 @@ def _check_segment_names(ablation: Ablation) -> None:
 def _prefixes(ablation: Ablation) -> tuple[int, ...]:
     """Lengths of the leading segments of all variants that have more than one segment."""
     layouts = [_tokenizer(experiment).layout for experiment in ablation.experiments]
-    return tuple(sorted({layout.segments[0].length for layout in layouts if len(layout.segments) > 1}))
+    return tuple(sorted({layout.leading for layout in layouts if layout.leading}))
 
 
 def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], store: Store) -> Pipeline:

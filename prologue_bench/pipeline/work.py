@@ -21,14 +21,14 @@ from prologue_bench import distributed
 from prologue_bench.errors import PrologueBenchError, StageError
 from prologue_bench.files import write_array, write_text
 from prologue_bench.images import to_bytes, to_float
-from prologue_bench.interfaces import Generator, ImageArray, Metric, MetricInputs, StageCost, Tokenizer
+from prologue_bench.interfaces import ImageArray, Metric, MetricInputs, StageCost, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.cost import Estimator, machine
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, write_shards
-from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.sampling.decoding import draw_ids, sample_ids
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, key_values
 from prologue_bench.training.batches import ArrayDataset
@@ -155,7 +155,7 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
             for start in range(0, search.samples, sampling.batch_size):
                 context.check_stop()
                 batch = labels[start : start + sampling.batch_size]
-                ids = _draw(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
+                ids = draw_ids(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
                 parts.append(_images(tokenizer, ids))
             inputs = MetricInputs(
                 data=data,
@@ -251,7 +251,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     draw = None
     if "generator" in has:
         generator = models.load_generator(stage.samples.generator, store, context.device)
-        draw = partial(_draw, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
+        draw = partial(draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
     inputs = MetricInputs(
         data=data,
         layout=models.layout_of(stage.tokens.tokenizer),
@@ -295,16 +295,6 @@ def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]
                 machine=manifest["machine"],
             )
     return costs
-
-
-def _draw(
-    generator: Generator, sampling: Sampling, none_label: int, labels: Tensor, prefix: Tensor | None, seed: int
-) -> Tensor:
-    """Ids of samples for a metric."""
-    device = next(generator.parameters()).device
-    rng = torch.Generator(device).manual_seed(seed)
-    prefix = None if prefix is None else prefix.to(device)
-    return sample_ids(generator, labels.to(device), sampling, rng, none_label, prefix)
 
 
 def missing(stage: stages.Imported, store: Store, context: StageContext) -> None:

@@ -10,9 +10,12 @@ from attrs import define, field
 from numpy.typing import NDArray
 from PIL import Image
 
+from prologue_bench.files import write_bytes
+from prologue_bench.pipeline.finished import run_of
 from prologue_bench.pipeline.models import open_data
-from prologue_bench.pipeline.planner import Plan
+from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.sampling.grids import row_labels, shared_prefixes
 
 COLUMNS = 10
 RECONSTRUCTION_ROWS = 2
@@ -23,7 +26,7 @@ GAP = 2
 
 @define
 class Pictures:
-    """PNG files by name: "originals", and "reconstructions-i" and "samples-i" for the i-th variant."""
+    """PNG files by name: "originals", and "reconstructions-i", "samples-i" and "prefixes-i" for the i-th variant."""
 
     files: dict[str, bytes] = field(factory=dict)
 
@@ -42,7 +45,28 @@ def draw_pictures(plan: Plan, store: Store) -> Pictures:
             labels = np.load(store.get(pipeline.samples.key) / "labels.npy")
             shown = spread_over_classes(labels, COLUMNS * SAMPLE_ROWS)
             pictures.files[f"samples-{index}"] = to_png(sheet(images[shown]))
+            if (prefixes := shared_prefix_grid(pipeline, plan, store)) is not None:
+                pictures.files[f"prefixes-{index}"] = prefixes
     return pictures
+
+
+def shared_prefix_grid(pipeline: Pipeline, plan: Plan, store: Store) -> bytes | None:
+    """Samples in rows that share their first tokens: a variant's prologue, and equally many first tokens of others.
+
+    None where no variant has a prologue. A grid is drawn once and kept, since a report may have hundreds.
+    """
+    lengths = [each.layout.leading for each in plan.first_pipelines]
+    length = pipeline.layout.leading or min((each for each in lengths if each), default=0)
+    if not 0 < length < pipeline.layout.length:
+        return None
+    kept = store.cache / "prefixes" / f"{pipeline.samples.key}-{length}.png"
+    if not kept.exists():
+        run = run_of(pipeline, store)
+        labels = row_labels(SAMPLE_ROWS, COLUMNS, len(run.images.class_names))
+        images = run.decode(shared_prefixes(run.draw, labels, COLUMNS, length, seed=0))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(kept, to_png(sheet(images)))
+    return kept.read_bytes()
 
 
 def spread_over_classes(labels: NDArray[Any], count: int) -> NDArray[Any]:

@@ -97,6 +97,53 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str) ->
         return _svg(figure)
 
 
+def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str]) -> str:
+    """One metric against another: every seed a small dot, every variant's mean a large one with its name.
+
+    `rows` are a frame's rows; runs that lack one of the two are left out.
+    """
+    table = rows[rows.metric.isin((x, y))].pivot_table(
+        index=["variant", "seed"], columns="metric", values="value", sort=False
+    ).dropna()  # fmt: skip
+    titles = {name: _with_unit(rows, name) for name in (x, y)}
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": x + y}):
+        figure = Figure(figsize=(4.6, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        for index, variant in enumerate(variants):
+            if variant not in table.index.get_level_values("variant"):
+                continue
+            own, colour = table.loc[variant], COLOURS[index % len(COLOURS)]
+            axes.plot(own[x], own[y], marker="o", markersize=3.5, linestyle="none", color=colour, alpha=0.5)
+            axes.plot(
+                own[x].mean(), own[y].mean(), marker="D", markersize=7, linestyle="none", color=colour, label=variant
+            )
+        axes.set_xlabel(titles[x])
+        axes.set_ylabel(titles[y])
+        axes.legend(fontsize=8)
+        return _svg(figure)
+
+
+def _with_unit(rows: pd.DataFrame, metric: str) -> str:
+    first = rows[rows.metric == metric].iloc[0]
+    return f"{first.title} ({first.unit})" if first.unit else str(first.title)
+
+
+def position_plot(title: str, values: Sequence[float], grid: Sequence[int] | None, largest: float, unit: str) -> str:
+    """The value at each token of a segment, where the token stands in the image, or in a row."""
+    shape = tuple(grid) if grid else (1, len(values))
+    with matplotlib.rc_context({**STYLE, "axes.grid": False, "svg.hashsalt": title}):
+        figure = Figure(figsize=(3.2, 2.6 if grid else 1.2), layout="constrained")
+        axes = figure.add_subplot()
+        cells = [list(values[row * shape[1] : (row + 1) * shape[1]]) for row in range(shape[0])]
+        mesh = axes.pcolormesh(cells, vmin=0, vmax=largest, cmap="viridis")
+        axes.invert_yaxis()
+        axes.set_aspect("equal" if grid else "auto")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        figure.colorbar(mesh, ax=axes, label=unit)
+        return _svg(figure)
+
+
 def _wrapped(name: str) -> str:
     return name if len(name) <= 24 else name[:22] + "…"
 

@@ -87,14 +87,12 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             detail=detail,
             findings=findings(cells, main, results),
             reading=reading(results, cells),
-            plots=[
-                (
-                    info,
-                    Markup(plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"])),
-                )
-                for info in [*main, *detail]
-            ],
+            plots=metric_plots(main, rows, results),
+            detail_plots=metric_plots(detail, rows, results),
+            tradeoffs=tradeoffs(rows, results),
+            heat_maps=heat_maps(results),
             curves=curve_plots(results),
+            has_prefixes=any(name.startswith("prefixes-") for name in pictures.files),
             pictures={name: _data_uri(content) for name, content in pictures.files.items()},
             failed=failed_runs(results),
             conflicts=conflicts(results),
@@ -289,6 +287,54 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
         for loss in losses:
             label = CURVE_TITLES.get(loss, loss.removeprefix("loss_"))
             shown.append((f"{title}: {label}", Markup(plots.curve_plot(by_variant, loss))))
+    return shown
+
+
+def metric_plots(
+    metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
+) -> list[tuple[MetricInfo, Markup]]:
+    """Each metric against what was varied."""
+    return [
+        (info, Markup(plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"])))
+        for info in metrics
+    ]
+
+
+TRADEOFFS = (
+    ("elbo_rate", "elbo_distortion", "Rate against distortion, the two terms of the -ELBO"),
+    ("rfid", "gfid", "Reconstruction against generation"),
+    ("training_flops", "gfid", "Cost against quality"),
+)
+
+
+def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    """Plots of one metric against another, those for which both were measured."""
+    known = set(rows.metric)
+    names = [variant["name"] for variant in results["variants"]]
+    return [(title, Markup(plots.scatter_plot(rows, x, y, names))) for x, y, title in TRADEOFFS if {x, y} <= known]
+
+
+def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+    """How many codes each token of each variant uses, by perplexity, as means over seeds on one scale a segment."""
+    grids = {
+        (variant["name"], segment["name"]): segment["grid"]
+        for variant in results["variants"]
+        for segment in variant["layout"]
+    }
+    found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for run in results["runs"]:
+        for measurement in run["measurements"]:
+            segment = measurement["name"].removeprefix("codebook_perplexity_position_")
+            if measurement.get("positions") and segment != measurement["name"]:
+                found[run["variant"], segment].append(measurement["positions"])
+    means = {key: [sum(each) / len(each) for each in zip(*values, strict=True)] for key, values in found.items()}
+    largest: dict[str, float] = defaultdict(float)
+    for (_, segment), values in means.items():
+        largest[segment] = max(largest[segment], *values)
+    shown = []
+    for (variant, segment), values in means.items():
+        title, grid = f"{variant}, {segment}", grids.get((variant, segment))
+        shown.append((title, Markup(plots.position_plot(title, values, grid, largest[segment], "codes"))))
     return shown
 
 

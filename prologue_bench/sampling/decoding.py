@@ -81,3 +81,13 @@ def restrict(logits: Tensor, top_k: int, top_p: float) -> Tensor:
         before = probabilities.cumsum(dim=-1) - probabilities
         logits = logits.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), float("-inf"))
     return logits
+
+
+def draw_ids(
+    generator: Generator, sampling: Sampling, none_label: int, labels: Tensor, prefix: Tensor | None, seed: int
+) -> Tensor:
+    """As `sample_ids`, with a seed for the draws, and tensors from any device."""
+    device = next(generator.parameters()).device
+    rng = torch.Generator(device).manual_seed(seed)
+    prefix = None if prefix is None else prefix.to(device)
+    return sample_ids(generator, labels.to(device), sampling, rng, none_label, prefix)
