@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 
 from prologue_bench import hookspecs
 from prologue_bench.cli import cli
@@ -55,3 +56,41 @@ def test_every_row_of_the_paper_s_table_has_its_command_and_every_preset_its_pla
     registry = Registry.load()
     for name in (*registry.cards("tokenizers"), "ar-b", "ar-l", "ar-xl"):
         assert f"`{name}`" in DOCS["paper.md"], name
+
+
+TUTORIAL = DOCS["tutorial.md"]
+EXAMPLE = ROOT / "plugins" / "example_tokenizer"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "pyproject.toml",
+        "src/example_tokenizer/__init__.py",
+        "src/example_tokenizer/settings.py",
+        "src/example_tokenizer/tokenizer.py",
+        "compare.yaml",
+        "tests/test_contract.py",
+    ],
+)
+def test_the_tutorial_builds_the_example_word_by_word(path: str) -> None:
+    assert (EXAMPLE / path).read_text().rstrip() in TUTORIAL
+
+
+def test_the_example_is_as_short_as_the_tutorial_promises() -> None:
+    lines = sum(len(path.read_text().splitlines()) for path in (EXAMPLE / "src").rglob("*.py"))
+    assert lines < 100
+
+
+def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
+    found = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", DOCS["regression.md"], flags=re.S)]
+    commands = [
+        words[1]
+        for workflow in found
+        for job in workflow["jobs"].values()
+        for step in job["steps"]
+        if (words := str(step.get("run", "")).split())[:1] == ["prologue-bench"]
+    ]
+    assert len(found) == 2
+    assert set(commands) == {"run", "regress", "bless"}
+    assert set(commands) <= {*cli.commands, *Registry.load().commands}
