@@ -6,6 +6,7 @@ import re
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from prologue_bench import hookspecs
 from prologue_bench.cli import cli
@@ -94,3 +95,19 @@ def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
     assert len(found) == 2
     assert set(commands) == {"run", "regress", "bless"}
     assert set(commands) <= {*cli.commands, *Registry.load().commands}
+
+
+def test_the_readme_s_results_are_those_of_the_report() -> None:
+    report = (ROOT / "reports" / "prologue_count" / "results.md").read_text().splitlines()
+    shown = [line for line in README.splitlines() if line.startswith("| prologue_tokens=")]
+    assert len(shown) == 4
+    assert set(shown) <= set(report)
+
+
+def test_the_readme_s_claims_are_what_the_command_beside_them_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = re.findall(r"<!-- prologue-bench (claims .*?) -->\n(.*?)\n\n", README, flags=re.S)
+    assert found
+    for arguments, table in found:
+        printed = CliRunner().invoke(cli, ["claims", *arguments.split()[1:]])
+        assert printed.output.strip() == table.strip(), f"put the output of prologue-bench {arguments} into README.md"

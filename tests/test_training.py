@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import GeneratorTraining, Optimisation, TokenizerTraining
 from prologue_bench.training.batches import ArrayDataset
@@ -143,13 +143,20 @@ class Stop:
         return self.done >= self.after
 
 
-def run(folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 12) -> TokenizerModel:
+def run(
+    folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 12, **changes: object
+) -> TokenizerModel:
     stop = Stop(stop_after)
     (folder / "output").mkdir(parents=True, exist_ok=True)
-    context = StageContext(work=folder, output=folder / "output", advance=stop.advance, stop_requested=stop.requested)
+    context = StageContext(
+        work=folder, output=folder / "output", label="train-tokenizer of a, b seed 0", advance=stop.advance,
+        stop_requested=stop.requested,
+    )  # fmt: skip
     torch.manual_seed(0)
     model = joint_model()
-    training = TokenizerTraining(steps=steps, batch_size=4, ema_half_life_steps=3, checkpoint_steps=4)
+    training = TokenizerTraining(
+        steps=steps, batch_size=4, ema_half_life_steps=3, checkpoint_steps=4, **changes,  # type: ignore[arg-type]
+    )  # fmt: skip
     fast = attrs.evolve(FAST, learning_rate=rate)
     parts = {
         "autoencoder": (list(model.tokenizer.parameters()), fast),
@@ -237,6 +244,22 @@ def test_training_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert json.loads((tmp_path / "output" / CURVES).read_text().splitlines()[0])["step"] == 1
     assert "Iter(train) [60/60]" in (tmp_path / "output" / "log.txt").read_text()
+
+
+def test_learning_curves_go_to_tensorboard_while_the_training_runs(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(tmp_path / "work", trackers=("tensorboard",), tracking_folder=str(tmp_path / "runs"))
+    (found,) = (tmp_path / "runs").iterdir()
+    assert found.name.startswith("train-tokenizer_of_a_b_seed_0-")
+    events = EventAccumulator(str(next(found.rglob("events.*")).parent)).Reload()
+    assert len(events.Scalars("loss_ce")) > 1
+
+
+def test_a_tracker_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="trackers: 'mlflow' is not installed; pip install"):
+        run(tmp_path, trackers=("mlflow",))
 
 
 def test_a_dataset_reads_whole_batches() -> None:

@@ -24,12 +24,13 @@ class StageContext:
     """The surroundings of one stage.
 
     `work` outlives an interruption and holds checkpoints; what is put into `output` becomes the artifact. `log` is a
-    text file in `output`. `advance(done, total)` reports progress in steps; `stop_requested()` says whether to save
-    and leave.
+    text file in `output`, and `label` names the stage for people. `advance(done, total)` reports progress in steps;
+    `stop_requested()` says whether to save and leave.
     """
 
     work: Path
     output: Path
+    label: str = ""
     advance: Callable[[int, int], None] = _ignore
     stop_requested: Callable[[], bool] = _never
 

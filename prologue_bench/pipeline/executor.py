@@ -116,8 +116,9 @@ def _run_stage(
         clock.tick()
         watcher.advanced(done, total)
 
-    context = StageContext(work=folder, output=output, advance=advance, stop_requested=stop_requested)
-    _log(context, f"{stage.kind} of {planned.experiment} starts, revision {git_revision()}")
+    label = f"{stage.kind} of {planned.experiment}"
+    context = StageContext(work=folder, output=output, label=label, advance=advance, stop_requested=stop_requested)
+    _log(context, f"{label} starts, revision {git_revision()}")
     try:
         work.perform(stage, store, context)
     except BaseException as error:

@@ -54,6 +54,10 @@ class Training:
     """Parts that a batch is cut into, so that a large one fits into memory."""
     workers: int = field(default=0, validator=_not_negative, metadata=HOW_NOT_WHAT)
     """Processes that read images, for data that is decoded when it is asked for."""
+    trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = field(default=(), metadata=HOW_NOT_WHAT)
+    """Where learning curves go while the training runs, besides the report; the extra `trackers` installs them."""
+    tracking_folder: str = field(default="runs", metadata=HOW_NOT_WHAT)
+    """Folder in which each run has its own for the trackers."""
     imported: str = ""
     """Name of an imported checkpoint that takes the place of this training; see `prologue-bench import-checkpoint`."""
 

@@ -32,6 +32,7 @@ from prologue_bench.training.hooks import (
 )
 from prologue_bench.training.models import DistributedLossModel, LossModel
 from prologue_bench.training.optimisation import JointOptimWrapper, optimizer_wrapper, schedule
+from prologue_bench.training.tracking import visualizer
 
 
 class QuietRunner(Runner):
@@ -68,6 +69,7 @@ def train(job: TrainingJob) -> LossModel:
     """
     runner = make_runner(job)
     runner.train()
+    runner.visualizer.close()
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     averaged: LossModel = averages[0].ema_model.module
     if distributed.is_leader():
@@ -96,11 +98,13 @@ def make_runner(job: TrainingJob) -> Runner:
     }
     schedules = {name: schedule(settings, training.steps) for name, (_, settings) in job.parts.items()}
     single = len(job.parts) == 1
+    experiment = f"{context.work.name}-{time.time_ns()}"
     name = next(iter(job.parts))
     return QuietRunner(
         model=model,
         work_dir=str(folder),
-        experiment_name=f"{context.work.name}-{time.time_ns()}",
+        experiment_name=experiment,
+        visualizer=visualizer(training, context, experiment),
         train_dataloader={
             "dataset": job.data,
             "batch_size": training.batch_size // world,
@@ -114,7 +118,7 @@ def make_runner(job: TrainingJob) -> Runner:
         param_scheduler=(schedules[name] if single else schedules) or None,
         log_processor={"by_epoch": False},
         default_hooks={
-            "logger": {"type": "LoggerHook", "interval": max(1, training.steps // 20), "log_metric_by_epoch": False},
+            "logger": {"type": "LoggerHook", "interval": max(1, training.steps // 100), "log_metric_by_epoch": False},
             "checkpoint": {
                 "type": "CheckpointHook",
                 "by_epoch": False,

@@ -1,0 +1,44 @@
+"""Learning curves beyond the report: TensorBoard, MLflow and Weights & Biases, by mmengine's visualizer."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.spec.settings import Training
+
+LIBRARIES = {"tensorboard": "tensorboard", "mlflow": "mlflow", "wandb": "wandb"}
+
+
+def visualizer(training: Training, context: StageContext, name: str) -> dict[str, Any] | None:
+    """mmengine's configuration of a visualizer with the trackers that the settings name; None without any.
+
+    Each run has a folder of its own in `tracking_folder`. Raises UserError for a tracker that is not installed.
+    """
+    if not training.trackers:
+        return None
+    for tracker in training.trackers:
+        if importlib.util.find_spec(LIBRARIES[tracker]) is None:
+            raise UserError(f"trackers: {tracker!r} is not installed; pip install 'prologue-bench[trackers]'")
+    run = f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', context.label)}-{context.work.name[:8]}"
+    folder = Path(training.tracking_folder).expanduser().resolve() / run
+    return {
+        "type": "Visualizer",
+        "name": name,
+        "save_dir": str(folder),
+        "vis_backends": [_backend(tracker, folder, run) for tracker in training.trackers],
+    }
+
+
+def _backend(tracker: str, folder: Path, run: str) -> dict[str, Any]:
+    if tracker == "mlflow":
+        # All runs of a folder are one store of MLflow's; $MLFLOW_TRACKING_URI names a server instead.
+        return {"type": "MLflowVisBackend", "save_dir": str(folder), "exp_name": "prologue-bench", "run_name": run}
+    if tracker == "wandb":
+        options = {"project": "prologue-bench", "name": run, "dir": str(folder)}
+        return {"type": "WandbVisBackend", "save_dir": str(folder), "init_kwargs": options}
+    return {"type": "TensorboardVisBackend", "save_dir": str(folder)}
