@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -141,6 +142,15 @@ def test_the_frame_is_tidy(written: Path) -> None:
     rows = frame(load_results(written.parent))
     assert len(rows) == 2 * 2 * (2 + 3), "rate and one rate a segment, in two units, for two seeds"
     assert not rows.duplicated(["variant", "seed", "metric"]).any()
+
+
+def test_the_latex_table_escapes_names_and_the_csv_is_the_frame(written: Path) -> None:
+    text = (written.parent / "results.tex").read_text()
+    assert r"prologue\_tokens=0 & " in text
+    assert text.count(r"\\") == 1 + 2
+    assert r"rate $\downarrow$ (bits/image)" in text
+    table = pd.read_csv(written.parent / "results.csv")
+    assert table.value.tolist() == pytest.approx(frame(load_results(written.parent)).value.tolist())
 
 
 def test_only_what_was_varied_is_listed_as_different(written: Path) -> None:

@@ -1,8 +1,12 @@
-"""The report: HTML that opens from disk, with results.json, results.csv and results.md beside it."""
+"""The report: HTML that opens from disk, with the results as JSON, CSV, Markdown and LaTeX beside it.
+
+With pyarrow installed (the extra `parquet`) there is a results.parquet too.
+"""
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Mapping
@@ -62,6 +66,9 @@ def write_report(results: Mapping[str, Any], pictures: Pictures, folder: Path) -
     write_text(folder / RESULTS, json.dumps(results, separators=(",", ":")))
     write_text(folder / "results.csv", rows.to_csv(index=False))
     write_text(folder / "results.md", render_markdown(results))
+    write_text(folder / "results.tex", render_latex(results))
+    if importlib.util.find_spec("pyarrow") is not None:
+        rows.to_parquet(folder / "results.parquet", index=False)
     write_text(folder / REPORT, render_html(results, pictures))
     return folder / REPORT
 
@@ -135,6 +142,54 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "±": r"$\pm$",
+}
+
+
+def render_latex(results: Mapping[str, Any]) -> str:
+    """The summary table in LaTeX, for the package booktabs: means and standard deviations over seeds."""
+    rows = frame(results)
+    cells = summarise(rows, results["baseline"])
+    main, _ = split_metrics(metric_infos(rows), rows, results)
+
+    def cell(found: Cell | None) -> str:
+        if found is None:
+            return "--"
+        spread = f" ± {short(found.spread)}" if found.spread is not None else ""
+        return _latex(f"{number(found.mean)}{spread}") + ("$^*$" if found.verdict in ("better", "worse") else "")
+
+    heads = [_latex(f"{info.title} {info.arrow}" + (f" ({info.unit})" if info.unit else "")) for info in main]
+    body = [
+        " & ".join([_latex(variant["name"]), *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main)])
+        for variant in results["variants"]
+    ]
+    return "\n".join(
+        [
+            f"% {results['name']}, {len(results['seeds'])} training seeds; * differs from the baseline beyond the "
+            f"noise",
+            rf"\begin{{tabular}}{{l{'r' * len(main)}}}",
+            r"\toprule",
+            " & ".join(["variant", *heads]) + r" \\",
+            r"\midrule",
+            *(row + r" \\" for row in body),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
 def _published(reference: Mapping[str, Any]) -> list[str]:
     """Published results as a Markdown table of their own."""
     return [
@@ -178,26 +233,28 @@ def split_metrics(
 def findings(
     cells: Mapping[str, Mapping[str, Cell]], metrics: list[MetricInfo], results: Mapping[str, Any]
 ) -> list[str]:
-    """One sentence a metric: the best variant, and whether its difference stands out from the spread over seeds."""
-    baseline = results["baseline"]
-    sentences = []
+    """What the table comes to: a sentence for each metric on which the best variant stands out, one for all others."""
+    sentences, noise = [], []
     for info in metrics:
         known = {name: by_metric[info.name] for name, by_metric in cells.items() if info.name in by_metric}
         if not known:
             continue
         pick = min if info.direction == "lower" else max
         best = pick(known, key=lambda name: known[name].mean)
-        cell = known[best]
+        found = known[best].difference
+        if found is not None and known[best].verdict == "noise":
+            noise.append(info.title)
+            continue
         unit = f" {info.unit}" if info.unit else ""
-        sentence = f"{info.title}: best with {best}, {number(cell.mean)}{unit}"
-        if cell.difference is not None:
-            sentence += f", {signed(cell.difference.mean)} against {baseline}"
-            over = f"{cell.difference.count} {cell.difference.basis}" if cell.seeds > 1 else cell.difference.basis
-            sentence += {
-                "better": f" (95% interval ± {short(cell.difference.half_width or 0)} over {over})",
-                "noise": f", not distinguishable from noise over {over}",
-            }.get(cell.verdict, "")
+        sentence = f"{info.title}: best with {best}, {number(known[best].mean)}{unit}"
+        if found is not None:
+            sentence += f", {signed(found.mean)} against {results['baseline']}"
+        if found is not None and found.half_width is not None:
+            over = found.basis if found.basis == "images" else f"{found.count} {found.basis}"
+            sentence += f" (95% interval ± {short(found.half_width)} over {over})"
         sentences.append(sentence + ".")
+    if noise:
+        sentences.append(f"The best is not distinguishable from {results['baseline']}: {'; '.join(noise)}.")
     return sentences
 
 
