@@ -275,3 +275,15 @@ def test_one_hots_stand_in_their_segments_columns() -> None:
     dense = one_hots(np.array([[4, 0, 5], [1, 2, 0]]), LAYOUT).toarray()
     assert dense.shape == (2, 5 + 5 + 6)
     assert dense.nonzero()[1].tolist() == [4, 5, 15, 1, 7, 10]
+
+
+def test_a_distance_of_the_first_images_is_that_of_those_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(images: np.ndarray, *_: object) -> np.ndarray:
+        flat = images.reshape(len(images), -1)[:, :4].astype(np.float32)
+        return flat + np.random.default_rng(len(images)).normal(size=flat.shape).astype(np.float32)
+
+    monkeypatch.setattr("prologue_metrics.features.extract_features", fake)
+    samples = noisy(np.asarray(DATA.images("test")), 8)
+    part = GenerationFid(FidSettings(images=60)).measure(inputs(tmp_path / "a", samples=samples))[0]
+    alone = GenerationFid(FidSettings()).measure(inputs(tmp_path / "b", samples=samples[:60]))[0]
+    assert (part.value, part.count) == (alone.value, 60)

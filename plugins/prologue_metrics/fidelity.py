@@ -42,7 +42,8 @@ class Fid(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
         assert images is not None
-        images = images[: self.settings.images or len(images)]
+        if self.settings.images:
+            images = images[: self.settings.images]
         features = load_features(images, self.settings, inputs)
         own = moments(features, self.name, self.settings.few_samples)
         reference, details, note = self._reference(inputs)
