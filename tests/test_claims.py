@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from prologue_bench.reporting.statistics import holm, paired
+from prologue_bench.reporting.statistics import Point, holm, paired
 from prologue_official import claims
 from prologue_official.commands import claims as command
 
@@ -104,8 +103,7 @@ def test_special_variants_speak_of_their_own_claims_only() -> None:
 def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.normal(1, 1, 6), rng.normal(0, 1, 6)
-    index = pd.MultiIndex.from_product([range(6), [0]], names=["seed", "sampling_seed"])
-    found = paired(*(pd.DataFrame({"value": values}, index=index) for values in (one, other)))
+    found = paired(*({(seed, 0): Point(x, "p", None) for seed, x in enumerate(values)} for values in (one, other)))
     expected = stats.ttest_rel(one, other)
     assert found.p_value == pytest.approx(expected.pvalue)
     interval = expected.confidence_interval(0.95)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attrs import evolve, frozen
 
 from prologue_bench.reporting.results import flat_settings, frame
-from prologue_bench.reporting.statistics import LEVEL, Difference, holm, paired
+from prologue_bench.reporting.statistics import LEVEL, Difference, holm, paired, points_of
 
 MARGIN = 0.1
 """Relative difference within which two variants count as about equal."""
@@ -171,7 +171,7 @@ class _Study:
 
     def __init__(self, results: Mapping[str, Any]) -> None:
         self.results = results
-        self.frame = frame(results)
+        self.points = points_of(frame(results))
         self.variants: Sequence[Mapping[str, Any]] = results["variants"]
         self.names = [variant["name"] for variant in self.variants]
 
@@ -237,10 +237,9 @@ class _Study:
         }
 
     def _evidence(self, metric: str, variant: str, against: str, expected: Expected) -> Evidence | None:
-        rows = self.frame[self.frame.metric == metric].set_index(["seed", "sampling_seed"])
-        one, other = (rows[rows.variant == name] for name in (variant, against))
-        shared = one.index.intersection(other.index)
-        if not len(shared) or not (one.protocol[shared] == other.protocol[shared]).all():
+        one, other = (self.points.get(metric, {}).get(name, {}) for name in (variant, against))
+        shared = [key for key in one if key in other]
+        if not shared or any(one[key].protocol != other[key].protocol for key in shared):
             return None
-        difference = paired(one.loc[shared], other.loc[shared])
-        return Evidence(metric, variant, against, difference, float(other.value[shared].mean()), expected)
+        reference = sum(other[key].value for key in shared) / len(shared)
+        return Evidence(metric, variant, against, paired(one, other), reference, expected)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import attrs
-import pandas as pd
 from attrs import frozen
 from scipy.stats import spearmanr
 
 from prologue_bench.reporting.comparability import differences
 from prologue_bench.reporting.results import frame
-from prologue_bench.reporting.statistics import Difference, paired
-
-KEYS = ["variant", "seed", "sampling_seed"]
+from prologue_bench.reporting.statistics import Difference, Points, paired, points_of
 
 
 @frozen
@@ -46,38 +44,48 @@ class MetricComparison:
 
 def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[MetricComparison]:
     """All metrics that both results have for some variant and seed of the same name."""
-    frames = [frame({**results, "varied": ()}).set_index(KEYS) for results in (first, second)]
-    shared = [name for name in dict.fromkeys(frames[0].metric) if name in set(frames[1].metric)]
+    rows = frame({**first, "varied": ()})
+    once = rows.drop_duplicates("metric")
+    names = dict(zip(map(str, once.metric), zip(map(str, once.title), map(str, once.unit), strict=True), strict=True))
+    one, other = points_of(rows), points_of(frame({**second, "varied": ()}))
     found = []
-    for metric in shared:
-        one, other = (part[part.metric == metric] for part in frames)
-        runs = one.index.intersection(other.index)
-        if len(runs):
-            conflict = _conflict(first, second, metric, runs)
-            found.append(_compared(metric, one.loc[runs], other.loc[runs], conflict))
+    for metric, (title, unit) in names.items():
+        pairs = {variant: (points, other.get(metric, {}).get(variant, {})) for variant, points in one[metric].items()}
+        shared = {variant: [key for key in a if key in b] for variant, (a, b) in pairs.items()}
+        runs = [(variant, *key) for variant, keys in shared.items() for key in keys]
+        if not runs:
+            continue
+        conflict = _conflict(first, second, metric, runs)
+        values = [(pairs[v][0][seed, sampling].value, pairs[v][1][seed, sampling].value) for v, seed, sampling in runs]
+        comparison = MetricComparison(
+            metric=metric,
+            title=title,
+            unit=unit,
+            rows=tuple(_row(variant, *pairs[variant], keys, conflict) for variant, keys in shared.items() if keys),
+            conflict=conflict,
+            agreement=_agreement(values),
+            runs=len(runs),
+        )
+        found.append(comparison)
     return found
 
 
-def _compared(metric: str, one: pd.DataFrame, other: pd.DataFrame, conflict: tuple[str, ...]) -> MetricComparison:
-    rows = []
-    for variant in dict.fromkeys(one.index.get_level_values("variant")):
-        parts = [part.loc[variant] for part in (one, other)]
-        difference = None if conflict else paired(parts[1], parts[0])
-        rows.append(Row(variant, float(parts[0].value.mean()), float(parts[1].value.mean()), difference))
-    ranked = len(one) > 2 and min(one.value.nunique(), other.value.nunique()) > 1
-    agreement = float(spearmanr(one.value, other.value).statistic) if ranked else None
-    return MetricComparison(
-        metric=metric,
-        title=str(one.title.iloc[0]),
-        unit=str(one.unit.iloc[0]),
-        rows=tuple(rows),
-        conflict=conflict,
-        agreement=agreement,
-        runs=len(one),
-    )
+def _row(variant: str, one: Points, other: Points, keys: list[tuple[int, int]], conflict: tuple[str, ...]) -> Row:
+    difference = None if conflict else paired(other, one)
+    return Row(variant, fmean(one[key].value for key in keys), fmean(other[key].value for key in keys), difference)
 
 
-def _conflict(first: Mapping[str, Any], second: Mapping[str, Any], metric: str, runs: pd.Index) -> tuple[str, ...]:
+def _agreement(values: Sequence[tuple[float, float]]) -> float | None:
+    """Spearman's correlation of pairs; None for fewer than three, or where one side does not vary."""
+    first, second = zip(*values, strict=True)
+    if len(values) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
+def _conflict(
+    first: Mapping[str, Any], second: Mapping[str, Any], metric: str, runs: Sequence[tuple[str, int, int]]
+) -> tuple[str, ...]:
     """The fields in which the protocols of any of these runs differ."""
     protocols = [_protocols(results, metric) for results in (first, second)]
     found: dict[str, None] = {}

@@ -51,8 +51,11 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varie
     names = [variant["name"] for variant in variants]
     places = {name: float(values[name]) if numeric else float(i) for i, name in enumerate(names)}
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": str(rows.metric.iloc[0])}):
-        figure = Figure(figsize=(4.6, 3.0), layout="constrained")
+        # Names along the axis want a layout made for them, which takes as long as the rest of the plot.
+        figure = Figure(figsize=(4.6, 3.0), layout=None if numeric else "constrained")
         axes = figure.add_subplot()
+        if numeric:
+            figure.subplots_adjust(left=0.16, right=0.98, bottom=0.18, top=0.97)
         rows = rows.assign(place=rows.variant.map(places)).sort_values("place")
         line = "-" if numeric else "none"
         seeds = sorted(rows.seed.unique())

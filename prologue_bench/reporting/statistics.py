@@ -8,7 +8,8 @@ with one of each, they come from the bootstrap over images that the metric itsel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev, variance
 from typing import Literal
 
 import pandas as pd
@@ -53,60 +54,84 @@ class Cell:
     conflict: tuple[str, str] | None = None
 
 
+@frozen
+class Point:
+    """One run's value with its protocol's hash, and half of its interval over images where that is known."""
+
+    value: float
+    protocol: str
+    half_width: float | None
+
+
+Points = Mapping[tuple[int, int], Point]
+"""Of one metric and variant, by training seed and sampling seed."""
+
+
+def points_of(frame: pd.DataFrame) -> dict[str, dict[str, Points]]:
+    """Points by metric and variant, from a frame as `results.frame` makes it; in the frame's order."""
+    found: dict[str, dict[str, dict[tuple[int, int], Point]]] = {}
+    widths = frame["half_width"] if "half_width" in frame else [None] * len(frame)
+    columns = (frame[name] for name in ("metric", "variant", "seed", "sampling_seed", "value", "protocol"))
+    for metric, variant, seed, sampling_seed, value, protocol, width in zip(*columns, widths, strict=True):
+        known = None if width is None or pd.isna(width) else float(width)
+        point = Point(float(value), str(protocol), known)
+        found.setdefault(metric, {}).setdefault(variant, {})[int(seed), int(sampling_seed)] = point
+    return {metric: dict(variants) for metric, variants in found.items()}
+
+
 def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, Cell]]:
     """Cells by variant and metric, from a frame as `results.frame` makes it."""
+    directions = dict(zip(frame.metric, frame.direction, strict=True))
     cells: dict[str, dict[str, Cell]] = {}
-    for metric, rows in frame.groupby("metric", sort=False):
-        by_variant = {str(name): _by_seed(part) for name, part in rows.groupby("variant", sort=False)}
+    for metric, by_variant in points_of(frame).items():
         reference = by_variant.get(baseline) if baseline is not None else None
-        found = {name: _cell(part, reference if name != baseline else None) for name, part in by_variant.items()}
-        direction = str(rows.direction.iloc[0])
+        found = {name: _cell(points, reference if name != baseline else None) for name, points in by_variant.items()}
         corrected = holm([cell.difference.p_value if cell.difference else None for cell in found.values()])
         for (name, cell), p_value in zip(found.items(), corrected, strict=True):
-            cells.setdefault(name, {})[str(metric)] = _judged(cell, p_value, direction)
+            cells.setdefault(name, {})[metric] = _judged(cell, p_value, directions[metric])
     return cells
 
 
-def _by_seed(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.set_index(["seed", "sampling_seed"])
-
-
-def _cell(rows: pd.DataFrame, reference: pd.DataFrame | None) -> Cell:
-    means = rows.value.groupby("seed").mean()
-    sampled = rows.value.groupby("seed").var(ddof=1).mean()
+def _cell(points: Points, reference: Points | None) -> Cell:
+    sampled = _by_training({key: point.value for key, point in points.items()})
+    means = [fmean(values) for values in sampled.values()]
+    variances = [variance(values) for values in sampled.values() if len(values) > 1]
+    alone = next(iter(points.values())).half_width if len(points) == 1 else None
     cell = Cell(
-        mean=float(means.mean()),
+        mean=fmean(means),
         seeds=len(means),
-        spread=float(means.std(ddof=1)) if len(means) > 1 else None,
-        sampling_spread=None if pd.isna(sampled) else math.sqrt(sampled),
-        half_width=_student(list(means), "training seeds").half_width if len(means) > 1 else _one_half_width(rows),
+        spread=stdev(means) if len(means) > 1 else None,
+        sampling_spread=math.sqrt(fmean(variances)) if variances else None,
+        half_width=_student(means, "training seeds").half_width if len(means) > 1 else alone,
     )
-    if reference is None:
+    shared = [key for key in points if reference is not None and key in reference]
+    if reference is None or not shared:
         return cell
-    shared = rows.index.intersection(reference.index)
-    if not len(shared):
-        return cell
-    differing = shared[rows.protocol[shared] != reference.protocol[shared]]
-    if len(differing):
-        return evolve(cell, conflict=(rows.protocol[differing[0]], reference.protocol[differing[0]]))
-    return evolve(cell, difference=paired(rows.loc[shared], reference.loc[shared]))
+    for key in shared:
+        if points[key].protocol != reference[key].protocol:
+            return evolve(cell, conflict=(points[key].protocol, reference[key].protocol))
+    return evolve(cell, difference=paired(points, reference))
 
 
-def _one_half_width(rows: pd.DataFrame) -> float | None:
-    half_width = rows.half_width.iloc[0] if "half_width" in rows else None
-    return None if half_width is None or pd.isna(half_width) else float(half_width)
+def _by_training(values: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:
+    """Values of each training seed, over its sampling seeds."""
+    found: dict[int, list[float]] = {}
+    for (seed, _), value in values.items():
+        found.setdefault(seed, []).append(value)
+    return found
 
 
-def paired(rows: pd.DataFrame, reference: pd.DataFrame) -> Difference:
-    """The mean difference of two variants over the same (seed, sampling_seed), of rows indexed by those."""
-    differences = rows.value - reference.value
-    by_training = differences.groupby("seed").mean()
+def paired(points: Points, reference: Points) -> Difference:
+    """The mean difference of two variants over the seeds that both have, of which there must be some."""
+    shared = [key for key in points if key in reference]
+    differences = {key: points[key].value - reference[key].value for key in shared}
+    by_training = [fmean(values) for values in _by_training(differences).values()]
     if len(by_training) > 1:
-        return _student(list(by_training), "training seeds")
+        return _student(by_training, "training seeds")
     if len(differences) > 1:
-        return _student(list(differences), "sampling seeds")
-    difference = float(differences.iloc[0])
-    own, other = _one_half_width(rows), _one_half_width(reference)
+        return _student(list(differences.values()), "sampling seeds")
+    (key,) = shared
+    difference, own, other = differences[key], points[key].half_width, reference[key].half_width
     if own is None or other is None:
         return Difference(mean=difference)
     half_width = math.hypot(own, other)
@@ -117,9 +142,8 @@ def paired(rows: pd.DataFrame, reference: pd.DataFrame) -> Difference:
 
 def _student(differences: Sequence[float], basis: Basis) -> Difference:
     """Student's t interval and p-value of a mean difference."""
-    series = pd.Series(differences)
-    mean, count = float(series.mean()), len(series)
-    error = float(series.std(ddof=1)) / math.sqrt(count)
+    mean, count = fmean(differences), len(differences)
+    error = stdev(differences) / math.sqrt(count)
     half_width = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
     p_value = float(2 * stdtr(count - 1, -abs(mean) / error)) if error else float(mean == 0)
     return Difference(mean=mean, half_width=half_width, p_value=p_value, basis=basis, count=count)
