@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-from attrs import frozen
+from attrs import evolve, frozen
 from scipy.special import stdtrit
 
 from prologue_bench.errors import UserError
@@ -25,6 +25,8 @@ SPEED_TOLERANCE = 0.25
 """Relative; wide, since the ratio to a calibration kernel takes the machine out but not all of its noise."""
 CALIBRATION = "calibration_seconds"
 """Under which each benchmark holds the time of the kernel that it is divided by (benchmarks/conftest.py)."""
+MACHINE = ("machine", "threads", "device")
+"""Fields of a protocol that say where a time was measured."""
 Status = Literal["ok", "better", "regression", "missing", "new", "not gated"]
 
 
@@ -75,11 +77,11 @@ def check_results(
 ) -> list[Check]:
     """Every metric of every variant of the baseline, gated by the tolerances given, or else by the noise.
 
-    With tolerances, only the metrics that they name are gated. Raises UserError where protocols differ, and where a
-    tolerance names no metric.
+    With tolerances, only the metrics that they name are gated. Times of another machine never are. Raises UserError
+    where protocols differ otherwise, and where a tolerance names no metric.
     """
     rows, reference = frame({**results, "varied": ()}), frame({**baseline, "varied": ()})
-    _refuse_other_protocols(results, baseline)
+    elsewhere = _measured_elsewhere(results, baseline)
     known = set(reference.metric) | {SPEED}
     for tolerance in tolerances:
         if not any(fnmatchcase(name, tolerance.pattern) for name in known):
@@ -89,7 +91,10 @@ def check_results(
     checks = []
     for (metric, variant), before in reference.groupby(["metric", "variant"], sort=False):
         after = rows[(rows.metric == metric) & (rows.variant == variant)]
-        checks.append(_check(str(metric), str(variant), before, after, tolerances))
+        check = _check(str(metric), str(variant), before, after, tolerances)
+        if metric in elsewhere:
+            check = evolve(check, tolerance=None, basis="another machine; see --benchmarks", status="not gated")
+        checks.append(check)
     return checks
 
 
@@ -153,14 +158,20 @@ def noise(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float | None, str]
     return math.hypot(*widths), "interval over images"
 
 
-def _refuse_other_protocols(results: Mapping[str, Any], baseline: Mapping[str, Any]) -> None:
+def _measured_elsewhere(results: Mapping[str, Any], baseline: Mapping[str, Any]) -> set[str]:
+    """The metrics that were measured on another machine. Raises UserError where protocols differ in anything else."""
+    found_elsewhere = set()
     ours, theirs = ({_place(run, m): m for run, m in _measurements(each)} for each in (results, baseline))
     for place in ours.keys() & theirs.keys():
-        if found := differences(ours[place]["protocol"], theirs[place]["protocol"]):
+        found = differences(ours[place]["protocol"], theirs[place]["protocol"])
+        if found and all(text.partition(":")[0] in MACHINE for text in found):
+            found_elsewhere.add(place[0])
+        elif found:
             raise UserError(
                 f"{place[1]}, {ours[place]['title']}: the baseline has another protocol, they differ in "
                 f"{'; '.join(found)}; measure by the same, or bless a new baseline"
             )
+    return found_elsewhere
 
 
 def _measurements(results: Mapping[str, Any]) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:

@@ -16,6 +16,7 @@ from prologue_bench.cli import cli
 from prologue_bench.errors import UserError
 from prologue_bench.regression import check_results, check_speed, noise, parse_tolerance, read_benchmarks
 from prologue_bench.reporting.results import frame
+from tests.conftest import ROOT
 
 PROTOCOL = {"name": "fid", "details": {"resize": 64}}
 
@@ -119,6 +120,13 @@ def test_what_is_gone_is_a_failure_and_another_protocol_is_refused() -> None:
         statuses(other)
 
 
+def test_times_of_another_machine_are_shown_and_not_gated() -> None:
+    other = changed(gfid=9)
+    for run in other["runs"]:
+        run["measurements"][0]["protocol"] = {"name": "fid", "details": {"resize": 64, "machine": "a faster one"}}
+    assert statuses(other) == {"gfid": "not gated", "probe": "ok", "use": "not gated"}
+
+
 def benchmarks(path: Path, **seconds: tuple[float, float]) -> Path:
     """A file as pytest-benchmark writes it: median and calibration by name."""
     path.write_text(json.dumps({"benchmarks": [
@@ -197,3 +205,10 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
     assert parsed[1]["rows"][0]["difference"] is None
     nothing = CliRunner().invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--metric", "x"])
     assert "have no metric in common" in str(nothing.exception)
+
+
+def test_the_published_report_passes_the_baseline_in_the_registry() -> None:
+    arguments = ["regress", str(ROOT / "reports" / "prologue_count"), "--against"]
+    found = CliRunner().invoke(cli, [*arguments, str(ROOT / "registry" / "baselines" / "prologue_count.json")])
+    assert found.exit_code == 0, found.output
+    assert "No regression among" in found.output
