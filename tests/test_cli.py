@@ -35,6 +35,11 @@ def call(*arguments: str, cwd: Path, **environment: str) -> subprocess.Completed
     )
 
 
+def test_the_shell_completes_commands_of_plugins_too(tmp_path: Path) -> None:
+    found = call(cwd=tmp_path, _PROLOGUE_BENCH_COMPLETE="bash_complete", COMP_WORDS="prologue-bench ch", COMP_CWORD="1")
+    assert found.stdout.split() == ["plain,check-golden", "plain,check-plugin"]
+
+
 def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
     first = call("run", str(smoke_file), cwd=tmp_path)
     assert first.returncode == 0, first.stderr
