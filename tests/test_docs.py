@@ -30,13 +30,11 @@ def test_every_command_is_in_the_readme(command: str) -> None:
 
 def test_every_metric_and_profile_is_documented() -> None:
     registry = Registry.load()
-    for name in registry.entries["metric"]:
-        assert f"`{name}`" in DOCS["metrics.md"], name
     for name in registry.cards("profiles"):
         assert f"`{name}`" in DOCS["ablations.md"], name
-    for kind in ("tokenizer", "generator", "data", "loss"):
-        for name in registry.entries[kind]:  # type: ignore[index]
-            assert f"`{name}`" in README, name
+    for kind, entry in registry:
+        if entry.origin.startswith("prologue-bench "):  # whatever else is installed documents itself
+            assert f"`{entry.component.name}`" in (DOCS["metrics.md"] if kind == "metric" else README)
 
 
 @pytest.mark.parametrize("text", [README, *DOCS.values()])

@@ -99,7 +99,7 @@ def prologue_metrics() -> list[Component]:
             name="probe",
             target="prologue_metrics.probe:Probe",
             settings="prologue_metrics.settings:ProbeSettings",
-            version=2,
+            version=3,
             summary="Accuracy of a linear classifier on the first tokens, equally many for every variant.",
         ),
         Component(

@@ -58,29 +58,36 @@ class Probe(Metric):
 
     def _details(self, inputs: MetricInputs) -> dict[str, str]:
         """What the protocol says of training; which strength was chosen is a result, and differs between variants."""
-        train, kept = self._split(inputs)
+        train = self._train_images(inputs)
         strengths = ", ".join(f"{value:g}" for value in self.settings.inverse_regularisation)
         if len(self.settings.inverse_regularisation) > 1:
-            strengths += f", the best on the last {train - kept} of those"
+            learned, validated = self._selection(train)
+            strengths += f", the best on {validated} of those after learning from {learned} others"
         return {"train": f"the first {train} images of the train split", "inverse_regularisation": strengths}
 
-    def _split(self, inputs: MetricInputs) -> tuple[int, int]:
-        """How many training images there are, and how many of them are not validated on."""
-        train = min(self.settings.train_images, len(inputs.data.labels("train")))
-        return train, train - round(self.settings.validation_share * train)
+    def _train_images(self, inputs: MetricInputs) -> int:
+        return min(self.settings.train_images, len(inputs.data.labels("train")))
+
+    def _selection(self, train: int) -> tuple[int, int]:
+        """How many of the first training images strengths learn from, and how many after them they are validated on."""
+        used = min(train, self.settings.selection_images)
+        validated = round(self.settings.validation_share * used)
+        return used - validated, validated
 
     def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
         """Whether each test image is classified rightly [N]."""
         assert inputs.train_ids is not None
         assert inputs.test_ids is not None
-        train, kept = self._split(inputs)
+        train = self._train_images(inputs)
         labels = inputs.data.labels("train")[:train]
         vectors = one_hots(inputs.train_ids[:train, :length], inputs.layout)
         strengths = self.settings.inverse_regularisation
         chosen = strengths[0]
         if len(strengths) > 1:
+            kept, validated = self._selection(train)
+            held = slice(kept, kept + validated)
             scores = [
-                _fitted(strength, vectors[:kept], labels[:kept]).score(vectors[kept:], labels[kept:])
+                _fitted(strength, vectors[:kept], labels[:kept]).score(vectors[held], labels[held])
                 for strength in strengths
             ]
             chosen = strengths[int(np.argmax(scores))]

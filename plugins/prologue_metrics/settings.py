@@ -108,7 +108,9 @@ class ProbeSettings:
     inverse_regularisation: tuple[float, ...] = field(default=(0.01, 0.1, 1.0), validator=_strengths)
     """Values of scikit-learn's C to choose from."""
     validation_share: float = field(default=0.2, validator=[validators.gt(0), validators.lt(1)])
-    """Share of the training images, the last ones, on which C is chosen; the classifier then learns from all."""
+    """Share of the images that C is chosen with, the last ones, on which it is; the classifier then learns from all."""
+    selection_images: int = field(default=5000, validator=validators.ge(2))
+    """At most so many training images, the first ones, are used to choose C."""
     train_images: int = field(default=20000, validator=validators.ge(1))
     """At most so many training images."""
 
