@@ -171,6 +171,6 @@ def _judged(cell: Cell, p_value: float | None, direction: str) -> Cell:
     verdict: Verdict = "unknown"
     if p_value is not None and p_value >= 1 - LEVEL:
         verdict = "noise"
-    elif p_value is not None:
+    elif p_value is not None and difference.basis != "images":  # other images would not, another training might
         verdict = "better" if (difference.mean < 0) == (direction == "lower") else "worse"
     return evolve(cell, difference=difference, verdict="" if direction == "neutral" else verdict)
