@@ -88,16 +88,11 @@ def run(
     if dry_run:
         planning.show(ablation, profile, seeds, values, store)
         return
-    from prologue_bench.spec.ablation import load_ablation
-    from prologue_bench.spec.files import Overrides
-
-    registry = the_registry()
-    overrides = Overrides(values=values, profile=profile, seeds=planning.parse_seeds(seeds))
-    checked = load_ablation(ablation, registry, overrides)
+    checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or Path("reports") / checked.name
     with _processes(launcher) as leads:
         if leads:
-            _run(checked, registry, folder, open_store(store))
+            _run(checked, the_registry(), folder, open_store(store))
 
 
 @cli.command()

@@ -27,7 +27,7 @@ CALIBRATION = "calibration_seconds"
 """Under which each benchmark holds the time of the kernel that it is divided by (benchmarks/conftest.py)."""
 MACHINE = ("machine", "threads", "device")
 """Fields of a protocol that say where a time was measured."""
-Status = Literal["ok", "better", "regression", "missing", "new", "not gated"]
+Status = Literal["ok", "better", "regression", "missing", "not gated"]
 
 
 @frozen

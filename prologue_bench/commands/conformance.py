@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prologue_bench.conformance import Check
     from prologue_bench.registry import Kind
 
-CHECKED = ("tokenizer", "generator", "metric")
+CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric")
 
 
 @click.command(name="check-plugin")
@@ -48,23 +48,13 @@ def check_plugin(name: str, kind: str | None, values: tuple[str, ...], traceback
 
 def _kind(name: str, kind: str | None) -> Kind:
     """The kind of the component of that name. Raises UserError where there is none, or more than one."""
-    kinds: list[Kind] = [
-        each for each in get_args(_kinds()) if each in CHECKED and name in the_registry().entries[each]
-    ]
-    if kind is not None:
-        kinds = [each for each in kinds if each == kind]
+    kinds: list[Kind] = [each for each in CHECKED if kind in (None, each) and name in the_registry().entries[each]]
     if len(kinds) > 1:
         raise UserError(f"{name!r} is a {' and a '.join(kinds)}; say which by --kind")
     if not kinds:
-        names = {known for each in CHECKED for known in the_registry().entries[each]}  # type: ignore[index]
+        names = {known for each in CHECKED for known in the_registry().entries[each]}
         raise UserError(f"unknown {kind or 'component'} {name!r}; {nearest(name, names)}")
     return kinds[0]
-
-
-def _kinds() -> object:
-    from prologue_bench.registry import Kind
-
-    return Kind
 
 
 def _passes(check: Check, show_traceback: bool) -> bool:

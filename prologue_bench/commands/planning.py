@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from prologue_bench.spec.ablation import Ablation
 
 profile_option = click.option("--profile", help="Sizes and budgets in place of the file's.")
 seeds_option = click.option("--seeds", help="Training seeds in place of the file's, such as 0,1,2.")
@@ -49,14 +53,10 @@ def show(
     from prologue_bench.pipeline.nominal import assume_missing_data
     from prologue_bench.pipeline.planner import make_plan
     from prologue_bench.plan_table import plan_records, show_plan
-    from prologue_bench.spec.ablation import load_ablation
-    from prologue_bench.spec.files import Overrides
 
-    registry = the_registry()
-    overrides = Overrides(values=values, profile=profile, seeds=parse_seeds(seeds))
-    ablation = load_ablation(path, registry, overrides)
+    ablation = read_ablation(path, profile, seeds, values)
     opened = open_store(store)
-    note = assume_missing_data(ablation, registry)
+    note = assume_missing_data(ablation, the_registry())
     found = make_plan(ablation, opened)
     if as_json:
         click.echo(json.dumps(plan_records(found), indent=1))
@@ -64,6 +64,14 @@ def show(
     show_plan(found, opened.root)
     if note:
         click.echo(note)
+
+
+def read_ablation(path: Path, profile: str | None, seeds: str | None, values: tuple[str, ...]) -> Ablation:
+    """The checked ablation of a file, with what the command line puts over it."""
+    from prologue_bench.spec.ablation import load_ablation
+    from prologue_bench.spec.files import Overrides
+
+    return load_ablation(path, the_registry(), Overrides(values=values, profile=profile, seeds=parse_seeds(seeds)))
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

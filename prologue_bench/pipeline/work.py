@@ -28,7 +28,7 @@ from prologue_bench.pipeline.cost import Estimator, machine
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, write_shards
-from prologue_bench.sampling.decoding import draw_ids, sample_ids
+from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, key_values
 from prologue_bench.training.batches import ArrayDataset
@@ -206,9 +206,8 @@ def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext)
         context.check_stop()
         start = number * sampling.batch_size
         if distributed.is_mine(number) and not path.exists():
-            batch = torch.from_numpy(labels[start : start + sampling.batch_size]).to(context.device)
-            rng = torch.Generator(context.device).manual_seed((sampling.seed << 32) + start)
-            ids = sample_ids(generator, batch, sampling, rng, data.spec.none_label)
+            batch = torch.from_numpy(labels[start : start + sampling.batch_size])
+            ids = draw_ids(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
             write_array(path, ids.cpu().numpy().astype(np.int32))
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
         context.advance(min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples))

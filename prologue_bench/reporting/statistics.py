@@ -69,14 +69,17 @@ Points = Mapping[tuple[int, int], Point]
 
 def points_of(frame: pd.DataFrame) -> dict[str, dict[str, Points]]:
     """Points by metric and variant, from a frame as `results.frame` makes it; in the frame's order."""
-    found: dict[str, dict[str, dict[tuple[int, int], Point]]] = {}
+    found: dict[str, dict[str, Points]] = {}
+    runs: dict[tuple[str, str], dict[tuple[int, int], Point]] = {}
     widths = frame["half_width"] if "half_width" in frame else [None] * len(frame)
     columns = (frame[name] for name in ("metric", "variant", "seed", "sampling_seed", "value", "protocol"))
     for metric, variant, seed, sampling_seed, value, protocol, width in zip(*columns, widths, strict=True):
         known = None if width is None or pd.isna(width) else float(width)
         point = Point(float(value), str(protocol), known)
-        found.setdefault(metric, {}).setdefault(variant, {})[int(seed), int(sampling_seed)] = point
-    return {metric: dict(variants) for metric, variants in found.items()}
+        runs.setdefault((metric, variant), {})[int(seed), int(sampling_seed)] = point
+    for (metric, variant), points in runs.items():
+        found.setdefault(metric, {})[variant] = points
+    return found
 
 
 def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, Cell]]:
