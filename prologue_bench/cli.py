@@ -17,7 +17,7 @@ import click
 from prologue_bench import __version__
 from prologue_bench.commands import planning
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
-from prologue_bench.commands.planning import profile_option, seeds_option, set_option
+from prologue_bench.commands.planning import profile_option, reuse_option, seeds_option, set_option
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 
 if TYPE_CHECKING:
@@ -68,6 +68,12 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report  [reports/NAME]")
 @click.option("--dry-run", is_flag=True, help="Show the stages, what is cached and about how long the rest takes.")
 @click.option(
+    "--so-far",
+    is_flag=True,
+    help="Run nothing: write the report of what is finished while other processes go on.",
+)
+@reuse_option
+@click.option(
     "--launcher",
     type=click.Choice(["none", "pytorch", "slurm", "mpi"]),
     help="How several processes were started  [pytorch under torchrun, else none]",
@@ -81,18 +87,20 @@ def run(
     values: tuple[str, ...],
     out: Path | None,
     dry_run: bool,
+    so_far: bool,
+    reuse: tuple[Path, ...],
     launcher: Launcher | None,
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION asks for and is not in the store yet, and write its report."""
     if dry_run:
-        planning.show(ablation, profile, seeds, values, store)
+        planning.show(ablation, profile, seeds, values, store, reuse)
         return
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or Path("reports") / checked.name
     with _processes(launcher) as leads:
         if leads:
-            _run(checked, the_registry(), folder, open_store(store))
+            _run(checked, the_registry(), folder, open_store(store), reuse, so_far)
 
 
 @cli.command()
@@ -204,20 +212,28 @@ def _processes(launcher: Launcher | None) -> Iterator[bool]:
         distributed.stop()
 
 
-def _run(ablation: Ablation, registry: Registry, folder: Path, store: Store) -> None:
-    from prologue_bench.pipeline.executor import execute
-    from prologue_bench.pipeline.planner import make_plan
+def _run(
+    ablation: Ablation, registry: Registry, folder: Path, store: Store, reuse: tuple[Path, ...], so_far: bool
+) -> None:
+    from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.progress import open_progress
     from prologue_bench.reporting.report import render_markdown, write_report
     from prologue_bench.reporting.results import collect
+    from prologue_bench.reporting.reuse import fill_in
 
-    plan = make_plan(ablation, store)
+    plan, earlier = planning.make_plan_with(ablation, store, reuse)
+    if so_far:
+        results, pictures = collect(plan, Outcome(), store, registry)
+        fill_in(results, pictures, plan, earlier)
+        click.echo(f"Report: {write_report(results, pictures, folder)}")
+        return
     with open_progress(plan) as progress, _stop_signals(progress.say) as stop:
         try:
             outcome = execute(plan, store, progress, stop.requested)
         except Interrupted as error:
             raise Interrupted(f"{error}; nothing is lost, the same command goes on from here") from None
     results, pictures = collect(plan, outcome, store, registry)
+    fill_in(results, pictures, plan, earlier)
     path = write_report(results, pictures, folder)
     click.echo(render_markdown(results))
     click.echo(f"Report: {path}")

@@ -11,6 +11,9 @@ from prologue_bench.commands.options import open_store, plugin_option, store_opt
 from prologue_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from prologue_bench.pipeline.planner import Plan
+    from prologue_bench.pipeline.store import Store
+    from prologue_bench.reporting.reuse import EarlierRuns
     from prologue_bench.spec.ablation import Ablation
 
 profile_option = click.option("--profile", help="Sizes and budgets in place of the file's.")
@@ -22,6 +25,13 @@ set_option = click.option(
     metavar="KEY=VALUE",
     help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.",
 )
+reuse_option = click.option(
+    "--reuse",
+    multiple=True,
+    metavar="RESULTS",
+    type=click.Path(path_type=Path),
+    help="Take the runs of this ablation that RESULTS, a report's folder, holds already; repeatable.",
+)
 
 
 @click.command()
@@ -29,14 +39,21 @@ set_option = click.option(
 @profile_option
 @seeds_option
 @set_option
+@reuse_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @store_option
 @plugin_option
 def plan(
-    ablation: Path, profile: str | None, seeds: str | None, values: tuple[str, ...], as_json: bool, store: Path | None
+    ablation: Path,
+    profile: str | None,
+    seeds: str | None,
+    values: tuple[str, ...],
+    reuse: tuple[Path, ...],
+    as_json: bool,
+    store: Path | None,
 ) -> None:
     """Show the stages of ABLATION, what is cached and about how long the rest takes; run nothing."""
-    show(ablation, profile, seeds, values, store, as_json)
+    show(ablation, profile, seeds, values, store, reuse, as_json)
 
 
 def show(
@@ -45,25 +62,43 @@ def show(
     seeds: str | None,
     values: tuple[str, ...],
     store: Path | None,
+    reuse: tuple[Path, ...] = (),
     as_json: bool = False,
 ) -> None:
     """Print the plan of an ablation, as a table or as JSON."""
     import json
 
     from prologue_bench.pipeline.nominal import assume_missing_data
-    from prologue_bench.pipeline.planner import make_plan
     from prologue_bench.plan_table import plan_records, show_plan
 
     ablation = read_ablation(path, profile, seeds, values)
     opened = open_store(store)
     note = assume_missing_data(ablation, the_registry())
-    found = make_plan(ablation, opened)
+    found, _ = make_plan_with(ablation, opened, reuse)
     if as_json:
         click.echo(json.dumps(plan_records(found), indent=1))
         return
     show_plan(found, opened.root)
     if note:
         click.echo(note)
+
+
+def make_plan_with(ablation: Ablation, store: Store, reuse: tuple[Path, ...]) -> tuple[Plan, EarlierRuns]:
+    """The plan without the runs that earlier results hold, and those runs.
+
+    Raises UserError when earlier results are named that hold none of the ablation's runs.
+    """
+    from prologue_bench.pipeline.planner import make_plan
+    from prologue_bench.reporting.reuse import EarlierRuns, load_earlier_runs
+
+    if not reuse:
+        return make_plan(ablation, store), EarlierRuns()
+    earlier = load_earlier_runs(reuse)
+    plan = make_plan(ablation, store, known=earlier.__contains__)
+    earlier.check_used(plan, reuse)
+    taken = sum(pipeline in earlier and not pipeline.is_measured(store) for pipeline in plan.pipelines)
+    click.echo(f"{taken} of {len(plan.pipelines)} runs are taken from {', '.join(map(str, reuse))}", err=True)
+    return plan, earlier
 
 
 def read_ablation(path: Path, profile: str | None, seeds: str | None, values: tuple[str, ...]) -> Ablation:

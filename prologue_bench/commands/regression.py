@@ -82,8 +82,8 @@ def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str) -
     from prologue_bench.reporting.results import load_results
 
     found = load_results(results)
-    if any(run["failures"] for run in found["runs"]):
-        raise PrologueBenchError(f"{results}: some runs failed; run the ablation again until all are there")
+    if any(run["failures"] or run.get("unfinished") for run in found["runs"]):
+        raise PrologueBenchError(f"{results}: runs failed or are unfinished; run the ablation until all are there")
     speed = read_benchmarks(benchmarks) if benchmarks is not None else {}
     path = out or Path("registry") / "baselines" / f"{found['name']}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

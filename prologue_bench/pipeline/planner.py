@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import evolve, frozen
 
 from prologue_bench.errors import MissingDataError, UserError, nearest
@@ -56,6 +58,10 @@ class Pipeline:
             *self.measures,
         )
 
+    def is_measured(self, store: Store) -> bool:
+        """Whether the store has every measurement."""
+        return all(store.find(measure.key) is not None for measure in self.measures)
+
 
 @frozen
 class PlannedStage:
@@ -93,8 +99,10 @@ class Plan:
         return tuple(planned for planned in self.stages if not planned.cached)
 
 
-def make_plan(ablation: Ablation, store: Store) -> Plan:
+def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool] = lambda pipeline: False) -> Plan:
     """Resolve every experiment to stages and look them up in the store.
+
+    A pipeline that is `known` from elsewhere and not measured in this store has no stages in the plan.
 
     Raises UserError when a component refuses its settings together with the data or the rest of the experiment, and
     MissingDataError.
@@ -105,6 +113,8 @@ def make_plan(ablation: Ablation, store: Store) -> Plan:
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
+        if not pipeline.is_measured(store) and known(pipeline):
+            continue
         for stage in pipeline.stages():
             if stage.key not in planned:
                 cached = store.find(stage.key) is not None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prologue_bench.errors import UserError
-from prologue_bench.reporting.pictures import Pictures
+from prologue_bench.reporting.pictures import VARIANT_PICTURES, Pictures
 
 
 def merge_results(
@@ -27,7 +27,7 @@ def merge_results(
     files: dict[str, bytes] = {}
     for results, pictures in parts:
         for index, variant in enumerate(results["variants"]):
-            for kind in ("reconstructions", "samples", "prefixes"):
+            for kind in VARIANT_PICTURES:
                 if f"{kind}-{index}" in pictures.files:
                     files[f"{kind}-{len(variants)}"] = pictures.files[f"{kind}-{index}"]
             variants.append({**variant, "name": merged_name(results, variant["name"])})

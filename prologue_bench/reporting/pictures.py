@@ -20,6 +20,7 @@ from prologue_bench.sampling.grids import row_labels, shared_prefixes
 COLUMNS = 10
 RECONSTRUCTION_ROWS = 2
 SAMPLE_ROWS = 6
+VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
 GAP = 2
 """Pixels between images."""
 

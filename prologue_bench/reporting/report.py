@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -102,6 +102,8 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             has_prefixes=any(name.startswith("prefixes-") for name in pictures.files),
             pictures={name: _data_uri(content) for name, content in pictures.files.items()},
             failed=failed_runs(results),
+            unfinished=unfinished_runs(results),
+            reused=reused_runs(results),
             conflicts=conflicts(results),
             protocols=protocols(results),
             stages=stage_seconds(results),
@@ -135,6 +137,8 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         lines.append(f"| {escape_markdown(name)} | " + " | ".join(shown) + " |")
     for run in failed_runs(results):
         lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
+    if unfinished := unfinished_runs(results):
+        lines += ["", f"Not finished yet: {'; '.join(unfinished)}."]
     for conflict in conflicts(results):
         lines += ["", conflict]
     for reference in results.get("references", []):
@@ -295,6 +299,21 @@ def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             stage, reason = next(iter(run["failures"].items()))
             failed.append({"variant": run["variant"], "seed": run["seed"], "stage": stage, "reason": reason})
     return failed
+
+
+def unfinished_runs(results: Mapping[str, Any]) -> list[str]:
+    """Variants with the training seeds of which stages are still missing."""
+    seeds: dict[str, list[str]] = defaultdict(list)
+    for run in results["runs"]:
+        if run.get("unfinished") and not run["failures"]:
+            seeds[run["variant"]].append(str(run["seed"]))
+    return [f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()]
+
+
+def reused_runs(results: Mapping[str, Any]) -> dict[str, int]:
+    """From which earlier results how many runs were taken."""
+    origins = [run["reused"] for run in results["runs"] if run.get("reused")]
+    return Counter(f"{origin['results']} of {origin['created'][:16].replace('T', ' ')} UTC" for origin in origins)
 
 
 def protocols(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -121,6 +121,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
     stages = []
     curves = {}
     failures = {}
+    unfinished = False
     search: dict[str, Any] | None = None
     for stage in pipeline.stages():
         if stage.key in outcome.failures:
@@ -128,7 +129,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
             continue
         artifact = store.find(stage.key)
         if artifact is None:
-            failures[_stage_name(stage)] = "not run"
+            unfinished = True
             continue
         if isinstance(stage, Measure):
             measurements += read_measurements(artifact.folder)
@@ -149,6 +150,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
         "seed": pipeline.experiment.seed,
         "sampling_seed": pipeline.experiment.sampling_seed,
         "failures": failures,
+        "unfinished": unfinished,
         "measurements": measurements,
         "stages": stages,
         "curves": curves,

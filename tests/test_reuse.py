@@ -1,0 +1,104 @@
+"""Runs that earlier results hold are not run again; a report can be written while runs go on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from prologue_bench.cli import cli
+from tests.conftest import SMOKE
+
+
+def run(folder: Path, *arguments: str, store: str = "store", out: str = "report") -> Result:
+    """Run the tiny ablation of a folder."""
+    where = ["--store", str(folder / store), "--out", str(folder / out)]
+    return CliRunner().invoke(cli, ["run", str(folder / "tiny.yaml"), *where, *arguments])
+
+
+@pytest.fixture(scope="module")
+def first_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the report of seed 0 in it, whose store is gone; read only."""
+    folder = tmp_path_factory.mktemp("reuse")
+    (folder / "tiny.yaml").write_text(SMOKE)
+    found = run(folder, out="seed-0")
+    assert found.exit_code == 0, found.output
+    shutil.rmtree(folder / "store")
+    return folder
+
+
+def results_of(folder: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / name / "results.json").read_text())
+    return found
+
+
+def values(results: dict[str, Any], seed: int) -> list[tuple[str, str, float]]:
+    return [
+        (run["variant"], m["name"], m["value"])
+        for run in results["runs"]
+        if run["seed"] == seed
+        for m in run["measurements"]
+    ]
+
+
+def test_only_the_other_seed_is_trained(first_seed: Path, tmp_path: Path) -> None:
+    shutil.copy(first_seed / "tiny.yaml", tmp_path)
+    found = run(tmp_path, "--seeds", "0,1", "--reuse", str(first_seed / "seed-0"))
+    assert found.exit_code == 0, found.output
+    assert "2 of 4 runs are taken from" in found.output
+    earlier, results = results_of(first_seed, "seed-0"), results_of(tmp_path, "report")
+    assert values(results, 0) == values(earlier, 0)
+    assert values(results, 1)
+    assert all(not run["unfinished"] for run in results["runs"])
+    assert len(list((tmp_path / "store" / "artifacts").iterdir())) == 12  # the stages of one seed
+    for name in ("samples-0", "samples-1", "reconstructions-1", "prefixes-1"):
+        assert (tmp_path / "report" / "assets" / f"{name}.png").read_bytes() == (
+            first_seed / "seed-0" / "assets" / f"{name}.png"
+        ).read_bytes()
+    assert "2 of 4, from tiny of" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_report_reuses_itself(first_seed: Path, tmp_path: Path) -> None:
+    shutil.copy(first_seed / "tiny.yaml", tmp_path)
+    shutil.copytree(first_seed / "seed-0", tmp_path / "report")
+    found = run(tmp_path, "--reuse", str(tmp_path / "report"))
+    assert found.exit_code == 0, found.output
+    assert not (tmp_path / "store" / "artifacts").exists()
+    assert values(results_of(tmp_path, "report"), 0) == values(results_of(first_seed, "seed-0"), 0)
+
+
+def test_results_with_other_settings_are_refused(first_seed: Path, tmp_path: Path) -> None:
+    shutil.copy(first_seed / "tiny.yaml", tmp_path)
+    found = run(tmp_path, "--reuse", str(first_seed / "seed-0"), "--set", "generator_training.steps=7")
+    assert found.exit_code != 0
+    assert "none of 2 complete runs is one of this ablation" in str(found.exception)
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_plan_leaves_out_what_is_reused(first_seed: Path, tmp_path: Path) -> None:
+    arguments = ["plan", str(first_seed / "tiny.yaml"), "--store", str(tmp_path), "--seeds", "0,1", "--json"]
+    alone, reusing = (
+        json.loads(CliRunner().invoke(cli, [*arguments, *more]).stdout)
+        for more in ((), ("--reuse", str(first_seed / "seed-0")))
+    )
+    assert len(alone) == 2 * len(reusing)
+    assert all("seed 1" in stage["experiment"] for stage in reusing)
+
+
+def test_a_report_of_what_is_finished_so_far(first_seed: Path, tmp_path: Path) -> None:
+    shutil.copy(first_seed / "tiny.yaml", tmp_path)
+    reuse = ("--reuse", str(first_seed / "seed-0"))
+    found = run(tmp_path, "--seeds", "0,1", *reuse, "--so-far")
+    assert found.exit_code == 0, found.output
+    results = results_of(tmp_path, "report")
+    assert [run["unfinished"] for run in results["runs"]] == [run["seed"] == 1 for run in results["runs"]]
+    assert values(results, 0)
+    assert not values(results, 1)
+    text = (tmp_path / "report" / "results.md").read_text()
+    assert "Not finished yet: prologue_tokens=0, seed 1; prologue_tokens=2, seed 1." in text
+    refused = CliRunner().invoke(cli, ["bless", str(tmp_path / "report"), "--out", str(tmp_path / "baseline.json")])
+    assert "unfinished" in str(refused.exception)
