@@ -59,12 +59,14 @@ def test_the_report_opens_offline_without_errors_or_overflow(page: Any, written:
     page.on("request", lambda request: requests.append(request.url))
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
     assert messages == []
+    assert page.locator(".plot.drawn svg.marks").count() == page.locator(".plot.drawn").count() > 4
     assert [url for url in requests if not url.startswith(("data:", written.as_uri()))] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
-    assert page.locator("img").count() == 7, "originals, and three grids for each of two variants"
+    assert page.locator("figure img").count() == 7, "originals, and three grids for each of two variants"
     assert page.locator("#summary tbody tr").first.inner_text().startswith("prologue_tokens=0")
 
 
@@ -90,13 +92,59 @@ def test_tables_sort_by_a_header_with_the_keyboard_and_links_open_settings(page:
     assert page.locator("details[id^=settings][open]").count() == 1
 
 
+def test_a_dot_tells_its_numbers_and_stands_out_with_its_seed(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    plot = page.locator("#plots .plot").first
+    dots = plot.locator("svg .mark-symbol").first.locator("path")
+    assert dots.count() == 4, "two variants, two seeds"
+    dots.first.dispatch_event("pointerover")  # a diamond may lie over the dot
+    dots.first.dispatch_event("pointermove")
+    tip = page.locator("#vg-tooltip-element")
+    results = load_results(written.parent)
+    run = next(run for run in results["runs"] if run["seed"] == 0)
+    for text in (run["variant"], f"{run['measurements'][0]['value']:.5g}", "seed", "over images"):
+        assert text in tip.inner_text()
+    opacities = dots.evaluate_all("all => all.map(each => each.getAttribute('opacity'))")
+    assert opacities == ["0.7" if run["seed"] == 0 else "0.12" for run in results["runs"]], "seed 0 stays in view"
+
+
+def test_a_click_in_a_legend_leaves_one_variant_in_view(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    plot = page.locator("#training .plot").first
+    lines = plot.locator("svg path[aria-roledescription='line mark'][stroke-width='2']")
+    read = "all => all.map(each => each.getAttribute('opacity') ?? '1')"
+    assert lines.evaluate_all(read) == ["1", "1"]
+    plot.locator(".mark-text.role-legend-label text").first.click(force=True)
+    assert lines.evaluate_all(read) == ["1", "0.06"]
+
+
+def test_reconstructions_are_wiped_over_one_another(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    box = page.locator(".compare")
+    below, above = (box.locator("img").nth(index) for index in (0, 1))
+    pictures = {name: page.locator(f"#{name}").get_attribute("src") for name in ("originals", "reconstructions-0")}
+    assert above.get_attribute("src") == pictures["originals"]
+    box.get_by_label("Right").select_option("prologue_tokens=0")
+    assert below.get_attribute("src") == pictures["reconstructions-0"]
+    box.get_by_label("Wipe").focus()
+    page.keyboard.press("End")
+    assert "0px 0% 0px 0px" in above.evaluate("each => getComputedStyle(each).clipPath")
+    page.keyboard.press("Home")
+    assert "100%" in above.evaluate("each => getComputedStyle(each).clipPath")
+    assert box.get_by_label("Wipe").input_value() == "0"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_report_has_no_serious_violation_of_accessibility(page: Any, written: Path, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=scheme)
     page.goto(written.as_uri())
-    page.locator("details").evaluate_all("all => all.forEach(each => each.open = true)")
+    page.wait_for_selector("html.drawn", state="attached")
+    page.locator("details:not(.plot details)").evaluate_all("all => all.forEach(each => each.open = true)")
+    page.wait_for_function("document.querySelectorAll('.plot:not(:has(svg.marks))').length === 0")
     found = Axe().run(page).response["violations"]
     serious = [each for each in found if each["impact"] in ("serious", "critical")]
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
@@ -119,7 +167,7 @@ def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page:
     assert merged["baseline"] == "tiny: prologue_tokens=0"
     page.goto((out / "report.html").as_uri())
     assert page.locator("#summary table.sortable").first.locator("tbody tr").count() == 4
-    assert page.locator("img").count() == 1 + 3 * 4
+    assert page.locator("figure img").count() == 1 + 3 * 4
     assert "name its folder by --out" in str(run.invoke(cli, arguments).exception)
     assert "no such variant" in str(run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception)
     twice = run.invoke(cli, ["report", str(written.parent), str(written.parent), "--out", str(out)])

@@ -24,6 +24,7 @@ from prologue_bench.files import write_text
 from prologue_bench.reporting import plots
 from prologue_bench.reporting.comparability import conflicts, protocol_hash
 from prologue_bench.reporting.pictures import Pictures
+from prologue_bench.reporting.plots import Spec
 from prologue_bench.reporting.results import RESULTS, flat_settings, frame
 from prologue_bench.reporting.statistics import Cell, summarise
 
@@ -110,6 +111,8 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             searches=searches(results),
             differences=setting_differences(results),
             duration=duration,
+            comparable=comparable_pictures(results, pictures),
+            library=Markup(plots.library()),
         )
     )
 
@@ -349,7 +352,15 @@ def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
 
 
-def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> dict[str, str]:
+    """What can be laid over one another: the originals, and the reconstructions of each variant, by title."""
+    names = {"originals": "originals"} | {
+        variant["name"]: f"reconstructions-{index}" for index, variant in enumerate(results["variants"])
+    }
+    return {title: name for title, name in names.items() if name in pictures.files}
+
+
+def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     """Training curves: a plot for each loss of each training stage."""
     shown = []
     for kind, title in (("train-tokenizer", "Tokenizer"), ("train-generator", "Generator")):
@@ -361,17 +372,17 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
             name for runs in by_variant.values() for run in runs for name in run if name.startswith("loss_")
         )
         for loss in losses:
-            label = CURVE_TITLES.get(loss, loss.removeprefix("loss_"))
-            shown.append((f"{title}: {label}", Markup(plots.curve_plot(by_variant, loss))))
+            label = f"{title}: {CURVE_TITLES.get(loss, loss.removeprefix('loss_'))}"
+            shown.append((label, plots.curve_plot(by_variant, loss, label)))
     return shown
 
 
 def metric_plots(
     metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
-) -> list[tuple[MetricInfo, Markup]]:
+) -> list[tuple[MetricInfo, Spec]]:
     """Each metric against what was varied."""
     return [
-        (info, Markup(plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"])))
+        (info, plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"]))
         for info in metrics
     ]
 
@@ -383,14 +394,14 @@ TRADEOFFS = (
 )
 
 
-def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     """Plots of one metric against another, those for which both were measured."""
     known = set(rows.metric)
     names = [variant["name"] for variant in results["variants"]]
-    return [(title, Markup(plots.scatter_plot(rows, x, y, names))) for x, y, title in TRADEOFFS if {x, y} <= known]
+    return [(title, plots.scatter_plot(rows, x, y, names, title)) for x, y, title in TRADEOFFS if {x, y} <= known]
 
 
-def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
+def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     """How many codes each token of each variant uses, by perplexity, as means over seeds on one scale a segment."""
     grids = {
         (variant["name"], segment["name"]): segment["grid"]
@@ -410,7 +421,7 @@ def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Markup]]:
     shown = []
     for (variant, segment), values in means.items():
         title, grid = f"{variant}, {segment}", grids.get((variant, segment))
-        shown.append((title, Markup(plots.position_plot(title, values, grid, largest[segment], "codes"))))
+        shown.append((title, plots.position_plot(title, values, grid, largest[segment], "codes")))
     return shown
 
 

@@ -1,4 +1,5 @@
-// Tables sort by a click on a header, a field filters the variants, and a link to a variant opens its settings.
+// Tables sort by a click on a header, a field filters the variants, a link to a variant opens its settings, plots are
+// drawn from top to bottom, those in closed details once they open, and one reconstruction wipes over another.
 document.addEventListener("DOMContentLoaded", () => {
   const value = (row, column) => {
     const cell = row.cells[column];
@@ -37,4 +38,38 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   addEventListener("hashchange", open);
   open();
+
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const options = { renderer: "svg", tooltip: { theme: dark ? "dark" : "light" }, actions: { export: true, source: false, compiled: false, editor: false } };
+  const draw = async (within) => {
+    for (const place of within.querySelectorAll(".plot:not(.drawn)")) {
+      if (place.closest("details:not([open])")) continue;
+      place.classList.add("drawn");
+      await vegaEmbed(place, JSON.parse(place.nextElementSibling.textContent), options);
+      place.querySelector("summary")?.setAttribute("aria-label", "Save this plot");
+    }
+  };
+  for (const details of document.querySelectorAll("details"))
+    details.addEventListener("toggle", () => draw(details));
+  draw(document).then(() => document.documentElement.classList.add("drawn"));
+
+  for (const box of document.querySelectorAll(".compare")) {
+    const pictures = JSON.parse(box.dataset.pictures);
+    const [left, right] = box.querySelectorAll("select");
+    const [below, above] = box.querySelectorAll("img");
+    const wipe = box.querySelector("input");
+    const titles = Object.keys(pictures);
+    for (const select of [left, right]) for (const title of titles) select.add(new Option(title));
+    right.selectedIndex = titles.length - 1;
+    const update = () => {
+      above.src = document.getElementById(pictures[left.value]).src;
+      below.src = document.getElementById(pictures[right.value]).src;
+      above.style.clipPath = `inset(0 ${100 - wipe.value}% 0 0)`;
+      box.style.setProperty("--wipe", `${wipe.value}%`);
+      above.alt = `${left.value}, up to ${wipe.value}% of the width`;
+      below.alt = `${right.value}, the rest`;
+    };
+    for (const control of [left, right, wipe]) control.addEventListener("input", update);
+    update();
+  }
 });
