@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from prologue_bench.spec.ablation import Ablation, load_ablation
 from prologue_bench.spec.files import Overrides
 
 ROOT = Path(__file__).parent.parent
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SMOKE = """
 name: tiny
 title: A tiny comparison
@@ -90,3 +93,18 @@ class Recorder(Watcher):
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A page of headless Chromium."""
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser.new_page()
+        browser.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from prologue_bench.reporting.results import collect, frame, load_results
 from prologue_bench.spec.ablation import Ablation
 from tests.conftest import SMOKE
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
 
 
@@ -35,20 +34,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = CliRunner().invoke(cli, [*arguments, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}"])
     assert found.exit_code == 0, found.output
     return folder / "report" / "report.html"
-
-
-@pytest.fixture
-def page(written: Path) -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        yield browser.new_page()
-        browser.close()
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -9,6 +9,7 @@ BUILT_IN = tuple(
     for name, module, summary in (
         ("check-plugin", "conformance:check_plugin", "Check that a component keeps its contract."),
         ("compare", "comparison:compare", "Compare the results of two runs, variant by variant."),
+        ("demo", "demo:demo", "Draw from finished runs on a web page."),
         ("doctor", "doctor:doctor", "Say what is installed, found and missing: data, weights, devices."),
         ("new", "scaffold:new", "Write a tokenizer or an ablation to start from."),
         ("plan", "planning:plan", "Show the stages of an ablation, what is cached and how long the rest takes."),

@@ -1,0 +1,122 @@
+"""What the demo's page does: draw images, keep their first tokens and redraw the rest, show the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import define, field, frozen
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prologue_bench.interfaces import Segment, TokenLayout
+from prologue_bench.pipeline.finished import FinishedRun, load_run
+from prologue_bench.pipeline.store import Store
+from prologue_bench.registry import Registry
+
+ALL_CLASSES = "all in turn"
+SHOWN_PIXELS = 112
+"""Images are enlarged by whole numbers to at least this height."""
+DEFAULT_KEPT = 8
+"""First tokens kept of a variant without a prologue."""
+
+
+@frozen
+class Drawn:
+    """Tokens that were drawn, and what for."""
+
+    ids: Tensor
+    """[B, L]."""
+    labels: Tensor
+    """[B]."""
+    layout: TokenLayout
+    images: tuple[NDArray[Any], ...]
+    """uint8 [height, width, 3], enlarged."""
+
+
+@define
+class Studio:
+    """The runs of results, each loaded when it is first drawn from."""
+
+    results: Mapping[str, Any]
+    store: Store
+    registry: Registry
+    _runs: dict[tuple[str, int], FinishedRun] = field(factory=dict)
+
+    @property
+    def variants(self) -> list[str]:
+        """The names of all variants."""
+        return [variant["name"] for variant in self.results["variants"]]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The training seeds."""
+        return [int(seed) for seed in self.results["seeds"]]
+
+    @property
+    def classes(self) -> list[str]:
+        """The choices of a class; the first is every class in turn."""
+        return [ALL_CLASSES, *self.results["data"]["classes"]]
+
+    def run(self, variant: str, seed: int) -> FinishedRun:
+        """The models of a variant and training seed. Raises UserError when they are not in the store."""
+        if (variant, seed) not in self._runs:
+            self._runs[variant, seed] = load_run(self.results, self.store, self.registry, variant, seed)
+        return self._runs[variant, seed]
+
+    def kept(self, variant: str, seed: int) -> tuple[int, int]:
+        """How many first tokens are kept unless told otherwise, and how many can be: one less than all."""
+        run = self.run(variant, seed)
+        most = run.tokenizer.layout.length - 1
+        return min(run.leading or DEFAULT_KEPT, most), most
+
+    def draw(self, variant: str, seed: int, label: str, count: int, sampling_seed: int) -> Drawn:
+        """New images of a class, or of all in turn."""
+        run = self.run(variant, seed)
+        index = self.classes.index(label) - 1
+        labels = torch.arange(count) % max(1, len(self.classes) - 1) if index < 0 else torch.full((count,), index)
+        return _drawn(run, run.draw(labels, sampling_seed), labels)
+
+    def redraw(self, variant: str, seed: int, before: Drawn, kept: int, sampling_seed: int) -> Drawn:
+        """Each image again with its first `kept` tokens and everything behind them drawn anew."""
+        run = self.run(variant, seed)
+        ids = run.draw(before.labels, sampling_seed, before.ids[:, :kept] if kept else None)
+        return _drawn(run, ids, before.labels)
+
+
+def _drawn(run: FinishedRun, ids: Tensor, labels: Tensor) -> Drawn:
+    images = tuple(_enlarged(image) for image in run.decode(ids))
+    return Drawn(ids.cpu(), labels, run.tokenizer.layout, images)
+
+
+def _enlarged(image: NDArray[Any]) -> NDArray[Any]:
+    """uint8 [C, H, W] as [height, width, 3], each pixel a square."""
+    factor = max(1, -(-SHOWN_PIXELS // image.shape[1]))
+    large = np.repeat(np.repeat(image.transpose(1, 2, 0), factor, axis=0), factor, axis=1)
+    return np.broadcast_to(large, (*large.shape[:2], 3)).copy()
+
+
+def tokens_table(drawn: Drawn, index: int, before: Drawn | None = None) -> str:
+    """HTML with the ids of one image, a table a segment; ids that differ from those before are marked."""
+    ids = drawn.ids[index]
+    old = before.ids[index] if before is not None else ids
+    parts = []
+    start = 0
+    for segment in drawn.layout:
+        span = slice(start, start + segment.length)
+        parts.append(_segment_table(segment, ids[span].tolist(), old[span].tolist()))
+        start += segment.length
+    return "".join(parts)
+
+
+def _segment_table(segment: Segment, ids: list[int], old: list[int]) -> str:
+    columns = segment.grid[1] if segment.grid else min(segment.length, 16)
+    differs = [now != then for now, then in zip(ids, old, strict=True)]
+    cells = [f"<td>{f'<mark>{now}</mark>' if new else now}</td>" for now, new in zip(ids, differs, strict=True)]
+    rows = "".join(f"<tr>{''.join(cells[i : i + columns])}</tr>" for i in range(0, len(cells), columns))
+    note = f", {sum(differs)} of {segment.length} changed" if any(differs) else ""
+    caption = f"{escape(segment.name)}: {segment.length} tokens of {segment.vocabulary} codes{note}"
+    return f'<table class="tokens"><caption>{caption}</caption><tbody>{rows}</tbody></table>'
