@@ -125,7 +125,7 @@ def test_sample_draws_what_was_asked_for(invoke: Invoke, tmp_path: Path) -> None
         (("--variant", "none"), "these results have no variant 'none'"),
         (("--class", "cat"), "--class cat: no such class"),
         (("--training-seed", "7"), "has no training seed 7; it has 0"),
-        (("--variant", "prologue_tokens=0", "--fix-prologue"), "have one segment only"),
+        (("--variant", "prologue_tokens=0", "--fix-prologue"), "are of one segment"),
     ):
         assert message in str(invoke("sample", "report", *options).exception)
 

@@ -11,6 +11,7 @@ BUILT_IN = tuple(
         ("compare", "comparison:compare", "Compare the results of two runs, variant by variant."),
         ("demo", "demo:demo", "Draw from finished runs on a web page."),
         ("doctor", "doctor:doctor", "Say what is installed, found and missing: data, weights, devices."),
+        ("export", "export:export", "Write a finished run's models, with a model card, to a folder."),
         ("new", "scaffold:new", "Write a tokenizer or an ablation to start from."),
         ("plan", "planning:plan", "Show the stages of an ablation, what is cached and how long the rest takes."),
         ("sample", "sampling:sample", "Draw a grid of images from a finished run."),

@@ -45,7 +45,7 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
 
 
 def _show(metric: MetricComparison) -> None:
-    from prologue_bench.reporting.report import number
+    from prologue_bench.reporting.formatting import number
 
     unit = f" ({metric.unit})" if metric.unit else ""
     click.echo(click.style(f"{metric.title}{unit}", bold=True))
@@ -59,7 +59,7 @@ def _show(metric: MetricComparison) -> None:
 
 
 def _difference(row: Row) -> str:
-    from prologue_bench.reporting.report import short, signed
+    from prologue_bench.reporting.formatting import short, signed
 
     if row.difference is None:
         return ""

@@ -36,25 +36,30 @@ def sample(
     out: Path,
     store: Path | None,
 ) -> None:
-    """Draw a grid of images from a finished run in RESULTS, a folder that `run` wrote."""
+    """Draw a grid of images from a finished run in RESULTS, a folder that `run` or `export` wrote."""
     import torch
 
+    from prologue_bench.pipeline.exports import is_export, load_export
     from prologue_bench.pipeline.finished import load_run
     from prologue_bench.reporting.pictures import sheet, to_png
     from prologue_bench.reporting.results import load_results
     from prologue_bench.sampling.grids import row_labels, shared_prefixes
 
-    found = load_results(results)
-    name = variant or found["variants"][-1]["name"]
-    seeds = found["seeds"]
-    run = load_run(found, open_store(store), the_registry(), name, seeds[0] if training_seed is None else training_seed)
+    if is_export(results):
+        if variant is not None or training_seed is not None:
+            raise UserError(f"{results} is an export of one run; leave out --variant and --training-seed")
+        run = load_export(results, the_registry())
+    else:
+        found = load_results(results)
+        of = found["seeds"][0] if training_seed is None else training_seed
+        run = load_run(found, open_store(store), the_registry(), variant or found["variants"][-1]["name"], of)
     classes = run.images.class_names
     chosen = _class(label, classes)
     count = rows * columns
     labels = torch.arange(count) % columns % max(1, len(classes)) if chosen is None else torch.full((count,), chosen)
     if fix_prologue:
         if not run.leading:
-            raise UserError(f"--fix-prologue: the tokens of {name!r} have one segment only; choose another --variant")
+            raise UserError(f"--fix-prologue: tokens of {run.variant!r} are of one segment; choose another --variant")
         labels = row_labels(rows, columns, len(classes)) if chosen is None else labels
         ids = shared_prefixes(run.draw, labels, columns, run.leading, seed)
     else:
@@ -63,7 +68,7 @@ def sample(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(to_png(sheet(images, columns)))
     what = "all classes in turn" if chosen is None else f"class {classes[chosen] if classes else chosen}"
-    click.echo(f"{out}: {name}, training seed {run.seed}, {what}, seed {seed}")
+    click.echo(f"{out}: {run.variant}, training seed {run.seed}, {what}, seed {seed}")
 
 
 def _class(label: str | None, classes: tuple[str, ...]) -> int | None:

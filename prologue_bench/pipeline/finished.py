@@ -9,13 +9,19 @@ from typing import Any
 import torch
 from attrs import evolve, frozen
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
-from prologue_bench.pipeline.models import build_generator, build_tokenizer, load_generator, load_tokenizer, open_data
+from prologue_bench.pipeline.models import (
+    build_generator,
+    build_tokenizer,
+    load_generator,
+    load_tokenizer,
+    load_weights,
+    open_data,
+)
 from prologue_bench.pipeline.planner import Pipeline
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work import chosen_sampling
@@ -23,10 +29,11 @@ from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.ablation import Resolved, resolve_alone
 from prologue_bench.spec.search import sampling_at
-from prologue_bench.spec.settings import Sampling
+from prologue_bench.spec.settings import Sampling, plain_values
 from prologue_bench.spec.structure import structure
 
 TOKENIZERS = ("train-tokenizer", "imported-tokenizer")
+TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
 GENERATORS = ("train-generator", "take-prior", "imported-generator")
 
 
@@ -76,26 +83,45 @@ def load_run(results: Mapping[str, Any], store: Store, registry: Registry, varia
 
     Raises UserError when the results have no such run, or its artifacts are no longer in the store.
     """
-    run, settings = _run(results, variant, seed), _settings(results, variant)
+    run = find_run(results, variant, seed)
     keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
     data = resolve_alone(
         "data", results["data"]["name"], results["data"].get("settings", {}), results["profile"], registry
     )
-    images = open_data(data).spec
-    resolve = partial(_resolve, profile=results["profile"], registry=registry)
-    tokenizer = build_tokenizer(resolve("tokenizer", settings["tokenizer"]), images)
-    _fill(tokenizer, store, _key(keys, TOKENIZERS, variant), "tokenizer.safetensors")
+    description = describe_run(results, variant, seed)
+    found = build_run(description, open_data(data).spec, registry)
+    _fill(found.tokenizer, store, _key(keys, TOKENIZERS, variant), TOKENIZER_WEIGHTS)
+    _fill(found.generator, store, _key(keys, GENERATORS, variant), GENERATOR_WEIGHTS)
+    return found
+
+
+def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[str, Any]:
+    """The settings of a run's models and of sampling from them, as plain values. Raises UserError if none is there."""
+    run, settings = find_run(results, variant, seed), find_variant(results, variant)["settings"]
     prior = settings["tokenizer_training"].get("prior", {})
-    described = {"use": prior["use"], **prior["settings"]} if "take-prior" in keys else settings["generator"]
-    generator = build_generator(resolve("generator", described), tokenizer.layout, images.labels)
-    _fill(generator, store, _key(keys, GENERATORS, variant), "generator.safetensors")
-    return FinishedRun(variant, seed, images, tokenizer, generator, _sampling(run, settings["sampling"]))
+    is_joint = any(stage["stage"] == "take-prior" for stage in run["stages"])
+    return {
+        "variant": variant,
+        "training_seed": seed,
+        "profile": results["profile"],
+        "tokenizer": settings["tokenizer"],
+        "generator": {"use": prior["use"], **prior["settings"]} if is_joint else settings["generator"],
+        "sampling": plain_values(_sampling(run, settings["sampling"])),
+    }
 
 
-def _run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str, Any]:
-    names = [each["name"] for each in results["variants"]]
-    if variant not in names:
-        raise UserError(f"these results have no variant {variant!r}; {nearest(variant, names)}")
+def build_run(description: Mapping[str, Any], images: ImageSpec, registry: Registry) -> FinishedRun:
+    """The models that `describe_run` describes, with new weights."""
+    resolve = partial(_resolve, profile=description["profile"], registry=registry)
+    tokenizer = build_tokenizer(resolve("tokenizer", description["tokenizer"]), images)
+    generator = build_generator(resolve("generator", description["generator"]), tokenizer.layout, images.labels)
+    sampling = structure(Sampling, description["sampling"], "the run's sampling")
+    return FinishedRun(description["variant"], description["training_seed"], images, tokenizer, generator, sampling)
+
+
+def find_run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str, Any]:
+    """The record of a run. Raises UserError when the results have none of that variant and seed."""
+    find_variant(results, variant)
     runs: dict[int, Mapping[str, Any]] = {
         run["seed"]: run for run in reversed(results["runs"]) if run["variant"] == variant
     }
@@ -104,9 +130,12 @@ def _run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str, An
     return runs[seed]
 
 
-def _settings(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = next(each["settings"] for each in results["variants"] if each["name"] == variant)
-    return found
+def find_variant(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
+    """The record of a variant. Raises UserError for an unknown one."""
+    variants: dict[str, Mapping[str, Any]] = {each["name"]: each for each in results["variants"]}
+    if variant not in variants:
+        raise UserError(f"these results have no variant {variant!r}; {nearest(variant, list(variants))}")
+    return variants[variant]
 
 
 def _resolve(kind: Any, section: Mapping[str, Any], profile: str, registry: Registry) -> Resolved:
@@ -125,8 +154,7 @@ def _fill(module: nn.Module, store: Store, key: str, name: str) -> None:
     artifact = store.find(key)
     if artifact is None:
         raise UserError(f"{store.root}: the artifact {key} of this run is not there; name its store, or run it again")
-    module.load_state_dict(load_file(artifact / name))
-    module.eval()
+    load_weights(module, artifact / name)
 
 
 def _sampling(run: Mapping[str, Any], settings: Mapping[str, Any]) -> Sampling:

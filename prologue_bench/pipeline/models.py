@@ -90,7 +90,7 @@ def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
 def load_tokenizer(stage: stages.TokenizerStage, store: Store, device: torch.device) -> Tokenizer:
     """The trained tokenizer, in evaluation mode."""
     tokenizer = build_tokenizer(stage.tokenizer, open_data(stage.data.resolved).spec)
-    return _load_weights(tokenizer, store.get(stage.key) / "tokenizer.safetensors", device)
+    return load_weights(tokenizer, store.get(stage.key) / "tokenizer.safetensors", device)
 
 
 def load_generator(stage: stages.GeneratorStage, store: Store, device: torch.device) -> Generator:
@@ -98,7 +98,7 @@ def load_generator(stage: stages.GeneratorStage, store: Store, device: torch.dev
     tokenizer = stage.tokens.tokenizer
     labels = open_data(tokenizer.data.resolved).spec.labels
     generator = build_generator(stage.generator, layout_of(tokenizer), labels)
-    return _load_weights(generator, store.get(stage.key) / "generator.safetensors", device)
+    return load_weights(generator, store.get(stage.key) / "generator.safetensors", device)
 
 
 def layout_of(stage: stages.TokenizerStage) -> TokenLayout:
@@ -112,7 +112,8 @@ def save_weights(module: nn.Module, path: Path) -> None:
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, path)
 
 
-def _load_weights(module: M, path: Path, device: torch.device) -> M:
+def load_weights(module: M, path: Path, device: torch.device | str = "cpu") -> M:
+    """The module with the weights of a safetensors file, in evaluation mode."""
     module.load_state_dict(load_file(path))
     return module.to(device).eval()
 

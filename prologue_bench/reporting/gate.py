@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prologue_bench.regression import Check
-from prologue_bench.reporting.report import escape_markdown, number, short, signed
+from prologue_bench.reporting.formatting import escape_markdown, number, short, signed
 
 MARKS = {"ok": "ok", "better": "better", "regression": "REGRESSION", "missing": "MISSING", "not gated": "not gated"}
 

@@ -10,19 +10,18 @@ import importlib.util
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from attrs import frozen
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prologue_bench.durations import duration
 from prologue_bench.files import write_text
 from prologue_bench.reporting import plots
 from prologue_bench.reporting.comparability import conflicts, protocol_hash
+from prologue_bench.reporting.formatting import environment, escape_markdown, number, plain, short, signed
 from prologue_bench.reporting.pictures import Pictures
 from prologue_bench.reporting.plots import Spec
 from prologue_bench.reporting.results import RESULTS, flat_settings, frame
@@ -86,7 +85,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
     metrics = metric_infos(rows)
     main, detail = split_metrics(metrics, rows, results)
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             results=results,
@@ -348,7 +347,7 @@ def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
     """The settings in which variants differ, one value a variant."""
     flat = [flat_settings(variant) for variant in results["variants"]]
     keys = dict.fromkeys(key for settings in flat for key in settings)
-    shown = {key: [_plain(settings.get(key)) for settings in flat] for key in keys}
+    shown = {key: [plain(settings.get(key)) for settings in flat] for key in keys}
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
 
 
@@ -434,7 +433,7 @@ def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     for run in results["runs"]:
         search = run.get("search")
         for each in search["points"] if search else ():
-            label = ", ".join(f"{name.rpartition('.')[2]} {_plain(value)}" for name, value in each["point"].items())
+            label = ", ".join(f"{name.rpartition('.')[2]} {plain(value)}" for name, value in each["point"].items())
             row = table.setdefault(label, {"point": label, "metric": each["metric"], "values": {}, "chosen": {}})
             row["values"].setdefault(run["variant"], []).append(each["value"])
             chosen = row["chosen"].get(run["variant"], 0) + (each["point"] == search["chosen"])
@@ -443,26 +442,6 @@ def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         {**row, "values": {name: sum(values) / len(values) for name, values in row["values"].items()}}
         for row in table.values()
     ]
-
-
-def escape_markdown(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
-
-
-def number(value: float) -> str:
-    """Four significant digits, never in scientific notation for usual sizes."""
-    return f"{value:.4g}" if abs(value) < 10000 else f"{value:,.0f}"
-
-
-def short(value: float) -> str:
-    """Two significant digits for spreads and intervals, never in scientific notation for usual sizes."""
-    return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def signed(value: float) -> str:
-    """A difference with its sign and a true minus."""
-    return f"{'−' if value < 0 else '+'}{abs(value):.3g}"
 
 
 def _markdown_cell(cell: Cell | None) -> str:
@@ -476,22 +455,5 @@ def _markdown_cell(cell: Cell | None) -> str:
     return text
 
 
-def _plain(value: Any) -> str:
-    return "–" if value is None else str(value)
-
-
 def _data_uri(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("prologue_bench.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, short=short, signed=signed, plain=_plain, flat_settings=flat_settings)
-    return environment

@@ -1,0 +1,62 @@
+"""The model card of an exported run: Markdown with the metadata that model hubs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prologue_bench.durations import duration
+from prologue_bench.files import write_text
+from prologue_bench.reporting.comparability import protocol_hash
+from prologue_bench.reporting.formatting import environment
+
+CARD = "README.md"
+
+
+def write_model_card(config: Mapping[str, Any], layout: Any, parameters: Mapping[str, int], folder: Path) -> Path:
+    """Write README.md beside an export. `parameters` counts those of each part; `layout` is the tokenizer's."""
+    measurements = [each for each in config["measurements"] if not each["detail"]]
+    text = environment().get_template("model_card.md.j2").render(
+        config=config,
+        metadata=yaml.safe_dump(_metadata(config, measurements), sort_keys=False, allow_unicode=True).strip(),
+        layout=layout,
+        parameters=parameters,
+        measurements=[{**each, "hash": protocol_hash(each["protocol"])} for each in measurements],
+        protocols={protocol_hash(each["protocol"]): each["protocol"] for each in measurements},
+        folder=folder.name,
+        duration=duration,
+    )  # fmt: skip
+    path = folder / CARD
+    write_text(path, text)
+    return path
+
+
+def _metadata(config: Mapping[str, Any], measurements: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """As model hubs read it; the licence of the weights is the user's to choose."""
+    dataset = {"type": config["data"]["name"], "name": config["data"]["name"]}
+    return {
+        "library_name": "prologue-bench",
+        "tags": ["image-tokenization", "autoregressive-image-generation", config["tokenizer"]["use"]],
+        "datasets": [config["data"]["name"]],
+        "model-index": [
+            {
+                "name": f"{config['ablation']['name']}: {config['variant']}",
+                "results": [
+                    {
+                        "task": {
+                            "type": "unconditional-image-generation",
+                            "name": "Class-conditional generation",
+                        },
+                        "dataset": dataset,
+                        "metrics": [
+                            {"type": each["name"], "name": each["title"], "value": each["value"]}
+                            for each in measurements
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
