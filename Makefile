@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint install install-dev
+.PHONY: demo test bench docs lint install install-dev
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
@@ -17,6 +17,9 @@ bench: install-dev
 	mkdir -p .benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-sort=name \
 	    --benchmark-json=.benchmarks/latest.json
+
+docs: install-dev
+	$(BIN)/mkdocs build
 
 lint: install-dev
 	$(BIN)/ruff check .
