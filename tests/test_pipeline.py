@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from prologue_bench.errors import Interrupted, StageError
-from prologue_bench.pipeline import executor
+from prologue_bench.pipeline import cost, executor
+from prologue_bench.pipeline.cost import stage_flops
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
@@ -241,8 +242,6 @@ def test_estimates_come_from_earlier_timings(load: Load, store: Store) -> None:
 
 
 def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:
-    from prologue_bench.pipeline.cost import stage_flops
-
     stage = next(p.stage for p in make_plan(load(), store).stages if p.stage.kind == "reconstruct")
     # Smoke on 14 x 14 RGB, patch 7: 4 tokens through a decoder of width 32, one layer, hidden 85.
     tokens, width, hidden, patch = 4, 32, 85, 7 * 7 * 3
@@ -252,3 +251,17 @@ def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Stor
     counted = stage_flops(stage) / 64
     assert counted == pytest.approx(2 * tokens * (linear + attention), abs=2 * condition + 1)
     assert executor.git_revision()
+
+
+def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights do not change the count, but whether there is a joint prior does, and so do sizes given as fractions."""
+    counted = []
+    monkeypatch.setattr(cost, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage))
+    weights = "vary={tokenizer.ce_weight: [0.0, 0.5, 1.0, 2.0], tokenizer.encoder.ffn_ratio: [2.0, 3.0]}"
+    plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), store)
+    trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
+    assert len(trainings) == 8
+    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 4
+    assert [planned.flops for planned in trainings] == [stage_flops(planned.stage) for planned in trainings]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -41,6 +42,7 @@ class Estimator:
         self._rates: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._metrics: dict[str, list[float]] = defaultdict(list)
         self._flops: dict[str, float] = {}
+        self._sizes: dict[str, str] = {}
         self._peak: float | None = None
         for manifest in store.manifests():
             if manifest.get("machine") != machine():
@@ -57,7 +59,7 @@ class Estimator:
         if isinstance(stage, stages.Measure):
             known = self._metrics.get(metric_label(stage))
             return statistics.median(known) if known else None
-        flops = self.flops(stage)
+        flops = self.about(stage)
         return flops / self._rate(stage.kind, flops) if flops else None
 
     def _rate(self, kind: str, flops: float) -> float:
@@ -68,14 +70,30 @@ class Estimator:
         return statistics.median(rate for _, rate in nearest)
 
     def flops(self, stage: stages.Stage) -> float:
-        """As `stage_flops`, counted once for stages that differ in their seed alone; 0 where it cannot be counted."""
-        name = json.dumps([stage.kind, _sizes(stage)], sort_keys=True)
-        if name not in self._flops:
-            try:
-                self._flops[name] = stage_flops(stage)
-            except Exception:  # a model that cannot run on tensors without memory is not counted; it still runs
-                self._flops[name] = 0.0
-        return self._flops[name]
+        """As `stage_flops`; 0 where it cannot be counted."""
+        try:
+            return stage_flops(stage)
+        except Exception:  # a model that cannot run on tensors without memory is not counted; it still runs
+            return 0.0
+
+    def about(self, stage: stages.Stage) -> float:
+        """`flops`, counted once for all stages of one size, since a plan may have thousands.
+
+        Stages are of one size where their models have equally many parameters and their settings are equal but for
+        the seed and for fractions, of which only whether they are zero matters: weights, rates and temperatures.
+        """
+        size = self._size(stage)
+        if size not in self._flops:
+            self._flops[size] = self.flops(stage)
+        return self._flops[size]
+
+    def _size(self, stage: stages.Stage) -> str:
+        if stage.key not in self._sizes:
+            own = {name: _without_fractions(value) for name, value in stage.reads().items() if name != "seed"}
+            before = [self._size(each) for each in stage.inputs]
+            text = json.dumps([stage.kind, own, parameters(stage), before], sort_keys=True)
+            self._sizes[stage.key] = hashlib.sha256(text.encode()).hexdigest()
+        return self._sizes[stage.key]
 
     def _typical(self, kind: str) -> float:
         if self._peak is None:
@@ -118,7 +136,7 @@ def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
     tokenizer = models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
     if tokenizer.frozen:
         return 0.0
-    prior = models.build_generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
+    prior = models.generator_on_meta(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
     return _training(stage.training, _count(lambda: model.losses(images=_image(images))))
 
@@ -150,7 +168,7 @@ def parameters(stage: stages.Stage) -> int:
             return _size(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
         if isinstance(stage, stages.GeneratorStage):
             images, tokenizer = _tokenizer(stage.tokens)
-            return _size(models.build_generator(stage.generator, tokenizer.layout, images.labels))
+            return _size(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
     return 0
 
 
@@ -186,7 +204,7 @@ def _training(training: Training, forward: float) -> float:
 def _sequence(stage: stages.GeneratorStage) -> float:
     """The generator over one image's tokens."""
     images, tokenizer = _tokenizer(stage.tokens)
-    generator = models.build_generator(stage.generator, tokenizer.layout, images.labels)
+    generator = models.generator_on_meta(stage.generator, tokenizer.layout, images.labels)
     ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
     return _count(lambda: generator.logits(ids, label))
 
@@ -213,7 +231,10 @@ def _count(function: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def _sizes(stage: stages.Stage) -> Any:
-    """What a stage and its inputs read, without seeds."""
-    own = {key: value for key, value in stage.reads().items() if key != "seed"}
-    return [own, [_sizes(before) for before in stage.inputs]]
+def _without_fractions(value: Any) -> Any:
+    """Settings with each fraction replaced by whether it is other than zero."""
+    if isinstance(value, Mapping):
+        return {name: _without_fractions(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_fractions(each) for each in value]
+    return value != 0 if isinstance(value, float) else value

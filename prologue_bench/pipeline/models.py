@@ -20,6 +20,7 @@ from prologue_bench.spec.settings import plain_values
 M = TypeVar("M", bound=nn.Module)
 _sources: dict[str, DataSource] = {}
 _on_meta: dict[str, Tokenizer] = {}
+_generators_on_meta: dict[tuple[str, TokenLayout, int], Generator] = {}
 
 
 def open_data(resolved: Resolved) -> DataSource:
@@ -72,6 +73,15 @@ def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Gen
     """A generator with new weights."""
     generator: Generator = resolved.component.load()(resolved.settings, layout, labels)
     return generator
+
+
+def generator_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
+    """An instance for counting, without memory for its weights."""
+    name = (_identity(resolved), layout, labels)
+    if name not in _generators_on_meta:
+        with torch.device("meta"):
+            _generators_on_meta[name] = build_generator(resolved, layout, labels)
+    return _generators_on_meta[name]
 
 
 def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:

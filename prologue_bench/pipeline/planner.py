@@ -118,7 +118,7 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
         for stage in pipeline.stages():
             if stage.key not in planned:
                 cached = store.find(stage.key) is not None
-                seconds, flops = (0.0, 0.0) if cached else (estimator.seconds(stage), estimator.flops(stage))
+                seconds, flops = (0.0, 0.0) if cached else (estimator.seconds(stage), estimator.about(stage))
                 planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, cached, seconds, flops)
     return Plan(ablation, pipelines, tuple(planned.values()))
 
