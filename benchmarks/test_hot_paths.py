@@ -115,7 +115,7 @@ def test_decode(benchmark: BenchmarkFixture, data: DataSource, images: torch.Ten
 def test_sampling(benchmark: BenchmarkFixture, data: DataSource, guidance: dict[str, Guidance]) -> None:
     model = generator(data, tokenizer(data, 8)).eval()
     arguments = (model, torch.arange(500) % 10, Sampling(guidance=guidance), torch.Generator(), 10)
-    benchmark.pedantic(sample_ids, args=arguments, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(sample_ids, args=arguments, rounds=5, warmup_rounds=1)
 
 
 def test_features(benchmark: BenchmarkFixture, data: DataSource) -> None:
@@ -143,7 +143,7 @@ def test_planning_a_thousand_variants(benchmark: BenchmarkFixture, tmp_path: Pat
     def plan() -> None:
         make_plan(load_ablation(path, registry, Overrides(values=(*values, "data=fashion-mnist-embedded"))), store)
 
-    benchmark.pedantic(plan, rounds=2)
+    benchmark.pedantic(plan, rounds=1)
 
 
 def test_start_up(benchmark: BenchmarkFixture) -> None:
