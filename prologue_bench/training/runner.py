@@ -68,8 +68,11 @@ def train(job: TrainingJob) -> LossModel:
     NaN and Interrupted when the user asks to stop.
     """
     runner = make_runner(job)
-    runner.train()
-    runner.visualizer.close()
+    try:
+        runner.train()
+    except BaseException:  # else its trackers would take what the next training says for this one's
+        runner.visualizer.close()
+        raise
     averages = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
     averaged: LossModel = averages[0].ema_model.module
     if distributed.is_leader():
@@ -139,7 +142,7 @@ def make_runner(job: TrainingJob) -> Runner:
         resume=checkpoint is not None,
         launcher="pytorch" if world > 1 else "none",
         randomness={"seed": seed},
-        cfg=Config({"training": plain_values(training), "seed": seed}),
+        cfg=Config({"training": plain_values(training), "seed": seed, "work_dir": str(folder)}),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,16 @@ def visualizer(training: Training, context: StageContext, name: str) -> dict[str
 
 def _backend(tracker: str, folder: Path, run: str) -> dict[str, Any]:
     if tracker == "mlflow":
-        # All runs of a folder are one store of MLflow's; $MLFLOW_TRACKING_URI names a server instead.
-        return {"type": "MLflowVisBackend", "save_dir": str(folder), "exp_name": "prologue-bench", "run_name": run}
+        # MLflow no longer writes to plain folders: all runs are one database, or go to the server of the variable.
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent / 'mlflow.db'}"
+        return {
+            "type": "MLflowVisBackend",
+            "save_dir": str(folder),
+            "exp_name": "prologue-bench",
+            "run_name": run,
+            "tracking_uri": uri,
+            "artifact_location": None if uri.startswith("http") else (folder.parent / "mlflow-artifacts").as_uri(),
+        }
     if tracker == "wandb":
         options = {"project": "prologue-bench", "name": run, "dir": str(folder)}
         return {"type": "WandbVisBackend", "save_dir": str(folder), "init_kwargs": options}
