@@ -127,10 +127,10 @@ def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None
     shown = CliRunner().invoke(command, [str(tmp_path)])
     assert shown.exit_code == 0
     assert "1a  gFID falls with prologue tokens. holds" in shown.output
-    assert "gfid: 4 less 0 = -2 ±" in shown.output
+    assert "gfid: 4 less 0 = −2 ±" in shown.output
     assert "5   The rate falls. not tested" in shown.output
     table = CliRunner().invoke(command, [str(tmp_path), "--markdown"]).output
-    assert table.splitlines()[2].startswith("| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = -2 ±")
+    assert table.splitlines()[2].startswith("| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = −2 ±")
     assert table.splitlines()[2].endswith("| **holds** |")
     parsed = json.loads(CliRunner().invoke(command, [str(tmp_path), "--json"]).output)
     assert parsed[0]["verdict"] == "holds"

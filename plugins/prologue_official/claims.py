@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
+from prologue_bench.reporting.formatting import short, signed
 from prologue_bench.reporting.results import flat_settings, frame
 from prologue_bench.reporting.statistics import LEVEL, Difference, holm, paired, points_of
 
@@ -56,11 +57,11 @@ class Evidence:
 
     def __str__(self) -> str:
         found = self.difference
-        interval = f" ± {found.half_width:.3g}" if found.half_width is not None else ""
+        interval = f" ± {short(found.half_width)}" if found.half_width is not None else ""
         tested = found.basis == "training seeds"
         p = f"p = {found.p_value:.2g} over {found.count} {found.basis}" if tested else "one training seed"
         return (
-            f"{self.metric}: {self.variant} less {self.against} = {found.mean:+.3g}{interval} "
+            f"{self.metric}: {self.variant} less {self.against} = {signed(found.mean)}{interval} "
             f"({100 * self.relative:+.1f}%, {p})"
         )
 

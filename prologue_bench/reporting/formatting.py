@@ -27,8 +27,9 @@ def short(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference with its sign and a true minus."""
-    return f"{'−' if value < 0 else '+'}{abs(value):.3g}"
+    """A difference with its sign and a true minus, never in scientific notation for usual sizes."""
+    size = f"{abs(value):.3g}" if abs(value) < 1000 else f"{abs(value):,.0f}"
+    return f"{'−' if value < 0 else '+'}{size}"
 
 
 def plain(value: Any) -> str:

@@ -351,12 +351,12 @@ def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
 
 
-def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> dict[str, str]:
+def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, str]]:
     """What can be laid over one another: the originals, and the reconstructions of each variant, by title."""
     names = {"originals": "originals"} | {
         variant["name"]: f"reconstructions-{index}" for index, variant in enumerate(results["variants"])
     }
-    return {title: name for title, name in names.items() if name in pictures.files}
+    return [(title, name) for title, name in names.items() if name in pictures.files]
 
 
 def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:

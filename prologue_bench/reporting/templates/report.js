@@ -54,16 +54,16 @@ document.addEventListener("DOMContentLoaded", () => {
   draw(document).then(() => document.documentElement.classList.add("drawn"));
 
   for (const box of document.querySelectorAll(".compare")) {
-    const pictures = JSON.parse(box.dataset.pictures);
+    const pictures = new Map(JSON.parse(box.dataset.pictures));
     const [left, right] = box.querySelectorAll("select");
     const [below, above] = box.querySelectorAll("img");
     const wipe = box.querySelector("input");
-    const titles = Object.keys(pictures);
+    const titles = [...pictures.keys()];
     for (const select of [left, right]) for (const title of titles) select.add(new Option(title));
     right.selectedIndex = titles.length - 1;
     const update = () => {
-      above.src = document.getElementById(pictures[left.value]).src;
-      below.src = document.getElementById(pictures[right.value]).src;
+      above.src = document.getElementById(pictures.get(left.value)).src;
+      below.src = document.getElementById(pictures.get(right.value)).src;
       above.style.clipPath = `inset(0 ${100 - wipe.value}% 0 0)`;
       box.style.setProperty("--wipe", `${wipe.value}%`);
       above.alt = `${left.value}, up to ${wipe.value}% of the width`;
