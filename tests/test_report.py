@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,7 @@ from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
+from prologue_bench.reporting.plots import pareto_front
 from prologue_bench.reporting.report import load_pictures, render_html, setting_differences, write_report
 from prologue_bench.reporting.results import collect, frame, load_results
 from prologue_bench.spec.ablation import Ablation
@@ -203,3 +205,11 @@ def test_a_run_of_which_nothing_succeeded_still_gives_a_report(
     outcome = Outcome({planned.stage.key: "the loss is nan" for planned in plan.stages})
     path = write_report(*collect(plan, outcome, store, Registry.load()), tmp_path / "report")
     assert "2 runs failed" in path.read_text()
+
+
+def test_the_front_holds_what_nothing_beats_in_both() -> None:
+    rng = np.random.default_rng(0)
+    means = pd.DataFrame(rng.integers(0, 12, (40, 2)), columns=["x", "y"]).astype(float).drop_duplicates()
+    points = list(means.itertuples(index=False, name=None))
+    expected = [p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)]
+    assert list(pareto_front(means).itertuples(index=False, name=None)) == sorted(expected)

@@ -123,9 +123,10 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, ti
 
 
 def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], title: str) -> Spec:
-    """One metric against another: every seed a small dot, every variant's mean a large one.
+    """One metric against another, both better when lower: every seed a small dot, every variant's mean a large one.
 
-    `rows` are a frame's rows; runs that lack one of the two are left out.
+    A dashed line joins the means that no other variant beats in both (the Pareto front). `rows` are a frame's rows;
+    runs that lack one of the two are left out.
     """
     table = rows[rows.metric.isin((x, y))].pivot_table(
         index=["variant", "seed"], columns="metric", values="value", sort=False
@@ -150,7 +151,16 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
     base = alt.Chart(_data(table[["variant", "seed", "x", "y"]]))
     dots = encoded(base.mark_circle(size=30), "{}", faint, [alt.Tooltip("seed:N")])
     means = encoded(base.mark_point(shape="diamond", size=110, filled=True), "mean({})", solid, [])
-    return _spec(alt.layer(dots, means.add_params(chosen)), title)
+    front = _data(pareto_front(table.groupby("variant")[["x", "y"]].mean()))
+    line = alt.Chart(front).mark_line(strokeDash=[4, 3], strokeWidth=1, opacity=0.5, color=INK)
+    joined = line.encode(x=alt.X("x:Q", scale=scale), y=alt.Y("y:Q", scale=scale))
+    return _spec(alt.layer(joined, dots, means.add_params(chosen)), title)
+
+
+def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
+    """The rows of x and y that no other row beats or equals in both, by rising x; lower is better."""
+    ordered = means.sort_values(["x", "y"])
+    return ordered[ordered.y < ordered.y.cummin().shift(fill_value=float("inf"))]
 
 
 def position_plot(title: str, values: Sequence[float], grid: Sequence[int] | None, largest: float, unit: str) -> Spec:
