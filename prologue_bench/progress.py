@@ -33,11 +33,13 @@ class Pace:
     def __init__(self) -> None:
         self.started = time.monotonic()
         self.first: int | None = None
+        self.last = 0
 
     def text(self, done: int, total: int) -> str:
         """Rate and time left."""
-        if self.first is None:
-            self.first = done
+        if self.first is None or done < self.last:  # a stage may count anew: samples, then the reference
+            self.first, self.started = done, time.monotonic()
+        self.last = done
         steps, seconds = done - self.first, time.monotonic() - self.started
         if steps <= 0 or seconds <= 0:
             return ""

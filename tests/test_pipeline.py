@@ -15,6 +15,7 @@ from prologue_bench.pipeline.cost import stage_flops
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
+from prologue_bench.progress import Pace
 from prologue_bench.spec.ablation import Ablation
 from tests.conftest import Recorder
 
@@ -265,3 +266,13 @@ def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     assert len(trainings) == 8
     assert sum(stage.kind == "train-tokenizer" for stage in counted) == 4
     assert [planned.flops for planned in trainings] == [stage_flops(planned.stage) for planned in trainings]
+
+
+def test_the_pace_starts_anew_where_a_stage_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr("prologue_bench.progress.time.monotonic", lambda: clock["now"])
+    pace = Pace()
+    said = []
+    for clock["now"], done, total in ((0, 0, 2000), (10, 1000, 2000), (20, 5, 10_000), (30, 105, 10_000)):
+        said.append(pace.text(done, total))
+    assert said == ["", "100/s, 10 s left", "", "10.0/s, 16 min 30 s left"]
