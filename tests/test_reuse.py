@@ -98,6 +98,7 @@ def test_a_report_of_what_is_finished_so_far(first_seed: Path, tmp_path: Path) -
     assert [run["unfinished"] for run in results["runs"]] == [run["seed"] == 1 for run in results["runs"]]
     assert values(results, 0)
     assert not values(results, 1)
+    assert results["seeds"] == [0]
     text = (tmp_path / "report" / "results.md").read_text()
     assert "Not finished yet: prologue_tokens=0, seed 1; prologue_tokens=2, seed 1." in text
     refused = CliRunner().invoke(cli, ["bless", str(tmp_path / "report"), "--out", str(tmp_path / "baseline.json")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
         "description": ablation.description,
         "profile": ablation.profile,
         "baseline": ablation.baseline,
-        "seeds": list(ablation.seeds),
+        "seeds": measured_seeds(runs, ablation.seeds),
         "sampling_seeds": list(ablation.sampling_seeds),
         "varied": list(ablation.varied),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,6 +68,11 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
         "hardware": {"machine": machine(), "processor": processor(), "system": platform.platform(terse=True)},
     }
     return results, draw_pictures(plan, store)
+
+
+def measured_seeds(runs: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> list[int]:
+    """The seeds of which something was measured: what means are over. All of them where nothing was."""
+    return [seed for seed in seeds if any(run["seed"] == seed and run["measurements"] for run in runs)] or list(seeds)
 
 
 def _components(plan: Plan, registry: Registry) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.reporting.pictures import VARIANT_PICTURES, Pictures
 from prologue_bench.reporting.report import load_pictures
-from prologue_bench.reporting.results import load_results
+from prologue_bench.reporting.results import load_results, measured_seeds
 
 
 @frozen
@@ -54,6 +54,7 @@ def fill_in(results: dict[str, Any], pictures: Pictures, plan: Plan, earlier: Ea
         found = earlier.find(pipeline)
         if found is not None and results["runs"][index]["unfinished"]:
             results["runs"][index] = {**found.record, "variant": pipeline.experiment.variant.name}
+    results["seeds"] = measured_seeds(results["runs"], plan.ablation.seeds)
     for index, pipeline in enumerate(plan.first_pipelines):
         found = earlier.find(pipeline)
         for kind, content in found.pictures.items() if found is not None else ():
