@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from prologue_bench.cli import cli
 from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import PlannedStage
 from prologue_bench.pipeline.store import Store
@@ -31,6 +33,14 @@ baseline: {tokenizer.prologue_tokens: 0}
 sampling: {samples: 24, batch_size: 12}
 metrics: [rate]
 """
+
+
+def run_tiny(folder: Path, *options: str, text: str = SMOKE) -> None:
+    """Run an ablation from tiny.yaml in a folder, with its store and its report there."""
+    (folder / "tiny.yaml").write_text(text)
+    where = ["--out", str(folder / "report"), "--store", str(folder / "store")]
+    found = CliRunner().invoke(cli, ["run", str(folder / "tiny.yaml"), *where, *options])
+    assert found.exit_code == 0, (found.output, found.exception)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from PIL import Image
 from prologue_bench.cli import cli
 from prologue_bench.errors import UserError
 from prologue_bench.reporting.results import load_results
-from tests.conftest import SMOKE
+from tests.conftest import SMOKE, run_tiny
 
 Invoke = Callable[..., Result]
 
@@ -24,10 +24,7 @@ Invoke = Callable[..., Result]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the store and the report of the smoke ablation, run once."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "tiny.yaml").write_text(SMOKE)
-    arguments = ["run", str(folder / "tiny.yaml"), "--out", str(folder / "report"), "--store", str(folder / "store")]
-    found = CliRunner().invoke(cli, arguments)
-    assert found.exit_code == 0, found.output
+    run_tiny(folder)
     return folder
 
 

@@ -15,7 +15,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.results import load_results
-from tests.conftest import SMOKE
+from tests.conftest import run_tiny
 
 pytest.importorskip("gradio")
 
@@ -26,10 +26,7 @@ from prologue_bench.demo.studio import Studio, tokens_table
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     folder = tmp_path_factory.mktemp("demo")
-    (folder / "tiny.yaml").write_text(SMOKE)
-    where = ["--out", str(folder / "report"), "--store", str(folder / "store")]
-    found = CliRunner().invoke(cli, ["run", str(folder / "tiny.yaml"), *where])
-    assert found.exit_code == 0, found.output
+    run_tiny(folder)
     return Studio(load_results(folder / "report"), Store(folder / "store"), Registry.load())
 
 

@@ -21,7 +21,7 @@ from prologue_bench.pipeline.finished import load_run
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.results import load_results
-from tests.conftest import SMOKE
+from tests.conftest import SMOKE, run_tiny
 
 VARIANT = "prologue_tokens=2"
 
@@ -34,14 +34,10 @@ def invoke(*arguments: str) -> Result:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report, its store, and the export of one of its runs; read only."""
     folder = tmp_path_factory.mktemp("exports")
-    (folder / "tiny.yaml").write_text(SMOKE.replace("A tiny comparison", "'A <b>tiny</b> | comparison'"))
-    where = ["--store", str(folder / "store")]
-    for arguments in (
-        ("run", str(folder / "tiny.yaml"), "--out", str(folder / "report")),
-        ("export", str(folder / "report"), "--variant", VARIANT, "--out", str(folder / "export")),
-    ):
-        found = invoke(*arguments, *where)
-        assert found.exit_code == 0, (found.output, found.exception)
+    run_tiny(folder, text=SMOKE.replace("A tiny comparison", "'A <b>tiny</b> | comparison'"))
+    where = ("--store", str(folder / "store"), "--out", str(folder / "export"))
+    found = invoke("export", str(folder / "report"), "--variant", VARIANT, *where)
+    assert found.exit_code == 0, (found.output, found.exception)
     return folder
 
 

@@ -22,7 +22,7 @@ from prologue_bench.reporting.plots import pareto_front
 from prologue_bench.reporting.report import load_pictures, render_html, setting_differences, write_report
 from prologue_bench.reporting.results import collect, frame, load_results
 from prologue_bench.spec.ablation import Ablation
-from tests.conftest import SMOKE
+from tests.conftest import run_tiny
 
 EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
 
@@ -31,10 +31,7 @@ EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of two variants and two seeds with a title that tries to be HTML; read only."""
     folder = tmp_path_factory.mktemp("written")
-    (folder / "tiny.yaml").write_text(SMOKE)
-    arguments = ["run", str(folder / "tiny.yaml"), "--out", str(folder / "report"), "--store", str(folder / "store")]
-    found = CliRunner().invoke(cli, [*arguments, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}"])
-    assert found.exit_code == 0, found.output
+    run_tiny(folder, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}")
     return folder / "report" / "report.html"
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer, TokenLayout
 from prologue_bench.pipeline.imports import add_imported, generator_fits, tokenizer_fits
-from prologue_bench.pipeline.models import build_generator, build_tokenizer
+from prologue_bench.pipeline.models import build_generator, build_tokenizer, count_parameters
 from prologue_bench.pipeline.store import Artifact, Store, checksum
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.spec.ablation import Resolved
@@ -147,7 +147,7 @@ class Importer:
         files = [file.path for file in chosen.values()]
         source = {"files": {path.name: checksum(path) for path in files}, "weights": weights}
         artifact = add_imported(self.store, part, self.name, resolved, fits, model, source)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
+        parameters = count_parameters(model)
         return Import(part=part, name=self.name, files=tuple(files), parameters=parameters, artifact=artifact)
 
 

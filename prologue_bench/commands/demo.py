@@ -27,5 +27,5 @@ def demo(results: Path, host: str, port: int | None, show: bool, store: Path | N
     from prologue_bench.reporting.results import load_results
 
     studio = Studio(load_results(results), open_store(store), the_registry())
-    studio.run(studio.variants[-1], studio.seeds[0])  # what cannot be drawn from is said here, not on the page
+    studio.run(*studio.first)  # what cannot be drawn from is said here, not on the page
     serve(build_page(studio), host, port, show)

@@ -19,18 +19,15 @@ from prologue_bench.commands.options import open_store, plugin_option, store_opt
 def export(results: Path, variant: str | None, training_seed: int | None, out: Path, store: Path | None) -> None:
     """Write the models of a finished run in RESULTS to a folder that needs no store: weights, settings, model card."""
     from prologue_bench.pipeline.exports import export_run
-    from prologue_bench.pipeline.finished import load_run
+    from prologue_bench.pipeline.finished import chosen_run, load_run
+    from prologue_bench.pipeline.models import count_parameters
     from prologue_bench.reporting.model_card import write_model_card
     from prologue_bench.reporting.results import load_results
 
     found = load_results(results)
-    name = variant or found["variants"][-1]["name"]
-    seed = found["seeds"][0] if training_seed is None else training_seed
+    name, seed = chosen_run(found, variant, training_seed)
     run = load_run(found, open_store(store), the_registry(), name, seed)
     config = export_run(run, found, out, the_registry())
-    parameters = {
-        part: sum(each.numel() for each in module.parameters())
-        for part, module in (("tokenizer", run.tokenizer), ("generator", run.generator))
-    }
+    parameters = {"tokenizer": count_parameters(run.tokenizer), "generator": count_parameters(run.generator)}
     write_model_card(config, run.tokenizer.layout, parameters, out)
     click.echo(f"{out}: {name}, training seed {seed}")

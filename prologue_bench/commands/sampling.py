@@ -40,7 +40,7 @@ def sample(
     import torch
 
     from prologue_bench.pipeline.exports import is_export, load_export
-    from prologue_bench.pipeline.finished import load_run
+    from prologue_bench.pipeline.finished import chosen_run, load_run
     from prologue_bench.reporting.pictures import sheet, to_png
     from prologue_bench.reporting.results import load_results
     from prologue_bench.sampling.grids import row_labels, shared_prefixes
@@ -51,8 +51,7 @@ def sample(
         run = load_export(results, the_registry())
     else:
         found = load_results(results)
-        of = found["seeds"][0] if training_seed is None else training_seed
-        run = load_run(found, open_store(store), the_registry(), variant or found["variants"][-1]["name"], of)
+        run = load_run(found, open_store(store), the_registry(), *chosen_run(found, variant, training_seed))
     classes = run.images.class_names
     chosen = _class(label, classes)
     count = rows * columns

@@ -28,7 +28,7 @@ COUNTS = (1, 40, 20)
 def build_page(studio: Studio) -> gr.Blocks:
     """The page, not yet served."""
     title = studio.results["title"]
-    variant, seed = studio.variants[-1], studio.seeds[0]
+    variant, seed = studio.first
     kept, most = studio.kept(variant, seed)
     with gr.Blocks(title=f"{title} · prologue-bench", analytics_enabled=False) as page:
         gr.Markdown(f"# {title}", sanitize_html=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench.interfaces import Segment, TokenLayout
-from prologue_bench.pipeline.finished import FinishedRun, load_run
+from prologue_bench.pipeline.finished import FinishedRun, chosen_run, load_run
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 
@@ -55,6 +55,11 @@ class Studio:
     def seeds(self) -> list[int]:
         """The training seeds."""
         return [int(seed) for seed in self.results["seeds"]]
+
+    @property
+    def first(self) -> tuple[str, int]:
+        """The variant and training seed that the page opens with."""
+        return chosen_run(self.results, None, None)
 
     @property
     def classes(self) -> list[str]:
@@ -101,15 +106,12 @@ def _enlarged(image: NDArray[Any]) -> NDArray[Any]:
 
 def tokens_table(drawn: Drawn, index: int, before: Drawn | None = None) -> str:
     """HTML with the ids of one image, a table a segment; ids that differ from those before are marked."""
-    ids = drawn.ids[index]
-    old = before.ids[index] if before is not None else ids
-    parts = []
-    start = 0
-    for segment in drawn.layout:
-        span = slice(start, start + segment.length)
-        parts.append(_segment_table(segment, ids[span].tolist(), old[span].tolist()))
-        start += segment.length
-    return "".join(parts)
+    now = drawn.layout.split(drawn.ids)
+    then = drawn.layout.split((before or drawn).ids)
+    return "".join(
+        _segment_table(segment, now[segment.name][index].tolist(), then[segment.name][index].tolist())
+        for segment in drawn.layout
+    )
 
 
 def _segment_table(segment: Segment, ids: list[int], old: list[int]) -> str:

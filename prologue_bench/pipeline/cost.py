@@ -69,22 +69,15 @@ class Estimator:
         nearest = sorted(self._rates[kind], key=lambda timed: abs(math.log(timed[0] / flops)))[:NEAREST]
         return statistics.median(rate for _, rate in nearest)
 
-    def flops(self, stage: stages.Stage) -> float:
-        """As `stage_flops`; 0 where it cannot be counted."""
-        try:
-            return stage_flops(stage)
-        except Exception:  # a model that cannot run on tensors without memory is not counted; it still runs
-            return 0.0
-
     def about(self, stage: stages.Stage) -> float:
-        """`flops`, counted once for all stages of one size, since a plan may have thousands.
+        """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
 
         Stages are of one size where their models have equally many parameters and their settings are equal but for
         the seed and for fractions, of which only whether they are zero matters: weights, rates and temperatures.
         """
         size = self._size(stage)
         if size not in self._flops:
-            self._flops[size] = self.flops(stage)
+            self._flops[size] = counted_flops(stage)
         return self._flops[size]
 
     def _size(self, stage: stages.Stage) -> str:
@@ -116,6 +109,14 @@ def matrix_product_speed() -> float:
         (a @ a).sum().item()
         best = min(best, time.perf_counter() - start)
     return 2 * 1024**3 / best
+
+
+def counted_flops(stage: stages.Stage) -> float:
+    """As `stage_flops`; 0 where it cannot be counted."""
+    try:
+        return stage_flops(stage)
+    except Exception:  # a model that cannot run on tensors without memory is not counted; it still runs
+        return 0.0
 
 
 def stage_flops(stage: stages.Stage) -> float:
@@ -165,15 +166,11 @@ def parameters(stage: stages.Stage) -> int:
     """Parameters of the models that a stage trains or takes over; 0 for the other stages."""
     with torch.device("meta"):
         if isinstance(stage, stages.TokenizerStage):
-            return _size(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
+            return models.count_parameters(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
         if isinstance(stage, stages.GeneratorStage):
             images, tokenizer = _tokenizer(stage.tokens)
-            return _size(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
+            return models.count_parameters(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
     return 0
-
-
-def _size(module: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _searching(stage: stages.SearchSampling) -> float:

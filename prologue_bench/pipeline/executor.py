@@ -22,7 +22,7 @@ from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.files import write_text
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.cost import Estimator, machine, metric_label
+from prologue_bench.pipeline.cost import counted_flops, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.pipeline.store import Store, is_full_disk
@@ -62,7 +62,6 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
     Raises Interrupted when the user asks to stop, and StageError when the disk is full.
     """
     outcome = Outcome()
-    estimator = Estimator(store)
     missing = plan.missing
     for index, planned in enumerate(missing):
         stage = planned.stage
@@ -73,7 +72,7 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
         watcher.started(planned, index, len(missing))
         try:
             with store.lock(stage.key, waiting=_Wait(planned, watcher, stop_requested)):
-                seconds = _run_stage(planned, store, watcher, stop_requested, estimator)
+                seconds = _run_stage(planned, store, watcher, stop_requested)
         except Interrupted:
             raise
         except PrologueBenchError as error:
@@ -101,7 +100,6 @@ def _run_stage(
     store: Store,
     watcher: Watcher,
     stop_requested: Callable[[], bool],
-    estimator: Estimator,
 ) -> float:
     """Run one stage under its lock and commit its artifact; returns the seconds over all attempts."""
     stage = planned.stage
@@ -127,7 +125,7 @@ def _run_stage(
     finally:
         clock.note()
     _log(context, f"finished after {clock.seconds:.1f} s")
-    store.commit(stage.key, output, _details(planned, clock.seconds, estimator))
+    store.commit(stage.key, output, _details(planned, clock.seconds))
     return clock.seconds
 
 
@@ -182,7 +180,7 @@ class _Clock:
             write_text(self.path, f"{self.seconds:.3f}")
 
 
-def _details(planned: PlannedStage, seconds: float, estimator: Estimator) -> dict[str, Any]:
+def _details(planned: PlannedStage, seconds: float) -> dict[str, Any]:
     stage = planned.stage
     return {
         "kind": stage.kind,
@@ -192,7 +190,7 @@ def _details(planned: PlannedStage, seconds: float, estimator: Estimator) -> dic
         "inputs": [before.key for before in stage.inputs],
         "metric": metric_label(stage) if isinstance(stage, Measure) else None,
         "seconds": round(seconds, 3),
-        "flops": estimator.flops(stage),
+        "flops": counted_flops(stage),
         "finished": _now(),
         "machine": machine(),
         "software": software(),

@@ -12,15 +12,8 @@ import attrs
 from prologue_bench.errors import UserError
 from prologue_bench.files import write_text
 from prologue_bench.interfaces import ImageSpec
-from prologue_bench.pipeline.finished import (
-    GENERATOR_WEIGHTS,
-    TOKENIZER_WEIGHTS,
-    FinishedRun,
-    build_run,
-    describe_run,
-    find_run,
-)
-from prologue_bench.pipeline.models import load_weights, save_weights
+from prologue_bench.pipeline.finished import FinishedRun, build_run, describe_run, find_run
+from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, load_weights, save_weights
 from prologue_bench.registry import Registry
 
 CONFIG = "config.json"

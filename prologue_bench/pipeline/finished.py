@@ -15,6 +15,8 @@ from prologue_bench.errors import UserError, nearest
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
 from prologue_bench.pipeline.models import (
+    GENERATOR_WEIGHTS,
+    TOKENIZER_WEIGHTS,
     build_generator,
     build_tokenizer,
     load_generator,
@@ -33,7 +35,6 @@ from prologue_bench.spec.settings import Sampling, plain_values
 from prologue_bench.spec.structure import structure
 
 TOKENIZERS = ("train-tokenizer", "imported-tokenizer")
-TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
 GENERATORS = ("train-generator", "take-prior", "imported-generator")
 
 
@@ -93,6 +94,11 @@ def load_run(results: Mapping[str, Any], store: Store, registry: Registry, varia
     _fill(found.tokenizer, store, _key(keys, TOKENIZERS, variant), TOKENIZER_WEIGHTS)
     _fill(found.generator, store, _key(keys, GENERATORS, variant), GENERATOR_WEIGHTS)
     return found
+
+
+def chosen_run(results: Mapping[str, Any], variant: str | None, seed: int | None) -> tuple[str, int]:
+    """The variant and training seed that a command is about: the last variant and the first seed unless named."""
+    return variant or results["variants"][-1]["name"], results["seeds"][0] if seed is None else seed
 
 
 def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.settings import plain_values
 
 M = TypeVar("M", bound=nn.Module)
+TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
+"""Names of the weights in artifacts and exports."""
 _sources: dict[str, DataSource] = {}
 _on_meta: dict[str, Tokenizer] = {}
 _generators_on_meta: dict[tuple[str, TokenLayout, int], Generator] = {}
@@ -100,7 +102,7 @@ def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
 def load_tokenizer(stage: stages.TokenizerStage, store: Store, device: torch.device) -> Tokenizer:
     """The trained tokenizer, in evaluation mode."""
     tokenizer = build_tokenizer(stage.tokenizer, open_data(stage.data.resolved).spec)
-    return load_weights(tokenizer, store.get(stage.key) / "tokenizer.safetensors", device)
+    return load_weights(tokenizer, store.get(stage.key) / TOKENIZER_WEIGHTS, device)
 
 
 def load_generator(stage: stages.GeneratorStage, store: Store, device: torch.device) -> Generator:
@@ -108,12 +110,17 @@ def load_generator(stage: stages.GeneratorStage, store: Store, device: torch.dev
     tokenizer = stage.tokens.tokenizer
     labels = open_data(tokenizer.data.resolved).spec.labels
     generator = build_generator(stage.generator, layout_of(tokenizer), labels)
-    return load_weights(generator, store.get(stage.key) / "generator.safetensors", device)
+    return load_weights(generator, store.get(stage.key) / GENERATOR_WEIGHTS, device)
 
 
 def layout_of(stage: stages.TokenizerStage) -> TokenLayout:
     """The token layout of a stage's tokenizer."""
     return tokenizer_on_meta(stage.tokenizer, stage.data.resolved).layout
+
+
+def count_parameters(module: nn.Module) -> int:
+    """How many numbers a module learns."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

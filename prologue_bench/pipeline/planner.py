@@ -113,7 +113,7 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
-        if not pipeline.is_measured(store) and known(pipeline):
+        if known(pipeline) and not pipeline.is_measured(store):
             continue
         for stage in pipeline.stages():
             if stage.key not in planned:

@@ -24,7 +24,7 @@ from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import ImageArray, Metric, MetricInputs, StageCost, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.cost import Estimator, machine
+from prologue_bench.pipeline.cost import counted_flops, machine
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, write_shards
@@ -45,10 +45,10 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
     torch.manual_seed(stage.seed)
     tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
     if stage.foundation is not None:
-        models.load_foundation(tokenizer, store.get(stage.foundation.key) / "tokenizer.safetensors")
+        models.load_foundation(tokenizer, store.get(stage.foundation.key) / models.TOKENIZER_WEIGHTS)
     if tokenizer.frozen:
         if distributed.is_leader():
-            models.save_weights(tokenizer, context.output / "tokenizer.safetensors")
+            models.save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         return
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
@@ -73,7 +73,7 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
         )
     )
     if distributed.is_leader():
-        models.save_weights(averaged.tokenizer, context.output / "tokenizer.safetensors")
+        models.save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
             models.save_weights(averaged.prior, context.output / "prior.safetensors")
 
@@ -96,13 +96,13 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
         )
     )
     if distributed.is_leader():
-        models.save_weights(averaged.generator, context.output / "generator.safetensors")
+        models.save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
 
 
 def take_prior(stage: stages.TakePrior, store: Store, context: StageContext) -> None:
     """The joint prior becomes the generator."""
     shutil.copyfile(
-        store.get(stage.tokens.tokenizer.key) / "prior.safetensors", context.output / "generator.safetensors"
+        store.get(stage.tokens.tokenizer.key) / "prior.safetensors", context.output / models.GENERATOR_WEIGHTS
     )
 
 
@@ -282,7 +282,6 @@ def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]
     """What training took, by kind of stage; a tokenizer's includes those that it builds on."""
     trainings: list[stages.Stage] = [stage.samples.generator, stage.tokens.tokenizer]
     trainings += stage.tokens.tokenizer.inputs
-    estimator = Estimator(store)
     costs: dict[str, StageCost] = {}
     for each in trainings:
         if isinstance(each, stages.TrainTokenizer | stages.TrainGenerator):
@@ -290,7 +289,7 @@ def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]
             before = costs.get(each.kind)
             costs[each.kind] = StageCost(
                 seconds=manifest["seconds"] + (before.seconds if before else 0),
-                flops=estimator.flops(each) + (before.flops if before else 0),
+                flops=counted_flops(each) + (before.flops if before else 0),
                 machine=manifest["machine"],
             )
     return costs

@@ -55,7 +55,8 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varie
     key = varied[0] if len(varied) == 1 else None
     values = {v["name"]: v["values"].get(key) for v in variants} if key else {}
     numeric = bool(values) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in values.values())
-    names = [variant["name"] for variant in variants if variant["name"] in set(rows.variant)]
+    known = set(rows.variant)
+    names = [variant["name"] for variant in variants if variant["name"] in known]
     shown = rows[["variant", "seed", "value", "half_width"]].assign(place=rows.variant.map(values))
     place: alt.X
     if numeric and key:
@@ -131,7 +132,8 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
     table = rows[rows.metric.isin((x, y))].pivot_table(
         index=["variant", "seed"], columns="metric", values="value", sort=False
     ).dropna().reset_index().rename(columns={x: "x", y: "y"})  # fmt: skip
-    names = [name for name in variants if name in set(table.variant)]
+    known = set(table.variant)
+    names = [name for name in variants if name in known]
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
     faint = alt.when(chosen).then(alt.value(0.45)).otherwise(alt.value(0.04))
     solid = alt.when(chosen).then(alt.value(1.0)).otherwise(alt.value(0.08))
