@@ -242,6 +242,33 @@ def test_estimates_come_from_earlier_timings(load: Load, store: Store) -> None:
     assert all(p.seconds is not None for p in later.missing)
 
 
+def test_timings_with_other_threads_are_estimated_from_where_there_are_none_nearer(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(make_plan(load(), store), store, Recorder(), never)
+    host = cost.machine().rpartition(" on ")[2]
+    later = load("seeds=[1]")
+    own = {p.stage.kind: p.seconds for p in make_plan(later, store).missing if p.stage.kind != "measure"}
+    monkeypatch.setattr(cost, "machine", lambda: f"cpu x 99 on {host}")
+    apart = make_plan(later, store).missing
+    assert {p.stage.kind: p.seconds for p in apart if p.stage.kind != "measure"} == own
+    assert all(p.seconds is not None for p in apart)
+    monkeypatch.setattr(cost, "machine", lambda: "cpu x 99 on elsewhere")
+    assert all(p.seconds is None for p in make_plan(later, store).missing if p.stage.kind == "measure")
+
+
+def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Store) -> None:
+    def flops(*overrides: str) -> dict[str, float]:
+        plan = make_plan(load(*overrides, "sampling.samples=64", "tokenizer.prologue_tokens=2", "baseline="), store)
+        return {planned.stage.kind: planned.flops for planned in plan.stages}
+
+    plain, guided = flops(), flops("sampling.guidance={visual: {scale: 2.0}}")
+    search = "sampling.search={samples: 64, grid: {guidance.visual.scale: [1.0, 2.0, 4.0]}}"
+    assert flops("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
+    assert plain["sample"] < guided["sample"] < 2 * plain["sample"]  # an image is decoded once all the same
+    assert flops(search)["search"] == plain["sample"] + 2 * guided["sample"]
+
+
 def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:
     stage = next(p.stage for p in make_plan(load(), store).stages if p.stage.kind == "reconstruct")
     # Smoke on 14 x 14 RGB, patch 7: 4 tokens through a decoder of width 32, one layer, hidden 85.
@@ -264,7 +291,7 @@ def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), store)
     trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
     assert len(trainings) == 8
-    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 4
+    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 6
     assert [planned.flops for planned in trainings] == [stage_flops(planned.stage) for planned in trainings]
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import statistics
 import time
 from collections import defaultdict
@@ -14,12 +15,15 @@ from typing import Any
 
 import attrs
 import torch
+from attrs import frozen
 from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.interfaces import ImageSpec, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.settings import Training
+from prologue_bench.sampling.decoding import is_guided
+from prologue_bench.spec.search import sampling_at
+from prologue_bench.spec.settings import Sampling, Training
 from prologue_bench.training.models import TokenizerModel
 
 TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
@@ -28,52 +32,73 @@ TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 
 NEAREST = 3
 """Timed stages that an estimate is taken from."""
 
+OTHER_THREADS = math.log(3)
+"""A timing with other threads counts as one of a stage three times as large: speed grows more with size than with
+threads, since small models fill no core."""
+
 
 def machine() -> str:
-    """What timings are compared within: device and threads."""
+    """Device, threads and host: what timings are compared within."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {torch.get_num_threads()}"
     return f"{device} on {os.uname().nodename}"
+
+
+def _without_threads(name: str) -> str:
+    return re.sub(r"^cpu x \d+", "cpu", name)
+
+
+@frozen
+class _Timing:
+    apart: float
+    """How far the machine was from this one: 0, or OTHER_THREADS."""
+    seconds: float
+    flops: float
 
 
 class Estimator:
     """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product."""
 
     def __init__(self, store: Store) -> None:
-        self._rates: dict[str, list[tuple[float, float]]] = defaultdict(list)
-        self._metrics: dict[str, list[float]] = defaultdict(list)
+        self._timed: dict[str, list[_Timing]] = defaultdict(list)
+        """By kind of stage, and by label of metric."""
         self._flops: dict[str, float] = {}
         self._sizes: dict[str, str] = {}
         self._peak: float | None = None
+        here = machine()
         for manifest in store.manifests():
-            if manifest.get("machine") != machine():
+            there = str(manifest.get("machine"))
+            if _without_threads(there) != _without_threads(here):
                 continue
-            seconds = max(float(manifest.get("seconds", 0)), 1e-3)
-            if manifest.get("metric"):
-                self._metrics[str(manifest["metric"])].append(seconds)
-            elif manifest.get("flops"):
-                flops = float(manifest["flops"])
-                self._rates[str(manifest["kind"])].append((flops, flops / seconds))
+            timing = _Timing(
+                apart=0.0 if there == here else OTHER_THREADS,
+                seconds=max(float(manifest.get("seconds", 0)), 1e-3),
+                flops=float(manifest.get("flops", 0)),
+            )
+            if manifest.get("metric") or timing.flops:
+                self._timed[str(manifest.get("metric") or manifest["kind"])].append(timing)
 
     def seconds(self, stage: stages.Stage) -> float | None:
         """The estimate; None for what cannot be counted, such as a metric never timed on this machine."""
         if isinstance(stage, stages.Measure):
-            known = self._metrics.get(metric_label(stage))
-            return statistics.median(known) if known else None
+            known = self._timed[metric_label(stage)]
+            nearest = min((timing.apart for timing in known), default=0.0)
+            return statistics.median(each.seconds for each in known if each.apart == nearest) if known else None
         flops = self.about(stage)
         return flops / self._rate(stage.kind, flops) if flops else None
 
     def _rate(self, kind: str, flops: float) -> float:
         """FLOP/s of the timed stages nearest in size: small models reach far less than large ones."""
-        if not self._rates[kind]:
+        if not self._timed[kind]:
             return self._typical(kind)
-        nearest = sorted(self._rates[kind], key=lambda timed: abs(math.log(timed[0] / flops)))[:NEAREST]
-        return statistics.median(rate for _, rate in nearest)
+        nearest = sorted(self._timed[kind], key=lambda timing: abs(math.log(timing.flops / flops)) + timing.apart)
+        return statistics.median(timing.flops / timing.seconds for timing in nearest[:NEAREST])
 
     def about(self, stage: stages.Stage) -> float:
         """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
 
         Stages are of one size where their models have equally many parameters and their settings are equal but for
-        the seed and for fractions, of which only whether they are zero matters: weights, rates and temperatures.
+        the seed and for fractions, of which only whether they are zero or one matters: weights, rates, temperatures,
+        guidance.
         """
         size = self._size(stage)
         if size not in self._flops:
@@ -158,8 +183,7 @@ def _reconstruction(stage: stages.Reconstruct) -> float:
 
 
 def _sampling(stage: stages.SampleImages) -> float:
-    """With cached keys and values an image's tokens cost about one pass over the sequence."""
-    return stage.sampling.samples * _drawing(stage.generator)
+    return stage.sampling.samples * _drawing(stage.generator, stage.sampling)
 
 
 def parameters(stage: stages.Stage) -> int:
@@ -176,12 +200,15 @@ def parameters(stage: stages.Stage) -> int:
 def _searching(stage: stages.SearchSampling) -> float:
     search = stage.sampling.search
     assert search is not None
-    return len(search.points()) * search.samples * _drawing(stage.generator)
+    tried = [sampling_at(stage.sampling, point, "sampling.search.grid") for point in search.points()]
+    return search.samples * sum(_drawing(stage.generator, sampling) for sampling in tried)
 
 
-def _drawing(generator: stages.GeneratorStage) -> float:
-    """One image's tokens, and the image."""
-    return _sequence(generator) + _decoding(generator.tokens)
+def _drawing(generator: stages.GeneratorStage, sampling: Sampling) -> float:
+    """One image's tokens, and the image. With cached keys and values a pass costs about one over the whole sequence."""
+    _, tokenizer = _tokenizer(generator.tokens)
+    passes = 2 if is_guided(tokenizer.layout, sampling) else 1
+    return passes * _sequence(generator) + _decoding(generator.tokens)
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
@@ -229,9 +256,9 @@ def _count(function: Callable[[], object]) -> float:
 
 
 def _without_fractions(value: Any) -> Any:
-    """Settings with each fraction replaced by whether it is other than zero."""
+    """Settings with each fraction other than zero and one replaced by one and the same text."""
     if isinstance(value, Mapping):
         return {name: _without_fractions(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_without_fractions(each) for each in value]
-    return value != 0 if isinstance(value, float) else value
+    return "fraction" if isinstance(value, float) and value not in (0, 1) else value

@@ -29,7 +29,7 @@ def sample_ids(
     if prefix is not None:
         ids[:, :fixed] = prefix
     scales = guidance_scales(generator.layout, sampling)
-    guided = any(scale != 1 for scale in scales[fixed:])
+    guided = is_guided(generator.layout, sampling, fixed)
     state = generator.start(torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels)
     chosen = prefix if fixed else None
     segments = [segment.name for segment in generator.layout for _ in range(segment.length)]
@@ -44,6 +44,11 @@ def sample_ids(
         chosen = torch.multinomial(logits.softmax(dim=-1, dtype=torch.float32), 1, generator=rng)
         ids[:, token] = chosen[:, 0]
     return ids
+
+
+def is_guided(layout: TokenLayout, sampling: Sampling, fixed: int = 0) -> bool:
+    """Whether any token after the first `fixed` needs the unconditional logits too."""
+    return any(scale != 1 for scale in guidance_scales(layout, sampling)[fixed:])
 
 
 def guidance_scales(layout: TokenLayout, sampling: Sampling) -> list[float]:
