@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from prologue_bench.durations import duration
-from prologue_bench.pipeline.cost import parameters
+from prologue_bench.pipeline.flops import parameters
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.progress import label
 

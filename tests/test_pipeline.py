@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from prologue_bench.errors import Interrupted, StageError
-from prologue_bench.pipeline import cost, executor
-from prologue_bench.pipeline.cost import stage_flops
+from prologue_bench.pipeline import estimates, executor, flops
 from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
 from prologue_bench.progress import Pace
@@ -246,27 +246,27 @@ def test_timings_with_other_threads_are_estimated_from_where_there_are_none_near
     load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(make_plan(load(), store), store, Recorder(), never)
-    host = cost.machine().rpartition(" on ")[2]
+    host = estimates.machine().rpartition(" on ")[2]
     later = load("seeds=[1]")
     own = {p.stage.kind: p.seconds for p in make_plan(later, store).missing if p.stage.kind != "measure"}
-    monkeypatch.setattr(cost, "machine", lambda: f"cpu x 99 on {host}")
+    monkeypatch.setattr(estimates, "machine", lambda: f"cpu x 99 on {host}")
     apart = make_plan(later, store).missing
     assert {p.stage.kind: p.seconds for p in apart if p.stage.kind != "measure"} == own
     assert all(p.seconds is not None for p in apart)
-    monkeypatch.setattr(cost, "machine", lambda: "cpu x 99 on elsewhere")
+    monkeypatch.setattr(estimates, "machine", lambda: "cpu x 99 on elsewhere")
     assert all(p.seconds is None for p in make_plan(later, store).missing if p.stage.kind == "measure")
 
 
 def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Store) -> None:
-    def flops(*overrides: str) -> dict[str, float]:
+    def counted(*overrides: str) -> dict[str, float]:
         plan = make_plan(load(*overrides, "sampling.samples=64", "tokenizer.prologue_tokens=2", "baseline="), store)
         return {planned.stage.kind: planned.flops for planned in plan.stages}
 
-    plain, guided = flops(), flops("sampling.guidance={visual: {scale: 2.0}}")
+    plain, guided = counted(), counted("sampling.guidance={visual: {scale: 2.0}}")
     search = "sampling.search={samples: 64, grid: {guidance.visual.scale: [1.0, 2.0, 4.0]}}"
-    assert flops("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
+    assert counted("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
     assert plain["sample"] < guided["sample"] < 2 * plain["sample"]  # an image is decoded once all the same
-    assert flops(search)["search"] == plain["sample"] + 2 * guided["sample"]
+    assert counted(search)["search"] == plain["sample"] + 2 * guided["sample"]
 
 
 def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:
@@ -286,7 +286,7 @@ def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
 ) -> None:
     """Weights do not change the count, but whether there is a joint prior does, and so do sizes given as fractions."""
     counted = []
-    monkeypatch.setattr(cost, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage))
+    monkeypatch.setattr(flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage))
     weights = "vary={tokenizer.ce_weight: [0.0, 0.5, 1.0, 2.0], tokenizer.encoder.ffn_ratio: [2.0, 3.0]}"
     plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), store)
     trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]

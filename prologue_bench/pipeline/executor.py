@@ -22,7 +22,8 @@ from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.files import write_text
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.cost import counted_flops, machine, metric_label
+from prologue_bench.pipeline.estimates import machine, metric_label
+from prologue_bench.pipeline.flops import counted_flops
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.pipeline.store import Store, is_full_disk

@@ -8,7 +8,7 @@ from attrs import evolve, frozen
 
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.interfaces import Tokenizer, TokenLayout
-from prologue_bench.pipeline.cost import Estimator
+from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.imports import find_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
@@ -118,7 +118,7 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
         for stage in pipeline.stages():
             if stage.key not in planned:
                 cached = store.find(stage.key) is not None
-                seconds, flops = (0.0, 0.0) if cached else (estimator.seconds(stage), estimator.about(stage))
+                seconds, flops = (0.0, 0.0) if cached else (estimator.seconds(stage), estimator.flops(stage))
                 planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, cached, seconds, flops)
     return Plan(ablation, pipelines, tuple(planned.values()))
 

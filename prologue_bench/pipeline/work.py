@@ -24,7 +24,7 @@ from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import ImageArray, Metric, MetricInputs, StageCost, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.cost import machine
+from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, read_tokens, write_shards

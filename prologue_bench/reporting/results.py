@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.cost import machine
+from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
 from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan

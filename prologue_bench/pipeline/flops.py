@@ -1,105 +1,37 @@
-"""What a stage costs: FLOPs counted on models without memory, and seconds from what this machine did before."""
+"""FLOPs of stages, counted on models without memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import re
-import statistics
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import torch
-from attrs import frozen
 from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.interfaces import ImageSpec, Tokenizer
 from prologue_bench.pipeline import models, stages
-from prologue_bench.pipeline.store import Store
 from prologue_bench.sampling.decoding import is_guided
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, Training
 from prologue_bench.training.models import TokenizerModel
 
-TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
-"""Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
 
-NEAREST = 3
-"""Timed stages that an estimate is taken from."""
+class FlopsBySize:
+    """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
 
-OTHER_THREADS = math.log(3)
-"""A timing with other threads counts as one of a stage three times as large: speed grows more with size than with
-threads, since small models fill no core."""
+    Stages are of one size where their models have equally many parameters and their settings are equal but for the
+    seed and for fractions, of which only whether they are zero or one matters: weights, rates, temperatures, guidance.
+    """
 
-
-def machine() -> str:
-    """Device, threads and host: what timings are compared within."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {torch.get_num_threads()}"
-    return f"{device} on {os.uname().nodename}"
-
-
-def _without_threads(name: str) -> str:
-    return re.sub(r"^cpu x \d+", "cpu", name)
-
-
-@frozen
-class _Timing:
-    apart: float
-    """How far the machine was from this one: 0, or OTHER_THREADS."""
-    seconds: float
-    flops: float
-
-
-class Estimator:
-    """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product."""
-
-    def __init__(self, store: Store) -> None:
-        self._timed: dict[str, list[_Timing]] = defaultdict(list)
-        """By kind of stage, and by label of metric."""
+    def __init__(self) -> None:
         self._flops: dict[str, float] = {}
         self._sizes: dict[str, str] = {}
-        self._peak: float | None = None
-        here = machine()
-        for manifest in store.manifests():
-            there = str(manifest.get("machine"))
-            if _without_threads(there) != _without_threads(here):
-                continue
-            timing = _Timing(
-                apart=0.0 if there == here else OTHER_THREADS,
-                seconds=max(float(manifest.get("seconds", 0)), 1e-3),
-                flops=float(manifest.get("flops", 0)),
-            )
-            if manifest.get("metric") or timing.flops:
-                self._timed[str(manifest.get("metric") or manifest["kind"])].append(timing)
 
-    def seconds(self, stage: stages.Stage) -> float | None:
-        """The estimate; None for what cannot be counted, such as a metric never timed on this machine."""
-        if isinstance(stage, stages.Measure):
-            known = self._timed[metric_label(stage)]
-            nearest = min((timing.apart for timing in known), default=0.0)
-            return statistics.median(each.seconds for each in known if each.apart == nearest) if known else None
-        flops = self.about(stage)
-        return flops / self._rate(stage.kind, flops) if flops else None
-
-    def _rate(self, kind: str, flops: float) -> float:
-        """FLOP/s of the timed stages nearest in size: small models reach far less than large ones."""
-        if not self._timed[kind]:
-            return self._typical(kind)
-        nearest = sorted(self._timed[kind], key=lambda timing: abs(math.log(timing.flops / flops)) + timing.apart)
-        return statistics.median(timing.flops / timing.seconds for timing in nearest[:NEAREST])
-
-    def about(self, stage: stages.Stage) -> float:
-        """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
-
-        Stages are of one size where their models have equally many parameters and their settings are equal but for
-        the seed and for fractions, of which only whether they are zero or one matters: weights, rates, temperatures,
-        guidance.
-        """
+    def of(self, stage: stages.Stage) -> float:
+        """The count; 0 where it cannot be counted."""
         size = self._size(stage)
         if size not in self._flops:
             self._flops[size] = counted_flops(stage)
@@ -112,28 +44,6 @@ class Estimator:
             text = json.dumps([stage.kind, own, parameters(stage), before], sort_keys=True)
             self._sizes[stage.key] = hashlib.sha256(text.encode()).hexdigest()
         return self._sizes[stage.key]
-
-    def _typical(self, kind: str) -> float:
-        if self._peak is None:
-            self._peak = matrix_product_speed()
-        return self._peak * TYPICAL_EFFICIENCY.get(kind, 0.2)
-
-
-def metric_label(stage: stages.Measure) -> str:
-    """Groups timings of one metric on one amount of images."""
-    return f"{stage.metric.name} of {stage.samples.sampling.samples}"
-
-
-def matrix_product_speed() -> float:
-    """FLOP/s of a large matrix product on this machine."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    a = torch.randn(1024, 1024, device=device)
-    best = float("inf")
-    for _ in range(4):
-        start = time.perf_counter()
-        (a @ a).sum().item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * 1024**3 / best
 
 
 def counted_flops(stage: stages.Stage) -> float:
@@ -155,6 +65,17 @@ def stage_flops(stage: stages.Stage) -> float:
         return 0.0
     with torch.device("meta"), torch.no_grad():
         return counted(stage)
+
+
+def parameters(stage: stages.Stage) -> int:
+    """Parameters of the models that a stage trains or takes over; 0 for the other stages."""
+    with torch.device("meta"):
+        if isinstance(stage, stages.TokenizerStage):
+            return models.count_parameters(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
+        if isinstance(stage, stages.GeneratorStage):
+            images, tokenizer = _tokenizer(stage.tokens)
+            return models.count_parameters(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
+    return 0
 
 
 def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
@@ -184,17 +105,6 @@ def _reconstruction(stage: stages.Reconstruct) -> float:
 
 def _sampling(stage: stages.SampleImages) -> float:
     return stage.sampling.samples * _drawing(stage.generator, stage.sampling)
-
-
-def parameters(stage: stages.Stage) -> int:
-    """Parameters of the models that a stage trains or takes over; 0 for the other stages."""
-    with torch.device("meta"):
-        if isinstance(stage, stages.TokenizerStage):
-            return models.count_parameters(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
-        if isinstance(stage, stages.GeneratorStage):
-            images, tokenizer = _tokenizer(stage.tokens)
-            return models.count_parameters(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
-    return 0
 
 
 def _searching(stage: stages.SearchSampling) -> float:
