@@ -1,10 +1,12 @@
-"""Where the user's cache is, and files that are written whole or not at all."""
+"""Where the user's cache is, checksums, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +17,23 @@ from numpy.typing import NDArray
 def user_cache() -> Path:
     """This project's folder in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench"
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(path: Path) -> str:
+    """The first 16 digits of a file's SHA-256, read once as long as its size and time stay as they are."""
+    status = path.stat()
+    return _fingerprint(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _fingerprint(path: Path, size: int, changed: int) -> str:
+    return checksum(path)[:16]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline import estimates, executor, flops
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
@@ -85,6 +85,23 @@ def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Stor
     changed = keys("tokenizer_training.prior_optimisation.weight_decay=0.5")
     assert changed["train-tokenizerprologue_tokens=0 seed 0"] == base["train-tokenizerprologue_tokens=0 seed 0"]
     assert changed["train-tokenizerprologue_tokens=2 seed 0"] != base["train-tokenizerprologue_tokens=2 seed 0"]
+
+
+def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_path: Path) -> None:
+    def key(name: str) -> str:
+        plan = make_plan(load(f"metrics=[{{use: gfid, reference: {tmp_path / name}}}]"), store)
+        return plan.pipelines[0].measures[0].key
+
+    (tmp_path / "one.npz").write_bytes(b"one")
+    (tmp_path / "two.npz").write_bytes(b"two")
+    before = key("one.npz")
+    assert key("two.npz") != before
+    (tmp_path / "one.npz").rename(tmp_path / "moved.npz")
+    assert key("moved.npz") == before
+    (tmp_path / "moved.npz").write_bytes(b"another content")
+    assert key("moved.npz") != before
+    with pytest.raises(UserError, match=r"metrics\[0\]\.reference: must be a file that is there: .*one\.npz"):
+        key("one.npz")
 
 
 def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, store: Store) -> None:

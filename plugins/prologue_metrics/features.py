@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
-from prologue_bench.files import write_array
+from prologue_bench.files import fingerprint, write_array
 from prologue_bench.interfaces import ImageArray, MetricInputs
 from prologue_metrics.settings import FeatureSettings
 
@@ -30,19 +29,23 @@ Advance = Callable[[int, int], None]
 
 def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricInputs) -> NDArray[Any]:
     """Features float32 [N, F], from the cache where the same images were seen before."""
-    key = hashlib.sha256()
+    seen = hashlib.sha256()
     for start in range(0, len(images), BATCH):
-        key.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
-    layer = f" {settings.layer}" if settings.layer else ""
-    key.update(f"{settings.extractor} {settings.resize} {weights_checksum(settings)}{layer}".encode())
-    path = inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
-    if path.exists():
-        cached: NDArray[Any] = np.load(path)
+        seen.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
+
+    def path() -> Path:
+        key = seen.copy()
+        layer = f" {settings.layer}" if settings.layer else ""
+        key.update(f"{settings.extractor} {settings.resize} {weights_checksum(settings)}{layer}".encode())
+        return inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
+
+    if path().exists():
+        cached: NDArray[Any] = np.load(path())
         if len(cached) == len(images):
             return cached
     features = extract_features(images, settings, inputs.device, inputs.advance)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_array(path, features)
+    path().parent.mkdir(parents=True, exist_ok=True)
+    write_array(path(), features)  # weights that were fetched just now have a checksum only now
     return features
 
 
@@ -57,8 +60,11 @@ def extract_features(
     efficientnet.register()
     layer = settings.layer or LAYERS[settings.extractor]
     ours = settings.extractor == "efficientnet-lite0"
-    options = {"resize": settings.resize} if ours else {"feature_extractor_weights_path": inception_weights(settings)}
+    named = None if ours else inception_weights(settings)
+    options = {"resize": settings.resize} if ours else {"feature_extractor_weights_path": named}
     try:
+        if named:
+            _check_tensors(named)
         extractor = create_feature_extractor(
             settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, **options
         )
@@ -86,6 +92,11 @@ def inception_weights(settings: FeatureSettings) -> str | None:
     return str(Path(named).expanduser()) if named else None
 
 
+def _check_tensors(file: str) -> None:
+    """Raises an error for a file with anything but tensors, all of which torch-fidelity would load."""
+    torch.load(file, map_location="meta", weights_only=True, mmap=False)
+
+
 def weights_checksum(settings: FeatureSettings) -> str:
     """The first 16 digits of the SHA-256 of the extractor's weights, or that torch-fidelity has yet to fetch them."""
     from prologue_metrics import efficientnet
@@ -93,12 +104,7 @@ def weights_checksum(settings: FeatureSettings) -> str:
     if settings.extractor == "efficientnet-lite0":
         return efficientnet.weights_checksum()
     file = inception_weights(settings) or str(Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE)
-    return _checksum(file) if Path(file).is_file() else "to be fetched"
-
-
-@cache
-def _checksum(file: str) -> str:
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16]
+    return fingerprint(Path(file)) if Path(file).is_file() else "to be fetched"
 
 
 def _line(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
+from prologue_bench.files import fingerprint
 from prologue_bench.interfaces import MetricInputs
 from prologue_metrics.features import load_features
 from prologue_metrics.frechet import Moments, moments
 from prologue_metrics.settings import FidSettings
 
+MOMENTS = {"mu", "sigma"}
 IMAGES = "arr_0"
 """Under which ADM's batches hold their images, [N, H, W, C]."""
 
@@ -28,24 +29,27 @@ def read_reference(path: Path, settings: FidSettings, inputs: MetricInputs) -> t
     `arr_0`. Raises StageError when the file has neither, or its images are of another size or another number of
     channels than those that are measured.
     """
-    arrays = _read(path)
-    if {"mu", "sigma"} <= set(arrays) and (settings.extractor == "inception-v3-compat" or IMAGES not in arrays):
+    arrays = _read(path, prefer_moments=settings.extractor == "inception-v3-compat")
+    if set(arrays) >= MOMENTS:
         found = _given_moments(path, arrays)
     elif IMAGES in arrays:
         images = _images(path, arrays[IMAGES], inputs)
         found = moments(load_features(images, settings, inputs), str(path), settings.few_samples)
     else:
-        missing = " and ".join(name for name in ("mu", "sigma") if name not in arrays)
+        missing = " and ".join(sorted(MOMENTS - set(arrays)))
         raise StageError(
             f"{path}: found {', '.join(sorted(arrays)) or 'nothing'}; {missing} missing, and so is {IMAGES}"
         )
-    return found, hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    return found, fingerprint(path)
 
 
-def _read(path: Path) -> Mapping[str, NDArray[Any]]:
+def _read(path: Path, prefer_moments: bool) -> Mapping[str, NDArray[Any]]:
+    """The moments or the images; where there is neither, the names that there are. Only what is needed is read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in ("mu", "sigma", IMAGES) if name in file} or dict.fromkeys(file)
+            use_moments = set(file) >= MOMENTS and (prefer_moments or IMAGES not in file)
+            wanted = MOMENTS if use_moments else {IMAGES}
+            return {name: file[name] for name in wanted if name in file} or dict.fromkeys(set(file) - {IMAGES})
     except FileNotFoundError:
         raise StageError(f"{path}: no such file; expected an .npz with mu and sigma, or images as {IMAGES}") from None
     except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.spec.settings import HOW_NOT_WHAT
+from prologue_bench.spec.settings import A_FILE, HOW_NOT_WHAT, existing_file
 
 
 @frozen(kw_only=True)
@@ -28,7 +28,7 @@ class FeatureSettings:
 class FidSettings(FeatureSettings):
     """What samples or reconstructions are compared with."""
 
-    reference: str = ""
+    reference: str = field(default="", validator=existing_file, metadata=A_FILE)
     """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
     few_samples: Literal["error", "shrink"] = "error"
     """What to do with no more images than features: refuse, or shrink the covariance, which the protocol then says."""

@@ -13,10 +13,11 @@ from torch import nn
 
 from prologue_bench import __version__
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.files import checksum
 from prologue_bench.interfaces import ImageSpec, TokenLayout
 from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.stages import KEY_LENGTH, component_key
-from prologue_bench.pipeline.store import Artifact, Store, checksum
+from prologue_bench.pipeline.store import Artifact, Store
 from prologue_bench.spec.ablation import Resolved
 
 Part = Literal["tokenizer", "generator"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -16,10 +15,9 @@ from attrs import frozen
 from filelock import FileLock, Timeout
 
 from prologue_bench.errors import StageError
-from prologue_bench.files import user_cache, write_text
+from prologue_bench.files import checksum, user_cache, write_text
 
 MANIFEST = "manifest.json"
-CHUNK = 1 << 20
 WAIT_SECONDS = 1.0
 ROOM_NEEDED = 1 << 20
 """Bytes without which a disk counts as full."""
@@ -141,15 +139,6 @@ class Store:
             artifact = _read(folder)
             if artifact is not None:
                 yield artifact.manifest
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def is_full_disk(error: BaseException) -> bool:

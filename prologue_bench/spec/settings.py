@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen, validators
 
+from prologue_bench.files import fingerprint
 from prologue_bench.spec.structure import Choice
 
 HOW_NOT_WHAT = {"execution": True}
 """Metadata of settings that change how a stage is run and not what it makes; they stay out of its key."""
+
+A_FILE = {"file": True}
+"""Metadata of settings that name a file, or are empty: what the file holds is part of keys, not where it is."""
 
 _positive: Any = validators.gt(0)
 _not_negative: Any = validators.ge(0)
@@ -22,6 +27,12 @@ _not_negative: Any = validators.ge(0)
 def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{attribute.name!r} must be from 0 to 1: {value}")
+
+
+def existing_file(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
+    """A validator for `A_FILE`, so that a missing file is found before anything is trained."""
+    if value and not Path(value).expanduser().is_file():
+        raise ValueError(f"{attribute.name!r} must be a file that is there: {value}")
 
 
 @frozen(kw_only=True)
@@ -207,7 +218,8 @@ def key_values(settings: Any) -> Any:
     for attribute in attrs.fields(type(settings)):
         value = getattr(settings, attribute.name)
         if not attribute.metadata.get("execution") and value != default_of(attribute):
-            values[attribute.name] = key_values(value)
+            is_file = attribute.metadata.get("file")
+            values[attribute.name] = fingerprint(Path(value).expanduser()) if is_file else key_values(value)
     return values
 
 

@@ -1,0 +1,129 @@
+"""Metrics over Inception-v3 against torch-fidelity as a whole, with random weights."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+from prologue_bench.errors import StageError
+from prologue_datasets.settings import ShapesSettings
+from prologue_datasets.shapes import Shapes
+from prologue_metrics.fidelity import GenerationFid, InceptionScore
+from prologue_metrics.settings import FidSettings, InceptionScoreSettings
+from tests.test_metrics import inputs, noisy
+
+QUIET = {"cuda": False, "verbose": False, "cache": False, "save_cpu_ram": True}
+DATA = Shapes(ShapesSettings(size=32, train_images=10, test_images=70))
+
+
+class Images(TensorDataset):
+    """uint8 images one by one, as torch-fidelity takes them."""
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        image: torch.Tensor = super().__getitem__(index)[0]
+        return image
+
+
+def dataset(images: np.ndarray) -> Images:
+    return Images(torch.from_numpy(np.array(images)))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in a file as torch-fidelity reads it, with logits that tell images apart."""
+    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+    path = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.save({}, path)
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        extractor = FeatureExtractorInceptionV3("random", ["logits"], feature_extractor_weights_path=str(path))
+    for module in extractor.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight)
+    torch.nn.init.normal_(extractor.fc.weight)
+    torch.save(extractor.state_dict(), path)
+    return path
+
+
+def test_the_distance_is_what_torch_fidelity_says(weights: Path, tmp_path: Path) -> None:
+    from torch_fidelity import calculate_metrics
+
+    samples, reference = noisy(DATA.images("test"), 40), np.asarray(DATA.images("test"))
+    settings = FidSettings(extractor="inception-v3-compat", weights=str(weights), layer="64")
+    found = GenerationFid(settings).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
+    expected = calculate_metrics(
+        input1=dataset(samples), input2=dataset(reference), fid=True, **QUIET,
+        feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights), feature_layer_fid="64",
+    )  # fmt: skip
+    assert found.value == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
+    assert found.protocol.details["resize"] == 299
+    assert found.protocol.note == "the test images as reference"
+
+
+def test_the_score_is_what_torch_fidelity_says(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch_fidelity import calculate_metrics
+
+    monkeypatch.setenv("INCEPTION_WEIGHTS", str(weights))
+    samples = np.array(DATA.images("test")[:12])
+    settings = InceptionScoreSettings(splits=2)
+    found = InceptionScore(settings).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
+    expected = calculate_metrics(
+        input1=dataset(samples), isc=True, isc_splits=2, **QUIET,
+        feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights),
+    )  # fmt: skip
+    assert found.value == pytest.approx(expected["inception_score_mean"], rel=1e-4)
+    assert found.value > 1.05, "all images look alike: the test says nothing"
+
+
+def test_weights_that_are_missing_or_not_weights_are_one_line(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(file: Path | str) -> None:
+        settings = InceptionScoreSettings(splits=2, weights=str(file))
+        InceptionScore(settings).measure(inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:4])))
+
+    monkeypatch.delenv("INCEPTION_WEIGHTS", raising=False)
+    with pytest.raises(StageError, match=r"found no file .*none\.pth, expected torch-fidelity's weights-inception"):
+        measure(tmp_path / "none.pth")
+    torch.save({"weights": Path("a.txt")}, tmp_path / "pickle.pth")
+    with pytest.raises(StageError, match=r"'inception-v3-compat' cannot be made: .*put weights-inception-.* into"):
+        measure(tmp_path / "pickle.pth")
+
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", unreachable)
+    with pytest.raises(StageError, match=r"cannot be made: no route to host; put weights-inception-.* or set weights"):
+        measure("")
+
+
+def test_features_are_kept_under_the_checksum_of_weights_that_were_just_fetched(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is fetched for the first measurement serves the second."""
+    monkeypatch.delenv("INCEPTION_WEIGHTS", raising=False)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
+    target = tmp_path / "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth"
+    extracted = []
+
+    def fetched(images: np.ndarray, *_: object) -> np.ndarray:
+        extracted.append(len(images))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            os.symlink(weights, target)
+        return np.random.default_rng(len(images)).normal(size=(len(images), 5)).astype(np.float32)
+
+    monkeypatch.setattr("prologue_metrics.features.extract_features", fetched)
+    for _ in range(2):
+        found = InceptionScore(InceptionScoreSettings(splits=2)).measure(
+            inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:12]))
+        )
+    assert extracted == [12]
+    assert found[0].protocol.details["weights"] != "to be fetched"
