@@ -113,7 +113,8 @@ def run(
 def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, show: bool) -> None:
     """Write the report of RESULTS, a folder that `run` wrote, anew; or put several into one report, with --out."""
     from prologue_bench.reporting.merge import merge_results
-    from prologue_bench.reporting.report import load_pictures, write_report
+    from prologue_bench.reporting.pictures import load_pictures
+    from prologue_bench.reporting.report import write_report
     from prologue_bench.reporting.results import load_results
 
     folders = [path if path.is_dir() else path.parent for path in results]
@@ -217,9 +218,10 @@ def _run(
 ) -> None:
     from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.progress import open_progress
-    from prologue_bench.reporting.report import render_markdown, write_report
+    from prologue_bench.reporting.report import write_report
     from prologue_bench.reporting.results import collect
     from prologue_bench.reporting.reuse import fill_in
+    from prologue_bench.reporting.tables import render_markdown
 
     plan, earlier = planning.make_plan_with(ablation, store, reuse)
     if so_far:

@@ -18,9 +18,11 @@ from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
+from prologue_bench.reporting.pictures import load_pictures
 from prologue_bench.reporting.plots import pareto_front
-from prologue_bench.reporting.report import load_pictures, render_html, setting_differences, write_report
+from prologue_bench.reporting.report import render_html, write_report
 from prologue_bench.reporting.results import collect, frame, load_results
+from prologue_bench.reporting.sections import setting_differences
 from prologue_bench.spec.ablation import Ablation
 from tests.conftest import run_tiny
 

@@ -16,8 +16,8 @@ from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work import chosen_sampling
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.report import searches
 from prologue_bench.reporting.results import collect
+from prologue_bench.reporting.sections import searches
 from prologue_bench.spec.ablation import Ablation, load_ablation
 from prologue_bench.spec.files import Overrides
 from prologue_datasets.settings import ShapesSettings

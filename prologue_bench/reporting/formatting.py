@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -35,6 +36,11 @@ def signed(value: float) -> str:
 def plain(value: Any) -> str:
     """A setting's value; a dash for none."""
     return "–" if value is None else str(value)
+
+
+def setting_text(settings: Mapping[str, Any]) -> str:
+    """Settings by their last names, such as "temperature 0.9, scale 2.0"."""
+    return ", ".join(f"{name.rpartition('.')[2]} {plain(value)}" for name, value in settings.items())
 
 
 @cache

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,3 +101,16 @@ def to_png(image: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def load_pictures(folder: Path) -> Pictures:
+    """The pictures of a written report."""
+    return Pictures({path.stem: path.read_bytes() for path in sorted((folder / "assets").glob("*.png"))})
+
+
+def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, str]]:
+    """What can be laid over one another: the originals, and the reconstructions of each variant, by title."""
+    names = {"originals": "originals"} | {
+        variant["name"]: f"reconstructions-{index}" for index, variant in enumerate(results["variants"])
+    }
+    return [(title, name) for title, name in names.items() if name in pictures.files]

@@ -1,90 +1,89 @@
-"""Interactive plots as Vega-Lite specifications: each metric against what was varied, curves, and trade-offs.
-
-Text and axes take the page's text colour, so that one specification serves light, dark and print.
-"""
+"""Interactive plots: each metric against what was varied, searches, curves, and trade-offs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
-import vl_convert
 
-Spec: TypeAlias = dict[str, Any]
+from prologue_bench.reporting.axes import numeric_axis
+from prologue_bench.reporting.vega import COLOURS, HEIGHT, INK, Spec, data, spec, tooltip, variant_colour
 
-COLOURS = ["#5b82e8", "#e07b00", "#3ca951", "#e0457b", "#9a60d4", "#00a3b5", "#a0643f", "#7f8a00"]
-HEIGHT = 220
 POINTS_CUT = 5
 """Points of a training curve that may lie above the plot."""
+
 CURVE_POINTS = 6000
 """Of one plot at most; more runs are drawn with fewer points each."""
-LEGEND_COLUMN = 15
-"""Characters of a name that fit into one of two columns."""
-INK = "currentColor"
-CONFIG: dict[str, Any] = {
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
-    "background": "transparent",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": INK, "tickColor": INK,
-        "gridColor": INK, "gridOpacity": 0.12, "labelFontSize": 11, "titleFontSize": 12, "labelLimit": 150,
-    },
-    "legend": {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "labelFontSize": 11,
-               "labelLimit": 260, "orient": "bottom", "symbolStrokeWidth": 2, "symbolOpacity": 1, "symbolLimit": 24},
-    "range": {"category": COLOURS},
-}  # fmt: skip
-
-
-@cache
-def library() -> str:
-    """The JavaScript that draws the plots: Vega, Vega-Lite and Vega-Embed, without outside references."""
-    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
-    return bundle.replace("</script", "<\\/script")
 
 
 def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Spec:
     """One metric: every seed a dot, seeds joined by a thin line, the mean by a thick one.
 
-    `rows` are a frame's rows of one metric. The axis is numeric where one numeric setting was varied. A dot tells its
-    seed, value and 95% interval over images; the seed under the pointer stands out.
+    `rows` are a frame's rows of one metric. The axis is numeric where a numeric setting was varied, and has a line for
+    each choice of the other settings. A dot tells its seed, value and 95% interval over images; the seed under the
+    pointer stands out.
     """
-    key = varied[0] if len(varied) == 1 else None
-    values = {v["name"]: v["values"].get(key) for v in variants} if key else {}
-    numeric = bool(values) and all(isinstance(x, int | float) and not isinstance(x, bool) for x in values.values())
+    axis = numeric_axis(variants, varied)
     known = set(rows.variant)
     names = [variant["name"] for variant in variants if variant["name"] in known]
-    shown = rows[["variant", "seed", "value", "half_width"]].assign(place=rows.variant.map(values))
-    place: alt.X
-    if numeric and key:
-        axis = alt.Axis(values=sorted({float(values[name]) for name in names}), grid=False)
-        title = key.rpartition(".")[2].replace("_", " ")
-        place = alt.X("place:Q", title=title, axis=axis, scale=alt.Scale(padding=15, zero=False, nice=False))
-    else:
-        place = alt.X("variant:N", title=None, sort=names, axis=alt.Axis(labelAngle=-25, grid=False))
+    shown = rows[["variant", "seed", "value", "half_width"]]
+    place = alt.X("variant:N", title=None, sort=names, axis=alt.Axis(labelAngle=-25, grid=False))
+    dot: Any = alt.value(COLOURS[0])
+    mean_dot: Any = alt.value(COLOURS[1])
+    if axis:
+        shown = shown.assign(place=rows.variant.map(axis.places), line=rows.variant.map(axis.lines))
+        place = _numeric_place(axis.title, shown.place)
+        lines = list(dict.fromkeys(axis.lines[name] for name in names))
+        if len(lines) > 1:
+            dot = mean_dot = variant_colour(lines, "line")
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=8))
     mean = alt.Y("mean(value):Q", title=None, scale=alt.Scale(zero=False, padding=8))
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
     faint = alt.when(seed).then(alt.value(0.7)).otherwise(alt.value(0.12))
-    base = alt.Chart(_data(shown)).encode(x=place)
-    dots = (
-        base.mark_circle(size=45, color=COLOURS[0])
-        .encode(y=value, opacity=faint, tooltip=_tooltip("variant", "seed", "value", ("half_width", "± over images")))
-        .add_params(seed)
-    )
+    base = alt.Chart(data(shown)).encode(x=place)
+    told = tooltip("variant", "seed", "value", ("half_width", "± over images"))
+    dots = base.mark_circle(size=45).encode(y=value, color=dot, opacity=faint, tooltip=told).add_params(seed)
     several = rows.seed.nunique() > 1
-    means = base.mark_point(shape="diamond", size=60, filled=True, opacity=1, color=COLOURS[1]).encode(
-        y=mean, tooltip=[alt.Tooltip("variant:N"), alt.Tooltip("mean(value):Q", title="mean", format=".5~g")]
-    )
+    means = base.mark_point(shape="diamond", size=60, filled=True, opacity=1).encode(
+        y=mean, color=mean_dot, detail="variant:N",
+        tooltip=[alt.Tooltip("variant:N"), alt.Tooltip("mean(value):Q", title="mean", format=".5~g")],
+    )  # fmt: skip
     layers: list[Any] = [dots, means] if several else [dots]
-    if numeric:
-        seeds = base.mark_line(strokeWidth=1, color=COLOURS[0]).encode(y=mean, detail="seed:N", opacity=faint)
-        through = base.mark_line(strokeWidth=2, color=COLOURS[1]).encode(y=mean)
+    if axis:
+        seeds = base.mark_line(strokeWidth=1).encode(y=mean, color=dot, detail=["seed:N", "line:N"], opacity=faint)
+        through = base.mark_line(strokeWidth=2).encode(y=mean, color=mean_dot, detail="line:N")
         layers = [seeds, *([through] if several else []), *layers]
-    return _spec(alt.layer(*layers), f"{rows.title.iloc[0]} of each variant, every seed a dot")
+    return spec(alt.layer(*layers), f"{rows.title.iloc[0]} of each variant, every seed a dot")
+
+
+def search_plot(
+    points: pd.DataFrame, variants: Sequence[str], setting: str, metric: str, domain: tuple[float, float]
+) -> Spec:
+    """What a search of one sampling setting found: a line for each variant's mean over seeds, every seed a dot.
+
+    `points` have variant, seed, place, value, and whether the point was chosen; chosen ones are diamonds. `domain` is
+    the lowest and the highest value of all plots of the search.
+    """
+    names = [name for name in variants if name in set(points.variant)]
+    only = alt.selection_point(name="only", fields=["variant"], bind="legend")
+    solid = alt.when(only).then(alt.value(1.0)).otherwise(alt.value(0.06))
+    faint = alt.when(only).then(alt.value(0.5)).otherwise(alt.value(0.04))
+    scale = alt.Scale(domain=domain, zero=False, padding=8)
+    value = alt.Y("value:Q", title=metric, scale=scale)
+    told = tooltip("variant", "seed", ("place", setting), ("value", metric), "chosen")
+    base = alt.Chart(data(points)).encode(x=_numeric_place(setting, points.place), color=variant_colour(names))
+    means = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean(value):Q", title=metric, scale=scale), opacity=solid)
+    dots = base.mark_circle(size=30).encode(y=value, opacity=faint, tooltip=told)
+    chosen = base.transform_filter("datum.chosen == 'yes'").mark_point(shape="diamond", size=110, filled=True)
+    marks = chosen.encode(y=value, opacity=solid, tooltip=told)
+    return spec(alt.layer(means.add_params(only), dots, marks), f"{metric} of each variant against {setting}")
+
+
+def _numeric_place(title: str, values: Iterable[float]) -> alt.X:
+    axis = alt.Axis(values=sorted({float(value) for value in values}), grid=False)
+    return alt.X("place:Q", title=title, axis=axis, scale=alt.Scale(padding=15, zero=False, nice=False))
 
 
 def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, title: str) -> Spec:
@@ -106,21 +105,21 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, ti
     margin = 0.05 * (tails.max() - tails.min()) + 1e-9
     domain = [tails.min() - margin, tails.max() + margin] if len(tails) else alt.Undefined
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
-    colour = _colour(list(curves))
+    colour = variant_colour(list(curves))
     place = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=5))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(domain=domain, zero=False))
     thick = alt.when(chosen).then(alt.value(1.0)).otherwise(alt.value(0.06))
-    base = alt.Chart(_data(means)).encode(x=place, y=value, color=colour)
+    base = alt.Chart(data(means)).encode(x=place, y=value, color=colour)
     unseen = base.mark_point(size=90, opacity=0, filled=True, clip=True)
     layers: list[Any] = [
         base.mark_line(strokeWidth=2, clip=True).encode(opacity=thick).add_params(chosen),
-        unseen.encode(tooltip=_tooltip("variant", "step", "value")),
+        unseen.encode(tooltip=tooltip("variant", "step", "value")),
     ]
     if any(len(of_variant) > 1 for of_variant in curves.values()):
         thin = alt.when(chosen).then(alt.value(0.4)).otherwise(alt.value(0.0))
-        seeds = alt.Chart(_data(points)).mark_line(strokeWidth=0.7, clip=True)
+        seeds = alt.Chart(data(points)).mark_line(strokeWidth=0.7, clip=True)
         layers.insert(0, seeds.encode(x=place, y=value, color=colour, detail="seed:N", opacity=thin))
-    return _spec(alt.layer(*layers), f"{title} over training steps")
+    return spec(alt.layer(*layers), f"{title} over training steps")
 
 
 def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], title: str) -> Spec:
@@ -146,17 +145,17 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
         found: alt.Chart = mark.encode(
             x=alt.X(fields["x"], title=axes["x"], scale=scale, axis=alt.Axis(grid=False, tickCount=5)),
             y=alt.Y(fields["y"], title=axes["y"], scale=scale),
-            color=_colour(names), opacity=opacity, tooltip=[alt.Tooltip("variant:N"), *more, *told],
+            color=variant_colour(names), opacity=opacity, tooltip=[alt.Tooltip("variant:N"), *more, *told],
         )  # fmt: skip
         return found
 
-    base = alt.Chart(_data(table[["variant", "seed", "x", "y"]]))
+    base = alt.Chart(data(table[["variant", "seed", "x", "y"]]))
     dots = encoded(base.mark_circle(size=30), "{}", faint, [alt.Tooltip("seed:N")])
     means = encoded(base.mark_point(shape="diamond", size=110, filled=True), "mean({})", solid, [])
-    front = _data(pareto_front(table.groupby("variant")[["x", "y"]].mean()))
+    front = data(pareto_front(table.groupby("variant")[["x", "y"]].mean()))
     line = alt.Chart(front).mark_line(strokeDash=[4, 3], strokeWidth=1, opacity=0.5, color=INK)
     joined = line.encode(x=alt.X("x:Q", scale=scale), y=alt.Y("y:Q", scale=scale))
-    return _spec(alt.layer(joined, dots, means.add_params(chosen)), title)
+    return spec(alt.layer(joined, dots, means.add_params(chosen)), title)
 
 
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
@@ -173,7 +172,7 @@ def position_plot(title: str, values: Sequence[float], grid: Sequence[int] | Non
          "column": [i % columns for i in range(len(values))], "value": values}
     )  # fmt: skip
     chart = (
-        alt.Chart(_data(cells))
+        alt.Chart(data(cells))
         .mark_rect()
         .encode(
             x=alt.X("column:O", axis=None),
@@ -184,43 +183,12 @@ def position_plot(title: str, values: Sequence[float], grid: Sequence[int] | Non
                 scale=alt.Scale(scheme="viridis", domain=[0, largest]),
                 legend=alt.Legend(direction="horizontal", titleOrient="left", gradientLength=110, tickCount=3),
             ),
-            tooltip=_tooltip("token", "value"),
+            tooltip=tooltip("token", "value"),
         )
     )
-    return _spec(chart, f"Codes in use: {title}", HEIGHT * 0.75 if grid else 44)
-
-
-def _tooltip(*fields: str | tuple[str, str]) -> list[alt.Tooltip]:
-    """Names of fields, or pairs of name and title; numbers are shown with five digits."""
-    pairs = [(field, field) if isinstance(field, str) else field for field in fields]
-    plain = ("variant", "seed", "token", "step")
-    return [
-        alt.Tooltip(f"{name}:N", title=title) if name in plain else alt.Tooltip(f"{name}:Q", title=title, format=".5~g")
-        for name, title in pairs
-    ]
-
-
-def _colour(names: Sequence[str]) -> alt.Color:
-    legend = alt.Legend(title=None, columns=1 if max(map(len, names), default=0) > LEGEND_COLUMN else 2)
-    return alt.Color("variant:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend)
+    return spec(chart, f"Codes in use: {title}", HEIGHT * 0.75 if grid else 44)
 
 
 def _with_unit(rows: pd.DataFrame, metric: str) -> str:
     first = rows[rows.metric == metric].iloc[0]
     return f"{first.title} ({first.unit})" if first.unit else str(first.title)
-
-
-def _data(rows: pd.DataFrame) -> alt.InlineData:
-    """Rows as CSV with five digits, a third of the same as JSON."""
-    numbers = {"value", "x", "y", "step", "place", "half_width", "token", "row", "column"} & set(rows.columns)
-    parse: dict[str, Any] = {str(name): "number" if name in numbers else "string" for name in rows.columns}
-    text = rows.to_csv(index=False, float_format="%.5g")
-    return alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=parse))
-
-
-def _spec(chart: Any, description: str, height: float = HEIGHT) -> Spec:
-    """The specification of a chart as wide as its place on the page; `description` is for those who hear the page."""
-    sized = chart.properties(width="container", height=height, description=description)
-    found: Spec = sized.to_dict(validate=False)
-    fit = {"type": "fit-x", "contains": "padding"}
-    return {**found, "autosize": fit, "config": CONFIG}

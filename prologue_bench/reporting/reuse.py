@@ -10,8 +10,7 @@ from attrs import field, frozen
 
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import Pipeline, Plan
-from prologue_bench.reporting.pictures import VARIANT_PICTURES, Pictures
-from prologue_bench.reporting.report import load_pictures
+from prologue_bench.reporting.pictures import VARIANT_PICTURES, Pictures, load_pictures
 from prologue_bench.reporting.results import load_results, measured_seeds
 
 

@@ -1,0 +1,113 @@
+"""Which plots a report has."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from prologue_bench.reporting import plots
+from prologue_bench.reporting.axes import numeric_axis
+from prologue_bench.reporting.formatting import setting_text
+from prologue_bench.reporting.summary import MetricInfo
+from prologue_bench.reporting.vega import Spec
+
+CURVE_TITLES = {
+    "loss_l1": "Reconstruction, L1",
+    "loss_l2": "Reconstruction, L2",
+    "loss_vq": "Codebook",
+    "loss_ce": "Cross-entropy, nats/token",
+}
+
+TRADEOFFS = (
+    ("elbo_rate", "elbo_distortion", "Rate against distortion, the two terms of the -ELBO"),
+    ("rfid", "gfid", "Reconstruction against generation"),
+    ("training_flops", "gfid", "Cost against quality"),
+)
+
+
+def metric_plots(
+    metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
+) -> list[tuple[MetricInfo, Spec]]:
+    """Each metric against what was varied."""
+    return [
+        (info, plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"]))
+        for info in metrics
+    ]
+
+
+def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+    """Plots of one metric against another, those for which both were measured."""
+    known = set(rows.metric)
+    names = [variant["name"] for variant in results["variants"]]
+    return [(title, plots.scatter_plot(rows, x, y, names, title)) for x, y, title in TRADEOFFS if {x, y} <= known]
+
+
+def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+    """How many codes each token of each variant uses, by perplexity, as means over seeds on one scale a segment."""
+    grids = {
+        (variant["name"], segment["name"]): segment["grid"]
+        for variant in results["variants"]
+        for segment in variant["layout"]
+    }
+    found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    for run in results["runs"]:
+        for measurement in run["measurements"]:
+            segment = measurement["name"].removeprefix("codebook_perplexity_position_")
+            if measurement.get("positions") and segment != measurement["name"]:
+                found[run["variant"], segment].append(measurement["positions"])
+    means = {key: [sum(each) / len(each) for each in zip(*values, strict=True)] for key, values in found.items()}
+    largest: dict[str, float] = defaultdict(float)
+    for (_, segment), values in means.items():
+        largest[segment] = max(largest[segment], *values)
+    shown = []
+    for (variant, segment), values in means.items():
+        title, grid = f"{variant}, {segment}", grids.get((variant, segment))
+        shown.append((title, plots.position_plot(title, values, grid, largest[segment], "codes")))
+    return shown
+
+
+def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+    """Training curves: a plot for each loss of each training stage."""
+    shown = []
+    for kind, title in (("train-tokenizer", "Tokenizer"), ("train-generator", "Generator")):
+        by_variant: dict[str, list[dict[str, list[float]]]] = {}
+        for run in results["runs"]:
+            if kind in run["curves"]:
+                by_variant.setdefault(run["variant"], []).append(run["curves"][kind])
+        losses = dict.fromkeys(
+            name for runs in by_variant.values() for run in runs for name in run if name.startswith("loss_")
+        )
+        for loss in losses:
+            label = f"{title}: {CURVE_TITLES.get(loss, loss.removeprefix('loss_'))}"
+            shown.append((label, plots.curve_plot(by_variant, loss, label)))
+    return shown
+
+
+def search_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+    """The search of the sampling settings along the number with the most values, for each choice of the others."""
+    found = [
+        {"variant": run["variant"], "seed": run["seed"], "value": point["value"], "metric": point["metric"],
+         "chosen": "yes" if point["point"] == run["search"]["chosen"] else "no", "point": point["point"]}
+        for run in results["runs"] if run.get("search") for point in run["search"]["points"]
+    ]  # fmt: skip
+    if not found:
+        return []
+    tried = [{"name": str(each["point"]), "values": each["point"]} for each in found]
+    axis = numeric_axis(tried, list(found[0]["point"]))
+    if axis is None:
+        return []
+    by_others: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for each in found:
+        others = {name: value for name, value in each["point"].items() if name != axis.key}
+        by_others[setting_text(others)].append({**each, "place": each["point"][axis.key]})
+    names = [variant["name"] for variant in results["variants"]]
+    domain = (min(each["value"] for each in found), max(each["value"] for each in found))
+    columns = ["variant", "seed", "place", "value", "chosen"]
+    return [
+        (f"{axis.title}, {others}" if others else axis.title,
+         plots.search_plot(pd.DataFrame(points)[columns], names, axis.title, points[0]["metric"], domain))
+        for others, points in by_others.items()
+    ]  # fmt: skip

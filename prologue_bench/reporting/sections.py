@@ -1,0 +1,89 @@
+"""What a report says beside its numbers: missing runs, protocols, settings, searches, wall times."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from prologue_bench.reporting.comparability import protocol_hash
+from prologue_bench.reporting.formatting import plain, setting_text
+from prologue_bench.reporting.results import flat_settings
+
+
+def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Runs with a stage that failed: variant, seed, stage and reason."""
+    failed = []
+    for run in results["runs"]:
+        if run["failures"]:
+            stage, reason = next(iter(run["failures"].items()))
+            failed.append({"variant": run["variant"], "seed": run["seed"], "stage": stage, "reason": reason})
+    return failed
+
+
+def unfinished_runs(results: Mapping[str, Any]) -> list[str]:
+    """Variants with the training seeds of which stages are still missing."""
+    seeds: dict[str, list[str]] = defaultdict(list)
+    for run in results["runs"]:
+        if run.get("unfinished") and not run["failures"]:
+            seeds[run["variant"]].append(str(run["seed"]))
+    return [f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()]
+
+
+def reused_runs(results: Mapping[str, Any]) -> dict[str, int]:
+    """From which earlier results how many runs were taken."""
+    origins = [run["reused"] for run in results["runs"] if run.get("reused")]
+    return Counter(f"{origin['results']} of {origin['created'][:16].replace('T', ' ')} UTC" for origin in origins)
+
+
+def protocols(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each protocol once, with the metrics measured by it."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in results["runs"]:
+        for measurement in run["measurements"]:
+            protocol = measurement["protocol"]
+            key = protocol_hash(protocol)
+            entry = found.setdefault(key, {"hash": key, **protocol, "metrics": []})
+            if measurement["name"] not in entry["metrics"]:
+                entry["metrics"].append(measurement["name"])
+    return list(found.values())
+
+
+def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Mean wall time of each stage by variant, over seeds."""
+    seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in results["runs"]:
+        for stage in run["stages"]:
+            seconds[stage["stage"]][run["variant"]].append(stage["seconds"])
+    return {
+        stage: {variant: sum(values) / len(values) for variant, values in by_variant.items()}
+        for stage, by_variant in seconds.items()
+    }
+
+
+def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The settings in which variants differ, one value a variant."""
+    flat = [flat_settings(variant) for variant in results["variants"]]
+    keys = dict.fromkeys(key for settings in flat for key in settings)
+    shown = {key: [plain(settings.get(key)) for settings in flat] for key in keys}
+    return {key: values for key, values in shown.items() if len(set(values)) > 1}
+
+
+def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each point of the grid of sampling settings, its value for each variant, averaged over seeds.
+
+    Beside each value stands in how many seeds the point was chosen. Empty where nothing was searched for.
+    """
+    table: dict[str, dict[str, Any]] = {}
+    for run in results["runs"]:
+        search = run.get("search")
+        for each in search["points"] if search else ():
+            label = setting_text(each["point"])
+            row = table.setdefault(label, {"point": label, "metric": each["metric"], "values": {}, "chosen": {}})
+            row["values"].setdefault(run["variant"], []).append(each["value"])
+            chosen = row["chosen"].get(run["variant"], 0) + (each["point"] == search["chosen"])
+            row["chosen"][run["variant"]] = chosen
+    return [
+        {**row, "values": {name: sum(values) / len(values) for name, values in row["values"].items()}}
+        for row in table.values()
+    ]

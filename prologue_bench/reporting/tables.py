@@ -1,0 +1,127 @@
+"""The summary table as Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prologue_bench.reporting.comparability import conflicts
+from prologue_bench.reporting.formatting import escape_markdown, number, short, signed
+from prologue_bench.reporting.results import frame
+from prologue_bench.reporting.sections import failed_runs, unfinished_runs
+from prologue_bench.reporting.statistics import Cell, summarise
+from prologue_bench.reporting.summary import metric_infos, reading, split_metrics
+
+LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "±": r"$\pm$",
+}
+
+
+def render_markdown(results: Mapping[str, Any]) -> str:
+    """The summary table in Markdown."""
+    rows = frame(results)
+    cells = summarise(rows, results["baseline"])
+    main, _ = split_metrics(metric_infos(rows), rows, results)
+    seeds = len(results["seeds"])
+    if not main:
+        return _no_measurements(results)
+    lines = [
+        f"# {results['title']}",
+        "",
+        f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. "
+        + reading(results, cells),
+        "",
+        "| variant | " + " | ".join(f"{i.title} {i.arrow}{f' ({i.unit})' if i.unit else ''}" for i in main) + " |",
+        "| --- |" + " ---: |" * len(main),
+    ]
+    for variant in results["variants"]:
+        shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name)) for info in main]
+        name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
+        lines.append(f"| {escape_markdown(name)} | " + " | ".join(shown) + " |")
+    for run in failed_runs(results):
+        lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
+    if unfinished := unfinished_runs(results):
+        lines += ["", f"Not finished yet: {'; '.join(unfinished)}."]
+    for conflict in conflicts(results):
+        lines += ["", conflict]
+    for reference in results.get("references", []):
+        lines += ["", *_published(reference)]
+    return "\n".join(lines) + "\n"
+
+
+def render_latex(results: Mapping[str, Any]) -> str:
+    """The summary table in LaTeX, for the package booktabs: means and standard deviations over seeds."""
+    rows = frame(results)
+    cells = summarise(rows, results["baseline"])
+    main, _ = split_metrics(metric_infos(rows), rows, results)
+
+    def cell(found: Cell | None) -> str:
+        if found is None:
+            return "--"
+        spread = f" ± {short(found.spread)}" if found.spread is not None else ""
+        return _latex(f"{number(found.mean)}{spread}") + ("$^*$" if found.verdict in ("better", "worse") else "")
+
+    heads = [_latex(f"{info.title} {info.arrow}" + (f" ({info.unit})" if info.unit else "")) for info in main]
+    body = [
+        " & ".join([_latex(variant["name"]), *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main)])
+        for variant in results["variants"]
+    ]
+    return "\n".join(
+        [
+            f"% {results['name']}, {len(results['seeds'])} training seeds; * differs from the baseline beyond the "
+            f"noise",
+            rf"\begin{{tabular}}{{l{'r' * len(main)}}}",
+            r"\toprule",
+            " & ".join(["variant", *heads]) + r" \\",
+            r"\midrule",
+            *(row + r" \\" for row in body),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _published(reference: Mapping[str, Any]) -> list[str]:
+    """Published results as a Markdown table of their own."""
+    return [
+        f"Published, not measured here. {reference['summary']} {reference['source']}. "
+        f"Protocol: {reference['protocol']}.",
+        "",
+        "| model | " + " | ".join(reference["columns"]) + " |",
+        "| --- |" + " ---: |" * len(reference["columns"]),
+        *(
+            f"| {row['title']} (published) | "
+            + " | ".join("–" if value is None else str(value) for value in row["values"])
+            + " |"
+            for row in reference["rows"].values()
+        ),
+    ]
+
+
+def _no_measurements(results: Mapping[str, Any]) -> str:
+    failed = [f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}" for run in failed_runs(results)]
+    return (
+        "\n\n".join([f"# {results['title']}", "No variant has measurements with a better direction.", *failed]) + "\n"
+    )
+
+
+def _markdown_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
+    if cell.difference is not None:
+        width = cell.difference.half_width
+        interval = f" ± {short(width)}" if width is not None else ""
+        text += f" ({signed(cell.difference.mean)}{interval}{', n.s.' if cell.verdict == 'noise' else ''})"
+    return text

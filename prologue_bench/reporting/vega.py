@@ -1,0 +1,75 @@
+"""What all plots have in common: Vega-Lite specifications as wide as their place on the page, and what draws them.
+
+Text and axes take the page's text colour, so that one specification serves light, dark and print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+import altair as alt
+import pandas as pd
+import vl_convert
+
+Spec: TypeAlias = dict[str, Any]
+
+COLOURS = ["#5b82e8", "#e07b00", "#3ca951", "#e0457b", "#9a60d4", "#00a3b5", "#a0643f", "#7f8a00"]
+HEIGHT = 220
+LEGEND_COLUMN = 15
+"""Characters of a name that fit into one of two columns."""
+
+INK = "currentColor"
+CONFIG: dict[str, Any] = {
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": {
+        "labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": INK, "tickColor": INK,
+        "gridColor": INK, "gridOpacity": 0.12, "labelFontSize": 11, "titleFontSize": 12, "labelLimit": 150,
+    },
+    "legend": {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "labelFontSize": 11,
+               "labelLimit": 260, "orient": "bottom", "symbolStrokeWidth": 2, "symbolOpacity": 1, "symbolLimit": 24},
+    "range": {"category": COLOURS},
+}  # fmt: skip
+
+
+@cache
+def library() -> str:
+    """The JavaScript that draws the plots: Vega, Vega-Lite and Vega-Embed, without outside references."""
+    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
+    return bundle.replace("</script", "<\\/script")
+
+
+def spec(chart: Any, description: str, height: float = HEIGHT) -> Spec:
+    """The specification of a chart as wide as its place on the page; `description` is for those who hear the page."""
+    sized = chart.properties(width="container", height=height, description=description)
+    found: Spec = sized.to_dict(validate=False)
+    fit = {"type": "fit-x", "contains": "padding"}
+    return {**found, "autosize": fit, "config": CONFIG}
+
+
+def data(rows: pd.DataFrame) -> alt.InlineData:
+    """Rows as CSV with five digits, a third of the same as JSON."""
+    numbers = {"value", "x", "y", "step", "place", "half_width", "token", "row", "column"} & set(rows.columns)
+    parse: dict[str, Any] = {str(name): "number" if name in numbers else "string" for name in rows.columns}
+    text = rows.to_csv(index=False, float_format="%.5g")
+    return alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=parse))
+
+
+def tooltip(*fields: str | tuple[str, str]) -> list[alt.Tooltip]:
+    """Names of fields, or pairs of name and title; numbers are shown with five digits."""
+    pairs = [(field, field) if isinstance(field, str) else field for field in fields]
+    plain = ("variant", "seed", "token", "step", "chosen")
+    return [
+        alt.Tooltip(f"{name}:N", title=title) if name in plain else alt.Tooltip(f"{name}:Q", title=title, format=".5~g")
+        for name, title in pairs
+    ]
+
+
+def variant_colour(names: Sequence[str], field: str = "variant") -> alt.Color:
+    """A colour for each variant, in order, and a legend as wide as its names need."""
+    legend = alt.Legend(title=None, columns=1 if max(map(len, names), default=0) > LEGEND_COLUMN else 2)
+    return alt.Color(f"{field}:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend)
