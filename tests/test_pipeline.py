@@ -73,6 +73,18 @@ def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store
     assert [p.stage.key for p in alone.stages] == [p.stage.key for p in seeded.stages]
 
 
+def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, store: Store) -> None:
+    def kinds(metrics: str) -> set[str]:
+        return {planned.stage.kind for planned in make_plan(load(f"metrics={metrics}"), store).stages}
+
+    tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure"}
+    generation = {"train-generator", "sample"}
+    assert kinds("[psnr, codebook, probe]") == tokenizer
+    for metric in ("gfid", "rate", "layout", "cost"):
+        assert kinds(f"[psnr, {metric}]") == tokenizer | generation
+    assert kinds("[]") == (tokenizer | generation) - {"measure"}
+
+
 def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Store) -> None:
     def keys(*values: str) -> dict[str, str]:
         return {p.stage.kind + p.experiment: p.stage.key for p in make_plan(load(*values), store).stages}

@@ -91,6 +91,8 @@ def load_run(results: Mapping[str, Any], store: Store, registry: Registry, varia
     )
     description = describe_run(results, variant, seed)
     found = build_run(description, open_data(data).spec, registry)
+    if not (run.get("unfinished") or run["failures"] or set(keys) & set(GENERATORS)):
+        raise UserError(f"variant {variant!r} has no generator: no metric needed one; add one that does, like gfid")
     _fill(found.tokenizer, store, _key(keys, TOKENIZERS, variant), TOKENIZER_WEIGHTS)
     _fill(found.generator, store, _key(keys, GENERATORS, variant), GENERATOR_WEIGHTS)
     return found

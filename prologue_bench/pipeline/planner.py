@@ -44,17 +44,22 @@ class Pipeline:
     measures: tuple[Measure, ...]
     layout: TokenLayout
 
+    @property
+    def generates(self) -> bool:
+        """Whether a generator is trained and sampled from: not where metrics look at the tokenizer alone."""
+        looked_at = [stage for measure in self.measures for stage in measure.inputs]
+        return not self.measures or any(isinstance(stage, GeneratorStage | SampleImages) for stage in looked_at)
+
     def stages(self) -> tuple[Stage, ...]:
         """All stages, each behind its inputs."""
         search = (self.samples.search,) if self.samples.search else ()
+        generation = (self.generator, *search, self.samples) if self.generates else ()
         return (
             *self.tokenizer.inputs,
             self.tokenizer,
             self.tokens,
             self.reconstructions,
-            self.generator,
-            *search,
-            self.samples,
+            *generation,
             *self.measures,
         )
 

@@ -44,7 +44,7 @@ def draw_pictures(plan: Plan, store: Store) -> Pictures:
     for index, pipeline in enumerate(pipelines):
         if (images := _images(pipeline.reconstructions.key, store)) is not None:
             pictures.files[f"reconstructions-{index}"] = to_png(sheet(images[chosen]))
-        if (images := _images(pipeline.samples.key, store)) is not None:
+        if pipeline.generates and (images := _images(pipeline.samples.key, store)) is not None:
             labels = np.load(store.get(pipeline.samples.key) / "labels.npy")
             shown = spread_over_classes(labels, COLUMNS * SAMPLE_ROWS)
             pictures.files[f"samples-{index}"] = to_png(sheet(images[shown]))

@@ -79,6 +79,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             tradeoffs=tradeoffs(rows, results),
             heat_maps=heat_maps(results),
             curves=curve_plots(results),
+            has_samples=any(name.startswith("samples-") for name in pictures.files),
             has_prefixes=any(name.startswith("prefixes-") for name in pictures.files),
             pictures={name: _data_uri(content) for name, content in pictures.files.items()},
             failed=failed_runs(results),

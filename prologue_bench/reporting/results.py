@@ -82,7 +82,8 @@ def _components(plan: Plan, registry: Registry) -> list[dict[str, Any]]:
         experiment = pipeline.experiment
         used[("data", experiment.data.name)] = None
         used[("tokenizer", experiment.tokenizer.name)] = None
-        used[("generator", experiment.generator.name)] = None
+        if pipeline.generates:
+            used[("generator", experiment.generator.name)] = None
         used.update({("loss", loss.name): None for loss in experiment.losses})
         used.update({("metric", metric.name): None for metric in experiment.metrics})
     entries = [(kind, registry.find_entry(kind, name)) for kind, name in used]
