@@ -46,15 +46,19 @@ def test_plan_shows_the_stages_for_people_and_for_scripts(invoke: Invoke) -> Non
     assert all(record["seconds"] is not None for record in records)
 
 
-def test_a_benchmark_of_tokenizers_alone_reports_without_a_generator(invoke: Invoke, finished: Path) -> None:
-    result = invoke("run", "tiny.yaml", "--set", "metrics=[psnr]", "--out", "tokenizers")
+def test_a_benchmark_of_tokenizers_alone_reports_without_a_generator(
+    invoke: Invoke, finished: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "report"
+    store = ["--store", str(shutil.copytree(finished / "store", tmp_path / "store"))]
+    result = invoke("run", "tiny.yaml", "--set", "metrics=[psnr]", "--out", str(report), *store)
     assert result.exit_code == 0, result.output
-    html = (finished / "tokenizers/report.html").read_text(encoding="utf-8")
+    html = (report / "report.html").read_text(encoding="utf-8")
     assert "<h3>Reconstructions</h3>" in html
     assert "<h3>Samples</h3>" not in html
-    assert not list((finished / "tokenizers/assets").glob("samples-*"))
-    for command in (["sample"], ["export", "--out", "model"]):
-        error = invoke(command[0], "tokenizers", *command[1:]).exception
+    assert not list((report / "assets").glob("samples-*"))
+    for command in (["sample"], ["export", "--out", str(tmp_path / "model")]):
+        error = invoke(command[0], str(report), *command[1:], *store).exception
         assert "has no generator: no metric needed one; add one that does, like gfid" in str(error)
 
 

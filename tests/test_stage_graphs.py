@@ -14,7 +14,7 @@ from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work import chosen_sampling
+from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.results import collect
 from prologue_bench.reporting.sections import searches

@@ -26,7 +26,7 @@ from prologue_bench.pipeline.models import (
 )
 from prologue_bench.pipeline.planner import Pipeline
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work import chosen_sampling
+from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.ablation import Resolved, resolve_alone

@@ -20,7 +20,7 @@ from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work import SEARCH
+from prologue_bench.pipeline.work.sampling import SEARCH
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures

@@ -1,0 +1,78 @@
+"""What the stages do. Imported when a stage runs, because it needs torch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from prologue_bench import distributed
+from prologue_bench.errors import PrologueBenchError, StageError
+from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work.coding import encode_images, reconstruct
+from prologue_bench.pipeline.work.measuring import measure
+from prologue_bench.pipeline.work.sampling import decode_samples, draw_tokens, search_sampling
+from prologue_bench.pipeline.work.training import take_prior, train_generator, train_tokenizer
+
+
+def missing(stage: stages.Imported, store: Store, context: StageContext) -> None:
+    """An imported artifact that is needed is not there, or damaged."""
+    raise StageError(f"the imported artifact {stage.key} is gone from {store.root}; import the checkpoint again")
+
+
+_WORK: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
+    stages.TrainTokenizer: train_tokenizer,
+    stages.ImportedTokenizer: missing,
+    stages.EncodeImages: encode_images,
+    stages.Reconstruct: reconstruct,
+    stages.TrainGenerator: train_generator,
+    stages.TakePrior: take_prior,
+    stages.ImportedGenerator: missing,
+    stages.SearchSampling: search_sampling,
+    stages.SampleImages: draw_tokens,
+    stages.Measure: measure,
+}
+
+_SHARED = (stages.TrainTokenizer, stages.TrainGenerator, stages.EncodeImages, stages.SampleImages)
+"""Stages that all processes of a distributed run take part in."""
+
+_AFTERWARDS: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
+    stages.SampleImages: decode_samples,
+}
+"""What the leader does once all processes have done their part."""
+
+
+def perform(stage: stages.Stage, store: Store, context: StageContext) -> None:
+    """Write the files of a stage's artifact into `context.output`; its inputs are in the store."""
+    shared = isinstance(stage, _SHARED)
+    if shared and distributed.is_leader():
+        distributed.announce(Task(stage, store.root, context.work, context.output))
+    try:
+        _WORK[type(stage)](stage, store, context)
+    finally:
+        if shared:
+            distributed.wait()
+    if distributed.is_leader() and type(stage) in _AFTERWARDS:
+        _AFTERWARDS[type(stage)](stage, store, context)
+
+
+@frozen
+class Task:
+    """A stage that the leader asks the other processes to take part in."""
+
+    stage: stages.Stage
+    store: Path
+    work: Path
+    output: Path
+
+
+def join(task: Task, stop_requested: Callable[[], bool]) -> None:
+    """Take part in the leader's stage. What fails here fails there too, and the leader reports it."""
+    context = StageContext(work=task.work, output=task.output, stop_requested=stop_requested)
+    with contextlib.suppress(PrologueBenchError):
+        perform(task.stage, Store(task.store), context)

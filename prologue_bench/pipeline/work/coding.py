@@ -1,0 +1,75 @@
+"""From images to tokens and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prologue_bench import distributed
+from prologue_bench.images import to_bytes, to_float
+from prologue_bench.interfaces import ImageArray, Tokenizer
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.tokens import Shards, open_tokens, write_shards
+
+INFERENCE_BATCH = 125
+
+
+def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:
+    """Encode the views of the training images, and the test images."""
+    data = models.open_data(stage.tokenizer.data.resolved)
+    tokenizer = models.load_tokenizer(stage.tokenizer, store, context.device)
+    splits = {"train": data.training_views(), "test": data.images("test")}
+    total = sum(map(len, splits.values()))
+    before = 0
+    for name, images in splits.items():
+
+        def encode(start: int, stop: int, images: ImageArray = images, before: int = before) -> NDArray[Any]:
+            parts = []
+            for first, batch in batches(images, context, start, stop):
+                ids = tokenizer.encode(to_float(batch))
+                tokenizer.layout.check(ids)
+                parts.append(ids.cpu().numpy())
+                context.advance(before + first + len(batch), total)
+            return np.concatenate(parts)
+
+        write_shards(context.output, name, len(images), encode, distributed.is_mine)
+        before += len(images)
+
+
+def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) -> None:
+    """Decode the tokens of the test split."""
+    tokenizer = models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
+    ids = open_tokens(store.get(stage.tokens.key).folder, "test")
+    decode_images(tokenizer, ids, context, len(ids), 0)
+
+
+@torch.inference_mode()
+def decode_images(
+    tokenizer: Tokenizer, ids: NDArray[Any] | Shards, context: StageContext, total: int, done: int
+) -> None:
+    """Write images.npy, the images of ids [N, L], without holding all of them in memory."""
+    images: NDArray[Any] | None = None
+    for start, batch in batches(ids, context, 0, len(ids)):
+        decoded = to_bytes(tokenizer.decode(batch.long())).cpu().numpy()
+        if images is None:
+            shape = (len(ids), *decoded.shape[1:])
+            images = np.lib.format.open_memmap(context.output / "images.npy", "w+", np.uint8, shape)
+        images[start : start + len(batch)] = decoded
+        context.advance(min(total, done + start + len(batch)), max(total, done + len(ids)))
+    context.advance(total, total)
+
+
+def batches(array: ImageArray | Shards, context: StageContext, start: int, stop: int) -> Iterator[tuple[int, Tensor]]:
+    """The first index of each batch and the batch on the device; leaves between two when the user asks to stop."""
+    with torch.inference_mode():
+        for first in range(start, stop, INFERENCE_BATCH):
+            context.check_stop()
+            batch = np.array(array[first : min(first + INFERENCE_BATCH, stop)])
+            yield first, torch.from_numpy(batch).to(context.device)

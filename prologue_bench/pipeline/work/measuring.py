@@ -1,0 +1,102 @@
+"""Computing metrics."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from prologue_bench.errors import StageError
+from prologue_bench.interfaces import Metric, MetricInputs, StageCost
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.estimates import machine
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.tokens import read_tokens
+from prologue_bench.pipeline.work.coding import INFERENCE_BATCH
+from prologue_bench.pipeline.work.sampling import chosen_sampling
+from prologue_bench.sampling.decoding import draw_ids
+from prologue_bench.spec.settings import key_values
+
+
+def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
+    """Compute one metric."""
+    data = models.open_data(stage.tokens.tokenizer.data.resolved)
+    metric: Metric = stage.metric.component.load()(stage.metric.settings)
+    tokens = store.get(stage.tokens.key).folder
+    has = metric.needs
+
+    def advance(done: int, total: int) -> None:
+        context.check_stop()
+        context.advance(done, total)
+
+    generator = None
+    draw = None
+    if "generator" in has:
+        generator = models.load_generator(stage.samples.generator, store, context.device)
+        draw = partial(draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
+    inputs = MetricInputs(
+        data=data,
+        layout=models.layout_of(stage.tokens.tokenizer),
+        cache=store.cache,
+        batch_size=INFERENCE_BATCH,
+        device=context.device,
+        sampling=_flat(key_values(stage.samples.sampling)),
+        prefixes=stage.prefixes,
+        advance=advance,
+        reconstructions=_array(store, stage.reconstructions.key, "images.npy", "reconstructions" in has),
+        samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
+        train_ids=read_tokens(tokens, "train", data.views) if "tokens" in has else None,
+        test_ids=read_tokens(tokens, "test") if "tokens" in has else None,
+        tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
+        generator=generator,
+        draw=draw,
+        machine=machine(),
+        costs=_training_costs(stage, store) if "costs" in has else None,
+    )
+    with torch.inference_mode():
+        measurements = metric.measure(inputs)
+    bad = [m.name for m in measurements if not np.isfinite(m.value)]
+    if bad:
+        raise StageError(f"metric {stage.metric.name!r}: {', '.join(bad)} is not a finite number")
+    (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
+
+
+def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]:
+    """What training took, by kind of stage; a tokenizer's includes those that it builds on."""
+    trainings: list[stages.Stage] = [stage.samples.generator, stage.tokens.tokenizer]
+    trainings += stage.tokens.tokenizer.inputs
+    costs: dict[str, StageCost] = {}
+    for each in trainings:
+        if isinstance(each, stages.TrainTokenizer | stages.TrainGenerator):
+            manifest = store.get(each.key).manifest
+            before = costs.get(each.kind)
+            costs[each.kind] = StageCost(
+                seconds=manifest["seconds"] + (before.seconds if before else 0),
+                flops=manifest["flops"] + (before.flops if before else 0),
+                machine=manifest["machine"],
+            )
+    return costs
+
+
+def _array(store: Store, key: str, name: str, wanted: bool) -> NDArray[Any] | None:
+    if not wanted:
+        return None
+    array: NDArray[Any] = np.load(store.get(key) / name, mmap_mode="r")
+    return array
+
+
+def _flat(values: dict[str, Any]) -> dict[str, str | int | float | bool | None]:
+    """Nested settings with dotted names."""
+    flat: dict[str, str | int | float | bool | None] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{inner}": item for inner, item in _flat(value).items()})
+        else:
+            flat[name] = value
+    return flat

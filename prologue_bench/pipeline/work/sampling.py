@@ -1,0 +1,127 @@
+"""Searching for sampling settings, and drawing samples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prologue_bench import distributed
+from prologue_bench.files import write_array, write_text
+from prologue_bench.images import to_bytes
+from prologue_bench.interfaces import Metric, MetricInputs, Tokenizer
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.held_out import HeldOut
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work.coding import INFERENCE_BATCH, decode_images
+from prologue_bench.sampling.decoding import draw_ids
+from prologue_bench.spec.search import sampling_at
+from prologue_bench.spec.settings import Sampling
+
+SEARCH = "search.json"
+
+
+def search_sampling(stage: stages.SearchSampling, store: Store, context: StageContext) -> None:
+    """Measure samples of every point of the grid, and choose the best."""
+    search = stage.sampling.search
+    assert search is not None
+    whole = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
+    data = HeldOut(whole, search.validation_images)
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    generator = models.load_generator(stage.generator, store, context.device)
+    metric: Metric = stage.metric.component.load()(stage.metric.settings)
+    labels = torch.arange(search.samples) % max(1, len(data.spec.class_names))
+    points = search.points()
+    found = []
+    for index, point in enumerate(points):
+        kept = context.work / f"point-{index}.json"
+        if not kept.exists():
+            sampling = sampling_at(stage.sampling, point, "sampling.search.grid")
+            parts = []
+            for start in range(0, search.samples, sampling.batch_size):
+                context.check_stop()
+                batch = labels[start : start + sampling.batch_size]
+                ids = draw_ids(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
+                parts.append(_images(tokenizer, ids))
+            inputs = MetricInputs(
+                data=data,
+                layout=tokenizer.layout,
+                cache=store.cache,
+                batch_size=INFERENCE_BATCH,
+                device=context.device,
+                prefixes=(),
+                advance=lambda done, total: context.check_stop(),
+                sampling={},
+                samples=np.concatenate(parts),
+            )
+            with torch.inference_mode():
+                measured = metric.measure(inputs)[0]
+            result = {
+                "point": point, "metric": measured.title, "value": measured.value, "direction": measured.direction
+            }  # fmt: skip
+            write_text(kept, json.dumps(result))
+        found.append(json.loads(kept.read_text()))
+        context.advance(index + 1, len(points))
+    best = min(found, key=lambda each: each["value"] if each["direction"] == "lower" else -each["value"])
+    write_text(context.output / SEARCH, json.dumps({"points": found, "chosen": best["point"]}, indent=1))
+
+
+@torch.inference_mode()
+def _images(tokenizer: Tokenizer, ids: Tensor) -> NDArray[Any]:
+    """uint8 images of ids [B, L]."""
+    return np.concatenate(
+        [to_bytes(tokenizer.decode(part)).cpu().numpy() for part in torch.split(ids, INFERENCE_BATCH)]
+    )
+
+
+def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
+    """The stage's sampling settings, those that were searched for put in."""
+    if stage.search is None:
+        return stage.sampling
+    chosen = json.loads((store.get(stage.search.key) / SEARCH).read_text())["chosen"]
+    return sampling_at(stage.sampling, chosen, "sampling.search.grid")
+
+
+def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Draw tokens, the classes in turn, each batch into a file of its own."""
+    data = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
+    generator = models.load_generator(stage.generator, store, context.device)
+    sampling = chosen_sampling(stage, store)
+    labels = _sample_labels(stage)
+    for number, path in enumerate(_drawn(stage, context)):
+        context.check_stop()
+        start = number * sampling.batch_size
+        if distributed.is_mine(number) and not path.exists():
+            batch = torch.from_numpy(labels[start : start + sampling.batch_size])
+            ids = draw_ids(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
+            write_array(path, ids.cpu().numpy().astype(np.int32))
+        # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
+        context.advance(min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples))
+
+
+def decode_samples(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Put the drawn tokens together and decode them."""
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    drawn = np.concatenate([np.load(path) for path in _drawn(stage, context)])
+    np.save(context.output / "tokens.npy", drawn)
+    np.save(context.output / "labels.npy", _sample_labels(stage))
+    decode_images(tokenizer, drawn, context, stage.sampling.samples, stage.sampling.samples)
+
+
+def _sample_labels(stage: stages.SampleImages) -> NDArray[Any]:
+    spec = models.open_data(stage.generator.tokens.tokenizer.data.resolved).spec
+    labels: NDArray[Any] = np.arange(stage.sampling.samples, dtype=np.int64) % max(1, len(spec.class_names))
+    return labels
+
+
+def _drawn(stage: stages.SampleImages, context: StageContext) -> list[Path]:
+    """The files of the batches of drawn tokens."""
+    folder = context.work / "drawn"
+    folder.mkdir(exist_ok=True)
+    return [folder / f"{start}.npy" for start in range(0, stage.sampling.samples, stage.sampling.batch_size)]

@@ -1,0 +1,85 @@
+"""Training tokenizers and generators, and taking over a joint prior."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import numpy as np
+import torch
+
+from prologue_bench import distributed
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.tokens import open_tokens
+from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.models import GeneratorModel, TokenizerModel
+from prologue_bench.training.runner import TrainingJob, train
+
+
+def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
+    """Train a tokenizer, with its joint prior where it asks for one."""
+    data = models.open_data(stage.data.resolved)
+    torch.manual_seed(stage.seed)
+    tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
+    if stage.foundation is not None:
+        models.load_foundation(tokenizer, store.get(stage.foundation.key) / models.TOKENIZER_WEIGHTS)
+    if tokenizer.frozen:
+        if distributed.is_leader():
+            models.save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+        return
+    parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
+    prior = None
+    if stage.prior is not None:
+        prior = models.build_generator(stage.prior, tokenizer.layout, data.spec.labels)
+        parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
+    losses = {loss.name: models.build_loss(loss, data.spec) for loss in stage.losses}
+    learning = [parameter for loss in losses.values() for parameter in loss.parameters() if parameter.requires_grad]
+    if learning:
+        parts["losses"] = (learning, stage.training.loss_optimisation)
+    arrays: dict[str, Any] = {"images": data.training_views()}
+    if stage.training.prior_labels:
+        arrays["labels"] = np.repeat(data.labels("train"), data.views)
+    averaged = train(
+        TrainingJob(
+            model=TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label, losses),
+            data=ArrayDataset(arrays),
+            training=stage.training,
+            parts=parts,
+            seed=stage.seed,
+            context=context,
+        )
+    )
+    if distributed.is_leader():
+        models.save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+        if averaged.prior is not None:
+            models.save_weights(averaged.prior, context.output / "prior.safetensors")
+
+
+def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
+    """Train a generator on the cached tokens."""
+    data = models.open_data(stage.tokens.tokenizer.data.resolved)
+    ids = open_tokens(store.get(stage.tokens.key).folder, "train")
+    layout = models.layout_of(stage.tokens.tokenizer)
+    torch.manual_seed(stage.seed)
+    generator = models.build_generator(stage.generator, layout, data.spec.labels)
+    averaged = train(
+        TrainingJob(
+            model=GeneratorModel(generator, stage.training, data.spec.none_label),
+            data=ArrayDataset({"ids": ids, "labels": np.repeat(data.labels("train"), data.views)}),
+            training=stage.training,
+            parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
+            seed=stage.seed,
+            context=context,
+        )
+    )
+    if distributed.is_leader():
+        models.save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
+
+
+def take_prior(stage: stages.TakePrior, store: Store, context: StageContext) -> None:
+    """The joint prior becomes the generator."""
+    shutil.copyfile(
+        store.get(stage.tokens.tokenizer.key) / "prior.safetensors", context.output / models.GENERATOR_WEIGHTS
+    )
