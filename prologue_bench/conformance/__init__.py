@@ -9,6 +9,36 @@ def test_contract(check):
 
 from __future__ import annotations
 
-from prologue_bench.conformance.checks import Broken, Check, Skipped, checks_of
+from collections.abc import Mapping
+from typing import Any
+
+from prologue_bench.conformance import generators, metrics, tokenizers
+from prologue_bench.conformance.checks import IMAGES, Broken, Check, Skipped
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import ImageSpec
+from prologue_bench.registry import Kind, Registry
+from prologue_bench.spec.ablation import resolve_alone
 
 __all__ = ["Broken", "Check", "Skipped", "checks_of"]
+
+
+def checks_of(
+    kind: Kind,
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    images: ImageSpec = IMAGES,
+    registry: Registry | None = None,
+) -> list[Check]:
+    """The checks of a tokenizer, generator or metric, made with these settings over those of profile `smoke`.
+
+    Raises UserError for unknown names and settings, and for kinds that have no checks.
+    """
+    makers = {
+        "tokenizer": tokenizers.checks,
+        "generator": generators.checks,
+        "metric": metrics.checks,
+    }
+    if kind not in makers:
+        raise UserError(f"there are no checks for a {kind}; expected one of: {', '.join(makers)}")
+    registry = registry or Registry.load()
+    return makers[kind](resolve_alone(kind, name, settings or {}, "smoke", registry), images)

@@ -1,17 +1,15 @@
-"""What a check is, and the checks of each kind of component."""
+"""What a check is, and what checks of several kinds of components share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec
-from prologue_bench.registry import Kind, Registry
 
 IMAGES = ImageSpec(channels=3, height=28, width=28, class_names=("a", "b", "c", "d", "e"))
 """Made-up images that components are checked on: small, in colour, with a side that 4 and 7 divide."""
@@ -34,31 +32,6 @@ class Check:
     name: str
     contract: str
     run: Callable[[], None]
-
-
-def checks_of(
-    kind: Kind,
-    name: str,
-    settings: Mapping[str, Any] | None = None,
-    images: ImageSpec = IMAGES,
-    registry: Registry | None = None,
-) -> list[Check]:
-    """The checks of a tokenizer, generator or metric, made with these settings over those of profile `smoke`.
-
-    Raises UserError for unknown names and settings, and for kinds that have no checks.
-    """
-    from prologue_bench.conformance import generators, metrics, tokenizers
-    from prologue_bench.spec.ablation import resolve_alone
-
-    makers = {
-        "tokenizer": tokenizers.checks,
-        "generator": generators.checks,
-        "metric": metrics.checks,
-    }
-    if kind not in makers:
-        raise UserError(f"there are no checks for a {kind}; expected one of: {', '.join(makers)}")
-    registry = registry or Registry.load()
-    return makers[kind](resolve_alone(kind, name, settings or {}, "smoke", registry), images)
 
 
 def require(holds: bool | Tensor, message: str) -> None:
