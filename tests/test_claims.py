@@ -83,6 +83,19 @@ def test_evidence_of_several_results_is_put_together_and_corrected_together() ->
     assert both[0].difference.p_value == pytest.approx(2 * alone)
 
 
+def test_the_table_says_what_the_differences_say_that_it_does_not_show() -> None:
+    base = {"gfid": [10.0, 11.0, 12.0]}
+    clear, noise = {"gfid": [8.0, 9.1, 9.9]}, {"gfid": [9.0, 13.0, 10.0]}
+
+    def others(**variants: dict[str, list[float]]) -> str:
+        row = claims.markdown(claims.examine(results({"0": base, **variants}))).splitlines()[2]
+        return row.partition("training seeds)")[2].removesuffix(" | **holds** |")
+
+    assert others(a=clear) == ""
+    assert others(a=clear, b=noise, c=noise) == "; 2 more cannot tell"
+    assert others(a=clear, b=noise, c=clear, d=clear, e=noise) == "; of 4 more 2 hold and 2 cannot tell"
+
+
 def test_one_seed_cannot_tell_anything() -> None:
     found = results({"0": {"gfid": [10.0], "rfid": [3.0]}, "4": {"gfid": [1.0], "rfid": [3.0]}})
     assert set(verdicts(found).values()) == {"cannot tell"}

@@ -8,6 +8,7 @@ within a tenth of the reference, and fails where all of it lies outside.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -110,10 +111,21 @@ def markdown(claims: Sequence[Claim]) -> str:
         if not claim.evidence:
             continue
         shown = min(claim.evidence, key=lambda each: (each.verdict() != claim.verdict, each.difference.p_value or 1.0))
-        others = f"; {len(claim.evidence) - 1} more" if len(claim.evidence) > 1 else ""
-        evidence = f"{shown}{others}".replace("|", "\\|")
+        evidence = f"{shown}{_others(claim, shown)}".replace("|", "\\|")
         lines.append(f"| {claim.number} {claim.text} | {evidence} | **{claim.verdict}** |")
     return "\n".join(lines) + "\n"
+
+
+def _others(claim: Claim, shown: Evidence) -> str:
+    """What the differences say that are not shown, such as "; of 3 more 1 holds and 2 cannot tell"."""
+    verdicts = Counter(each.verdict() for each in claim.evidence if each is not shown)
+    plural: dict[Verdict, str] = {"holds": "hold", "fails": "fail", "cannot tell": "cannot tell"}
+    said = [
+        f"{count} {verdict if count == 1 else plural[verdict]}" for verdict in plural if (count := verdicts[verdict])
+    ]
+    if len(said) < 2:
+        return "".join(f"; {each.replace(' ', ' more ', 1)}" for each in said)
+    return f"; of {verdicts.total()} more {', '.join(said[:-1])} and {said[-1]}"
 
 
 def _together(parts: Sequence[Claim]) -> Claim:
