@@ -202,6 +202,7 @@ def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
     assert torch.equal(ids[0, :3], ids[2, :3])
 
 
+@torch.inference_mode()
 def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> None:
     generator = ar(LAYOUT).eval()
     test_ids, labels = ids(len(TEST)), torch.from_numpy(DATA.labels("test")) % 4
