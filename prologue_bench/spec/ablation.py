@@ -224,13 +224,13 @@ class _Resolver:
         overrides: Overrides,
     ) -> Experiment:
         sections = {name: dict(section) for name, section in base.items()}
-        places = {key: f"--set {key}" for key, _ in map(parse_override, overrides.values)}
         for key, value in variant.values.items():
-            places[key] = f"{self.where}: {variant.place_of(key)}"
             set_path(sections, key, value, where=f"{self.where}: {variant.place_of(key).removesuffix(key)}")
         try:
             return self._resolve(sections, variant, seed, metrics)
         except UserError as error:
+            places = {key: f"--set {key}" for key, _ in map(parse_override, overrides.values)}
+            places |= {key: f"{self.where}: {variant.place_of(key)}" for key in variant.values}
             raise UserError(_replace_place(str(error), self.where, places)) from None
 
     def _resolve(
