@@ -39,13 +39,15 @@ def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricI
         key.update(f"{settings.extractor} {settings.resize} {weights_checksum(settings)}{layer}".encode())
         return inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
 
-    if path().exists():
-        cached: NDArray[Any] = np.load(path())
+    kept = path()
+    if kept.exists():
+        cached: NDArray[Any] = np.load(kept)
         if len(cached) == len(images):
             return cached
     features = extract_features(images, settings, inputs.device, inputs.advance)
-    path().parent.mkdir(parents=True, exist_ok=True)
-    write_array(path(), features)  # weights that were fetched just now have a checksum only now
+    kept = path()  # once more: weights that were fetched just now have a checksum only now
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_array(kept, features)
     return features
 
 
@@ -94,7 +96,7 @@ def inception_weights(settings: FeatureSettings) -> str | None:
 
 def _check_tensors(file: str) -> None:
     """Raises an error for a file with anything but tensors, all of which torch-fidelity would load."""
-    torch.load(file, map_location="meta", weights_only=True, mmap=False)
+    torch.load(file, map_location="meta", weights_only=True)
 
 
 def weights_checksum(settings: FeatureSettings) -> str:

@@ -23,7 +23,6 @@ from prologue_bench.files import write_text
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.estimates import machine, metric_label
-from prologue_bench.pipeline.flops import counted_flops
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.pipeline.store import Store, is_full_disk
@@ -191,7 +190,7 @@ def _details(planned: PlannedStage, seconds: float) -> dict[str, Any]:
         "inputs": [before.key for before in stage.inputs],
         "metric": metric_label(stage) if isinstance(stage, Measure) else None,
         "seconds": round(seconds, 3),
-        "flops": counted_flops(stage),
+        "flops": planned.flops,
         "finished": _now(),
         "machine": machine(),
         "software": software(),

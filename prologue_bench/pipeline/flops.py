@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.interfaces import ImageSpec, Tokenizer
 from prologue_bench.pipeline import models, stages
-from prologue_bench.sampling.decoding import is_guided
+from prologue_bench.sampling.decoding import guidance_scales, is_guided
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, Training
 from prologue_bench.training.models import TokenizerModel
@@ -117,7 +117,7 @@ def _searching(stage: stages.SearchSampling) -> float:
 def _drawing(generator: stages.GeneratorStage, sampling: Sampling) -> float:
     """One image's tokens, and the image. With cached keys and values a pass costs about one over the whole sequence."""
     _, tokenizer = _tokenizer(generator.tokens)
-    passes = 2 if is_guided(tokenizer.layout, sampling) else 1
+    passes = 2 if is_guided(guidance_scales(tokenizer.layout, sampling)) else 1
     return passes * _sequence(generator) + _decoding(generator.tokens)
 
 

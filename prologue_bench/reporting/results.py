@@ -24,7 +24,7 @@ from prologue_bench.pipeline.work.sampling import SEARCH
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
-from prologue_bench.spec.settings import plain_values
+from prologue_bench.spec.settings import flat_values, plain_values
 from prologue_bench.training.hooks import CURVES, read_curves
 
 SCHEMA = 1
@@ -190,15 +190,7 @@ def load_results(folder: Path) -> dict[str, Any]:
 
 def flat_settings(variant: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of one of the results' variants by dotted name."""
-    return _flatten(variant["settings"])
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        flat.update(_flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
-    return flat
+    return flat_values(variant["settings"])
 
 
 COLUMNS = ("title", "value", "unit", "direction", "count", "half_width", "protocol", "detail")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -29,7 +31,7 @@ def sample_ids(
     if prefix is not None:
         ids[:, :fixed] = prefix
     scales = guidance_scales(generator.layout, sampling)
-    guided = is_guided(generator.layout, sampling, fixed)
+    guided = is_guided(scales[fixed:])
     state = generator.start(torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels)
     chosen = prefix if fixed else None
     segments = [segment.name for segment in generator.layout for _ in range(segment.length)]
@@ -46,9 +48,9 @@ def sample_ids(
     return ids
 
 
-def is_guided(layout: TokenLayout, sampling: Sampling, fixed: int = 0) -> bool:
-    """Whether any token after the first `fixed` needs the unconditional logits too."""
-    return any(scale != 1 for scale in guidance_scales(layout, sampling)[fixed:])
+def is_guided(scales: Sequence[float]) -> bool:
+    """Whether any token with these guidance scales needs the unconditional logits too."""
+    return any(scale != 1 for scale in scales)
 
 
 def guidance_scales(layout: TokenLayout, sampling: Sampling) -> list[float]:

@@ -236,6 +236,15 @@ def plain_values(settings: Any) -> Any:
     return _plain(settings, plain_values)
 
 
+def flat_values(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested plain values by dotted name."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        flat.update(flat_values(value, f"{name}.") if isinstance(value, Mapping) else {name: value})
+    return flat
+
+
 def _plain(value: Any, recurse: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): recurse(item) for key, item in value.items()}

@@ -21,7 +21,7 @@ from prologue_bench.pipeline.tokens import read_tokens
 from prologue_bench.pipeline.work.coding import INFERENCE_BATCH
 from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.sampling.decoding import draw_ids
-from prologue_bench.spec.settings import key_values
+from prologue_bench.spec.settings import flat_values, key_values
 
 
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
@@ -46,7 +46,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         cache=store.cache,
         batch_size=INFERENCE_BATCH,
         device=context.device,
-        sampling=_flat(key_values(stage.samples.sampling)),
+        sampling=flat_values(key_values(stage.samples.sampling)),
         prefixes=stage.prefixes,
         advance=advance,
         reconstructions=_array(store, stage.reconstructions.key, "images.npy", "reconstructions" in has),
@@ -89,14 +89,3 @@ def _array(store: Store, key: str, name: str, wanted: bool) -> NDArray[Any] | No
         return None
     array: NDArray[Any] = np.load(store.get(key) / name, mmap_mode="r")
     return array
-
-
-def _flat(values: dict[str, Any]) -> dict[str, str | int | float | bool | None]:
-    """Nested settings with dotted names."""
-    flat: dict[str, str | int | float | bool | None] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{inner}": item for inner, item in _flat(value).items()})
-        else:
-            flat[name] = value
-    return flat
