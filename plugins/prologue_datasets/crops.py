@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 TEN_CROP_MARGIN = 1.1
-"""Shorter edge of an image, in crop edges, of which ten crops are taken."""
+"""Edge of the centred square, in crop edges, of which ten crops are taken."""
 VIEWS = 10
 
 
@@ -40,12 +40,14 @@ def centre_crop(image: Image.Image, size: int) -> NDArray[Any]:
 
 
 def ten_crops(image: Image.Image, size: int) -> NDArray[Any]:
-    """The centre and the four corners of a slightly larger image, then the same mirrored: [10, 3, S, S]."""
-    pixels = np.asarray(shrink(image, int(size * TEN_CROP_MARGIN)))
-    height, width = pixels.shape[:2]
-    bottom, right = height - size, width - size
-    corners = [(bottom // 2, right // 2), (0, 0), (0, right), (bottom, 0), (bottom, right)]
-    crops = np.stack([_planes(pixels[top : top + size, left : left + size]) for top, left in corners])
+    """Centre and corners of a slightly larger centred square, then the same mirrored: [10, 3, S, S].
+
+    The square is ADM's centre crop, so no view is far from the crops that samples are held against.
+    """
+    square = centre_crop(image, int(size * TEN_CROP_MARGIN))
+    last = square.shape[1] - size
+    corners = [(last // 2, last // 2), (0, 0), (0, last), (last, 0), (last, last)]
+    crops = np.stack([square[:, top : top + size, left : left + size] for top, left in corners])
     return np.concatenate((crops, crops[..., ::-1]))
 
 

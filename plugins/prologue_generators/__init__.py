@@ -14,11 +14,13 @@ def prologue_generators() -> list[Component]:
             target="prologue_generators.ar:Ar",
             settings="prologue_generators.settings:ArSettings",
             summary="A class-conditional causal transformer over one vocabulary of all segments.",
+            version=2,
         ),
         Component(
             name="rar",
             target="prologue_generators.rar:Rar",
             settings="prologue_generators.settings:RarSettings",
             summary="The same, trained on tokens in random order within their segments.",
+            version=2,
         ),
     ]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from prologue_bench.interfaces import DecodingState, Generator, TokenLayout
 from prologue_generators.settings import ArSettings
+from prologue_layers.initialisation import initialise
 from prologue_layers.transformer import KeyValueCache, OutputHead, Positions, Transformer, rotary_angles
 
 THETA = 10000.0
@@ -88,6 +89,7 @@ class Ar(Generator):
         nn.init.normal_(self.label_embedding.weight, std=0.02)
         nn.init.normal_(self.embedding.weight, std=0.02)
         nn.init.normal_(self.head.linear.weight, std=0.02)
+        initialise(settings.initialisation, self)
         if settings.tied:
             self.head.linear.weight = self.embedding.weight
 

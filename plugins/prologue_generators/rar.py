@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prologue_bench.interfaces import TokenLayout
 from prologue_generators.ar import Ar, ArState
 from prologue_generators.settings import RarSettings
+from prologue_layers.initialisation import initialise
 
 
 class Rar(Ar):
@@ -30,6 +31,7 @@ class Rar(Ar):
         self.target_embedding = nn.Embedding(self.vocabulary.positions, settings.transformer.width)
         self.shuffled_until, self.ordered_from = settings.shuffled_until, settings.ordered_from
         nn.init.normal_(self.target_embedding.weight, std=0.02)
+        initialise(settings.initialisation, self.target_embedding)
 
     def shuffled_share(self) -> float:
         """The share of shuffled images at the present progress: 1 at first, falling to 0."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from prologue_layers.settings import TransformerSettings
+from prologue_layers.settings import Initialisation, TransformerSettings
 
 
 @frozen(kw_only=True)
@@ -24,6 +24,9 @@ class ArSettings:
 
     transformer: ArTransformerSettings = ArTransformerSettings()
     tied: bool = False
+    initialisation: Initialisation = "open"
+    """Initial weights: `paper` draws all as the paper's implementation does, with closed gates;
+    `open` starts with open gates."""
 
 
 @frozen(kw_only=True)

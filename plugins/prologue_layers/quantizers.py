@@ -5,6 +5,7 @@ Letters: B batch, n tokens, D feature width, c code width, K codes.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -24,12 +25,16 @@ class Quantized(NamedTuple):
 
 
 class Codebook(nn.Module):
-    """Unit codes, and the projection of features onto their sphere."""
+    """Unit codes, and the projection of features onto their sphere.
+
+    Codes are drawn from N(0, 1 / c), so that they start with a length of about one. Only their
+    direction counts: the longer they are, the less a step of the optimizer turns them.
+    """
 
     def __init__(self, width: int, codes: int, code_width: int) -> None:
         super().__init__()
         self.project = nn.Linear(width, code_width)
-        self.weight = nn.Parameter(torch.randn(codes, code_width))
+        self.weight = nn.Parameter(torch.randn(codes, code_width) / math.sqrt(code_width))
 
     def codes(self) -> Tensor:
         """All codes, [K, c], each of length one."""

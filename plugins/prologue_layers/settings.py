@@ -10,6 +10,10 @@ from attrs import field, frozen, validators
 StraightThrough = Literal["softmax", "vq"]
 """How the gradient passes a quantizer whose ids the prior reads."""
 
+Initialisation = Literal["open", "paper"]
+"""How networks start: with open gates, and torch's own weights around the blocks; or wholly as in
+the paper's implementation (`prologue_layers.initialisation`), with closed gates."""
+
 
 def _fits_heads(instance: TransformerSettings, attribute: attrs.Attribute[int], value: int) -> None:
     if instance.width % value or (instance.width // value) % 4:
@@ -39,6 +43,8 @@ class TransformerSettings:
     bias: bool = True
     """Biases in the output, feed-forward and gate layers."""
     dropout: float = field(default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)])
+    """Share that training sets to zero: of residual branches, of the condition's channels (drawn
+    for each image), and of the input embeddings of autoregressive models."""
     rotary_axes: tuple[int, int, int] | None = field(default=None, validator=_fills_head)
     """Channels of a head for each of three rotary axes. Axes are (row, column, index) in encoders and decoders, and
     (position, unused, unused) in autoregressive models. None: in proportion to the paper's (20, 20, 24) of 64 for the

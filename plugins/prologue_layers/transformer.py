@@ -30,11 +30,7 @@ class RMSNorm(nn.Module):
 
 
 class ConditionalScale(nn.Module):
-    """The weight of a conditional RMSNorm, 1 + affine(condition): [1, E] -> [D].
-
-    The condition is the same for all images (see `Condition`), so the scale is folded into the linear layer behind
-    the norm, which costs a product with its weight instead of one with every activation.
-    """
+    """The weight of a conditional RMSNorm, 1 + affine(condition), for `per_image` conditions."""
 
     def __init__(self, width: int, condition_width: int) -> None:
         super().__init__()
@@ -43,7 +39,17 @@ class ConditionalScale(nn.Module):
         nn.init.zeros_(self.affine.bias)
 
     def forward(self, condition: Tensor) -> Tensor:
-        return 1 + self.affine(condition).squeeze(0)
+        return 1 + per_image(self.affine(condition).float())
+
+
+def per_image(x: Tensor) -> Tensor:
+    """Factors of activations [B, L, D]: [1, D] -> [D] for all images, [B, D] -> [B, 1, D] for each.
+
+    The condition is the same for all images (see `Condition`), except where training drops channels
+    of it. What is the same is folded into a linear layer, which costs a product with its weight
+    instead of one with every activation.
+    """
+    return x.squeeze(0) if len(x) == 1 else x.unsqueeze(1)
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -52,20 +58,25 @@ def normalise(x: Tensor) -> Tensor:
 
 
 class Condition(nn.Module):
-    """GELU(RMSNorm(linear(one-hot class))) for one fixed class, "none": [1, E].
+    """GELU(RMSNorm(dropout(linear(one-hot class)))) for one fixed class, "none".
 
-    Nothing but the "none" class ever enters, so the result is a learned constant; the weights of the other
-    classes are kept because the paper's checkpoints have them.
+    Nothing but the "none" class ever enters, so the result is a learned constant [1, E]; the weights
+    of the other classes are kept because the paper's checkpoints have them. Dropout in training makes
+    it a different one for each image, [B, E].
     """
 
-    def __init__(self, labels: int, condition_width: int) -> None:
+    def __init__(self, labels: int, condition_width: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.project = nn.Linear(labels, condition_width)
+        self.dropout = nn.Dropout(dropout)
         self.norm = RMSNorm(condition_width)
 
-    def forward(self) -> Tensor:
-        none = self.project.weight[:, -1] + self.project.bias
-        return F.gelu(self.norm(none), approximate="tanh").unsqueeze(0)
+    def forward(self, images: int | None = None) -> Tensor:
+        """The condition of all images, [1, E]; in training with dropout, of so many, [B, E]."""
+        none = (self.project.weight[:, -1] + self.project.bias).unsqueeze(0)
+        if images is not None and self.training and self.dropout.p > 0:
+            none = self.dropout(none.expand(images, -1))
+        return F.gelu(self.norm(none), approximate="tanh")
 
 
 class GEGLU(nn.Module):
@@ -77,18 +88,22 @@ class GEGLU(nn.Module):
         self.fc2 = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor, scale: Tensor, gate: Tensor) -> Tensor:
-        """`scale` [D] multiplies x, `gate` [D] the result."""
+        """`scale` multiplies x, `gate` the result; [D] or [B, 1, D] each."""
         gates, value = scaled_linear(self.fc1, x, scale).chunk(2, dim=-1)
         return gated_linear(self.fc2, F.gelu(value, approximate="tanh") * gates, gate)
 
 
 def scaled_linear(linear: nn.Linear, x: Tensor, scale: Tensor) -> Tensor:
-    """linear(x * scale), with the scale folded into the weight."""
+    """linear(x * scale), with a scale [D] folded into the weight; [B, 1, D] cannot be."""
+    if scale.dim() > 1:
+        return F.linear(x * scale, linear.weight, linear.bias)
     return F.linear(x, linear.weight * scale, linear.bias)
 
 
 def gated_linear(linear: nn.Linear, x: Tensor, gate: Tensor) -> Tensor:
-    """linear(x) * gate, with the gate folded into weight and bias."""
+    """linear(x) * gate, with a gate [D] folded into weight and bias; [B, 1, D] cannot be."""
+    if gate.dim() > 1:
+        return F.linear(x, linear.weight, linear.bias) * gate
     bias = None if linear.bias is None else linear.bias * gate
     return F.linear(x, linear.weight * gate.unsqueeze(1), bias)
 
@@ -188,7 +203,7 @@ class Attention(nn.Module):
         causal: bool,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """`scale` [D] multiplies x, `gate` [D] the result."""
+        """`scale` multiplies x, `gate` the result; [D] or [B, 1, D] each."""
         query, key, value = self._heads(x, scale, positions)
         mask = None
         if cache is not None:
@@ -234,9 +249,9 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, condition: Tensor, positions: Rotation, causal: bool, cache: KeyValueCache | None = None
     ) -> Tensor:
-        scale, gate = self.attention_scale(condition), self.attention_gate(condition).squeeze(0)
+        scale, gate = self.attention_scale(condition), per_image(self.attention_gate(condition))
         x = x + self.dropout(self.attention(normalise(x), scale, gate, positions, causal, cache))
-        scale, gate = self.ffn_scale(condition), self.ffn_gate(condition).squeeze(0)
+        scale, gate = self.ffn_scale(condition), per_image(self.ffn_gate(condition))
         return x + self.dropout(self.ffn(normalise(x), scale, gate))
 
 
@@ -247,7 +262,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.settings = settings
         self.causal = causal
-        self.condition = Condition(labels, settings.condition_width)
+        self.condition = Condition(labels, settings.condition_width, settings.dropout)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
         self._initialise()
 
@@ -275,8 +290,8 @@ class Transformer(nn.Module):
     def forward(
         self, x: Tensor, positions: Rotation, caches: Sequence[KeyValueCache] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Returns the output [B, L, D] and the condition [1, E], which an output norm needs too."""
-        condition = self.condition()
+        """Returns the output [B, L, D] and the condition, which an output norm needs too."""
+        condition = self.condition(len(x))
         for index, block in enumerate(self.blocks):
             x = block(x, condition, positions, self.causal, None if caches is None else caches[index])
         return x, condition

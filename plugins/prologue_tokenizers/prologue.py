@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from prologue_bench.interfaces import ImageSpec, PriorRequest, Segment, TokenizerOutput, TokenLayout
+from prologue_layers.initialisation import initialise
 from prologue_layers.quantizers import Codebook, OneHotQuantizer
 from prologue_layers.vit import to_patches
 from prologue_tokenizers.settings import PrologueSettings
@@ -48,7 +49,9 @@ class Prologue(VqTokenizer):
     def _codebook(self, settings: PrologueSettings) -> Codebook:
         if settings.shared_codebook:
             return self.quantizer.codebook
-        return Codebook(self.prologue_width(settings), settings.prologue_codebook, settings.code_width)
+        codebook = Codebook(self.prologue_width(settings), settings.prologue_codebook, settings.code_width)
+        initialise(settings.initialisation, codebook)
+        return codebook
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The features that become visual tokens [B, N, D] and the prologue [B, n, D]."""

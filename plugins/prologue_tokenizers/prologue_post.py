@@ -11,6 +11,7 @@ from torch import Tensor
 
 from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, TokenizerOutput
+from prologue_layers.initialisation import initialise
 from prologue_layers.vit import PatchEncoder, to_patches
 from prologue_tokenizers.prologue import Prologue
 from prologue_tokenizers.settings import ProloguePostSettings, PrologueSettings, Vq2dSettings
@@ -46,6 +47,7 @@ class ProloguePost(Prologue):
             self.grid,
             settings.prologue_tokens,
         )
+        initialise(settings.initialisation, self.prologue_encoder)
         if not settings.shared_codebook and self.prologue_quantizer is not None:
             self.prologue_quantizer.requires_grad_(True)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
-from prologue_layers.settings import StraightThrough, TransformerSettings
+from prologue_layers.settings import Initialisation, StraightThrough, TransformerSettings
 
 
 @frozen(kw_only=True)
@@ -27,6 +27,9 @@ class VqSettings:
     visual_ce_weight: float = field(default=0.0, validator=validators.ge(0))
     """Weight of the autoregressive cross-entropy in what the visual tokens learn from ("CE on visual"); 0 spares them,
     and where no other token learns from it either, there is no joint prior."""
+    initialisation: Initialisation = "open"
+    """Initial weights: `paper` draws all as the paper's implementation does, with closed gates;
+    `open` starts with open gates."""
 
 
 @frozen(kw_only=True)

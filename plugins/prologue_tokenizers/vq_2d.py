@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from prologue_bench.interfaces import ImageSpec, PriorRequest, Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_layers.initialisation import initialise
 from prologue_layers.quantizers import OneHotQuantizer, VectorQuantizer
 from prologue_layers.vit import PatchDecoder, PatchEncoder, from_patches, patch_grid, to_patches
 from prologue_tokenizers.settings import VqSettings
@@ -30,6 +31,7 @@ class VqTokenizer(Tokenizer):
         self.decoder = PatchDecoder(
             settings.decoder, images.labels, settings.code_width, self.grid, self.patch_values, sequence
         )
+        initialise(settings.initialisation, self.encoder, self.quantizer, self.decoder)
         length = sequence or self.grid[0] * self.grid[1]
         self.layout = TokenLayout(
             (Segment("visual", length, settings.visual_codebook, None if sequence else self.grid),)

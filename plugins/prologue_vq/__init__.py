@@ -17,6 +17,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_vq.tokenizers:FsqTokenizer",
             settings="prologue_vq.settings:FsqSettings",
             summary="Finite scalar quantization (Mentzer et al. 2023).",
+            version=2,
             requires=EXTRA,
         ),
         Component(
@@ -24,6 +25,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_vq.tokenizers:LfqTokenizer",
             settings="prologue_vq.settings:LfqSettings",
             summary="Lookup-free quantization (Yu et al. 2023).",
+            version=2,
             requires=EXTRA,
         ),
         Component(
@@ -31,6 +33,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_vq.tokenizers:ResidualVqTokenizer",
             settings="prologue_vq.settings:ResidualVqSettings",
             summary="Residual vector quantization, a segment a level (Lee et al. 2022).",
+            version=2,
             requires=EXTRA,
         ),
         Component(
@@ -38,6 +41,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_vq.tokenizers:SimVqTokenizer",
             settings="prologue_vq.settings:SimVqSettings",
             summary="A frozen codebook behind one linear map (Zhu et al. 2024).",
+            version=2,
             requires=EXTRA,
         ),
     ]

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_layers.settings import TransformerSettings
+from prologue_layers.settings import Initialisation, TransformerSettings
 
 
 def _levels(instance: object, attribute: attrs.Attribute[Any], value: tuple[int, ...]) -> None:
@@ -22,6 +22,8 @@ class PatchTokenizerSettings:
     patch_size: int = field(default=16, validator=validators.ge(1))
     encoder: TransformerSettings = TransformerSettings(width=512, layers=12, heads=8)
     decoder: TransformerSettings = TransformerSettings(width=512, layers=12, heads=8)
+    initialisation: Initialisation = "open"
+    """Initial weights of encoder and decoder, as of `vq-2d`; the quantizer's are the library's."""
 
 
 @frozen(kw_only=True)

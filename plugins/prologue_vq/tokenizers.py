@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
 
 from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_layers.initialisation import initialise
 from prologue_layers.vit import PatchDecoder, PatchEncoder, from_patches, patch_grid, to_patches
 from prologue_vq.settings import (
     FsqSettings,
@@ -34,6 +35,7 @@ class PatchTokenizer(Tokenizer):
         values = size * size * images.channels
         self.encoder = PatchEncoder(settings.encoder, images.labels, values, grid, queries=0)
         self.decoder = PatchDecoder(settings.decoder, images.labels, code_width, grid, values)
+        initialise(settings.initialisation, self.encoder, self.decoder)
         names = ["visual"] if levels == 1 else [f"level-{level + 1}" for level in range(levels)]
         self.layout = TokenLayout(tuple(Segment(name, math.prod(grid), vocabulary, grid) for name in names))
 
@@ -128,6 +130,7 @@ class SimVqTokenizer(PatchTokenizer):
     def __init__(self, settings: SimVqSettings, images: ImageSpec) -> None:
         super().__init__(settings, images, settings.codes, settings.code_width)
         self.project = nn.Linear(settings.encoder.width, settings.code_width)
+        initialise(settings.initialisation, self.project)
         self.quantizer = SimVQ(dim=settings.code_width, codebook_size=settings.codes)
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

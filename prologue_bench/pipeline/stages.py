@@ -69,7 +69,12 @@ class DataRef:
 
     def key(self) -> dict[str, Any]:
         """What the data adds to a key; not where it was found."""
-        return {"name": self.resolved.name, "fingerprint": self.fingerprint}
+        # The version stands for how images become views; the fingerprint is of the images.
+        return {
+            "name": self.resolved.name,
+            "version": self.resolved.component.version,
+            "fingerprint": self.fingerprint,
+        }
 
 
 @frozen(kw_only=True, slots=False)

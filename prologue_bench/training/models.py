@@ -108,8 +108,8 @@ class TokenizerModel(LossModel):
     """Stage 1: a tokenizer, and the joint prior that it asks for.
 
     The paper alternates two steps on one batch: A, in which the tokenizer learns and the prior is frozen but
-    differentiable, and B, in which the prior learns on the detached tokens. Both see the same tokens, the same dropped
-    inputs and the same prior, so one forward pass has the gradients of both: the cross-entropy reaches the prior's
+    differentiable, and B, in which the prior learns on the detached tokens. Both see the same tokens and the
+    same prior. With the same dropped inputs for both, one forward pass has the gradients of both: the cross-entropy reaches the prior's
     weights with weight one (B) and, through the straight-through one-hots, the tokenizer's with
     `PriorRequest.weights` (A).
     Nothing of the prior's input reaches the tokenizer but through those one-hots.
