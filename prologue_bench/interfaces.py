@@ -141,11 +141,23 @@ class PriorRequest:
 
     `weights` names the segments that learn from the prior's cross-entropy, through their straight-through one-hots,
     and how much it weighs for them; `input_dropout` is, for a segment, the share of images whose inputs of that
-    segment are all replaced by the separator.
+    segment are all replaced by the separator. `target_weights` says how much the cross-entropy of a segment's own
+    tokens counts in what they learn from, one where a segment is not named; a separator counts to the segment that it
+    ends. The prior itself learns from all tokens alike.
     """
 
     weights: Mapping[str, float]
     input_dropout: Mapping[str, float] = field(factory=dict)
+    target_weights: Mapping[str, float] = field(factory=dict)
+
+    def check(self, layout: TokenLayout) -> None:
+        """Raises ValueError when a segment is named that the layout does not have."""
+        for what in ("weights", "input_dropout", "target_weights"):
+            for name in getattr(self, what):
+                if name not in layout.names:
+                    raise ValueError(
+                        f"the prior's {what} name a segment {name!r}, expected one of: {', '.join(layout.names)}"
+                    )
 
 
 @define  # not frozen: torch.compile cannot trace the constructor of a frozen class
@@ -153,9 +165,9 @@ class TokenizerOutput:
     """What a training step needs of a tokenizer.
 
     `reconstruction` is [B, C, H, W], or None of a tokenizer that does not train its reconstruction; `losses` are the
-    tokenizer's own terms (scalars, already weighted, such as codebook losses); `ids` are [B, L]; `relaxed` holds, for
-    each segment that the prior teaches, the straight-through one-hot [B, n, K], whose value is the hard one-hot of
-    `ids` and whose gradient reaches the tokenizer.
+    tokenizer's own terms (scalars, already weighted, such as codebook losses), under any names; `ids` are [B, L];
+    `relaxed` holds, for each segment that the prior teaches, the straight-through one-hot [B, n, K], whose value is the
+    hard one-hot of `ids` and whose gradient reaches the tokenizer.
     """
 
     reconstruction: Tensor | None
@@ -208,7 +220,10 @@ class ReconstructionLoss(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
-        """Scalars by name, already weighted, for images [B, C, H, W] at a training step (counted from 0)."""
+        """Scalars by name, already weighted, for images [B, C, H, W] at a training step (counted from 0).
+
+        Terms may be left out in steps in which they are not computed.
+        """
 
 
 class DecodingState:
@@ -236,6 +251,7 @@ class Generator(nn.Module, ABC):
     ) -> Tensor:
         """Cross-entropies in nats of every predicted position, separators included: [B, T].
 
+        Positions are in the layout's order, a separator between the segments that it stands between.
         ids [B, L], labels [B]. `relaxed` gives, for a segment, the one-hot [B, n, K] that replaces its input
         embeddings' lookup. `dropped` gives, for a segment of a layout with several, a mask [B] of the images whose
         inputs of that segment are replaced by the separator. Targets stay the ids in both cases.

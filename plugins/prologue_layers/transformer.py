@@ -32,6 +32,9 @@ class RMSNorm(nn.Module):
 class ConditionalScale(nn.Module):
     """The weight of a conditional RMSNorm, 1 + affine(condition), for `per_image` conditions."""
 
+    weight_decay = False
+    """A norm's weight, though it is a matrix."""
+
     def __init__(self, width: int, condition_width: int) -> None:
         super().__init__()
         self.affine = nn.Linear(condition_width, width)

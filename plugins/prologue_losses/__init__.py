@@ -19,13 +19,15 @@ def prologue_losses() -> list[Component]:
             name="convnext-logits",
             target="prologue_losses.perceptual:ConvNextLogits",
             settings="prologue_losses.settings:ConvNextLogitsSettings",
+            version=2,
             summary="Squared distance between a ConvNeXt-S classifier's logits.",
         ),
         Component(
             name="patchgan",
             target="prologue_losses.adversarial:PatchGan",
             settings="prologue_losses.settings:PatchGanSettings",
-            summary="A discriminator over patches, with LeCam regularisation.",
+            version=2,
+            summary="A discriminator over patches, with LeCam and R1 regularisation.",
         ),
     ]
 

@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from prologue_bench import distributed
+from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, ReconstructionLoss
-from prologue_losses.settings import PatchGanSettings
+from prologue_losses.settings import PatchGanSettings, group_count, layer_widths
 
 LECAM_DECAY = 0.999
 """Of the moving averages of the discriminator's outputs (Tseng et al. 2021, section 4)."""
@@ -24,42 +26,112 @@ class PatchGan(ReconstructionLoss):
     def __init__(self, settings: PatchGanSettings, images: ImageSpec) -> None:
         super().__init__()
         self.settings = settings
+        _check_size(settings, images)
         self.discriminator = patch_discriminator(images.channels, settings.width, settings.layers)
-        self.register_buffer("real_average", torch.zeros(()))
-        self.register_buffer("fake_average", torch.zeros(()))
-        self.real_average: Tensor
-        self.fake_average: Tensor
+        self.averages = OutputAverages()
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
-        active = float(step >= self.settings.start_step)
+        settings = self.settings
+        active = float(step >= settings.start_step)
         frozen = {name: value.detach() for name, value in self.discriminator.named_parameters()}
         fooled = functional_call(self.discriminator, frozen, reconstruction)
         real, fake = self.discriminator(torch.cat((images, reconstruction.detach()))).chunk(2)
         losses = {
-            "generator": active * self.settings.weight * self._generator_loss(fooled),
-            "discriminator": active * discriminator_loss(real, fake, self.settings.kind),
+            "generator": active * settings.weight * generator_loss(fooled, settings.kind),
+            "discriminator": active * discriminator_loss(real, fake, settings.kind),
         }
-        if self.settings.lecam_weight:
-            losses["lecam"] = active * self.settings.lecam_weight * self._lecam(real, fake)
+        if settings.lecam_weight:
+            losses["lecam"] = active * settings.lecam_weight * self._lecam(real, fake, step)
+        if settings.r1_weight and active and (step - settings.start_step + 1) % settings.r1_every_steps == 0:
+            losses["r1"] = settings.r1_weight * gradient_penalty(self.discriminator, images)
         return losses
 
-    def _generator_loss(self, fooled: Tensor) -> Tensor:
-        return -fooled.mean() if self.settings.kind == "hinge" else F.softplus(-fooled).mean()
+    def _lecam(self, real: Tensor, fake: Tensor, step: int) -> Tensor:
+        """Pulls each output back that is beyond the other kind's average (Tseng et al. 2021, eq. 4).
 
-    def _lecam(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Pulls each output towards the moving average of the other kind's (Tseng et al. 2021, eq. 4)."""
-        with torch.no_grad():
-            self.real_average.lerp_(real.mean(), 1 - LECAM_DECAY)
-            self.fake_average.lerp_(fake.mean(), 1 - LECAM_DECAY)
-        loss: Tensor = (real - self.fake_average).square().mean() + (fake - self.real_average).square().mean()
+        The rectifiers are those of the method's implementation: an image may be rated below the average
+        reconstruction, and a reconstruction above the average image.
+        """
+        real_average, fake_average = self.averages(step)
+        if step >= self.settings.start_step:
+            self.averages.note(real, fake)
+        loss: Tensor = F.relu(real - fake_average).square().mean() + F.relu(real_average - fake).square().mean()
         return loss
 
 
+class OutputAverages(nn.Module):
+    """Moving averages of the discriminator's outputs for images and reconstructions, over the steps before.
+
+    One update a step, with the mean over all processes and all parts of the batch, so that neither number matters.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("averages", torch.zeros(2))
+        self.register_buffer("sums", torch.zeros(3))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
+        self.averages: Tensor
+        self.sums: Tensor
+        """Of the outputs' means over the parts of the present step's batch, and how many parts there were."""
+        self.step: Tensor
+
+    @torch.no_grad()
+    def forward(self, step: int) -> tuple[Tensor, Tensor]:
+        """Both averages before a step, scalars; what was noted in the step before enters them now."""
+        if step != int(self.step):
+            if float(self.sums[2]):
+                means = distributed.mean({"outputs": self.sums[:2] / self.sums[2]})["outputs"]
+                self.averages.lerp_(means, 1 - LECAM_DECAY)
+                self.sums.zero_()
+            self.step.fill_(step)
+        # Copies: the averages change in place before the backward pass of a batch in parts.
+        real, fake = self.averages.clone()
+        return real, fake
+
+    @torch.no_grad()
+    def note(self, real: Tensor, fake: Tensor) -> None:
+        """Remember the outputs of one part of the batch."""
+        self.sums += torch.stack((real.float().mean(), fake.float().mean(), self.sums.new_ones(())))
+
+
+def generator_loss(fooled: Tensor, kind: str) -> Tensor:
+    """What a tokenizer learns from the outputs for its reconstructions."""
+    return -fooled.mean() if kind == "hinge" else F.softplus(-fooled).mean()
+
+
 def discriminator_loss(real: Tensor, fake: Tensor, kind: str) -> Tensor:
-    """Of outputs for images and reconstructions, lower where the former are higher; averaged over both."""
+    """Of outputs for images and reconstructions, lower where the former are higher.
+
+    vanilla: mean softplus(-real) + mean softplus(fake), the logistic loss of Goodfellow et al. 2014, eq. 1.
+    hinge: half of mean relu(1 - real) + mean relu(1 + fake), as Esser et al. 2021 train it.
+    """
     if kind == "hinge":
         return (F.relu(1 - real).mean() + F.relu(1 + fake).mean()) / 2
-    return (F.softplus(-real).mean() + F.softplus(fake).mean()) / 2
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def gradient_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """R1: half of the mean over images of the squared norm of the output's gradient (Mescheder et al. 2018, eq. 9).
+
+    The output of an image is the sum over its patches. In float32, as second derivatives of small numbers need.
+    """
+    with torch.autocast(images.device.type, enabled=False), torch.enable_grad():
+        inputs = images.detach().float().requires_grad_()
+        (gradient,) = torch.autograd.grad(discriminator(inputs).sum(), inputs, create_graph=True)
+        penalty: Tensor = gradient.square().sum(dim=(1, 2, 3)).mean() / 2
+    return penalty
+
+
+def _check_size(settings: PatchGanSettings, images: ImageSpec) -> None:
+    """Raises UserError for images of which the last layer would see nothing."""
+    edge = smallest = min(images.height, images.width)
+    for stride in [2] * settings.layers + [1, 1]:
+        edge = (edge - 2) // stride + 1
+    if edge < 1:
+        raise UserError(
+            f"loss 'patchgan': layers: found {settings.layers} of stride 2, which images of {smallest} pixels are too "
+            "small for; expected fewer"
+        )
 
 
 def patch_discriminator(channels: int, width: int, layers: int) -> nn.Sequential:
@@ -69,10 +141,9 @@ def patch_discriminator(channels: int, width: int, layers: int) -> nn.Sequential
     """
     modules: list[nn.Module] = [nn.Conv2d(channels, width, 4, 2, 1), nn.LeakyReLU(0.2)]
     before = width
-    for layer in range(1, layers + 1):
-        after = width * min(2**layer, 8)
+    for layer, after in enumerate(layer_widths(width, layers), start=1):
         stride = 2 if layer < layers else 1
-        norm = nn.GroupNorm(min(32, after), after)
+        norm = nn.GroupNorm(group_count(after), after)
         modules += [nn.Conv2d(before, after, 4, stride, 1, bias=False), norm, nn.LeakyReLU(0.2)]
         before = after
     modules.append(nn.Conv2d(before, 1, 4, 1, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.spec.settings import HOW_NOT_WHAT
@@ -30,9 +31,29 @@ class LpipsMetricSettings:
 class ConvNextLogitsSettings:
     """Distance between a classifier's logits."""
 
-    weight: float = field(default=0.1, validator=validators.ge(0))
+    weight: float = field(default=1.0, validator=validators.ge(0))
+    """The paper's is 1 where this takes the place of LPIPS, and 0.1 beside it."""
     weights: str = field(default="", metadata=HOW_NOT_WHAT)
     """torchvision's ConvNeXt-S weights; empty looks in torch's cache and then asks torchvision to fetch them."""
+
+
+def layer_widths(width: int, layers: int) -> list[int]:
+    """Channels of the discriminator's layers behind the first: doubled with each up to eightfold."""
+    return [width * min(2**layer, 8) for layer in range(1, layers + 1)]
+
+
+def group_count(channels: int) -> int:
+    """Groups of a layer's group norm; they must split its channels evenly."""
+    return min(32, channels)
+
+
+def _fits_groups(instance: PatchGanSettings, attribute: attrs.Attribute[int], value: int) -> None:
+    for channels in layer_widths(instance.width, value):
+        if channels % group_count(channels):
+            raise ValueError(
+                f"'width' must give each layer fewer than 32 channels or a multiple of 32 for its group norm: width "
+                f"{instance.width} gives one of {channels}; such as {max(16, instance.width // 16 * 16)}"
+            )
 
 
 @frozen(kw_only=True)
@@ -40,13 +61,17 @@ class PatchGanSettings:
     """An adversarial loss and its discriminator."""
 
     weight: float = field(default=0.1, validator=validators.ge(0))
-    kind: Literal["vanilla", "hinge", "non-saturating"] = "vanilla"
-    """The discriminator's loss: logistic with labels, hinge, or softplus; the first and last differ in nothing but
-    the name. The generator's loss is non-saturating for them, and the plain mean for hinge."""
+    kind: Literal["vanilla", "hinge"] = "vanilla"
+    """The discriminator's loss: logistic or hinge. The tokenizer's is non-saturating for the former, softplus(-output),
+    and the negative output for hinge."""
     start_step: int = field(default=0, validator=validators.ge(0))
     """Before this step neither the discriminator nor the tokenizer learns from it."""
     lecam_weight: float = field(default=0.001, validator=validators.ge(0))
+    r1_weight: float = field(default=0.01, validator=validators.ge(0))
+    """Weight of half of the squared gradient of the discriminator's output for images; 0 leaves it out."""
+    r1_every_steps: int = field(default=25, validator=validators.ge(1))
+    """In which of the discriminator's steps the gradient is penalised; its weight does not grow with the gaps."""
     width: int = field(default=64, validator=validators.ge(1))
     """Channels of the first layer."""
-    layers: int = field(default=3, validator=validators.ge(1))
+    layers: int = field(default=3, validator=[validators.ge(1), _fits_groups])
     """Layers with stride 2."""

@@ -35,7 +35,9 @@ class Prologue(VqTokenizer):
         self.layout = TokenLayout((prologue, *self.layout), separator=settings.separator)
         weights = self.prior.weights if self.prior else {}
         self.prior = PriorRequest(
-            weights={"prologue": settings.ce_weight, **weights}, input_dropout={"visual": settings.visual_dropout}
+            weights={"prologue": settings.ce_weight, **weights},
+            input_dropout={"visual": settings.visual_dropout},
+            target_weights=settings.ce_target_weights,
         )
 
     def encoder_queries(self, settings: PrologueSettings) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import attrs
 from attrs import field, frozen, validators
 
 from prologue_layers.settings import Initialisation, StraightThrough, TransformerSettings
@@ -45,6 +48,22 @@ class Vq1dSettings(VqSettings):
     """Learned queries of the encoder, whose features are quantized."""
 
 
+_TARGETS = ("prologue", "visual")
+
+
+def _not_one(value: Mapping[str, float]) -> Mapping[str, float]:
+    """Without the weights that are the default, so that one model has one key."""
+    return {name: weight for name, weight in value.items() if weight != 1 or name not in _TARGETS}
+
+
+def _target_weights(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, float]) -> None:
+    for name, weight in value.items():
+        if name not in _TARGETS:
+            raise ValueError(f"{attribute.name!r} must name 'prologue' or 'visual': {name}")
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"{attribute.name!r} must be finite numbers >= 0: {weight} for {name}")
+
+
 @frozen(kw_only=True)
 class PrologueSettings(VqSettings):
     """The 2D baseline's settings and those of the prologue; `prologue_tokens: 0` is the baseline itself."""
@@ -60,6 +79,9 @@ class PrologueSettings(VqSettings):
     """Put a separator token between prologue and visual tokens."""
     ce_weight: float = field(default=3.0, validator=validators.ge(0))
     """Weight of the autoregressive cross-entropy in the encoder's loss."""
+    ce_target_weights: Mapping[str, float] = field(factory=dict, converter=_not_one, validator=_target_weights)
+    """What the cross-entropy of predicting the `prologue` (the separator behind it included) and the `visual` tokens
+    counts in that, times `ce_weight`; 1 where it is not said. The prior itself learns from all of them alike."""
     visual_dropout: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
     """Share of images whose visual inputs to the joint prior are all replaced by the separator."""
 

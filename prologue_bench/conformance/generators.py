@@ -43,7 +43,7 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         Check("nll", "`nll` gives one finite [B, n] a segment", on_all(_Subject.nll)),
         Check(
             "losses",
-            "`token_losses` adds up to `nll`; `logits` has a row for each of its columns",
+            "`token_losses` adds up to `nll`, segment by segment; `logits` has a row for each of its columns",
             on_all(_Subject.sums),
         ),
         Check("causality", "a token's `nll` does not depend on later tokens", on_all(_Subject.causality)),
@@ -117,6 +117,27 @@ class _Subject:
             f"{float(total[0]):.4f}",
         )
         same_shapes(logits[..., 0], tuple(losses.shape), "`logits`, but for the vocabulary")
+        self.in_order(losses, generator)
+
+    def in_order(self, losses: Tensor, generator: Generator) -> None:
+        """The columns of `token_losses` must be those of the segments in order, with or without separators."""
+        separators = losses.shape[1] - self.layout.length
+        expected = {self.layout.length, self.layout.length + len(self.layout.segments) - 1}
+        require(
+            losses.shape[1] in expected,
+            f"`token_losses` has {losses.shape[1]} columns, expected {' or '.join(map(str, sorted(expected)))}",
+        )
+        with torch.inference_mode():
+            costs = generator.nll(self.ids, self.classes)
+        start = 0
+        for index, segment in enumerate(self.layout):
+            stop = start + segment.length + (1 if separators and index else 0)
+            require(
+                torch.allclose(losses[:, start:stop].sum(dim=1), costs[segment.name].sum(dim=1), rtol=1e-3),
+                f"columns {start} to {stop - 1} of `token_losses` do not add up to `nll[{segment.name!r}]`; expected "
+                "the segments in the layout's order",
+            )
+            start = stop
 
     def causality(self) -> None:
         generator = self.make()

@@ -22,6 +22,7 @@ from prologue_bench.conformance.checks import (
 from prologue_bench.interfaces import ImageSpec, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_bench.pipeline.models import build_tokenizer
 from prologue_bench.spec.ablation import Resolved
+from prologue_bench.training.terms import problem_of
 
 
 def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
@@ -108,13 +109,19 @@ class _Subject:
         else:
             same_shapes(output.reconstruction, tuple(self.batch.shape), "`losses`: reconstruction")
         for name, loss in output.losses.items():
-            require(loss.ndim == 0, f"`losses`: {name!r} has shape {tuple(loss.shape)}, expected a scalar")
+            problem = problem_of(name, loss)
+            require(problem is None, f"`losses`: {problem}")
             require(torch.isfinite(loss), f"`losses`: {name!r} is {float(loss.detach())}")
         same_shapes(output.ids, (BATCH, tokenizer.layout.length), "`losses`: ids")
 
     def relaxed(self) -> None:
         tokenizer, output = self.trained()
         wanted = set(tokenizer.prior.weights) if tokenizer.prior else set()
+        if tokenizer.prior is not None:
+            try:
+                tokenizer.prior.check(tokenizer.layout)
+            except ValueError as error:
+                raise Broken(str(error)) from None
         found = set(output.relaxed)
         require(found == wanted, f"`relaxed` has {sorted(found)}, `prior.weights` names {sorted(wanted)}")
         for name, one_hot in output.relaxed.items():

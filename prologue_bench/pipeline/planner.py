@@ -232,11 +232,17 @@ def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokeni
 def _tokenizer(experiment: Experiment) -> Tokenizer:
     """The experiment's tokenizer without memory for its weights."""
     try:
-        return tokenizer_on_meta(experiment.tokenizer, experiment.data)
+        tokenizer = tokenizer_on_meta(experiment.tokenizer, experiment.data)
+        if tokenizer.prior is not None:
+            tokenizer.prior.check(tokenizer.layout)
     except MissingDataError:
         raise
     except UserError as error:
         raise UserError(f"{experiment.variant.name}: {error}") from None
+    except ValueError as error:  # `check`'s alone: building a tokenizer raises UserError
+        name = experiment.tokenizer.name
+        raise UserError(f"{experiment.variant.name}: tokenizer {name!r}: {error}") from None
+    return tokenizer
 
 
 def _samples_metric(metric: Resolved) -> Resolved:

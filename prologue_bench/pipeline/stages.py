@@ -82,6 +82,7 @@ class TrainTokenizer(Stage):
     """tokenizer.safetensors (the moving average), curves.jsonl; with a prior, prior.safetensors too."""
 
     kind = "train-tokenizer"
+    version = 2
     data: DataRef
     tokenizer: Resolved
     training: TokenizerTraining
@@ -186,6 +187,7 @@ class TrainGenerator(Stage):
     """generator.safetensors (the moving average), curves.jsonl."""
 
     kind = "train-generator"
+    version = 2
     tokens: EncodeImages
     generator: Resolved
     training: GeneratorTraining

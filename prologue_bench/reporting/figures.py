@@ -17,8 +17,10 @@ from prologue_bench.reporting.vega import Spec
 CURVE_TITLES = {
     "loss_l1": "Reconstruction, L1",
     "loss_l2": "Reconstruction, L2",
-    "loss_vq": "Codebook",
+    "loss_own/vq": "Codebook",
     "loss_ce": "Cross-entropy, nats/token",
+    "loss_ce/tokenizer": "Cross-entropy as the tokenizer learns it, weighed by target",
+    "loss_vq": "Codebook",  # in results of earlier versions
 }
 
 TRADEOFFS = (
@@ -81,7 +83,8 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
             name for runs in by_variant.values() for run in runs for name in run if name.startswith("loss_")
         )
         for loss in losses:
-            label = f"{title}: {CURVE_TITLES.get(loss, loss.removeprefix('loss_'))}"
+            name = loss.removeprefix("loss_").removeprefix("own/")
+            label = f"{title}: {CURVE_TITLES.get(loss, name)}"
             shown.append((label, plots.curve_plot(by_variant, loss, label)))
     return shown
 

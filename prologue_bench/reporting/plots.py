@@ -92,7 +92,7 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, ti
     A click on a variant in the legend leaves it alone in view; a second one brings the others back.
     """
     runs = [
-        pd.DataFrame({"variant": variant, "seed": str(index), "step": run["step"], "value": run[loss]})
+        pd.DataFrame({"variant": variant, "seed": str(index), "step": run["step"], "value": run[loss]}).dropna()
         for variant, of_variant in curves.items()
         for index, run in enumerate(of_variant)
         if loss in run

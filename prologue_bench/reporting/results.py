@@ -138,7 +138,11 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
             unfinished = True
             continue
         if isinstance(stage, Measure):
-            measurements += read_measurements(artifact.folder)
+            found = read_measurements(artifact.folder)
+            names = {measurement["name"] for measurement in measurements}
+            if taken := sorted(each["name"] for each in found if each["name"] in names):
+                failures[_stage_name(stage)] = f"another metric gives {', '.join(taken)} too; left out here"
+            measurements += [each for each in found if each["name"] not in names]
         if (artifact / SEARCH).exists():
             search = json.loads((artifact / SEARCH).read_text())
         if (artifact / CURVES).exists():
@@ -168,10 +172,14 @@ def _stage_name(stage: Stage) -> str:
     return f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
 
 
-def _columns(points: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Points as columns, rounded to five digits to keep the document small."""
-    names = points[0] if points else {}
-    return {name: [float(np.format_float_positional(p[name], 5, fractional=False)) for p in points] for name in names}
+def _columns(points: list[dict[str, float]]) -> dict[str, list[float | None]]:
+    """Points as columns, rounded to five digits to keep the document small; None where a point has no such number."""
+    names = dict.fromkeys(name for point in points for name in point)
+    return {name: [_rounded(point.get(name)) for point in points] for name in names}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(np.format_float_positional(value, 5, fractional=False))
 
 
 def load_results(folder: Path) -> dict[str, Any]:

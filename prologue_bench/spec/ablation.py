@@ -114,6 +114,7 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
             set_path(base, key, value, where="--set")
     variants = _variants(file, where)
     metrics = tuple(resolver.metric(value, f"{where}: metrics[{i}]") for i, value in enumerate(file.metrics))
+    _check_measured_once(metrics, f"{where}: metrics")
     trained = (
         resolver.experiment(base, variant, seed, metrics, overrides) for seed in file.seeds for variant in variants
     )
@@ -132,6 +133,32 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
     )
+
+
+def _check_measured_once(metrics: Sequence[Resolved], where: str) -> None:
+    """Two metrics of one component would give numbers of one name, of which only the last were seen."""
+    for index, metric in enumerate(metrics):
+        before = [each.name for each in metrics[:index]]
+        if metric.name not in before:
+            continue
+        first = before.index(metric.name)
+        if metrics[first] == metric:
+            raise UserError(f"{where}[{index}]: the same as metrics[{first}], {metric.name!r}; expected it once")
+        raise UserError(
+            f"{where}[{index}]: {metric.name!r} stands in metrics[{first}] with other settings already, and both would "
+            "give numbers of one name; run the second by itself with --set metrics=[...] and --out, which trains "
+            "nothing again"
+        )
+
+
+def _check_losses_differ(losses: Sequence[Resolved], where: str) -> None:
+    """Losses of one component are told apart by their settings; twice the same is a mistake or a weight."""
+    for index, loss in enumerate(losses):
+        if loss in losses[:index]:
+            first = losses.index(loss)
+            raise UserError(
+                f"{where}[{index}]: the same as losses[{first}], {loss.name!r}; expected it once, or another weight"
+            )
 
 
 def _sampled(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
@@ -239,6 +266,11 @@ class _Resolver:
         training = self.settings(TokenizerTraining, "tokenizer_training", sections)
         tokenizer = self.component("tokenizer", sections["tokenizer"])
         sampling = self.settings(Sampling, "sampling", sections)
+        losses = tuple(
+            self.resolve("loss", choice, f"{self.where}: tokenizer_training.losses[{index}]")
+            for index, choice in enumerate(training.losses)
+        )
+        _check_losses_differ(losses, f"{self.where}: tokenizer_training.losses")
         return Experiment(
             variant=variant,
             seed=seed,
@@ -251,10 +283,7 @@ class _Resolver:
             generator_training=self.settings(GeneratorTraining, "generator_training", sections),
             sampling=sampling,
             metrics=metrics,
-            losses=tuple(
-                self.resolve("loss", choice, f"{self.where}: tokenizer_training.losses[{index}]")
-                for index, choice in enumerate(training.losses)
-            ),
+            losses=losses,
             foundation=self.foundation(tokenizer),
             search_metric=self._search_metric(sampling),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,18 @@ class ProgressHook(Hook):
 
 
 class CurveHook(Hook):
-    """Appends mean losses to a file of JSON lines, about a hundred over the run: {"step", "seconds", losses...}."""
+    """Appends mean losses to a file of JSON lines, about a hundred over the run: {"step", "seconds", losses...}.
+
+    A loss that is not computed in every step has its mean over the steps in which it was, and stands in those lines
+    alone that have any.
+    """
 
     priority = "BELOW_NORMAL"
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sums: dict[str, float] = {}
-        self.count = 0
+        self.counts: Counter[str] = Counter()
         self.seconds_before = 0.0
         self.started = time.monotonic()
 
@@ -92,15 +97,15 @@ class CurveHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         for name, value in _numbers(outputs).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
-        self.count += 1
+            self.counts[name] += 1
         step = runner.iter + 1
         if step % max(1, runner.max_iters // POINTS) == 0 or step == runner.max_iters:
             seconds = self.seconds_before + time.monotonic() - self.started
-            means = {name: total / self.count for name, total in self.sums.items()}
+            means = {name: total / self.counts[name] for name, total in self.sums.items()}
             if runner.rank == 0:
                 with self.path.open("a") as file:
                     file.write(json.dumps({"step": step, "seconds": round(seconds, 2), **means}) + "\n")
-            self.sums, self.count = {}, 0
+            self.sums, self.counts = {}, Counter()
 
 
 class SlimCheckpointHook(Hook):

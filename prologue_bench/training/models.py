@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,11 +11,21 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel, MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from prologue_bench import distributed
+from prologue_bench.errors import StageError
 from prologue_bench.images import to_float
-from prologue_bench.interfaces import Generator, PriorRequest, ReconstructionLoss, Tokenizer
+from prologue_bench.interfaces import (
+    Generator,
+    PriorRequest,
+    ReconstructionLoss,
+    Tokenizer,
+    TokenizerOutput,
+    TokenLayout,
+)
 from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, Training
+from prologue_bench.training import terms
 
 Losses = dict[str, Tensor]
 
@@ -113,6 +123,7 @@ class TokenizerModel(LossModel):
     weights with weight one (B) and, through the straight-through one-hots, the tokenizer's with
     `PriorRequest.weights` (A).
     Nothing of the prior's input reaches the tokenizer but through those one-hots.
+    Where `PriorRequest.target_weights` differ, A and B learn from different sums, and each has a forward pass.
     """
 
     training_settings: TokenizerTraining
@@ -128,10 +139,17 @@ class TokenizerModel(LossModel):
         super().__init__(training)
         self.tokenizer = tokenizer
         self.prior = prior
-        self.reconstruction_losses = nn.ModuleDict(losses or {})
+        # A list beside labels: names of a ModuleDict can have no dot and must be no name of its methods.
+        self.loss_labels = tuple(losses or ())
+        self.reconstruction_losses = nn.ModuleList((losses or {}).values())
         self.none_label = none_label
         self._tokenizer_losses = self.compiled(tokenizer.losses)
-        self._prior_losses = self.compiled(prior.token_losses) if prior is not None else None
+        self._prior_losses: Callable[..., Tensor] | None = None
+        if prior is not None:
+            self._prior_losses = self.compiled(prior.token_losses)
+            self._frozen_prior_losses = self.compiled(_Frozen(prior).token_losses)
+        if tokenizer.prior is not None:
+            tokenizer.prior.check(tokenizer.layout)
 
     def draws(self, count: int) -> dict[str, Tensor]:
         drawn = {}
@@ -145,28 +163,82 @@ class TokenizerModel(LossModel):
     def losses(self, **batch: Tensor) -> Losses:
         images = to_float(batch["images"])
         out = self._tokenizer_losses(images)
-        losses = {f"loss_{name}": value for name, value in out.losses.items()}
+        losses = terms.named(terms.OWN, out.losses)
         if out.reconstruction is not None:
             losses |= self._reconstruction_losses(out.reconstruction.float(), images)
-        request = self.tokenizer.prior
-        if self._prior_losses is not None and request is not None:
-            relaxed = {name: scale_gradient(out.relaxed[name], weight) for name, weight in request.weights.items()}
-            dropped = {name.removeprefix("dropped_"): x for name, x in batch.items() if name.startswith("dropped_")}
-            none = torch.full_like(out.ids[:, 0], self.none_label)
-            labels = torch.where(batch["unlabelled"], none, batch["labels"]) if "unlabelled" in batch else none
-            losses["loss_ce"] = self._prior_losses(out.ids, labels, relaxed, dropped).mean()
+        if self._prior_losses is not None and self.tokenizer.prior is not None:
+            losses |= self._cross_entropies(self.tokenizer.prior, out, batch)
         return losses
+
+    def _cross_entropies(self, request: PriorRequest, out: TokenizerOutput, batch: Mapping[str, Tensor]) -> Losses:
+        assert self._prior_losses is not None
+        dropped = {name.removeprefix("dropped_"): x for name, x in batch.items() if name.startswith("dropped_")}
+        none = torch.full_like(out.ids[:, 0], self.none_label)
+        labels = torch.where(batch["unlabelled"], none, batch["labels"]) if "unlabelled" in batch else none
+        by_target = [request.target_weights.get(name, 1.0) for name in self.tokenizer.layout.names]
+        common = by_target[0] if len(set(by_target)) == 1 else 1.0
+        relaxed = {name: scale_gradient(out.relaxed[name], common * weight) for name, weight in request.weights.items()}
+        if len(set(by_target)) == 1:
+            return {terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, relaxed, dropped).mean()}
+        frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped)
+        weights = frozen.new_tensor(weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1]))
+        return {
+            terms.TOKENIZER_CROSS_ENTROPY: (weights * frozen).mean(),
+            terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, {}, dropped).mean(),
+        }
 
     def _reconstruction_losses(self, reconstruction: Tensor, images: Tensor) -> Losses:
         losses = {}
         if self.training_settings.l1_weight:
-            losses["loss_l1"] = self.training_settings.l1_weight * F.l1_loss(reconstruction, images)
+            losses[terms.L1] = self.training_settings.l1_weight * F.l1_loss(reconstruction, images)
         if self.training_settings.l2_weight:
-            losses["loss_l2"] = self.training_settings.l2_weight * F.mse_loss(reconstruction, images)
-        for name, module in self.reconstruction_losses.items():
-            for part, value in module(reconstruction, images, self.step).items():
-                losses[f"loss_{name}_{part}"] = value
+            losses[terms.L2] = self.training_settings.l2_weight * F.mse_loss(reconstruction, images)
+        for label, module in zip(self.loss_labels, self.reconstruction_losses, strict=True):
+            losses |= terms.named(label, module(reconstruction, images, self.step))
         return losses
+
+
+class _Frozen:
+    """A prior that is differentiable in its inputs and whose weights learn nothing."""
+
+    def __init__(self, prior: Generator) -> None:
+        self._forward = _TokenLosses(prior)
+
+    def token_losses(self, *arguments: Any) -> Tensor:
+        """As `Generator.token_losses`."""
+        weights = {name: value.detach() for name, value in self._forward.named_parameters()}
+        losses: Tensor = functional_call(self._forward, weights, arguments)
+        return losses
+
+
+class _TokenLosses(nn.Module):
+    """`Generator.token_losses` as a forward pass, which is what `functional_call` calls."""
+
+    def __init__(self, prior: Generator) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, *arguments: Any) -> Tensor:
+        return self.prior.token_losses(*arguments)
+
+
+def weights_of_targets(layout: TokenLayout, by_segment: Sequence[float], positions: int) -> list[float]:
+    """The weight of each column of `Generator.token_losses` [B, T], of weights by segment, in the layout's order.
+
+    A separator counts to the segment that it ends, as in the paper's method: it is predicted from that segment's
+    tokens alone. Raises StageError where T is neither the number of tokens nor that with separators.
+    """
+    separators = positions - layout.length
+    if separators not in (0, len(layout.segments) - 1):
+        raise StageError(
+            f"target_weights: found {positions} predicted positions for {layout.length} tokens; expected "
+            f"{layout.length}, or {layout.length + len(layout.segments) - 1} with separators"
+        )
+    weights = []
+    for index, (segment, weight) in enumerate(zip(layout, by_segment, strict=True)):
+        ends = 1 if separators and index < len(layout.segments) - 1 else 0
+        weights += [weight] * (segment.length + ends)
+    return weights
 
 
 class GeneratorModel(LossModel):
@@ -187,7 +259,7 @@ class GeneratorModel(LossModel):
         labels = batch["labels"]
         if "unlabelled" in batch:
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
-        return {"loss_ce": self._token_losses(batch["ids"].long(), labels).mean()}
+        return {terms.CROSS_ENTROPY: self._token_losses(batch["ids"].long(), labels).mean()}
 
 
 def dropped_inputs(request: PriorRequest, count: int, random: torch.Generator) -> dict[str, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator as Context
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,16 +12,59 @@ import torch
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from prologue_bench.errors import StageError
 from prologue_bench.spec.settings import Optimisation
 
+_NORM = re.compile(r"Norm(\dd)?$")
 
-def optimizer_wrapper(parameters: Iterable[nn.Parameter], settings: Optimisation) -> OptimWrapper:
-    """AdamW (Loshchilov and Hutter 2019) with gradient clipping where it is asked for."""
+
+def optimizer_wrapper(
+    parameters: Iterable[nn.Parameter], settings: Optimisation, norms: frozenset[nn.Parameter] = frozenset()
+) -> OptimWrapper:
+    """AdamW (Loshchilov and Hutter 2019) with gradient clipping where it is asked for.
+
+    Weight decay is on matrices alone: embeddings and kernels are among them, biases and other vectors are not, nor is
+    what belongs to `norms` (see `norm_parameters`).
+    """
+    once = list(dict.fromkeys(parameters))
+    matrices = [each for each in once if each.ndim >= 2 and each not in norms]
+    others = [each for each in once if each.ndim < 2 or each in norms]
+    groups = [(matrices, settings.weight_decay), (others, 0.0)]
     optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        [{"params": group, "weight_decay": decay} for group, decay in groups if group],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=True,
     )
     clipping = {"max_norm": settings.clip_norm} if settings.clip_norm else None
     return OptimWrapper(optimizer, clip_grad=clipping)
+
+
+def norm_parameters(model: nn.Module) -> frozenset[nn.Parameter]:
+    """The parameters of normalising layers, of any shape: their decay would pull what they scale to zero.
+
+    A layer without parts whose class is called ...Norm is one, and so is a module with `weight_decay = False`, all
+    parts of it included.
+    """
+    found = [
+        module
+        for module in model.modules()
+        if getattr(module, "weight_decay", None) is False
+        or (_NORM.search(type(module).__name__) and not any(True for _ in module.children()))
+    ]
+    return frozenset(parameter for module in found for parameter in module.parameters())
+
+
+def check_apart(parts: Mapping[str, Sequence[nn.Parameter]]) -> None:
+    """Raises StageError when two optimizers would step the same parameter."""
+    owner: dict[nn.Parameter, str] = {}
+    for name, parameters in parts.items():
+        for parameter in parameters:
+            if owner.setdefault(parameter, name) != name:
+                raise StageError(
+                    f"a parameter of shape {list(parameter.shape)} is learned by both {owner[parameter]!r} and "
+                    f"{name!r}; expected each to be of one alone"
+                )
 
 
 class JointOptimWrapper(OptimWrapperDict):

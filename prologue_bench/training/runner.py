@@ -31,7 +31,13 @@ from prologue_bench.training.hooks import (
     StepSeedHook,
 )
 from prologue_bench.training.models import DistributedLossModel, LossModel
-from prologue_bench.training.optimisation import JointOptimWrapper, optimizer_wrapper, schedule
+from prologue_bench.training.optimisation import (
+    JointOptimWrapper,
+    check_apart,
+    norm_parameters,
+    optimizer_wrapper,
+    schedule,
+)
 from prologue_bench.training.tracking import visualizer
 
 
@@ -95,9 +101,11 @@ def make_runner(job: TrainingJob) -> Runner:
         model = DistributedLossModel(module=model, device_ids=devices, broadcast_buffers=False)
     folder = context.work / "run"
     checkpoint = latest_checkpoint(folder)
+    learning = {name: [p for p in parameters if p.requires_grad] for name, (parameters, _) in job.parts.items()}
+    check_apart(learning)
+    norms = norm_parameters(job.model)
     wrappers: dict[str, OptimWrapper] = {
-        name: optimizer_wrapper([p for p in parameters if p.requires_grad], settings)
-        for name, (parameters, settings) in job.parts.items()
+        name: optimizer_wrapper(learning[name], settings, norms) for name, (_, settings) in job.parts.items()
     }
     schedules = {name: schedule(settings, training.steps) for name, (_, settings) in job.parts.items()}
     single = len(job.parts) == 1

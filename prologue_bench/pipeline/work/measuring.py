@@ -64,6 +64,9 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     bad = [m.name for m in measurements if not np.isfinite(m.value)]
     if bad:
         raise StageError(f"metric {stage.metric.name!r}: {', '.join(bad)} is not a finite number")
+    names = [m.name for m in measurements]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise StageError(f"metric {stage.metric.name!r}: found {', '.join(twice)} twice, expected each name once")
     (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
 
 

@@ -13,6 +13,7 @@ from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import open_tokens
+from prologue_bench.training import terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
@@ -34,8 +35,10 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
     if stage.prior is not None:
         prior = models.build_generator(stage.prior, tokenizer.layout, data.spec.labels)
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
-    losses = {loss.name: models.build_loss(loss, data.spec) for loss in stage.losses}
-    learning = [parameter for loss in losses.values() for parameter in loss.parameters() if parameter.requires_grad]
+    labels = terms.labels(loss.name for loss in stage.losses)
+    built = [models.build_loss(loss, data.spec) for loss in stage.losses]
+    losses = dict(zip(labels, built, strict=True))
+    learning = [parameter for loss in built for parameter in loss.parameters() if parameter.requires_grad]
     if learning:
         parts["losses"] = (learning, stage.training.loss_optimisation)
     arrays: dict[str, Any] = {"images": data.training_views()}
