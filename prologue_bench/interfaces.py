@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from attrs import define, field, frozen, validators
 from torch import Tensor, nn
+
+from prologue_bench.subsets import class_balanced
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +47,10 @@ class ImageSpec:
     def dimensions(self) -> int:
         """Numbers in one image, C * H * W."""
         return self.channels * self.height * self.width
+
+    def labels_in_turn(self, count: int) -> NDArray[np.int64]:
+        """The labels of samples, int64 [count]: the classes in turn, the first ones once more at the end."""
+        return np.arange(count, dtype=np.int64) % max(1, len(self.class_names))
 
 
 @frozen
@@ -311,6 +318,9 @@ class ImageArray(typing.Protocol):
 class DataSource(ABC):
     """Splits of images and labels. The constructor takes the component's settings.
 
+    The order of a split is the source's own affair, and is often class by class: whoever needs fewer images
+    takes a `subset`, never the first or last ones.
+
     Raises MissingDataError, from `spec` at the latest, when the images cannot be found.
     """
 
@@ -331,6 +341,14 @@ class DataSource(ABC):
     @abstractmethod
     def labels(self, split: Split) -> NDArray[Any]:
         """The labels of a split, int64 [N]."""
+
+    def subset(self, split: Split, count: int, seed: int = 0) -> NDArray[np.int64]:
+        """Sorted indices of `count` images of a split, equally many of every class; of all where there are no more.
+
+        The classes' counts differ by at most one; a class with too few images gives all of them, and the others
+        the rest. Equal labels and seeds (0 or more) give equal indices, and a smaller count a part of a larger one's.
+        """
+        return class_balanced(self.labels(split), count, seed)
 
     views: int = 1
     """Views of each training image in `training_views`, V."""
@@ -405,13 +423,14 @@ Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer",
 class MetricInputs:
     """What a metric may read; fields of artifacts that it did not ask for are None.
 
-    `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order; `train_ids`
-    and `test_ids` are [N, L] of the data set's splits. `cache` is a folder for what runs share. `prefixes` are the
-    lengths of the variants' leading segments, so that equally many first tokens can be compared. A metric that takes
-    long calls `advance(done, total)` now and then. `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the
-    variant's sampling settings and the first tokens fixed to `prefix` [B, n]; it is there with a generator. `costs`
-    are those of the trainings before the metric, by kind, those that a tokenizer builds on added to its own;
-    `machine` is what runs the metric, as in those.
+    `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order, the latter
+    of the classes in turn, as `sample_labels` says; `train_ids` and `test_ids` are [N, L] of the data set's splits.
+    A metric that needs fewer takes `data.subset(split, count)` or `sample_subset(count)`, never the first ones.
+    `cache` is a folder for what runs share. `prefixes` are the lengths of the variants' leading segments, so that
+    equally many first tokens can be compared. A metric that takes long calls `advance(done, total)` now and then.
+    `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the variant's sampling settings and the first
+    tokens fixed to `prefix` [B, n]; it is there with a generator. `costs` are those of the trainings before the metric,
+    by kind, those that a tokenizer builds on added to its own; `machine` is what runs the metric, as in those.
     """
 
     data: DataSource
@@ -431,6 +450,15 @@ class MetricInputs:
     tokenizer: Tokenizer | None = None
     generator: Generator | None = None
     costs: Mapping[str, StageCost] | None = None
+
+    @property
+    def sample_labels(self) -> NDArray[np.int64]:
+        """The labels of the samples, int64 [N]; [0] without samples."""
+        return self.data.spec.labels_in_turn(0 if self.samples is None else len(self.samples))
+
+    def sample_subset(self, count: int, seed: int = 0) -> NDArray[np.int64]:
+        """As `DataSource.subset`, of the samples."""
+        return class_balanced(self.sample_labels, count, seed)
 
 
 class Metric(ABC):

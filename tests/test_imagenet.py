@@ -116,10 +116,10 @@ def test_few_broken_images_are_left_out_counted_and_listed(tmp_path: Path, monke
     source = ImageNet(ImageNetSettings(root=str(path), size=32))
     assert source.labels("train").tolist() == [0] * 2 + [1] * 4 + [2] * 4
     assert len(source.images("train")) == 10
-    assert source.notes[0].startswith("2 broken images are left out: ILSVRC/Data/CLS-LOC/train/n01440764/")
+    assert source.notes[0].startswith("left out: 2 images that cannot be read: ILSVRC/Data/CLS-LOC/train/n01440764/")
     whole = ImageNet(ImageNetSettings(root=str(make_zip(tmp_path / "b.zip")), size=32))
     assert source.fingerprint != whole.fingerprint
-    monkeypatch.setattr(imagenet, "decode", pytest.fail)  # the answer is kept
+    monkeypatch.setattr(imagenet, "read_picture", pytest.fail)  # the answer is kept
     assert len(ImageNet(ImageNetSettings(root=str(path), size=32)).broken) == 2
 
 

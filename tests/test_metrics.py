@@ -214,8 +214,9 @@ def test_the_probe_s_regularisation_is_chosen_on_validation_images_alone(
     monkeypatch.setattr("prologue_metrics.probe._fitted", watched)
     train_ids, test_ids = ids(200, 1), ids(120, 2)
     train_ids[:, 0] = DATA.labels("train")
-    train_ids[160:, 0] = 4  # the validation images say that the first token is worth nothing
     settings = ProbeSettings(inverse_regularisation=(1e-6, 100.0))
+    _, validated = Probe(settings)._selection(inputs(tmp_path))
+    train_ids[validated, 0] = 4  # the validation images say that the first token is worth nothing
     Probe(settings).measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids))
     assert fitted[:2] == [(1e-6, 160), (100.0, 160)]
     assert fitted[2][1] == 200
@@ -277,13 +278,15 @@ def test_one_hots_stand_in_their_segments_columns() -> None:
     assert dense.nonzero()[1].tolist() == [4, 5, 15, 1, 7, 10]
 
 
-def test_a_distance_of_the_first_images_is_that_of_those_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_distance_of_fewer_images_is_that_of_a_class_balanced_subset_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fake(images: np.ndarray, *_: object) -> np.ndarray:
-        flat = images.reshape(len(images), -1)[:, :4].astype(np.float32)
+        flat = images[:].reshape(len(images), -1)[:, :4].astype(np.float32)
         return flat + np.random.default_rng(len(images)).normal(size=flat.shape).astype(np.float32)
 
     monkeypatch.setattr("prologue_metrics.features.extract_features", fake)
     samples = noisy(np.asarray(DATA.images("test")), 8)
     part = GenerationFid(FidSettings(images=60)).measure(inputs(tmp_path / "a", samples=samples))[0]
-    alone = GenerationFid(FidSettings()).measure(inputs(tmp_path / "b", samples=samples[:60]))[0]
+    alone = GenerationFid(FidSettings()).measure(inputs(tmp_path / "b", samples=samples[DATA.subset("test", 60)]))[0]
     assert (part.value, part.count) == (alone.value, 60)

@@ -205,14 +205,15 @@ def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
 @torch.inference_mode()
 def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> None:
     generator = ar(LAYOUT).eval()
-    test_ids, labels = ids(len(TEST)), torch.from_numpy(DATA.labels("test")) % 4
-    maps = generator.attention(torch.from_numpy(test_ids[:5]), labels[:5])
+    all_ids, chosen = ids(len(TEST)), DATA.subset("test", 5)
+    test_ids, labels = all_ids[chosen], torch.from_numpy(DATA.labels("test")[chosen])
+    maps = generator.attention(torch.from_numpy(test_ids), labels)
     assert maps is not None
     assert maps.shape == (2, 6, 6)
     assert maps.triu().abs().max() == 0  # no token attends to itself or to later ones
     assert (maps.sum(2) < 1).all()
     # The first layer by hand: rows are predicted places, columns the inputs, the class first.
-    x = generator._inputs(torch.from_numpy(test_ids[:5]), labels[:5], {}, {})
+    x = generator._inputs(torch.from_numpy(test_ids), labels, {}, {})
     block = generator.transformer.blocks[0]
     from prologue_layers.transformer import normalise, rotate
 
@@ -226,7 +227,7 @@ def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> No
     # Place 4 (the second visual token) attends to the first prologue token, whose input stands behind the class.
     assert maps[0, 3, 0].item() == pytest.approx(weights[4, 1].item(), abs=1e-6)
     found = by_name(
-        Attention(AttentionSettings(images=5)).measure(inputs(tmp_path, test_ids=test_ids[:5], generator=generator))
+        Attention(AttentionSettings(images=5)).measure(inputs(tmp_path, test_ids=all_ids, generator=generator))
     )
     assert found["attention_2"] == pytest.approx(100 * maps[:, 2:, :2].sum(2).mean().item(), rel=1e-4)
 

@@ -62,7 +62,9 @@ def test_variants_share_what_they_have_in_common(load: Load, store: Store) -> No
 
 
 def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store) -> None:
-    plan = make_plan(load("sampling_seeds=[0, 7]", "sampling.search={grid: {temperature: [0.9, 1.0]}}"), store)
+    plan = make_plan(
+        load("sampling_seeds=[0, 7]", "sampling.search={validation_images: 8, grid: {temperature: [0.9, 1.0]}}"), store
+    )
     kinds = [planned.stage.kind for planned in plan.stages]
     assert kinds.count("train-tokenizer") == kinds.count("train-generator") == kinds.count("search") == 2
     assert kinds.count("sample") == 4
@@ -292,7 +294,7 @@ def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Stor
         return {planned.stage.kind: planned.flops for planned in plan.stages}
 
     plain, guided = counted(), counted("sampling.guidance={visual: {scale: 2.0}}")
-    search = "sampling.search={samples: 64, grid: {guidance.visual.scale: [1.0, 2.0, 4.0]}}"
+    search = "sampling.search={samples: 64, validation_images: 8, grid: {guidance.visual.scale: [1.0, 2.0, 4.0]}}"
     assert counted("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
     assert plain["sample"] < guided["sample"] < 2 * plain["sample"]  # an image is decoded once all the same
     assert counted(search)["search"] == plain["sample"] + 2 * guided["sample"]

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.executor import execute
-from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.store import Store
@@ -20,8 +19,6 @@ from prologue_bench.reporting.results import collect
 from prologue_bench.reporting.sections import searches
 from prologue_bench.spec.ablation import Ablation, load_ablation
 from prologue_bench.spec.files import Overrides
-from prologue_datasets.settings import ShapesSettings
-from prologue_datasets.shapes import Shapes
 from tests.conftest import ROOT, Recorder
 
 
@@ -170,7 +167,10 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
         ("{grid: {temprature: [1.0]}}", "sampling.search.grid.temprature: unknown setting"),
         ("{grid: {temperature: [0.0]}}", "temperature: must be > 0"),
         ("{grid: {}}", "grid: must have at least one setting"),
-        ("{grid: {temperature: [1.0]}, metric: rate}", "'rate' needs tokens, generator; expected a metric of samples"),
+        (
+            "{grid: {temperature: [1.0]}, validation_images: 8, metric: rate}",
+            "'rate' needs tokens, generator; expected a metric of samples",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_is_one_line(
@@ -179,12 +179,3 @@ def test_a_search_that_cannot_be_is_one_line(
     with pytest.raises(UserError) as raised:
         make_plan(load(f"sampling.search={search}"), store)
     assert message in str(raised.value)
-
-
-def test_held_out_images_are_the_last_of_the_training_images() -> None:
-    data = Shapes(ShapesSettings(size=14, train_images=30, test_images=5))
-    held_out = HeldOut(data, 8)
-    assert len(held_out.images("test")) == 8
-    assert (held_out.images("test")[0] == data.images("train")[22]).all()
-    assert held_out.labels("test").tolist() == data.labels("train")[-8:].tolist()
-    assert held_out.fingerprint != data.fingerprint

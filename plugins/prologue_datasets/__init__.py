@@ -25,14 +25,14 @@ def prologue_data_sources() -> list[Component]:
             target="prologue_datasets.imagenet:ImageNet",
             settings="prologue_datasets.settings:ImageNetSettings",
             summary="ImageNet-1k at 256 x 256 pixels, from a folder or straight from the Kaggle zip.",
-            version=2,
+            version=3,
         ),
         Component(
             name="image-folder",
             target="prologue_datasets.imagenet:ClassFolders",
             settings="prologue_datasets.settings:ImageFolderSettings",
             summary="Your own images: a folder or zip with one subfolder a class.",
-            version=2,
+            version=3,
         ),
         Component(
             name="shapes",

@@ -25,9 +25,9 @@ class Archive(ABC):
         return {**self.__dict__, "_names": None}
 
     def names(self) -> list[str]:
-        """All files, sorted."""
+        """All files, sorted, without hidden ones and what macOS puts beside files."""
         if self._names is None:
-            self._names = sorted(self.list_names())
+            self._names = sorted(name for name in self.list_names() if not is_hidden(name))
         return self._names
 
     @abstractmethod
@@ -57,7 +57,7 @@ class FolderArchive(Archive):
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
         for name in self.names():
-            digest.update(f"{name}:{(self.path / name).stat().st_size};".encode())
+            digest.update(f"{name}:{(self.path / name).stat().st_size};".encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 
@@ -89,9 +89,19 @@ class ZipArchive(Archive):
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for info in sorted(self._zip().infolist(), key=lambda info: info.filename):
+        for info in map(self._zip().getinfo, self.names()):
             digest.update(f"{info.filename}:{info.file_size}:{info.CRC};".encode())
         return digest.hexdigest()
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder on the way to it, begins with a dot, or is what Finder adds to a zip."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+
+
+def printable(name: str) -> str:
+    """A file's name as it can be printed and written, where its bytes are no UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def open_archive(path: Path, ways: str) -> Archive:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,6 @@ from PIL import Image
 TEN_CROP_MARGIN = 1.1
 """Edge of the centred square, in crop edges, of which ten crops are taken."""
 VIEWS = 10
-
-
-def decode(content: bytes) -> Image.Image:
-    """An image file's pixels as RGB. Raises OSError or ValueError when it is damaged."""
-    with Image.open(io.BytesIO(content)) as image:
-        return image.convert("RGB")
 
 
 def shrink(image: Image.Image, edge: int) -> Image.Image:

@@ -11,24 +11,27 @@ import hashlib
 import io
 import json
 import os
-import re
 import sys
-import zipfile
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.files import user_cache, write_text
 from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
-from prologue_datasets.archives import Archive, open_archive
-from prologue_datasets.crops import VIEWS, centre_crop, decode, ten_crops
+from prologue_datasets.archives import Archive, open_archive, printable
+from prologue_datasets.crops import VIEWS, centre_crop, ten_crops
+from prologue_datasets.decoding import REMARKS, VERSION, decode, read_picture
 from prologue_datasets.settings import ImageFolderSettings, ImageNetSettings
 
 KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC/"
@@ -42,6 +45,9 @@ IMAGENET_WAYS = (
     "(read in place), to its unpacked folder, or to a folder with train/CLASS/ and val/CLASS/"
 )
 FOLDER_WAYS = "Set --set data.root=PATH to a folder or zip with train/CLASS/ and val/CLASS/ or test/CLASS/"
+FOLDERS = ("train", "val", "test")
+SHOWN = 10
+"""Names of files that a note lists."""
 
 
 @frozen
@@ -50,6 +56,26 @@ class Listing:
 
     names: tuple[str, ...]
     labels: NDArray[Any]
+
+
+@frozen
+class ClassFile:
+    """A file in a folder SPLIT/CLASS/: its name in the archive, where SPLIT/ lies, SPLIT and CLASS."""
+
+    name: str
+    place: str
+    folder: str
+    of: str
+
+
+@frozen
+class Inspection:
+    """What decoding every image once has shown."""
+
+    broken: Mapping[str, str]
+    """Why each broken image cannot be read, by its name."""
+    remarks: Mapping[str, int]
+    """How many images each remark of `decoding.REMARKS` is true of."""
 
 
 class ClassFolders(DataSource):
@@ -76,7 +102,8 @@ class ClassFolders(DataSource):
 
     @cached_property
     def fingerprint(self) -> str:
-        parts = [self._archive_fingerprint, self.settings.size, self.settings.crops, sorted(self.broken)]
+        own = self.settings
+        parts = [self._archive_fingerprint, own.size, own.crops, sorted(self.broken), VERSION, self._test_folder]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
     def images(self, split: Split) -> ImageArray:
@@ -90,29 +117,83 @@ class ClassFolders(DataSource):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        if not self.broken:
-            return ()
-        return (f"{len(self.broken)} broken images are left out: {', '.join(sorted(self.broken)[:10])}",)
+        found = [f"{_images(count)} {REMARKS[remark]}" for remark, count in self._inspection.remarks.items()]
+        if self.broken:
+            found.append(f"left out: {_images(len(self.broken))} that cannot be read: {_listed(self.broken)}")
+        if elsewhere := self._elsewhere():
+            found.append(
+                f"left out: {_images(len(elsewhere))} not directly inside a folder SPLIT/CLASS/: {_listed(elsewhere)}"
+            )
+        places = {file.place for file in self._class_files if _is_image(file.name)}
+        others = [file.name for file in self._class_files if file.place in places and not _is_image(file.name)]
+        if others:
+            found.append(f"left out: files in folders of classes, {_by_ending(others)}; read are {', '.join(IMAGES)}")
+        return tuple(found)
 
     @cached_property
     def _archive_fingerprint(self) -> str:
         return self.archive.fingerprint()
 
     @cached_property
+    def _class_files(self) -> list[ClassFile]:
+        """All files in folders of classes."""
+        split = [(name, name.split("/")) for name in self.archive.names()]
+        return [
+            # The same letters with accents may be spelt in two ways, and are by file systems.
+            ClassFile(name, "/".join(parts[:-3]), parts[-3], unicodedata.normalize("NFC", printable(parts[-2])))
+            for name, parts in split
+            if len(parts) > 2 and parts[-3] in FOLDERS
+        ]
+
+    @cached_property
+    def _test_folder(self) -> str:
+        """Which folder has the test images. Raises UserError where two have some and no setting says which."""
+        images = [file for file in self._class_files if _is_image(file.name)]
+        places = sorted({file.place for file in images})
+        if len(places) > 1:
+            raise UserError(
+                f"{self.archive.path}: found folders of classes in {len(places)} places, in "
+                f"{' and '.join(printable(place) or 'the root' for place in places[:2])}; expected one data set; "
+                "set data.root to the folder of one"
+            )
+        there = {file.folder for file in images} - {"train"}
+        if self.settings.test_split is None and len(there) > 1:
+            raise UserError(
+                f"{self.archive.path}: found images both under val/ and under test/, expected to be told which are "
+                "the test images; set data.test_split to val or test"
+            )
+        return self.settings.test_split or next(iter(there), "val")
+
+    @cached_property
     def _found(self) -> dict[Split, list[tuple[str, str]]]:
         """Name in the archive and name of the class of every image."""
         found: dict[Split, list[tuple[str, str]]] = {"train": [], "test": []}
-        for name in self.archive.names():
-            match = re.search(r"(?:^|/)(train|val|test)/([^/]+)/[^/]+$", name)
-            if match and name.lower().endswith(IMAGES):
-                found["train" if match[1] == "train" else "test"].append((name, match[2]))
+        for file in self._class_files:
+            if file.folder in ("train", self._test_folder) and _is_image(file.name):
+                found["train" if file.folder == "train" else "test"].append((file.name, file.of))
         return found
+
+    def _elsewhere(self) -> list[str]:
+        """Images that are in no folder of a class."""
+        known = {file.name for file in self._class_files} | {name for name, _ in self._found["test"]}
+        others = [name for name in self.archive.names() if _is_image(name) and name not in known]
+        return [name for name in others if not name.startswith(KAGGLE_FOLDER)]
+
+    def _instead(self) -> str:
+        """What there is where images were expected."""
+        if elsewhere := self._elsewhere():
+            return f"{_images(len(elsewhere))} elsewhere, such as {printable(elsewhere[0])}"
+        return _by_ending([name for name in self.archive.names() if not _is_image(name)]) or "no other files"
 
     @cached_property
     def _classes(self) -> list[str]:
-        for split in ("train", "test"):
-            if not self._found[split]:
-                raise MissingDataError(f"{self.archive.path}: found no {split} images. {self.ways}")
+        folders = {"train": "train", "test": self.settings.test_split or "val or test"}
+        for split, folder in folders.items():
+            if not self._found[split]:  # type: ignore[index]
+                raise MissingDataError(
+                    f"{self.archive.path}: found no {split} images in {folder}/CLASS/ with one of the endings "
+                    f"{', '.join(IMAGES)}; found {self._instead()}. {self.ways}"
+                )
         classes = sorted({of for _, of in self._found["train"]})
         unknown = {of for _, of in self._found["test"]} - set(classes)
         if unknown:
@@ -135,30 +216,32 @@ class ClassFolders(DataSource):
             listings[split] = Listing(names, np.array(labels, dtype=np.int64))
         return listings
 
-    @cached_property
-    def broken(self) -> frozenset[str]:
-        """Images that cannot be decoded. They are looked for once, and the answer is kept.
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """Images that cannot be decoded, and why. Raises UserError when they are too many."""
+        return self._inspection.broken
 
-        Raises UserError when they are too many.
-        """
+    @cached_property
+    def _inspection(self) -> Inspection:
+        """Every image is decoded once, and the answer is kept."""
         names = [name for split in self._found.values() for name, _ in split]
-        kept = user_cache() / "data" / f"broken-{self._archive_fingerprint[:20]}.json"
+        kept = user_cache() / "data" / f"images-{self._archive_fingerprint[:20]}-{self._test_folder}-{VERSION}.json"
         if kept.exists():
-            broken = frozenset(json.loads(kept.read_text()))
+            found = Inspection(**json.loads(kept.read_text()))
         else:
             if len(names) > 10_000:
                 print(f"{self.archive.path}: decoding {len(names):,} images once, to find broken ones", file=sys.stderr)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                checked = zip(names, pool.map(lambda name: _is_whole(self.archive, name), names), strict=True)
-                broken = frozenset(name for name, whole in checked if not whole)
+            found = _inspected(self.archive, names)
             kept.parent.mkdir(parents=True, exist_ok=True)
-            write_text(kept, json.dumps(sorted(broken), indent=0))
-        if len(broken) > BROKEN_ALLOWED * len(names):
+            write_text(kept, json.dumps(attrs.asdict(found), indent=0))
+        if len(found.broken) > BROKEN_ALLOWED * len(names):
+            first = min(found.broken)
             raise UserError(
-                f"{self.archive.path}: {len(broken)} of {len(names)} images are broken, expected at most "
-                f"{BROKEN_ALLOWED:.1%}; the first is {min(broken)}; all are listed in {kept}"
+                f"{self.archive.path}: {len(found.broken)} of {len(names)} images are broken, expected at most "
+                f"{BROKEN_ALLOWED:.1%}; the first is {printable(first)} ({found.broken[first]}); "
+                f"all are listed in {kept}"
             )
-        return broken
+        return found
 
 
 class ImageNet(ClassFolders):
@@ -178,7 +261,7 @@ class ImageNet(ClassFolders):
     @cached_property
     def _found(self) -> dict[Split, list[tuple[str, str]]]:
         found = super()._found
-        if found["test"]:
+        if found["test"] or self.settings.test_split == "test":
             return found
         # The competition's validation images lie in one folder, and a table has their classes.
         labels = self._validation_labels()
@@ -226,13 +309,57 @@ class LazyCrops:
         return out
 
     def _crops(self, image: int) -> NDArray[Any]:
-        decoded = decode(self.archive.read(self.names[image]))
+        name = self.names[image]
+        try:
+            decoded = decode(self.archive.read(name))
+        except Exception as error:  # of many kinds, and none says which file it is
+            raise UserError(
+                f"{self.archive.path}: {printable(name)} cannot be read ({_reason(error)}), but could be before; "
+                "restore it, or run the same command again to leave it out"
+            ) from error
         return ten_crops(decoded, self.size) if self.views == VIEWS else centre_crop(decoded, self.size)[None]
 
 
-def _is_whole(archive: Archive, name: str) -> bool:
-    try:
-        decode(archive.read(name))
-    except (OSError, ValueError, SyntaxError, zipfile.BadZipFile, EOFError):
-        return False
-    return True
+def _inspected(archive: Archive, names: Sequence[str]) -> Inspection:
+    """What is broken or remarkable among the images of an archive."""
+
+    def inspected(name: str) -> tuple[str, frozenset[str]]:
+        try:
+            return "", read_picture(archive.read(name)).remarks
+        except Exception as error:  # decoders raise errors of all kinds for damaged files
+            return _reason(error), frozenset()
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(zip(names, pool.map(inspected, names), strict=True))
+    counts = Counter(remark for _, (_, remarks) in found for remark in remarks)
+    return Inspection(
+        broken={name: reason for name, (reason, _) in found if reason},
+        remarks={remark: counts[remark] for remark in REMARKS if counts[remark]},
+    )
+
+
+def _reason(error: Exception) -> str:
+    """An error in one line; Pillow's own names the bytes in memory instead of a file."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels that are read; make it smaller"
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _images(count: int) -> str:
+    return f"{count:,} image{'s' * (count != 1)}"
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(IMAGES)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(printable(name) for name in sorted(names)[:SHOWN])
+
+
+def _by_ending(names: Sequence[str]) -> str:
+    """How many files have which ending: "12 .tif, 1 .txt"."""
+    endings = Counter(os.path.splitext(name)[1].lower() or "without an ending" for name in names)
+    return ", ".join(f"{count} {printable(ending)}" for ending, count in endings.most_common(5))

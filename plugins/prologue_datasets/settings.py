@@ -30,13 +30,15 @@ class ShapesSettings:
 
 @frozen(kw_only=True)
 class ImageFolderSettings:
-    """A folder or zip with one subfolder a class under train/ and under val/ or test/."""
+    """A folder or zip with one subfolder per class under train/ and under val/ or test/."""
 
     root: str | None = None
     size: int = field(default=256, validator=validators.ge(8))
     """Edge of the square crops in pixels."""
     crops: Literal["centre", "ten"] = "centre"
     """Views of each training image: the centre, or the centre and four corners, each also mirrored."""
+    test_split: Literal["val", "test"] | None = None
+    """Folder of the test images; must be said where there are both."""
 
 
 @frozen(kw_only=True)

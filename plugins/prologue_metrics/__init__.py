@@ -13,14 +13,14 @@ def prologue_metrics() -> list[Component]:
             name="rfid",
             target="prologue_metrics.fidelity:ReconstructionFid",
             settings="prologue_metrics.settings:FidSettings",
-            version=2,
+            version=3,
             summary="Fréchet distance between reconstructions and the test images.",
         ),
         Component(
             name="gfid",
             target="prologue_metrics.fidelity:GenerationFid",
             settings="prologue_metrics.settings:FidSettings",
-            version=2,
+            version=3,
             summary="Fréchet distance between samples and the test images.",
         ),
         Component(
@@ -41,14 +41,14 @@ def prologue_metrics() -> list[Component]:
             name="precision-recall",
             target="prologue_metrics.fidelity:PrecisionRecall",
             settings="prologue_metrics.settings:PrecisionRecallSettings",
-            version=2,
+            version=3,
             summary="Share of samples among the test images, and of test images among the samples.",
         ),
         Component(
             name="density-coverage",
             target="prologue_metrics.fidelity:DensityCoverage",
             settings="prologue_metrics.settings:DensityCoverageSettings",
-            version=2,
+            version=3,
             summary="The same two questions, asked so that outliers matter less.",
         ),
         Component(
@@ -81,6 +81,7 @@ def prologue_metrics() -> list[Component]:
             name="attention",
             target="prologue_metrics.attention:Attention",
             settings="prologue_metrics.settings:AttentionSettings",
+            version=2,
             summary="Share of attention that later tokens pay to the first ones, by layer.",
         ),
         Component(
@@ -99,7 +100,7 @@ def prologue_metrics() -> list[Component]:
             name="probe",
             target="prologue_metrics.probe:Probe",
             settings="prologue_metrics.settings:ProbeSettings",
-            version=3,
+            version=4,
             summary="Accuracy of a linear classifier on the first tokens, equally many for every variant.",
         ),
         Component(

@@ -6,6 +6,7 @@ import torch
 
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.subsets import describe_subset
 from prologue_metrics.settings import AttentionSettings
 
 
@@ -25,8 +26,9 @@ class Attention(Metric):
         assert inputs.generator is not None
         assert inputs.test_ids is not None
         lengths = [n for n in inputs.prefixes if n < inputs.layout.length]
-        ids = torch.from_numpy(inputs.test_ids[: self.settings.images])
-        labels = torch.from_numpy(inputs.data.labels("test")[: self.settings.images])
+        chosen = inputs.data.subset("test", self.settings.images)
+        ids = torch.from_numpy(inputs.test_ids[chosen])
+        labels = torch.from_numpy(inputs.data.labels("test")[chosen])
         totals: torch.Tensor | None = None
         for start in range(0, len(ids), inputs.batch_size):
             rows = slice(start, start + inputs.batch_size)
@@ -61,7 +63,7 @@ class Attention(Metric):
                 name="attention-share",
                 details={
                     "tokens": f"of all tokens after the first {length}, on those",
-                    "images": f"the first {count} of the test split",
+                    "images": describe_subset("test split", count, len(inputs.data.labels("test"))),
                     "fingerprint": inputs.data.fingerprint,
                     "rest": "on later tokens, the class token and separators",
                 },

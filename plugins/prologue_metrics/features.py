@@ -128,6 +128,19 @@ def sampling_details(inputs: MetricInputs) -> dict[str, str | int | float | bool
     return {f"sampling.{name}": value for name, value in inputs.sampling.items()}
 
 
+def chosen_samples(count: int, whole: int) -> dict[str, str]:
+    """What of a choice among a set's images belongs into a protocol; nothing where all are measured."""
+    return {} if count >= whole else {"chosen": f"class-balanced subset of {count} of {whole}, seed 0"}
+
+
+def sampling_note(inputs: MetricInputs, count: int) -> list[str]:
+    """Whether so many samples are not equally many of every class."""
+    classes = max(1, len(inputs.data.spec.class_names))
+    if count < classes:
+        return [f"samples of {count} of the {classes} classes only"]
+    return [f"{count} samples of {classes} classes: some classes have one more"] if count % classes else []
+
+
 def extractor_note(settings: FeatureSettings) -> list[str]:
     """How the extractor differs from that of published numbers, if it does."""
     if settings.extractor != "efficientnet-lite0":

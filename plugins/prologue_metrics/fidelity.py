@@ -14,7 +14,15 @@ from torch import Tensor
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
 from prologue_bench.intervals import half_width, share_half_width
-from prologue_metrics.features import extractor_details, extractor_note, load_features, sampling_details
+from prologue_bench.subsets import Picked, describe_subset
+from prologue_metrics.features import (
+    chosen_samples,
+    extractor_details,
+    extractor_note,
+    load_features,
+    sampling_details,
+    sampling_note,
+)
 from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
 from prologue_metrics.references import read_reference
 from prologue_metrics.settings import (
@@ -40,10 +48,7 @@ class Fid(Metric):
         self.settings = settings
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
-        assert images is not None
-        if self.settings.images:
-            images = images[: self.settings.images]
+        images, whole = self._images(inputs)
         features = load_features(images, self.settings, inputs)
         own = moments(features, self.name, self.settings.few_samples)
         reference, details, note = self._reference(inputs)
@@ -53,6 +58,7 @@ class Fid(Metric):
         if self.settings.extrapolate:
             value = distance_at_infinity(features, reference, self.name)
             distances.append((f"{self.name}_infinity", f"{self.title}, infinitely many", value, spread))
+        uneven = sampling_note(inputs, len(images)) if self.artifact == "samples" else []
         if own.shrunk or reference.shrunk:
             details["covariance"] = "shrunk (Ledoit and Wolf)"
         protocol = Protocol(
@@ -60,17 +66,29 @@ class Fid(Metric):
             details={
                 **extractor_details(self.settings),
                 "samples": len(images),
+                **chosen_samples(len(images), whole),
                 **details,
                 "quantization": "uint8, rounded",
                 **(sampling_details(inputs) if self.artifact == "samples" else {}),
             },
             published=not note and not extractor_note(self.settings),
-            note="; ".join([*extractor_note(self.settings), *note]),
+            note="; ".join([*extractor_note(self.settings), *note, *uneven]),
         )
         return [
             _measurement(name, title, value, "lower", len(images), protocol, spread)
             for name, title, value, spread in distances
         ]
+
+    def _images(self, inputs: MetricInputs) -> tuple[ImageArray, int]:
+        """The images that are measured, and of how many they are."""
+        images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
+        assert images is not None
+        count, whole = self.settings.images, len(images)
+        if not 0 < count < whole:
+            return images, whole
+        of_samples = self.artifact == "samples"
+        chosen = inputs.sample_subset(count) if of_samples else inputs.data.subset("test", count)
+        return Picked(images, chosen), whole
 
     def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str], list[str]]:
         """The reference's moments, what the protocol says of it, and how it differs from the published one."""
@@ -114,12 +132,13 @@ def sample_protocol(
         details={
             **extractor_details(settings),
             "samples": samples,
-            "reference": f"test split, {reference} images",
+            **chosen_samples(samples, len(inputs.sample_labels)),
+            "reference": describe_subset("test split", reference, len(inputs.data.labels("test"))),
             "reference_fingerprint": inputs.data.fingerprint,
             **details,
             **sampling_details(inputs),
         },
-        note="; ".join(extractor_note(settings)),
+        note="; ".join([*extractor_note(settings), *sampling_note(inputs, samples)]),
     )
 
 
@@ -205,6 +224,7 @@ class InceptionScore(Metric):
                 **sampling_details(inputs),
             },
             published=True,
+            note="; ".join(sampling_note(inputs, len(logits))),
         )
         value = float(found[KEY_METRIC_ISC_MEAN])
         spread = half_width(value * divergences(logits))
@@ -220,7 +240,7 @@ def divergences(logits: NDArray[Any]) -> NDArray[Any]:
 
 
 class NeighbourMetric(Metric):
-    """Two numbers from the nearest neighbours among the first samples and test images."""
+    """Two numbers from the nearest neighbours among the samples and test images, or some of every class."""
 
     needs = ("samples",)
     name: str
@@ -234,7 +254,11 @@ class NeighbourMetric(Metric):
         raise NotImplementedError
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        samples, reference = (part[: self.settings.images] for part in features_of(self.settings, inputs))
+        samples, reference = features_of(self.settings, inputs)
+        if self.settings.images < len(samples):
+            samples = samples[inputs.sample_subset(self.settings.images)]
+        if self.settings.images < len(reference):
+            reference = reference[inputs.data.subset("test", self.settings.images)]
         _check_neighbours(self.name, self.settings.neighbours, samples, reference)
         protocol = sample_protocol(
             self.name, self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours

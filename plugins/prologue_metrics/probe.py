@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, TokenLayout
 from prologue_bench.intervals import half_width
+from prologue_bench.subsets import describe_subset, stratified
 from prologue_metrics.settings import ProbeSettings
 
 ITERATIONS = 300
@@ -58,40 +59,43 @@ class Probe(Metric):
 
     def _details(self, inputs: MetricInputs) -> dict[str, str]:
         """What the protocol says of training; which strength was chosen is a result, and differs between variants."""
-        train = self._train_images(inputs)
+        train = len(self._training(inputs))
         strengths = ", ".join(f"{value:g}" for value in self.settings.inverse_regularisation)
         if len(self.settings.inverse_regularisation) > 1:
-            learned, validated = self._selection(train)
-            strengths += f", the best on {validated} of those after learning from {learned} others"
-        return {"train": f"the first {train} images of the train split", "inverse_regularisation": strengths}
+            learned, validated = map(len, self._selection(inputs))
+            strengths += (
+                f", the best on {validated} of those, in the classes' proportions, after learning from {learned} others"
+            )
+        whole = len(inputs.data.labels("train"))
+        return {"train": describe_subset("train split", train, whole), "inverse_regularisation": strengths}
 
-    def _train_images(self, inputs: MetricInputs) -> int:
-        return min(self.settings.train_images, len(inputs.data.labels("train")))
+    def _training(self, inputs: MetricInputs) -> NDArray[np.int64]:
+        """The training images that the classifier learns from."""
+        return inputs.data.subset("train", self.settings.train_images)
 
-    def _selection(self, train: int) -> tuple[int, int]:
-        """How many of the first training images strengths learn from, and how many after them they are validated on."""
-        used = min(train, self.settings.selection_images)
-        validated = round(self.settings.validation_share * used)
-        return used - validated, validated
+    def _selection(self, inputs: MetricInputs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The training images that strengths learn from, and those that they are validated on."""
+        used = inputs.data.subset("train", min(self.settings.train_images, self.settings.selection_images))
+        validated = stratified(inputs.data.labels("train")[used], round(self.settings.validation_share * len(used)))
+        return np.delete(used, validated), used[validated]
 
     def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
         """Whether each test image is classified rightly [N]."""
         assert inputs.train_ids is not None
         assert inputs.test_ids is not None
-        train = self._train_images(inputs)
-        labels = inputs.data.labels("train")[:train]
-        vectors = one_hots(inputs.train_ids[:train, :length], inputs.layout)
+        labels, ids = inputs.data.labels("train"), inputs.train_ids[:, :length]
+
+        def examples(images: NDArray[np.int64]) -> tuple[csr_matrix, NDArray[Any]]:
+            return one_hots(ids[images], inputs.layout), labels[images]
+
         strengths = self.settings.inverse_regularisation
         chosen = strengths[0]
         if len(strengths) > 1:
-            kept, validated = self._selection(train)
-            held = slice(kept, kept + validated)
-            scores = [
-                _fitted(strength, vectors[:kept], labels[:kept]).score(vectors[held], labels[held])
-                for strength in strengths
-            ]
+            learned, validated = (examples(images) for images in self._selection(inputs))
+            scores = [_fitted(strength, *learned).score(*validated) for strength in strengths]
             chosen = strengths[int(np.argmax(scores))]
-        found = _fitted(chosen, vectors, labels).predict(one_hots(inputs.test_ids[:, :length], inputs.layout))
+        fitted = _fitted(chosen, *examples(self._training(inputs)))
+        found = fitted.predict(one_hots(inputs.test_ids[:, :length], inputs.layout))
         right: NDArray[Any] = found == inputs.data.labels("test")
         return right
 

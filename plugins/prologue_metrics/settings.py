@@ -33,7 +33,7 @@ class FidSettings(FeatureSettings):
     few_samples: Literal["error", "shrink"] = "error"
     """What to do with no more images than features: refuse, or shrink the covariance, which the protocol then says."""
     images: int = field(default=0, validator=validators.ge(0))
-    """Measure only so many, the first ones, of the samples or reconstructions; 0 measures all."""
+    """Measure only so many of the samples or reconstructions, equally many of every class; 0 measures all."""
     extrapolate: bool = False
     """Also give the distance for infinitely many samples, free of the bias that few have."""
 
@@ -58,10 +58,11 @@ class KidSettings(FeatureSettings):
 
 @frozen(kw_only=True)
 class PrecisionRecallSettings(FeatureSettings):
-    """Nearest neighbours among the first images of each set."""
+    """Nearest neighbours among the images of each set."""
 
     neighbours: int = field(default=3, validator=validators.ge(1))
     images: int = field(default=10000, validator=validators.ge(2))
+    """At most so many of each set, equally many of every class."""
 
 
 @frozen(kw_only=True)
@@ -84,9 +85,10 @@ class LayoutSettings(FeatureSettings):
 
 @frozen(kw_only=True)
 class AttentionSettings:
-    """Attention over the first test images."""
+    """Attention over some of the test images."""
 
     images: int = field(default=500, validator=validators.ge(1))
+    """At most so many, equally many of every class."""
 
 
 @frozen(kw_only=True)
@@ -108,11 +110,12 @@ class ProbeSettings:
     inverse_regularisation: tuple[float, ...] = field(default=(0.01, 0.1, 1.0), validator=_strengths)
     """Values of scikit-learn's C to choose from."""
     validation_share: float = field(default=0.2, validator=[validators.gt(0), validators.lt(1)])
-    """Share of the images that C is chosen with, the last ones, on which it is; the classifier then learns from all."""
+    """Share of the images that C is chosen with, in the classes' proportions, on which it is validated; the
+    classifier then learns from all."""
     selection_images: int = field(default=5000, validator=validators.ge(2))
-    """At most so many training images, the first ones, are used to choose C."""
+    """At most so many training images, equally many of every class, are used to choose C."""
     train_images: int = field(default=20000, validator=validators.ge(1))
-    """At most so many training images."""
+    """At most so many training images, equally many of every class."""
 
 
 @frozen(kw_only=True)

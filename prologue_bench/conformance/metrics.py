@@ -7,6 +7,7 @@ import json
 import math
 import tempfile
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         Check("protocols", "each protocol can be written as JSON, and says what was compared", subject.protocols),
         Check("determinism", "the same inputs give the same values, unless they are times", subject.determinism),
         Check("inputs", "`measure` leaves its inputs as they were", subject.leaves_inputs),
+        Check("classes", "a number that depends on the data depends on every class", subject.sees_all_classes),
     ]
 
 
@@ -118,6 +120,36 @@ class _Subject:
         changed = [name for name, value in arrays.items() if not np.array_equal(value, before[name])]
         require(not changed, f"`measure` changes {', '.join(changed)}")
 
+    def sees_all_classes(self) -> None:
+        """The made-up data lie class by class: what looks at the first or last images only misses a class."""
+        last = len(self.data.spec.class_names) - 1
+        if last < 1 or not self._changes(range(last + 1)):
+            return
+        for label in (0, last):
+            require(
+                self._changes([label]),
+                f"nothing changes when all images of class {label} do, though data may lie class by class; "
+                "take fewer images by `inputs.data.subset` or `inputs.sample_subset`",
+            )
+
+    def _changes(self, classes: Sequence[int]) -> bool:
+        """Whether other images and tokens of these classes change any value that is no time."""
+        metric = self.make()
+        inputs = self.inputs(metric)
+        data = _Noise(self.data.spec, changed=tuple(classes))
+        rows = {
+            name: np.isin(inputs.sample_labels if name == "samples" else data.labels("test"), classes)
+            for name in _ARRAYS
+        }
+        changed = {
+            name: np.where(rows[name].reshape(-1, *[1] * (array.ndim - 1)), array[::-1] // 2, array)
+            for name in _ARRAYS
+            if (array := getattr(inputs, name)) is not None
+        }
+        found = self.measured(metric, attrs.evolve(inputs, data=data, **changed))
+        before = {each.name: each.value for each in self.found}
+        return any(each.value != before.get(each.name) for each in found if not each.unit.endswith("/s"))
+
     def inputs(self, metric: Metric) -> MetricInputs:
         """Made-up artifacts, those that the metric asks for."""
         rng = np.random.default_rng(1)
@@ -167,15 +199,16 @@ _ARRAYS = ("reconstructions", "samples", "train_ids", "test_ids")
 
 
 class _Noise(DataSource):
-    """Smooth random images."""
+    """Smooth random images, class by class; those of changed classes are darker."""
 
-    def __init__(self, images: ImageSpec) -> None:
+    def __init__(self, images: ImageSpec, changed: tuple[int, ...] = ()) -> None:
         self._spec = images
         rng = np.random.default_rng(0)
         coarse = rng.integers(0, 256, (COUNT, images.channels, 4, 4), dtype=np.uint8)
         scale = (-(-images.height // 4), -(-images.width // 4))
         self._images = np.kron(coarse, np.ones((1, 1, *scale), np.uint8))[..., : images.height, : images.width]
-        self._labels = np.arange(COUNT) % max(1, len(images.class_names))
+        self._labels = np.sort(images.labels_in_turn(COUNT))
+        self._images[np.isin(self._labels, changed)] //= 2
 
     @property
     def spec(self) -> ImageSpec:

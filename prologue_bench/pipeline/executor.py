@@ -76,7 +76,7 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
         except Interrupted:
             raise
         except PrologueBenchError as error:
-            outcome.failures[stage.key] = str(error)
+            outcome.failures[stage.key] = _own_text(error)
         except Exception as error:
             if is_full_disk(error) or store.is_full():
                 raise StageError(
@@ -222,6 +222,14 @@ def git_revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return "none"
     return revision.stdout.strip() if tracked.returncode == 0 else "none"
+
+
+def _own_text(error: PrologueBenchError) -> str:
+    """The error's text; torch wraps that of a process that reads images in a traceback, whose end it is."""
+    text = str(error).strip()
+    if "\nOriginal Traceback" not in text:
+        return text
+    return text.splitlines()[-1].partition(f"{type(error).__name__}: ")[2]
 
 
 def _first_line(error: Exception) -> str:

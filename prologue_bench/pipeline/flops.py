@@ -94,7 +94,7 @@ def _generator_training(stage: stages.TrainGenerator) -> float:
 
 def _encoding(stage: stages.EncodeImages) -> float:
     images, tokenizer = _tokenizer(stage)
-    data = models.open_data(stage.tokenizer.data.resolved)
+    data = models.data_of(stage.tokenizer)
     count = len(data.labels("train")) * data.views + len(data.labels("test"))
     return count * _count(lambda: tokenizer.encode(_image(images).float()))
 

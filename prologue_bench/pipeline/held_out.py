@@ -1,21 +1,24 @@
-"""Training images in the place of the test images, for choices that must not see those."""
+"""Training images that no training sees, for choices that must not see the test images either."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
+from prologue_bench.subsets import Picked
 
 
-class HeldOut(DataSource):
-    """A data source whose test images are the last of its training images."""
+class WithoutHeldOut(DataSource):
+    """A data source without a class-balanced subset of its training images; its test images stay."""
 
     def __init__(self, data: DataSource, count: int) -> None:
-        self.data = data
-        self.count = min(count, len(data.labels("train")))
+        self.data, self.count, self.views = data, count, data.views
+        self.held_out = data.subset("train", count)
+        self.kept = np.setdiff1d(np.arange(len(data.labels("train"))), self.held_out)
 
     @property
     def spec(self) -> ImageSpec:
@@ -23,11 +26,33 @@ class HeldOut(DataSource):
 
     @property
     def fingerprint(self) -> str:
-        return hashlib.sha256(f"{self.data.fingerprint} last {self.count} of train".encode()).hexdigest()[:16]
+        text = f"{self.data.fingerprint}, {self.count} of train held out: {type(self).__name__}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def images(self, split: Split) -> ImageArray:
-        return self.data.images("train")[-self.count :] if split == "test" else self.data.images("train")
+        return Picked(self.data.images("train"), self.kept) if split == "train" else self.data.images("test")
 
     def labels(self, split: Split) -> NDArray[Any]:
-        labels = self.data.labels("train")
-        return labels[-self.count :] if split == "test" else labels
+        labels: NDArray[Any] = self.data.labels(split)
+        return labels[self.kept] if split == "train" else labels
+
+    def training_views(self) -> ImageArray:
+        return Picked(self.data.training_views(), self.kept, self.views)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        own = (
+            f"{self.count} training images, a class-balanced subset with seed 0, are held out of all training; "
+            "sampling settings are searched for on them"
+        )
+        return (*self.data.notes, own)
+
+
+class HeldOut(WithoutHeldOut):
+    """The same with the images that are held out in the place of the test images."""
+
+    def images(self, split: Split) -> ImageArray:
+        return Picked(self.data.images("train"), self.held_out) if split == "test" else super().images(split)
+
+    def labels(self, split: Split) -> NDArray[Any]:
+        return self.data.labels("train")[self.held_out] if split == "test" else super().labels(split)

@@ -13,6 +13,7 @@ from torch import nn
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.interfaces import DataSource, Generator, ImageSpec, ReconstructionLoss, Tokenizer, TokenLayout
 from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.held_out import WithoutHeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.settings import plain_values
@@ -21,6 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
 """Names of the weights in artifacts and exports."""
 _sources: dict[str, DataSource] = {}
+_without_held_out: dict[tuple[str, int], WithoutHeldOut] = {}
 _on_meta: dict[str, Tokenizer] = {}
 _generators_on_meta: dict[tuple[str, TokenLayout, int], Generator] = {}
 
@@ -31,6 +33,17 @@ def open_data(resolved: Resolved) -> DataSource:
     if name not in _sources:
         _sources[name] = resolved.component.load()(resolved.settings)
     return _sources[name]
+
+
+def data_of(stage: stages.TokenizerStage) -> DataSource:
+    """The data that a tokenizer, and all that follows from it, learns from and is measured on."""
+    whole, held_out = open_data(stage.data.resolved), stage.data.held_out
+    if not held_out:
+        return whole
+    name = (_identity(stage.data.resolved), held_out)
+    if name not in _without_held_out or _without_held_out[name].data is not whole:
+        _without_held_out[name] = WithoutHeldOut(whole, held_out)
+    return _without_held_out[name]
 
 
 def assume_data(resolved: Resolved, source: DataSource) -> None:

@@ -113,8 +113,8 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
     MissingDataError.
     """
     _check_segment_names(ablation)
-    prefixes = _prefixes(ablation)
-    pipelines = tuple(_pipeline(experiment, prefixes, store) for experiment in ablation.experiments)
+    prefixes, held_out = _prefixes(ablation), _held_out(ablation)
+    pipelines = tuple(_pipeline(experiment, prefixes, held_out, store) for experiment in ablation.experiments)
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
@@ -145,8 +145,32 @@ def _prefixes(ablation: Ablation) -> tuple[int, ...]:
     return tuple(sorted({layout.leading for layout in layouts if layout.leading}))
 
 
-def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], store: Store) -> Pipeline:
-    data = DataRef(resolved=experiment.data, fingerprint=open_data(experiment.data).fingerprint)
+def _held_out(ablation: Ablation) -> int:
+    """How many training images are held out of all trainings, for searches of sampling settings.
+
+    Variants that search hold them out of those that do not, too: all variants learn from the same images.
+    """
+    place = f"{ablation.path}: sampling.search.validation_images"
+    searches = [each.sampling.search for each in ablation.experiments if each.sampling.search is not None]
+    counts = sorted({search.validation_images for search in searches})
+    if len(counts) > 1:
+        raise UserError(
+            f"{place}: found {' and '.join(map(str, counts))}, expected one number: all variants learn from "
+            "the same images"
+        )
+    for experiment in ablation.experiments if counts else ():
+        images = len(open_data(experiment.data).labels("train"))
+        if 2 * counts[0] > images:
+            raise UserError(
+                f"{place}: found {counts[0]}, expected at most half of the {images} training images, "
+                "since no training sees the images that are searched on; set a smaller number"
+            )
+    return counts[0] if counts else 0
+
+
+def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], held_out: int, store: Store) -> Pipeline:
+    fingerprint = open_data(experiment.data).fingerprint
+    data = DataRef(resolved=experiment.data, fingerprint=fingerprint, held_out=held_out)
     model = _tokenizer(experiment)
     tokenizer = _tokenizer_stage(experiment, data, model, store)
     tokens = EncodeImages(tokenizer=tokenizer)

@@ -51,13 +51,12 @@ class Stage(ABC):
 
 def component_key(resolved: Resolved) -> dict[str, Any]:
     """What a component adds to a key: name, declared version, settings, and the checksum of a plugin in one file."""
+    return {**_declared(resolved), "settings": key_values(resolved.settings)}
+
+
+def _declared(resolved: Resolved) -> dict[str, Any]:
     source = {"source": resolved.component.source} if resolved.component.source else {}
-    return {
-        "name": resolved.name,
-        "version": resolved.component.version,
-        "settings": key_values(resolved.settings),
-        **source,
-    }
+    return {"name": resolved.name, "version": resolved.component.version, **source}
 
 
 @frozen(kw_only=True, slots=False)
@@ -66,15 +65,14 @@ class DataRef:
 
     resolved: Resolved
     fingerprint: str
+    held_out: int = 0
+    """Training images that no training sees; a search of sampling settings validates on them."""
 
     def key(self) -> dict[str, Any]:
         """What the data adds to a key; not where it was found."""
-        # The version stands for how images become views; the fingerprint is of the images.
-        return {
-            "name": self.resolved.name,
-            "version": self.resolved.component.version,
-            "fingerprint": self.fingerprint,
-        }
+        # The version stands for how files become pixels and views; the fingerprint is of the files.
+        held_out = {"held_out": self.held_out} if self.held_out else {}
+        return {**_declared(self.resolved), "fingerprint": self.fingerprint, **held_out}
 
 
 @frozen(kw_only=True, slots=False)
@@ -240,6 +238,7 @@ class SearchSampling(Stage):
     """search.json: each point of the grid with its value, and the best."""
 
     kind = "search"
+    version = 2
     generator: GeneratorStage
     sampling: Sampling
     metric: Resolved

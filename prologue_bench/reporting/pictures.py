@@ -18,6 +18,7 @@ from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.store import Artifact, Store
 from prologue_bench.sampling.grids import row_labels, shared_prefixes
+from prologue_bench.subsets import class_balanced
 
 COLUMNS = 10
 RECONSTRUCTION_ROWS = 2
@@ -73,7 +74,12 @@ def shared_prefix_grid(pipeline: Pipeline, plan: Plan, store: Store) -> bytes | 
 
 
 def spread_over_classes(labels: NDArray[Any], count: int) -> NDArray[Any]:
-    """Indices of images, the classes in turn: row by row of a grid, each column holds one class where there are ten."""
+    """Indices of images, the classes in turn: row by row of a grid, each column holds one class where there are ten.
+
+    Where there are more classes than places, some are chosen at random, the same ones each time.
+    """
+    if len(np.unique(labels)) > count:
+        return class_balanced(labels, count)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     rounds = max(map(len, classes))
     order = [members[turn] for turn in range(rounds) for members in classes if turn < len(members)]

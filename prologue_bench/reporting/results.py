@@ -16,9 +16,9 @@ import pandas as pd
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
-from prologue_bench.pipeline.models import open_data
+from prologue_bench.pipeline.models import data_of
 from prologue_bench.pipeline.planner import Pipeline, Plan
-from prologue_bench.pipeline.stages import Measure, Stage
+from prologue_bench.pipeline.stages import Imported, Measure, Stage
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work.sampling import SEARCH
 from prologue_bench.registry import Kind, Registry
@@ -36,7 +36,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
     ablation = plan.ablation
     runs = [_run(pipeline, outcome, store) for pipeline in plan.pipelines]
     first = plan.pipelines[0]
-    data = open_data(first.experiment.data)
+    data = data_of(first.tokenizer)
     card = registry.card("datasets", first.experiment.data.name)
     results = {
         "schema": SCHEMA,
@@ -57,7 +57,7 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
             "test": len(data.labels("test")),
             "shape": [data.spec.channels, data.spec.height, data.spec.width],
             "classes": list(data.spec.class_names),
-            "notes": list(data.notes),
+            "notes": [*data.notes, *_search_notes(plan)],
             "card": {key: card[key] for key in ("source", "paper", "licence") if key in card},
         },
         "variants": [_variant(pipeline) for pipeline in plan.first_pipelines],
@@ -68,6 +68,19 @@ def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> t
         "hardware": {"machine": machine(), "processor": processor(), "system": platform.platform(terse=True)},
     }
     return results, draw_pictures(plan, store)
+
+
+def _search_notes(plan: Plan) -> list[str]:
+    """Where an imported model may have been trained on the images that sampling settings are searched on."""
+    searching = [pipeline for pipeline in plan.first_pipelines if pipeline.samples.search]
+    imported = [
+        pipeline.experiment.variant.name
+        for pipeline in searching
+        if any(isinstance(stage, Imported) for stage in pipeline.stages())
+    ]
+    if not imported:
+        return []
+    return [f"imported models may have been trained on the images held out for the search: {', '.join(imported)}"]
 
 
 def measured_seeds(runs: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> list[int]:

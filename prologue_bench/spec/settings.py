@@ -154,7 +154,10 @@ def _grid(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str,
 
 @frozen(kw_only=True)
 class Search:
-    """Equal effort for all: each variant's sampling settings are chosen from the same grid, on images not tested on."""
+    """Equal effort for all: each variant's sampling settings are chosen from the same grid.
+
+    They are chosen on training images that no variant's training sees, so neither trained nor tested on.
+    """
 
     grid: Mapping[str, tuple[Any, ...]] = field(validator=_grid)
     """Settings of sampling, by dotted name, with the values to try; all combinations are."""
@@ -163,7 +166,8 @@ class Search:
     samples: int = field(default=2000, validator=_positive)
     """Drawn for each combination."""
     validation_images: int = field(default=5000, validator=_positive)
-    """The last of the training images stand in for the test images."""
+    """Training images, equally many of every class, that all variants' trainings leave out, and that stand in for
+    the test images."""
 
     def points(self) -> list[dict[str, Any]]:
         """The combinations, in order."""
@@ -172,7 +176,10 @@ class Search:
 
 @frozen(kw_only=True)
 class Sampling:
-    """How images are drawn from the generator, the same number of every class.
+    """How images are drawn from the generator, the classes in turn.
+
+    So the classes' numbers of samples are equal where `samples` is a multiple of the number of classes; else the
+    first classes have one more.
 
     `temperature` is one number or one a segment, where `default` stands for the segments not named.
     """

@@ -23,7 +23,7 @@ INFERENCE_BATCH = 125
 
 def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:
     """Encode the views of the training images, and the test images."""
-    data = models.open_data(stage.tokenizer.data.resolved)
+    data = models.data_of(stage.tokenizer)
     tokenizer = models.load_tokenizer(stage.tokenizer, store, context.device)
     splits = {"train": data.training_views(), "test": data.images("test")}
     total = sum(map(len, splits.values()))

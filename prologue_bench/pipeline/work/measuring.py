@@ -26,7 +26,7 @@ from prologue_bench.spec.settings import flat_values, key_values
 
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     """Compute one metric."""
-    data = models.open_data(stage.tokens.tokenizer.data.resolved)
+    data = models.data_of(stage.tokens.tokenizer)
     metric: Metric = stage.metric.component.load()(stage.metric.settings)
     tokens = store.get(stage.tokens.key).folder
     has = metric.needs

@@ -31,12 +31,12 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
     """Measure samples of every point of the grid, and choose the best."""
     search = stage.sampling.search
     assert search is not None
-    whole = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
-    data = HeldOut(whole, search.validation_images)
+    ref = stage.generator.tokens.tokenizer.data
+    data = HeldOut(models.open_data(ref.resolved), ref.held_out)
     tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
     generator = models.load_generator(stage.generator, store, context.device)
     metric: Metric = stage.metric.component.load()(stage.metric.settings)
-    labels = torch.arange(search.samples) % max(1, len(data.spec.class_names))
+    labels = torch.from_numpy(data.spec.labels_in_turn(search.samples))
     points = search.points()
     found = []
     for index, point in enumerate(points):
@@ -116,8 +116,7 @@ def decode_samples(stage: stages.SampleImages, store: Store, context: StageConte
 
 def _sample_labels(stage: stages.SampleImages) -> NDArray[Any]:
     spec = models.open_data(stage.generator.tokens.tokenizer.data.resolved).spec
-    labels: NDArray[Any] = np.arange(stage.sampling.samples, dtype=np.int64) % max(1, len(spec.class_names))
-    return labels
+    return spec.labels_in_turn(stage.sampling.samples)
 
 
 def _drawn(stage: stages.SampleImages, context: StageContext) -> list[Path]:

@@ -21,7 +21,7 @@ from prologue_bench.training.runner import TrainingJob, train
 
 def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
     """Train a tokenizer, with its joint prior where it asks for one."""
-    data = models.open_data(stage.data.resolved)
+    data = models.data_of(stage)
     torch.manual_seed(stage.seed)
     tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
     if stage.foundation is not None:
@@ -62,7 +62,7 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
 
 def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
     """Train a generator on the cached tokens."""
-    data = models.open_data(stage.tokens.tokenizer.data.resolved)
+    data = models.data_of(stage.tokens.tokenizer)
     ids = open_tokens(store.get(stage.tokens.key).folder, "train")
     layout = models.layout_of(stage.tokens.tokenizer)
     torch.manual_seed(stage.seed)

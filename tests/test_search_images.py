@@ -1,0 +1,157 @@
+"""Images that sampling settings are searched on are in no training, of any variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+from prologue_bench.errors import UserError
+from prologue_bench.images import to_float
+from prologue_bench.interfaces import MetricInputs
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.held_out import HeldOut, WithoutHeldOut
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.tokens import open_tokens
+from prologue_bench.pipeline.work import training
+from prologue_bench.registry import Registry
+from prologue_bench.reporting.results import _search_notes, collect
+from prologue_bench.spec.ablation import Ablation
+from prologue_bench.training.batches import ArrayDataset
+from prologue_datasets.imagenet import ImageNet
+from prologue_datasets.settings import ImageNetSettings, ShapesSettings
+from prologue_datasets.shapes import Shapes
+from prologue_metrics.fidelity import GenerationFid
+from tests.conftest import Recorder
+from tests.test_imagenet import make_zip
+
+Load = Callable[..., Ablation]
+SEARCH = "sampling.search={grid: {temperature: [0.5, 1.0]}, samples: 30, validation_images: 41}"
+
+
+def rows(images: Any) -> list[bytes]:
+    return [image.tobytes() for image in np.asarray(images[:])]
+
+
+def test_no_image_that_settings_are_searched_on_was_trained_on(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: dict[str, list[Any]] = {"images": [], "ids": []}
+    searched: list[list[bytes]] = []
+
+    def watched_data(arrays: dict[str, Any]) -> ArrayDataset:
+        for name, array in arrays.items():
+            trained.setdefault(name, []).append(array)
+        return ArrayDataset(arrays)
+
+    measure = GenerationFid.measure
+
+    def watched(self: GenerationFid, inputs: MetricInputs) -> Any:
+        searched.append(rows(inputs.data.images("test")))
+        return measure(self, inputs)
+
+    monkeypatch.setattr(training, "ArrayDataset", watched_data)
+    monkeypatch.setattr(GenerationFid, "measure", watched)
+    plan = make_plan(load(SEARCH), store)
+    outcome = execute(plan, store, recorder, lambda: False)
+    assert outcome.failures == {}
+    whole = Shapes(ShapesSettings(size=14, train_images=96, test_images=64))
+    assert len(set(rows(whole.images("train")))) == 96
+    assert len(searched) == 4  # two points of two variants
+    assert len(trained["images"]) == len(trained["ids"]) == 2
+    for found in searched:
+        assert len(found) == 41
+        assert set(found) <= set(rows(whole.images("train")))
+        assert found == searched[0]
+    for images in trained["images"]:
+        assert set(rows(images)) == set(rows(whole.images("train"))) - set(searched[0])
+    assert [len(array) for array in trained["ids"]] == [55, 55]
+    # A token of the training split is that of the image beside its label.
+    pipeline = plan.pipelines[0]
+    tokenizer = models.load_tokenizer(pipeline.tokenizer, store, torch.device("cpu"))
+    part = models.data_of(pipeline.tokenizer)
+    kept = torch.from_numpy(np.asarray(part.images("train")[:]))
+    ids = open_tokens(store.get(pipeline.tokens.key).folder, "train")
+    assert np.array_equal(ids, tokenizer.encode(to_float(kept)).numpy())
+    results, _ = collect(plan, outcome, store, Registry.load())
+    assert (results["data"]["train"], results["data"]["test"]) == (55, 64)
+    assert results["data"]["notes"] == [
+        "41 training images, a class-balanced subset with seed 0, are held out of all training; "
+        "sampling settings are searched for on them"
+    ]
+
+
+def test_variants_that_do_not_search_leave_the_same_images_out(load: Load, store: Store) -> None:
+    ablation = load("vary={}", "baseline=one", f"variants={{one: {{}}, two: {{{SEARCH.replace('=', ': ', 1)}}}}}")
+    pipelines = make_plan(ablation, store).pipelines
+    assert [pipeline.samples.search is not None for pipeline in pipelines] == [False, True]
+    assert [pipeline.tokenizer.data.held_out for pipeline in pipelines] == [41, 41]
+    assert pipelines[0].tokenizer.key == pipelines[1].tokenizer.key
+    without = make_plan(load(), store).pipelines[0]
+    assert without.tokenizer.data.held_out == 0
+    assert "held_out" not in without.tokenizer.data.key()
+    assert without.tokenizer.key not in {pipeline.tokenizer.key for pipeline in pipelines}
+    other = make_plan(load(SEARCH.replace("41", "40")), store).pipelines[0]
+    assert other.tokenizer.key not in {pipeline.tokenizer.key for pipeline in pipelines}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ((SEARCH.replace("41", "49"),), "found 49, expected at most half of the 96 training images"),
+        ((SEARCH.replace(", validation_images: 41", ""),), "found 5000, expected at most half of the 96"),
+        (
+            (SEARCH, "vary={sampling.search.validation_images: [8, 12]}", "baseline="),
+            "found 8 and 12, expected one number: all variants learn from the same images",
+        ),
+    ],
+)
+def test_a_number_that_cannot_be_held_out_is_one_line(
+    load: Load, store: Store, settings: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        make_plan(load(*settings), store)
+    assert f"sampling.search.validation_images: {message}" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_two_parts_are_class_balanced_and_make_up_the_whole() -> None:
+    data = Shapes(ShapesSettings(size=14, train_images=30, test_images=5))
+    rest, held_out = WithoutHeldOut(data, 8), HeldOut(data, 8)
+    assert np.bincount(held_out.labels("test")).tolist() == [2, 2, 2, 2]
+    assert sorted(rows(rest.images("train")) + rows(held_out.images("test"))) == sorted(rows(data.images("train")))
+    assert rows(rest.images("test")) == rows(data.images("test"))
+    assert rest.labels("test").tolist() == data.labels("test").tolist()
+    assert len({part.fingerprint for part in (data, rest, held_out, WithoutHeldOut(data, 9))}) == 4
+
+
+def test_all_views_of_an_image_are_held_out_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    data = ImageNet(ImageNetSettings(root=str(make_zip(tmp_path / "a.zip")), size=16))
+    rest = WithoutHeldOut(data, 5)
+    assert (rest.views, len(rest.training_views()), len(rest.labels("train"))) == (10, 70, 7)
+    views = data.training_views()[:].reshape(12, 10, 3, 16, 16)
+    assert np.array_equal(rest.training_views()[:].reshape(7, 10, 3, 16, 16), views[rest.kept])
+    assert np.array_equal(rest.training_views()[[69, 0]], views[rest.kept[[6, 0]], [9, 0]])
+    assert rest.labels("train").tolist() == data.labels("train")[rest.kept].tolist()
+    assert np.bincount(data.labels("train")[rest.held_out]).max() == 2
+
+
+def test_an_imported_tokenizer_may_have_seen_them_and_a_note_says_so(load: Load, store: Store) -> None:
+    plan = make_plan(load(SEARCH), store)
+    assert _search_notes(plan) == []
+    first = plan.pipelines[0]
+    tokenizer = stages.ImportedTokenizer(
+        data=first.tokenizer.data, tokenizer=first.tokenizer.tokenizer, imported="elsewhere"
+    )
+    imported = attrs.evolve(plan, pipelines=(attrs.evolve(first, tokenizer=tokenizer), *plan.pipelines[1:]))
+    assert _search_notes(imported) == [
+        "imported models may have been trained on the images held out for the search: prologue_tokens=0"
+    ]
