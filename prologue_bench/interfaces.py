@@ -248,6 +248,16 @@ class Generator(nn.Module, ABC):
     progress: float = 0.0
     """How much of the training is done, from 0 to 1; set before each step for generators that anneal something."""
 
+    def draws(self, count: int, random: Callable[..., torch.Generator]) -> Mapping[str, Tensor]:
+        """What a training step of `count` images draws at random, such as orders: tensors with one entry per image.
+
+        They come back to `token_losses` as keyword arguments of the same names, cut to the images at hand, so that
+        they depend neither on processes nor on parts of a batch. `random(*names)` makes the CPU generator of one
+        purpose in this step: draw for each segment from a generator that its name names, and variants with other
+        segments beside it draw alike. Nothing is drawn unless a generator says so.
+        """
+        return {}
+
     @abstractmethod
     def token_losses(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 from prologue_bench.errors import UserError
 from prologue_bench.interfaces import DecodingState, Segment, TokenLayout
 from prologue_bench.sampling.decoding import guidance_scales, sample_ids
+from prologue_bench.seeds import generator as generator_of
 from prologue_bench.spec.settings import Guidance, Sampling
 from prologue_bench.spec.structure import structure
 from prologue_generators.ar import Ar
@@ -123,13 +124,13 @@ def test_random_orders_shuffle_inside_segments_and_less_as_training_goes_on() ->
         shares.append(generator.shuffled_share())
     assert shares == pytest.approx([1, 1, 0.5, 0, 0])
     generator.progress = 0.0
-    order = generator.random_order(200)
+    order = generator.random_order(200, generator_of)
     for span in generator.vocabulary.spans.values():
         assert order[:, span].sort(dim=1).values.eq(torch.arange(span.start, span.stop)).all()
     assert order[:, 2].eq(2).all()  # the separator
     assert not order[:, :2].eq(torch.tensor([0, 1])).all()
     generator.progress = 1.0
-    assert generator.random_order(9).eq(torch.arange(7)).all()
+    assert generator.random_order(9, generator_of).eq(torch.arange(7)).all()
 
 
 def test_a_shuffled_loss_sees_only_the_places_before_in_its_order() -> None:
@@ -146,7 +147,7 @@ def test_a_shuffled_loss_sees_only_the_places_before_in_its_order() -> None:
         assert torch.allclose(logits[:, :seen_from], other[:, :seen_from], atol=1e-6)
         if seen_from < 4:
             assert not torch.allclose(logits[:, seen_from:], other[:, seen_from:], atol=1e-6)
-    losses = generator.token_losses(ids, LABELS)
+    losses = generator.token_losses(ids, LABELS, order=order)
     assert losses.shape == (3, 4)
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from prologue_bench import seeds
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import GeneratorTraining, Optimisation, TokenizerTraining
@@ -88,7 +89,7 @@ def test_gradient_scaling_leaves_values_alone() -> None:
 def test_half_of_the_batch_loses_its_visual_inputs() -> None:
     request = prologue(visual_dropout=0.5).prior
     assert request is not None
-    assert int(dropped_inputs(request, 10, torch.Generator())["visual"].sum()) == 5
+    assert int(dropped_inputs(request, 10, seeds.generator)["visual"].sum()) == 5
 
 
 def test_bfloat16_runs_on_the_cpu_and_keeps_the_losses_in_float32() -> None:

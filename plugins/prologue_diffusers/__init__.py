@@ -15,6 +15,7 @@ def prologue_tokenizers() -> list[Component]:
             name="diffusers-vq",
             target="prologue_diffusers.tokenizer:DiffusersVq",
             settings="prologue_diffusers.settings:DiffusersVqSettings",
+            version=2,
             summary="A VQModel of diffusers with its weights, frozen.",
             requires="prologue-bench[diffusers]",
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_bench.seeds import seeded
 from prologue_diffusers.settings import DiffusersVqSettings
 
 CHANNELS = 3
@@ -76,15 +77,12 @@ def _load(settings: DiffusersVqSettings) -> VQModel:
 
 
 def _random(settings: DiffusersVqSettings) -> VQModel:
-    state = torch.get_rng_state()
-    torch.manual_seed(settings.random_seed)
-    model = VQModel(
-        block_out_channels=(8, 16, 16),
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        latent_channels=4,
-        num_vq_embeddings=64,
-        norm_num_groups=4,
-    )
-    torch.set_rng_state(state)
-    return model
+    with seeded("diffusers-vq", settings.random_seed):
+        return VQModel(
+            block_out_channels=(8, 16, 16),
+            down_block_types=("DownEncoderBlock2D",) * 3,
+            up_block_types=("UpDecoderBlock2D",) * 3,
+            latent_channels=4,
+            num_vq_embeddings=64,
+            norm_num_groups=4,
+        )

@@ -7,7 +7,7 @@ key-value caches are those of the plain model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -41,16 +41,20 @@ class Rar(Ar):
             return 0.0
         return (self.ordered_from - self.progress) / (self.ordered_from - self.shuffled_until)
 
+    def draws(self, count: int, random: Callable[..., torch.Generator]) -> dict[str, Tensor]:
+        return {"order": self.random_order(count, random)}
+
     def token_losses(
         self,
         ids: Tensor,
         labels: Tensor,
         relaxed: Mapping[str, Tensor] | None = None,
         dropped: Mapping[str, Tensor] | None = None,
+        order: Tensor | None = None,
     ) -> Tensor:
-        if not self.training:
+        """As in the contract; `order` [B, T] has the places in the order of their prediction, the usual without."""
+        if order is None:
             return super().token_losses(ids, labels, relaxed, dropped)
-        order = self.random_order(len(ids)).to(ids.device)
         targets = self.vocabulary.sequence(ids)
         logits = self._ordered_logits(targets, order, labels, relaxed or {}, dropped or {})
         losses = F.cross_entropy(logits.transpose(1, 2), targets.gather(1, order), reduction="none")
@@ -79,12 +83,16 @@ class Rar(Ar):
         logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
         return logits
 
-    def random_order(self, count: int) -> Tensor:
-        """Places [B, T] in the order of their prediction; each segment's own places are shuffled among themselves."""
+    def random_order(self, count: int, random: Callable[..., torch.Generator]) -> Tensor:
+        """Places [B, T] in the order of their prediction; each segment's own places are shuffled among themselves.
+
+        `random` makes the generator of a purpose.
+        """
         order = torch.arange(self.vocabulary.positions).repeat(count, 1)
-        shuffled = torch.rand(count) < self.shuffled_share()
-        for span in self.vocabulary.spans.values():
-            permutation = torch.rand(count, span.stop - span.start).argsort(dim=1) + span.start
+        shuffled = torch.rand(count, generator=random("shuffled")) < self.shuffled_share()
+        for name, span in self.vocabulary.spans.items():
+            noise = torch.rand(count, span.stop - span.start, generator=random("order", name))
+            permutation = noise.argsort(dim=1) + span.start
             order[:, span] = torch.where(shuffled[:, None], permutation, order[:, span])
         return order
 

@@ -45,9 +45,14 @@ class Codebook(nn.Module):
         with full_precision(features):
             return F.normalize(self.project(features.float()), dim=-1)
 
+    def similarity(self, z: Tensor, codes: Tensor) -> Tensor:
+        """Of latents [B, n, c] to codes [K, c]: [B, n, K], in float32, since bfloat16 takes other codes for nearest."""
+        with full_precision(z):
+            return z.float() @ codes.float().T
+
     def nearest(self, features: Tensor) -> Tensor:
         """Ids [B, n] of the codes nearest to the features."""
-        return (self.latents(features) @ self.codes().T).argmax(dim=-1)
+        return self.similarity(self.latents(features), self.codes()).argmax(dim=-1)
 
     def look_up(self, ids: Tensor) -> Tensor:
         """Codes [B, n, c] of ids [B, n]."""
@@ -70,7 +75,7 @@ class VectorQuantizer(nn.Module):
 
     def quantize(self, z: Tensor) -> Quantized:
         """Latents [B, n, c] from the codebook's projection."""
-        ids = (z.detach() @ self.codebook.codes().detach().T).argmax(dim=-1)
+        ids = self.codebook.similarity(z.detach(), self.codebook.codes().detach()).argmax(dim=-1)
         code = self.codebook.look_up(ids)
         return Quantized(z + (code - z).detach(), ids, code_loss(z, code, self.commitment))
 
@@ -117,11 +122,11 @@ class OneHotQuantizer(nn.Module):
     def quantize(self, z: Tensor) -> OneHot:
         """Latents [B, n, c] from the codebook's projection."""
         if self.straight_through == "vq":
-            similarity = z @ self.codebook.codes().detach().T
+            similarity = self.codebook.similarity(z, self.codebook.codes().detach())
             hard, ids = _hard(similarity)
             loss = code_loss(z, self.codebook.look_up(ids), self.commitment)
             return OneHot(similarity + (hard - similarity).detach(), ids, loss)
-        similarity = z @ self.codebook.codes().T
+        similarity = self.codebook.similarity(z, self.codebook.codes())
         soft = (similarity / self.temperature).softmax(dim=-1)
         hard, ids = _hard(similarity)
         return OneHot(soft + (hard - soft).detach(), ids, None)

@@ -74,7 +74,7 @@ def prologue_metrics() -> list[Component]:
             name="layout",
             target="prologue_metrics.layout:Layout",
             settings="prologue_metrics.settings:LayoutSettings",
-            version=2,
+            version=3,
             summary="How much more alike samples are that share their first tokens.",
         ),
         Component(

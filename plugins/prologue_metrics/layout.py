@@ -13,6 +13,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
 from prologue_bench.intervals import half_width
+from prologue_bench.seeds import Name, stream
 from prologue_metrics.features import extract_features, extractor_details
 from prologue_metrics.settings import LayoutSettings
 
@@ -52,12 +53,13 @@ class Layout(Metric):
         assert inputs.tokenizer is not None
         classes, groups, size = self._shape(inputs)
         labels = torch.arange(classes).repeat_interleave(groups)
-        first = _draw(inputs, labels, None, self.settings.seed)[:, :length]
+        first = _draw(inputs, labels, None, "shared tokens", self.settings.seed)[:, :length]
         ids = _draw(
             inputs,
             labels.repeat_interleave(size),
             first.repeat_interleave(size, dim=0),
-            self.settings.seed + 1,
+            "other tokens",
+            self.settings.seed,
         )
         images = [to_bytes(inputs.tokenizer.decode(part.to(inputs.device))).cpu() for part in ids.split(250)]
         return torch.cat(images).numpy()
@@ -90,13 +92,13 @@ class Layout(Metric):
         )
 
 
-def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
-    """Ids of samples, in batches of the sampler's size."""
+def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, *names: Name) -> Tensor:
+    """Ids of samples in batches, each with a seed of its own."""
     assert inputs.draw is not None
     parts = []
     for start in range(0, len(labels), 250):
         rows = slice(start, start + 250)
-        parts.append(inputs.draw(labels[rows], None if prefix is None else prefix[rows], (seed << 20) + start))
+        parts.append(inputs.draw(labels[rows], None if prefix is None else prefix[rows], stream(*names, start)))
     return torch.cat(parts)
 
 

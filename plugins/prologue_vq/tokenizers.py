@@ -13,6 +13,7 @@ from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
 
 from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_layers.initialisation import initialise
+from prologue_layers.transformer import full_precision
 from prologue_layers.vit import PatchDecoder, PatchEncoder, from_patches, patch_grid, to_patches
 from prologue_vq.settings import (
     FsqSettings,
@@ -48,18 +49,20 @@ class PatchTokenizer(Tokenizer):
         raise NotImplementedError
 
     def encode(self, images: Tensor) -> Tensor:
-        return self.quantize(self._features(images))[1]
+        return self._quantize(images)[1]
 
     def decode(self, ids: Tensor) -> Tensor:
         return self._images(self.codes(ids))
 
     def losses(self, images: Tensor) -> TokenizerOutput:
-        codes, ids, loss = self.quantize(self._features(images))
+        codes, ids, loss = self._quantize(images)
         return TokenizerOutput(self._images(codes), {"vq": loss}, ids)
 
-    def _features(self, images: Tensor) -> Tensor:
+    def _quantize(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`quantize` of the images' features, in float32: in bfloat16 other codes may be the nearest."""
         features, _ = self.encoder(to_patches(images, self.patch_size))
-        return features
+        with full_precision(features):
+            return self.quantize(features.float())
 
     def _images(self, codes: Tensor) -> Tensor:
         return from_patches(self.decoder(codes), self.patch_size, self.grid)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from prologue_bench import seeds
 from prologue_bench.conformance.checks import (
     BATCH,
     TOLERANCE,
@@ -55,6 +56,7 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         ),
         Check("relaxed", "hard one-hots in `relaxed` change nothing, and carry a gradient", on_all(_Subject.relaxed)),
         Check("dropped", "`dropped` hides the inputs of a segment and leaves its targets", subjects[1].dropped),
+        Check("draws", "what `draws` gives can be cut, and comes from its generators", on_all(_Subject.draws)),
         Check("labels", "every label is accepted, and they make a difference", on_all(_Subject.labels)),
         Check("gradient", "the losses reach every parameter that wants a gradient", on_all(_Subject.gradient)),
         Check("state", "weights saved and loaded give the same generator", subjects[1].state),
@@ -69,6 +71,11 @@ def _on_all(subjects: list[_Subject], check: Callable[[_Subject], None]) -> None
             check(subject)
         except Broken as error:
             raise Broken(f"with {name}: {error}") from None
+
+
+def _rows(drawn: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """What was drawn for one image."""
+    return {name: value[index : index + 1] for name, value in drawn.items()}
 
 
 class _Subject:
@@ -228,6 +235,24 @@ class _Subject:
         require(
             torch.allclose(blind[0, 1:], hidden[0, 1:], atol=TOLERANCE),
             f"with segment {first.name!r} dropped, later losses still depend on its tokens",
+        )
+
+    def draws(self) -> None:
+        generator = self.make()
+        one, two = (generator.draws(BATCH, partial(seeds.generator, "draws")) for _ in range(2))
+        for name, value in one.items():
+            require(len(value) == BATCH, f"`draws[{name!r}]` has {len(value)} entries for {BATCH} images")
+            require(
+                torch.equal(value, two[name]),
+                f"`draws[{name!r}]` differs the second time; draw from what `random` gives",
+            )
+        with torch.inference_mode():
+            losses: Callable[..., Tensor] = generator.token_losses
+            whole = losses(self.ids, self.classes, **one)
+            parts = [losses(self.ids[i : i + 1], self.classes[i : i + 1], **_rows(one, i)) for i in range(BATCH)]
+        require(
+            torch.allclose(torch.cat(parts), whole, atol=10 * TOLERANCE),
+            "an image's losses change with the batch that it and its draws are in",
         )
 
     def labels(self) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prologue_bench import seeds
 from prologue_bench.conformance.checks import Broken, Check, require
 from prologue_bench.interfaces import (
     DataSource,
@@ -163,7 +164,7 @@ class _Subject:
         generator = _Chance(self.data.spec.labels)
 
         def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
-            drawn = torch.Generator().manual_seed(seed)
+            drawn = seeds.generator("draw", seed)
             found = torch.cat(
                 [torch.randint(s.vocabulary, (len(labels), s.length), generator=drawn) for s in LAYOUT], dim=1
             )

@@ -33,7 +33,8 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         Check("ids", "`encode` gives int64 ids [B, L], each inside its segment's vocabulary", subject.ids),
         Check("determinism", "`encode` and `decode` give the same twice, in any batch", subject.determinism),
         Check("decode", "`decode` gives finite float images [B, C, H, W]", subject.decode),
-        Check("losses", "`losses` gives a reconstruction, finite scalars, and ids as `encode` does", subject.losses),
+        Check("losses", "`losses` gives a reconstruction, finite scalars, and ids", subject.losses),
+        Check("precision", "`losses` gives the ids that `encode` gives, in bfloat16 too", subject.precision),
         Check("relaxed", "`relaxed` holds the one-hot of `ids` for the segments that `prior` names", subject.relaxed),
         Check("gradient", "the losses reach every parameter that wants a gradient", subject.gradient),
         Check("prior-gradient", "the prior's gradient reaches the tokenizer through `relaxed`", subject.prior_gradient),
@@ -113,6 +114,20 @@ class _Subject:
             require(problem is None, f"`losses`: {problem}")
             require(torch.isfinite(loss), f"`losses`: {name!r} is {float(loss.detach())}")
         same_shapes(output.ids, (BATCH, tokenizer.layout.length), "`losses`: ids")
+
+    def precision(self) -> None:
+        tokenizer = self.make().eval()
+        if tokenizer.frozen:
+            raise Skipped("the tokenizer is frozen")
+        for precision in ("float32", "bfloat16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                differ = tokenizer.losses(self.batch).ids != self.encoded(tokenizer)
+            share = float(differ.float().mean())
+            require(
+                not share,
+                f"in {precision}, {100 * share:.1f}% of the ids of `losses` are not those of `encode`; find the "
+                "nearest codes in float32, with autocast off",
+            )
 
     def relaxed(self) -> None:
         tokenizer, output = self.trained()

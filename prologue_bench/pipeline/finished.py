@@ -51,7 +51,7 @@ class FinishedRun:
 
     def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
         """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] where it is given."""
-        return draw_ids(self.generator, self.sampling, self.images.none_label, labels, prefix, seed)
+        return draw_ids(self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed)
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> NDArray[Any]:

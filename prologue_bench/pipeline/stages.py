@@ -260,6 +260,7 @@ class SampleImages(Stage):
     """images.npy: uint8 [n, C, H, W]; tokens.npy: int32 [n, L]; labels.npy: int64 [n]."""
 
     kind = "sample"
+    version = 2
     generator: GeneratorStage
     sampling: Sampling
     search: SearchSampling | None = None

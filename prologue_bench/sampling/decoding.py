@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from prologue_bench import seeds
 from prologue_bench.interfaces import Generator, TokenLayout
 from prologue_bench.spec.settings import ALL_TOKENS, Sampling
 
@@ -20,7 +22,22 @@ def sample_ids(
     none_label: int,
     prefix: Tensor | None = None,
 ) -> Tensor:
-    """Draw ids [B, L] for labels [B].
+    """Draw ids [B, L] for labels [B], as `ids_of_noise` does from noise of `rng`."""
+    shape = (len(labels), generator.layout.length)
+    noise = torch.rand(shape, generator=rng, device=rng.device, dtype=torch.float64)
+    return ids_of_noise(generator, labels, sampling, noise.to(labels.device), none_label, prefix)
+
+
+@torch.inference_mode()
+def ids_of_noise(
+    generator: Generator,
+    labels: Tensor,
+    sampling: Sampling,
+    noise: Tensor,
+    none_label: int,
+    prefix: Tensor | None = None,
+) -> Tensor:
+    """Ids [B, L] for labels [B], each token chosen by its own number of the uniform noise [B, L].
 
     Logits are guided, divided by the segment's temperature, cut to the `top_k` likeliest and then to `top_p`; only ids
     of the segment at hand have any. `prefix` [B, n] fixes the first n tokens, whatever segments they are of.
@@ -43,9 +60,35 @@ def sample_ids(
             conditional, unconditional = logits.chunk(2)
             logits = scales[token] * conditional + (1 - scales[token]) * unconditional
         logits = restrict(logits / sampling.temperature_of(segments[token]), sampling.top_k, sampling.top_p)
-        chosen = torch.multinomial(logits.softmax(dim=-1, dtype=torch.float32), 1, generator=rng)
+        chosen = choose(logits.softmax(dim=-1, dtype=torch.float32), noise[:, token, None])
         ids[:, token] = chosen[:, 0]
     return ids
+
+
+def choose(probabilities: Tensor, noise: Tensor) -> Tensor:
+    """Ids [B, 1] by the inverse of the cumulative distribution, of probabilities [B, K] and noise in [0, 1) [B, 1].
+
+    One uniform number per token, whatever the vocabulary, is what variants can share. Ids of no probability are never
+    chosen.
+    """
+    cumulative = probabilities.double().cumsum(dim=-1)
+    total = cumulative[:, -1:].contiguous()
+    # The product may be rounded up to the total, beyond the last id that has any probability.
+    target = torch.minimum(noise * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, target, right=True)
+
+
+def image_noise(layout: TokenLayout, images: range, *names: seeds.Name) -> Tensor:
+    """Uniform noise [B, L] in float64 for images by number, from streams of (*names, segment, image).
+
+    So an image has the same noise in every batch, and its tokens at the same place of a segment of the same name have
+    the same in every variant.
+    """
+    rows = [
+        np.concatenate([seeds.uniform(segment.length, *names, segment.name, image) for segment in layout])
+        for image in images
+    ]
+    return torch.from_numpy(np.array(rows).reshape(len(images), layout.length))
 
 
 def is_guided(scales: Sequence[float]) -> bool:
@@ -91,10 +134,19 @@ def restrict(logits: Tensor, top_k: int, top_p: float) -> Tensor:
 
 
 def draw_ids(
-    generator: Generator, sampling: Sampling, none_label: int, labels: Tensor, prefix: Tensor | None, seed: int
+    generator: Generator,
+    sampling: Sampling,
+    none_label: int,
+    labels: Tensor,
+    prefix: Tensor | None,
+    *names: seeds.Name,
+    first: int = 0,
 ) -> Tensor:
-    """As `sample_ids`, with a seed for the draws, and tensors from any device."""
+    """Ids [B, L] for labels [B] of images `first`, `first` + 1 ..., tensors being on any device.
+
+    `names` say what is drawn for, such as ("samples", sampling seed): the noise is that of `image_noise`.
+    """
     device = next(generator.parameters()).device
-    rng = torch.Generator(device).manual_seed(seed)
+    noise = image_noise(generator.layout, range(first, first + len(labels)), *names).to(device)
     prefix = None if prefix is None else prefix.to(device)
-    return sample_ids(generator, labels.to(device), sampling, rng, none_label, prefix)
+    return ids_of_noise(generator, labels.to(device), sampling, noise, none_label, prefix)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from prologue_bench.seeds import stream
+
 Draw = Callable[[Tensor, int, Tensor | None], Tensor]
 """Labels [B], a seed, and the first tokens [B, n] or None, to ids [B, L]."""
 
@@ -16,11 +18,11 @@ def shared_prefixes(draw: Draw, labels: Tensor, columns: int, length: int, seed:
 
     A row's labels should be equal: tokens drawn for one class would be strange to another.
     """
-    first = draw(labels, seed, None)[:, :length]
+    first = draw(labels, stream("shared tokens", seed), None)[:, :length]
     prefix = first.clone()
     for start in range(0, len(labels) - columns, columns):
         prefix[start : start + columns] = first[start]
-    return draw(labels, seed + 1, prefix)
+    return draw(labels, stream("other tokens", seed), prefix)
 
 
 def row_labels(rows: int, columns: int, classes: int) -> Tensor:

@@ -192,7 +192,7 @@ class Sampling:
     """Draw from the likeliest tokens that hold this share of the probability."""
     guidance: Mapping[str, Guidance] = field(factory=dict, validator=_guidance)
     """One schedule a segment, by name (`default` for the segments not named), or one over `all` tokens."""
-    seed: int = field(default=0, validator=[_not_negative, validators.lt(2**31)])
+    seed: int = field(default=0, validator=[_not_negative, validators.lt(2**53)])
     batch_size: int = field(default=250, validator=_positive)
     search: Search | None = None
     """Choose some of these settings for each variant anew."""

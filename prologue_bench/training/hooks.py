@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from prologue_bench import distributed
+from prologue_bench import distributed, seeds
 from prologue_bench.errors import Interrupted, StageError
 from prologue_bench.pipeline.context import StageContext
 
@@ -34,11 +33,10 @@ class StepSeedHook(Hook):
         self.seed = seed
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
-        # Processes of a distributed run draw apart: 19 bits of seed, 24 of step and 20 of rank stand beside each other.
-        step_seed = (self.seed << 44) + (runner.iter << 20)
-        torch.manual_seed(step_seed + runner.rank)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.begin_step(runner.iter, step_seed)
+        # Layers draw for the images of their own process, and apart from those of the others.
+        seeds.seed_all(model.purpose, "layers", self.seed, runner.iter, runner.rank)
+        model.begin_step(runner.iter, self.seed)
 
 
 class GuardHook(Hook):

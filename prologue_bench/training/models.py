@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from prologue_bench import distributed
+from prologue_bench import distributed, seeds
 from prologue_bench.errors import StageError
 from prologue_bench.images import to_float
 from prologue_bench.interfaces import (
@@ -28,25 +29,33 @@ from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, T
 from prologue_bench.training import terms
 
 Losses = dict[str, Tensor]
+DRAWN, DROPPED = "drawn_", "dropped_"
+"""Begin the names, in a batch, of what a generator draws and of the masks of dropped inputs."""
 
 
 class LossModel(BaseModel):
     """The forward pass of a training step, in the precision asked for.
 
-    What a step draws at random is drawn for the batch of all processes together and then cut, so that the draws
-    depend neither on the number of processes nor on that of the parts a batch is cut into.
+    What a step draws for each image (`draws`: labels and inputs left out, a generator's orders) is drawn for the batch
+    of all processes together and then cut, from streams named by training seed, step and purpose. It depends neither
+    on the number of processes, nor on that of the parts a batch is cut into, nor on what else a variant draws.
+    What layers draw while they compute, such as dropout, has the shape of what they compute: each process draws it
+    for its own images, part by part. With dropout, a training repeats bit by bit only with as many processes and parts.
     """
+
+    purpose: ClassVar[str]
+    """Names the streams of this training."""
 
     def __init__(self, training: Training) -> None:
         super().__init__()
         self.training_settings = training
         self.step = 0
-        self.random = torch.Generator()
+        self.seed = 0
 
     def begin_step(self, step: int, seed: int) -> None:
-        """Called before each step, with a seed that is the same in all processes."""
+        """Called before each step, with the seed of the training."""
         self.step = step
-        self.random.manual_seed(seed)
+        self.seed = seed
         for module in self.children():
             if isinstance(module, Generator):
                 module.progress = step / self.training_settings.steps
@@ -63,9 +72,22 @@ class LossModel(BaseModel):
             losses = self.losses(**batch)
         return {name: value.float() for name, value in losses.items()}
 
+    def random(self, *names: seeds.Name) -> torch.Generator:
+        """A generator for one purpose in this step, the same in all processes."""
+        return seeds.generator(self.purpose, *names, self.seed, self.step)
+
     def draws(self, count: int) -> dict[str, Tensor]:
-        """What a step of `count` images draws at random: tensors with one entry an image."""
+        """What a step of `count` images draws at random: tensors with one entry per image."""
         return {}
+
+    def unlabelled(self, count: int, share: float) -> Tensor:
+        """Which images lose their label, [B]: those that lose it at one share lose it at any greater one."""
+        return torch.rand(count, generator=self.random("unlabelled")) < share
+
+    def generator_draws(self, generator: Generator, count: int) -> dict[str, Tensor]:
+        """`Generator.draws` under names of their own in the batch."""
+        drawn = generator.draws(count, partial(self.random, "generator"))
+        return {f"{DRAWN}{name}": value for name, value in drawn.items()}
 
     def losses(self, **batch: Tensor) -> Losses:
         """The losses of one batch, with the draws of its images among its tensors."""
@@ -119,13 +141,14 @@ class TokenizerModel(LossModel):
 
     The paper alternates two steps on one batch: A, in which the tokenizer learns and the prior is frozen but
     differentiable, and B, in which the prior learns on the detached tokens. Both see the same tokens and the
-    same prior. With the same dropped inputs for both, one forward pass has the gradients of both: the cross-entropy reaches the prior's
-    weights with weight one (B) and, through the straight-through one-hots, the tokenizer's with
-    `PriorRequest.weights` (A).
+    same prior. With the same dropped inputs for both, one forward pass has the gradients of both: the
+    cross-entropy reaches the prior's weights with weight one (B) and, through the straight-through one-hots,
+    the tokenizer's with `PriorRequest.weights` (A).
     Nothing of the prior's input reaches the tokenizer but through those one-hots.
     Where `PriorRequest.target_weights` differ, A and B learn from different sums, and each has a forward pass.
     """
 
+    purpose = "tokenizer training"
     training_settings: TokenizerTraining
 
     def __init__(
@@ -155,9 +178,10 @@ class TokenizerModel(LossModel):
         drawn = {}
         if self.prior is not None and self.tokenizer.prior is not None:
             for name, mask in dropped_inputs(self.tokenizer.prior, count, self.random).items():
-                drawn[f"dropped_{name}"] = mask
+                drawn[f"{DROPPED}{name}"] = mask
             if self.training_settings.prior_labels:
-                drawn["unlabelled"] = torch.rand(count, generator=self.random) < self.training_settings.label_dropout
+                drawn["unlabelled"] = self.unlabelled(count, self.training_settings.label_dropout)
+            drawn |= self.generator_draws(self.prior, count)
         return drawn
 
     def losses(self, **batch: Tensor) -> Losses:
@@ -172,19 +196,19 @@ class TokenizerModel(LossModel):
 
     def _cross_entropies(self, request: PriorRequest, out: TokenizerOutput, batch: Mapping[str, Tensor]) -> Losses:
         assert self._prior_losses is not None
-        dropped = {name.removeprefix("dropped_"): x for name, x in batch.items() if name.startswith("dropped_")}
+        dropped, drawn = _named(batch, DROPPED), _named(batch, DRAWN)
         none = torch.full_like(out.ids[:, 0], self.none_label)
         labels = torch.where(batch["unlabelled"], none, batch["labels"]) if "unlabelled" in batch else none
         by_target = [request.target_weights.get(name, 1.0) for name in self.tokenizer.layout.names]
         common = by_target[0] if len(set(by_target)) == 1 else 1.0
         relaxed = {name: scale_gradient(out.relaxed[name], common * weight) for name, weight in request.weights.items()}
         if len(set(by_target)) == 1:
-            return {terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, relaxed, dropped).mean()}
-        frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped)
+            return {terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, relaxed, dropped, **drawn).mean()}
+        frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped, **drawn)
         weights = frozen.new_tensor(weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1]))
         return {
             terms.TOKENIZER_CROSS_ENTROPY: (weights * frozen).mean(),
-            terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, {}, dropped).mean(),
+            terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, {}, dropped, **drawn).mean(),
         }
 
     def _reconstruction_losses(self, reconstruction: Tensor, images: Tensor) -> Losses:
@@ -204,10 +228,10 @@ class _Frozen:
     def __init__(self, prior: Generator) -> None:
         self._forward = _TokenLosses(prior)
 
-    def token_losses(self, *arguments: Any) -> Tensor:
+    def token_losses(self, *arguments: Any, **drawn: Tensor) -> Tensor:
         """As `Generator.token_losses`."""
         weights = {name: value.detach() for name, value in self._forward.named_parameters()}
-        losses: Tensor = functional_call(self._forward, weights, arguments)
+        losses: Tensor = functional_call(self._forward, weights, arguments, drawn)
         return losses
 
 
@@ -218,8 +242,8 @@ class _TokenLosses(nn.Module):
         super().__init__()
         self.prior = prior
 
-    def forward(self, *arguments: Any) -> Tensor:
-        return self.prior.token_losses(*arguments)
+    def forward(self, *arguments: Any, **drawn: Any) -> Tensor:
+        return self.prior.token_losses(*arguments, **drawn)
 
 
 def weights_of_targets(layout: TokenLayout, by_segment: Sequence[float], positions: int) -> list[float]:
@@ -244,6 +268,7 @@ def weights_of_targets(layout: TokenLayout, by_segment: Sequence[float], positio
 class GeneratorModel(LossModel):
     """Stage 2: a generator on the cached tokens, with some labels replaced by "none"."""
 
+    purpose = "generator training"
     training_settings: GeneratorTraining
 
     def __init__(self, generator: Generator, training: GeneratorTraining, none_label: int) -> None:
@@ -253,22 +278,32 @@ class GeneratorModel(LossModel):
         self._token_losses = self.compiled(generator.token_losses)
 
     def draws(self, count: int) -> dict[str, Tensor]:
-        return {"unlabelled": torch.rand(count, generator=self.random) < self.training_settings.label_dropout}
+        unlabelled = self.unlabelled(count, self.training_settings.label_dropout)
+        return {"unlabelled": unlabelled, **self.generator_draws(self.generator, count)}
 
     def losses(self, **batch: Tensor) -> Losses:
         labels = batch["labels"]
         if "unlabelled" in batch:
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
-        return {terms.CROSS_ENTROPY: self._token_losses(batch["ids"].long(), labels).mean()}
+        drawn = _named(batch, DRAWN)
+        return {terms.CROSS_ENTROPY: self._token_losses(batch["ids"].long(), labels, **drawn).mean()}
 
 
-def dropped_inputs(request: PriorRequest, count: int, random: torch.Generator) -> dict[str, Tensor]:
-    """For each segment with input dropout, a mask [B] that is true for that share of the images, drawn at random."""
+def dropped_inputs(request: PriorRequest, count: int, random: Callable[..., torch.Generator]) -> dict[str, Tensor]:
+    """For each segment with input dropout, a mask [B] that is true for that share of the images, drawn at random.
+
+    `random` makes the generator of a purpose. Images dropped at one share are dropped at any greater one.
+    """
     return {
-        name: torch.randperm(count, generator=random) < round(share * count)
+        name: torch.randperm(count, generator=random("dropped inputs", name)) < round(share * count)
         for name, share in request.input_dropout.items()
         if share > 0
     }
+
+
+def _named(batch: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors of a batch whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:

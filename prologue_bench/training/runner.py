@@ -17,7 +17,7 @@ from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from prologue_bench import distributed
+from prologue_bench import distributed, seeds
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import Optimisation, Training, plain_values
@@ -121,7 +121,11 @@ def make_runner(job: TrainingJob) -> Runner:
             "batch_size": training.batch_size // world,
             "num_workers": training.workers,
             "persistent_workers": training.workers > 0,
-            "sampler": {"type": "InfiniteSampler", "shuffle": True, "seed": seed},
+            "sampler": {
+                "type": "InfiniteSampler",
+                "shuffle": True,
+                "seed": seeds.stream(job.model.purpose, "data order", seed),
+            },
             "collate_fn": whole_batch,
         },
         train_cfg={"type": "IterBasedTrainLoop", "max_iters": training.steps, "val_interval": training.steps + 1},
@@ -149,7 +153,8 @@ def make_runner(job: TrainingJob) -> Runner:
         load_from=str(checkpoint) if checkpoint else None,
         resume=checkpoint is not None,
         launcher="pytorch" if world > 1 else "none",
-        randomness={"seed": seed},
+        # Steps seed themselves; mmengine adds numbers of processes to this one, which 32 bits must hold.
+        randomness={"seed": seeds.stream(job.model.purpose, "runner", seed) >> 1},
         cfg=Config({"training": plain_values(training), "seed": seed, "work_dir": str(folder)}),
     )
 

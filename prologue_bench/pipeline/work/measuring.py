@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,7 @@ import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Metric, MetricInputs, StageCost
@@ -36,10 +38,14 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         context.advance(done, total)
 
     generator = None
-    draw = None
+    draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
     if "generator" in has:
         generator = models.load_generator(stage.samples.generator, store, context.device)
-        draw = partial(draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
+        sampled = partial(draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
+
+        def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
+            return sampled(labels, prefix, "metric", stage.metric.name, seed)
+
     inputs = MetricInputs(
         data=data,
         layout=models.layout_of(stage.tokens.tokenizer),

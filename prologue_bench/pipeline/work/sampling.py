@@ -47,7 +47,10 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
             for start in range(0, search.samples, sampling.batch_size):
                 context.check_stop()
                 batch = labels[start : start + sampling.batch_size]
-                ids = draw_ids(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
+                # The same noise for every point, so that the settings alone make the difference.
+                ids = draw_ids(
+                    generator, sampling, data.spec.none_label, batch, None, "search", sampling.seed, first=start
+                )
                 parts.append(_images(tokenizer, ids))
             inputs = MetricInputs(
                 data=data,
@@ -99,7 +102,9 @@ def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext)
         start = number * sampling.batch_size
         if distributed.is_mine(number) and not path.exists():
             batch = torch.from_numpy(labels[start : start + sampling.batch_size])
-            ids = draw_ids(generator, sampling, data.spec.none_label, batch, None, (sampling.seed << 32) + start)
+            ids = draw_ids(
+                generator, sampling, data.spec.none_label, batch, None, "samples", sampling.seed, first=start
+            )
             write_array(path, ids.cpu().numpy().astype(np.int32))
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
         context.advance(min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples))

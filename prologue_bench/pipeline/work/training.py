@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from prologue_bench import distributed
+from prologue_bench.interfaces import Generator, ImageSpec, TokenLayout
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import open_tokens
+from prologue_bench.spec.ablation import Resolved
 from prologue_bench.training import terms
 from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.initial import draw_weights
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
 
@@ -22,8 +25,7 @@ from prologue_bench.training.runner import TrainingJob, train
 def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
     """Train a tokenizer, with its joint prior where it asks for one."""
     data = models.data_of(stage)
-    torch.manual_seed(stage.seed)
-    tokenizer = models.build_tokenizer(stage.tokenizer, data.spec)
+    tokenizer = draw_weights(partial(models.build_tokenizer, stage.tokenizer, data.spec), "tokenizer", stage.seed)
     if stage.foundation is not None:
         models.load_foundation(tokenizer, store.get(stage.foundation.key) / models.TOKENIZER_WEIGHTS)
     if tokenizer.frozen:
@@ -33,10 +35,13 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
     if stage.prior is not None:
-        prior = models.build_generator(stage.prior, tokenizer.layout, data.spec.labels)
+        prior = _new_generator(stage.prior, tokenizer.layout, data.spec, "prior", stage.seed)
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
     labels = terms.labels(loss.name for loss in stage.losses)
-    built = [models.build_loss(loss, data.spec) for loss in stage.losses]
+    built = [
+        draw_weights(partial(models.build_loss, loss, data.spec), "loss", label, stage.seed)
+        for label, loss in zip(labels, stage.losses, strict=True)
+    ]
     losses = dict(zip(labels, built, strict=True))
     learning = [parameter for loss in built for parameter in loss.parameters() if parameter.requires_grad]
     if learning:
@@ -65,8 +70,7 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
     data = models.data_of(stage.tokens.tokenizer)
     ids = open_tokens(store.get(stage.tokens.key).folder, "train")
     layout = models.layout_of(stage.tokens.tokenizer)
-    torch.manual_seed(stage.seed)
-    generator = models.build_generator(stage.generator, layout, data.spec.labels)
+    generator = _new_generator(stage.generator, layout, data.spec, "generator", stage.seed)
     averaged = train(
         TrainingJob(
             model=GeneratorModel(generator, stage.training, data.spec.none_label),
@@ -79,6 +83,11 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
     )
     if distributed.is_leader():
         models.save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
+
+
+def _new_generator(resolved: Resolved, layout: TokenLayout, images: ImageSpec, role: str, seed: int) -> Generator:
+    """A generator with the initial weights of a role and a training seed."""
+    return draw_weights(partial(models.build_generator, resolved, layout, images.labels), role, seed)
 
 
 def take_prior(stage: stages.TakePrior, store: Store, context: StageContext) -> None:
