@@ -398,9 +398,12 @@ Direction = Literal["lower", "higher", "neutral"]
 class Measurement:
     """One number, with what is needed to read it: unit, direction of better, sample count and protocol.
 
-    `name` is for columns and settings, `title` for people. `half_width` is half of the 95% interval over the images
-    measured (bootstrap), where the metric knows it: the noise that is left when there is one training seed only.
-    `positions` holds the values at each token of a segment, for plots, of which `value` is the mean.
+    `name` is for columns and settings, `title` for people. `half_width` is half of the 95% interval
+    over the images measured (bootstrap; for shares Wilson's), where the metric knows it: the noise
+    that is left when there is one training seed only. It is None where it is not known, never 0.
+    `positions` holds the values at each token of a segment, for plots, of which `value` is the
+    mean. `warning` says in words what is wrong with what was measured, such as a collapsed
+    codebook; the report's summary names it with the variant and the seed.
     """
 
     name: str
@@ -414,6 +417,7 @@ class Measurement:
     """Shown below the summary, among the details."""
     half_width: float | None = None
     positions: tuple[float, ...] = ()
+    warning: str = ""
 
 
 @frozen(kw_only=True)

@@ -15,10 +15,10 @@ from attrs import evolve, frozen
 from scipy.special import stdtrit
 
 from prologue_bench.errors import UserError
+from prologue_bench.intervals import LEVEL, ROUNDING
 from prologue_bench.reporting.comparability import differences
 from prologue_bench.reporting.results import frame
 
-LEVEL = 0.95
 SPEED = "speed"
 """The metric under which benchmarks stand in gates."""
 SPEED_TOLERANCE = 0.25
@@ -32,18 +32,21 @@ Status = Literal["ok", "better", "regression", "missing", "not gated"]
 
 @frozen
 class Tolerance:
-    """How far a metric may move in its worse direction: absolute, or a share of the baseline."""
+    """How far a metric may rise or fall: absolute, or a share of the baseline."""
 
     pattern: str
     amount: float
     relative: bool
     sign: int
-    """+1 or -1 for a limit on rising or falling; 0 where the worse direction is the metric's own."""
+    """+1 for a limit on rising, -1 for one on falling."""
 
 
 @frozen(kw_only=True)
 class Check:
-    """One number of the results beside the baseline's."""
+    """One number of the results beside the baseline's, with how far it may rise and fall.
+
+    A limit is absolute; None where that side is not gated.
+    """
 
     metric: str
     variant: str
@@ -51,8 +54,8 @@ class Check:
     unit: str
     before: float | None
     after: float | None
-    tolerance: float | None
-    """Absolute; None where nothing is known of the noise."""
+    rise: float | None
+    fall: float | None
     basis: str
     status: Status
 
@@ -93,7 +96,7 @@ def check_results(
         after = rows[(rows.metric == metric) & (rows.variant == variant)]
         check = _check(str(metric), str(variant), before, after, tolerances)
         if metric in elsewhere:
-            check = evolve(check, tolerance=None, basis="another machine; see --benchmarks", status="not gated")
+            check = evolve(check, rise=None, fall=None, basis="another machine; see --benchmarks", status="not gated")
         checks.append(check)
     return checks
 
@@ -102,16 +105,18 @@ def _check(
     metric: str, variant: str, before: pd.DataFrame, after: pd.DataFrame, tolerances: Sequence[Tolerance]
 ) -> Check:
     direction = str(before.direction.iloc[0])
-    was = float(before.value.mean())
-    now = float(after.value.mean()) if len(after) else None
+    was, now = _mean(before), _mean(after)
+    assert was is not None, "a metric of the baseline has rows there"
     asked = [each for each in tolerances if fnmatchcase(metric, each.pattern)]
     if asked:
-        limit: float | None = min(_absolute(each, was) for each in asked)
-        signs = {each.sign for each in asked}
+        rise, fall = limits(asked, was)
         basis = "--fail-on"
+    elif tolerances:
+        rise, fall, basis = None, None, "not asked for"
     else:
-        limit, basis = (None, "not asked for") if tolerances else noise(before, after)
-        signs = {"lower": {1}, "higher": {-1}}.get(direction, set())
+        limit, basis = noise(before, after)
+        rise, fall = (limit if direction == worse else None for worse in ("lower", "higher"))
+    several = min(before.seed.nunique(), after.seed.nunique()) > 1
     return Check(
         metric=metric,
         variant=variant,
@@ -119,43 +124,85 @@ def _check(
         unit=str(before.unit.iloc[0]),
         before=was,
         after=now,
-        tolerance=limit,
+        rise=rise,
+        fall=fall,
         basis=basis,
-        status=_status(was, now, limit, signs, gated=bool(asked) or not tolerances),
+        status=_status(was, now, rise, fall, direction if several else "neutral", bool(asked) or not tolerances),
     )
 
 
-def _status(was: float, now: float | None, limit: float | None, signs: set[int], gated: bool) -> Status:
+def _mean(rows: pd.DataFrame) -> float | None:
+    """Over training seeds, each counted once however often it was sampled from."""
+    means = [sum(values) / len(values) for _, values in rows.groupby("seed").value]
+    return sum(means) / len(means) if means else None
+
+
+def limits(tolerances: Iterable[Tolerance], before: float) -> tuple[float | None, float | None]:
+    """How far a number may rise and fall: the tightest limit of each side, None without any."""
+    sides: dict[int, list[float]] = {1: [], -1: []}
+    for each in tolerances:
+        sides[each.sign].append(each.amount * abs(before) if each.relative else each.amount)
+    return min(sides[1], default=None), min(sides[-1], default=None)
+
+
+def _status(
+    was: float, now: float | None, rise: float | None, fall: float | None, direction: str, gated: bool
+) -> Status:
+    """What a change comes to.
+
+    It is better where it goes as far in the better direction as a limit allows on either side.
+    Without a direction, as with one training seed, nothing is better.
+    """
+    if not gated or not math.isfinite(was):
+        return "not gated"
     if now is None:
-        return "missing" if gated else "not gated"
-    if limit is None or not signs or not gated:
+        return "missing"
+    if not math.isfinite(now):
+        return "regression"
+    if rise is None and fall is None:
         return "not gated"
     change = now - was
-    if any(sign * change > limit for sign in signs):
+    rounding = ROUNDING * max(abs(was), abs(now))
+    if any(limit is not None and by > limit + rounding for by, limit in ((change, rise), (-change, fall))):
         return "regression"
-    return "better" if len(signs) == 1 and -next(iter(signs)) * change > limit else "ok"
-
-
-def _absolute(tolerance: Tolerance, before: float) -> float:
-    return tolerance.amount * abs(before) if tolerance.relative else tolerance.amount
+    better = {"lower": -change, "higher": change}.get(direction, 0.0)
+    side, other = (fall, rise) if direction == "lower" else (rise, fall)
+    beyond = side if side is not None else other
+    return "better" if beyond is not None and better > beyond else "ok"
 
 
 def noise(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float | None, str]:
     """How far a mean may move by chance (95%), and where that is known from.
 
-    Over seeds: the prediction interval of the new mean, t * s * sqrt(1/n + 1/m), with the baseline's spread s over
-    its n seeds. With one seed: both intervals over images, which hold nothing of the noise of training.
+    Over seeds: the prediction interval of the new mean, t * s * sqrt(1/n + 1/m), with the
+    baseline's spread s over its n seeds. With one seed, or where all have the same value: the
+    intervals of both means over images, which hold nothing of the noise of training.
     """
     means = before.groupby("seed").value.mean()
     count = len(means)
     seeds = max(1, after.seed.nunique())
-    if count > 1:
+    spread = float(means.std(ddof=1)) if count > 1 else 0.0
+    rounding = ROUNDING * float(means.abs().max())
+    if spread > rounding:
         width = float(stdtrit(count - 1, (1 + LEVEL) / 2))
-        return width * float(means.std(ddof=1)) * math.sqrt(1 / count + 1 / seeds), f"spread over {count} seeds"
-    widths = [*before.half_width.dropna(), *after.half_width.dropna()]
-    if len(widths) < 2:
-        return None, "noise unknown"
-    return math.hypot(*widths), "interval over images"
+        return width * spread * math.sqrt(1 / count + 1 / seeds), f"spread over {count} seeds"
+    widths = [_width_over_images(rows) for rows in (before, after)]
+    known = [width for width in widths if width is not None]
+    if len(known) == len(widths):
+        return math.hypot(*known), "interval over images"
+    return (rounding, f"the same in {count} seeds") if count > 1 else (None, "noise unknown")
+
+
+def _width_over_images(rows: pd.DataFrame) -> float | None:
+    """Half of the interval over images of the mean of runs; None where one has none.
+
+    Each sampling seed draws images of its own, so that their errors are independent, and average
+    out. What is equal in all, such as a number of reconstructions, is one number measured once.
+    """
+    if rows.empty or rows.half_width.isna().any():
+        return None
+    own = rows.drop_duplicates(["value", "half_width"])
+    return math.hypot(*own.half_width) / len(own)
 
 
 def _measured_elsewhere(results: Mapping[str, Any], baseline: Mapping[str, Any]) -> set[str]:
@@ -202,8 +249,16 @@ def read_benchmarks(path: Path) -> dict[str, dict[str, float]]:
         raise UserError(f"{path}: no such file; {expected}") from None
     except KeyError as error:
         raise UserError(f"{path}: found no {error}, {expected}") from None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, ZeroDivisionError):
         raise UserError(f"{path}: found something else, {expected}") from None
+
+
+def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Mapping[str, Any]) -> None:
+    """For when there are no benchmarks: raises UserError where a limit names only the speed."""
+    metrics = {measurement["name"] for _, measurement in _measurements(baseline)}
+    for each in tolerances:
+        if not any(fnmatchcase(name, each.pattern) for name in metrics):
+            raise UserError(f"--fail-on {each.pattern}: there is no speed to gate; give the JSON of it by --benchmarks")
 
 
 def check_speed(
@@ -211,22 +266,29 @@ def check_speed(
     before: Mapping[str, Mapping[str, float]],
     tolerances: Sequence[Tolerance],
 ) -> list[Check]:
-    """Every benchmark of the baseline: slower than its ratio to the calibration kernel by more than a tolerance?"""
+    """Every benchmark of the baseline beside the new one: ratios to the calibration kernel.
+
+    They are times: a limit with + gates slowing down, one with - speeding up.
+    """
     asked = [each for each in tolerances if fnmatchcase(SPEED, each.pattern)]
     checks = []
     for name, old in before.items():
         new = now.get(name)
+        fall: float | None = None
+        rise: float | None = None
         if asked:
-            limit, basis = min(_absolute(each, old["ratio"]) for each in asked), "--fail-on"
+            (rise, fall), basis = limits(asked, old["ratio"]), "--fail-on"
+        elif tolerances:
+            basis = "not asked for"
         else:
             share = max(SPEED_TOLERANCE, 3 * old["spread"], 3 * new["spread"] if new else 0)
-            limit, basis = share * old["ratio"], f"{100 * share:.0f}% of a noisy machine"
+            rise, basis = share * old["ratio"], f"{100 * share:.0f}% of a noisy machine"
         gated = bool(asked) or not tolerances
         ratio = new["ratio"] if new else None
         checks.append(
             Check(
                 metric=SPEED, variant=name, title=SPEED, unit="calibrations", before=old["ratio"], after=ratio,
-                tolerance=limit, basis=basis, status=_status(old["ratio"], ratio, limit, {1}, gated),
+                rise=rise, fall=fall, basis=basis, status=_status(old["ratio"], ratio, rise, fall, "lower", gated),
             )
         )  # fmt: skip
     return checks

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from prologue_bench.reporting.statistics import Point, holm, paired
+from prologue_bench.reporting.statistics import Point, paired
 from prologue_official import claims
 from prologue_official.commands import claims as command
 
@@ -74,13 +74,11 @@ def test_settings_are_compared_where_nothing_else_differs() -> None:
     assert claim.verdict == "holds"
 
 
-def test_evidence_of_several_results_is_put_together_and_corrected_together() -> None:
+def test_evidence_of_several_results_is_put_together_each_with_its_own_interval() -> None:
     one = results({"0": {"gfid": [10.0, 11.0, 12.0]}, "4": {"gfid": [8.0, 9.1, 9.9]}})
-    alone = claims.examine(one)[0].evidence[0].difference.p_value
-    both = claims.examine(one, one)[0].evidence
-    assert len(both) == 2
-    assert alone is not None
-    assert both[0].difference.p_value == pytest.approx(2 * alone)
+    other = results({"0": {"gfid": [10.5, 11.5, 12.0]}, "4": {"gfid": [9.0, 9.1, 9.9]}})
+    alone = [claims.examine(each)[0].evidence[0] for each in (one, other)]
+    assert list(claims.examine(one, other)[0].evidence) == alone
 
 
 def test_the_table_says_what_the_differences_say_that_it_does_not_show() -> None:
@@ -89,11 +87,13 @@ def test_the_table_says_what_the_differences_say_that_it_does_not_show() -> None
 
     def others(**variants: dict[str, list[float]]) -> str:
         row = claims.markdown(claims.examine(results({"0": base, **variants}))).splitlines()[2]
-        return row.partition("training seeds)")[2].removesuffix(" | **holds** |")
+        return row.partition("training seeds")[2].partition(")")[2]
 
-    assert others(a=clear) == ""
-    assert others(a=clear, b=noise, c=noise) == "; 2 more cannot tell"
-    assert others(a=clear, b=noise, c=clear, d=clear, e=noise) == "; of 4 more 2 hold and 2 cannot tell"
+    assert others(a=clear) == " | **holds (1 of 1)** |"
+    assert others(a=clear, b=noise, c=noise) == "; 2 more cannot tell | **holds (1 of 3)** |"
+    assert others(a=clear, b=noise, c=clear, d=clear, e=noise) == (
+        "; of 4 more 2 hold and 2 cannot tell | **holds (3 of 5)** |"
+    )
 
 
 def test_one_seed_cannot_tell_anything() -> None:
@@ -123,11 +123,6 @@ def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
     assert found.half_width == pytest.approx((interval.high - interval.low) / 2)
 
 
-def test_holm_s_correction_by_hand() -> None:
-    assert holm([0.04, None, 0.01, 0.03]) == [pytest.approx(0.06), None, pytest.approx(0.03), pytest.approx(0.06)]
-    assert holm([]) == []
-
-
 def test_different_protocols_are_never_subtracted() -> None:
     found = results({"0": {"gfid": [10.0, 11.0]}, "4": {"gfid": [8.0, 9.0]}})
     found["runs"][2]["measurements"][0]["protocol"] = {"name": "another", "details": {}}
@@ -139,11 +134,11 @@ def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None
     (tmp_path / "results.json").write_text(json.dumps(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}})))
     shown = CliRunner().invoke(command, [str(tmp_path)])
     assert shown.exit_code == 0
-    assert "1a  gFID falls with prologue tokens. holds" in shown.output
+    assert "1a  gFID falls with prologue tokens. holds (1 of 1)" in shown.output
     assert "gfid: 4 less 0 = −2 ±" in shown.output
     assert "5   The rate falls. not tested" in shown.output
     table = CliRunner().invoke(command, [str(tmp_path), "--markdown"]).output
     assert table.splitlines()[2].startswith("| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = −2 ±")
-    assert table.splitlines()[2].endswith("| **holds** |")
+    assert table.splitlines()[2].endswith("| **holds (1 of 1)** |")
     parsed = json.loads(CliRunner().invoke(command, [str(tmp_path), "--json"]).output)
     assert parsed[0]["verdict"] == "holds"

@@ -41,14 +41,14 @@ def prologue_metrics() -> list[Component]:
             name="precision-recall",
             target="prologue_metrics.fidelity:PrecisionRecall",
             settings="prologue_metrics.settings:PrecisionRecallSettings",
-            version=3,
+            version=4,
             summary="Share of samples among the test images, and of test images among the samples.",
         ),
         Component(
             name="density-coverage",
             target="prologue_metrics.fidelity:DensityCoverage",
             settings="prologue_metrics.settings:DensityCoverageSettings",
-            version=3,
+            version=4,
             summary="The same two questions, asked so that outliers matter less.",
         ),
         Component(
@@ -93,14 +93,14 @@ def prologue_metrics() -> list[Component]:
         Component(
             name="codebook",
             target="prologue_metrics.codebook:Codebook",
-            version=2,
+            version=3,
             summary="Share of codes in use and perplexity of each segment and position, on the test images.",
         ),
         Component(
             name="probe",
             target="prologue_metrics.probe:Probe",
             settings="prologue_metrics.settings:ProbeSettings",
-            version=4,
+            version=5,
             summary="Accuracy of a linear classifier on the first tokens, equally many for every variant.",
         ),
         Component(

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prologue_bench.collapse import collapse_warning
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, Segment
 
 
 class Codebook(Metric):
     """Share of codes that occur, and perplexity 2^entropy of their frequencies, on the test images.
 
-    Of a whole segment, and as the mean over its positions, each taken alone.
+    Of a whole segment, and as the mean over its positions, each taken alone. Warns of a collapsed
+    codebook: a segment that uses under 5% of its codes, or carries under 1 bit.
     """
 
     needs = ("tokens",)
@@ -28,14 +30,23 @@ class Codebook(Metric):
             ids = inputs.test_ids[:, inputs.layout.span(segment.name)]
             whole = use_and_perplexity(ids, segment.vocabulary)
             alone = [use_and_perplexity(column, segment.vocabulary) for column in ids.T]
+            warning = collapse_of(ids, segment, whole)
             for index, (name, unit) in enumerate((("use", "%"), ("perplexity", "codes"))):
                 values = tuple(each[index] for each in alone)
-                found.append(self._measurement(inputs, segment, name, unit, whole[index], ()))
+                told = warning if name == "use" else ""
+                found.append(self._measurement(inputs, segment, name, unit, whole[index], (), told))
                 found.append(self._measurement(inputs, segment, name, unit, float(np.mean(values)), values))
         return found
 
     def _measurement(
-        self, inputs: MetricInputs, segment: Segment, name: str, unit: str, value: float, positions: tuple[float, ...]
+        self,
+        inputs: MetricInputs,
+        segment: Segment,
+        name: str,
+        unit: str,
+        value: float,
+        positions: tuple[float, ...],
+        warning: str = "",
     ) -> Measurement:
         count = len(inputs.data.labels("test"))
         at = "_position" if positions else ""
@@ -47,6 +58,7 @@ class Codebook(Metric):
             direction="neutral",
             count=count,
             positions=positions,
+            warning=warning,
             protocol=Protocol(
                 name="codebook",
                 details={
@@ -62,5 +74,26 @@ class Codebook(Metric):
 def use_and_perplexity(ids: NDArray[Any], vocabulary: int) -> tuple[float, float]:
     """Share of the codes that occur in percent, and 2^entropy of their frequencies, of ids of any shape."""
     frequencies = np.bincount(ids.ravel(), minlength=vocabulary) / ids.size
+    return 100 * int((frequencies > 0).sum()) / vocabulary, float(np.exp2(entropy(frequencies)))
+
+
+def collapse_of(ids: NDArray[Any], segment: Segment, whole: tuple[float, float]) -> str:
+    """The warning of a segment's ids [N, length]; `whole` holds its use and perplexity.
+
+    What the segment carries is the entropy of its ids together over images: codes that differ
+    between positions, but not between images, carry nothing.
+    """
+    if len(ids) < 2:
+        return ""
+    counts = np.unique(ids, axis=0, return_counts=True)[1]
+    use, perplexity = whole
+    return collapse_warning(
+        segment.name, use=use, codes=segment.vocabulary, possible=ids.size,
+        token_bits=float(np.log2(perplexity)), segment_bits=entropy(counts / len(ids)),
+    )  # fmt: skip
+
+
+def entropy(frequencies: NDArray[Any]) -> float:
+    """In bits, of frequencies that sum to one."""
     occurring = frequencies[frequencies > 0]
-    return 100 * len(occurring) / vocabulary, float(np.exp2(-(occurring * np.log2(occurring)).sum()))
+    return float((occurring * np.log2(1 / occurring)).sum())

@@ -299,7 +299,10 @@ class DensityCoverage(NeighbourMetric):
 
     def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[Estimate, Estimate]:
         density, coverage = density_coverage(samples, reference, self.settings.neighbours)
-        return (float(density.mean()), half_width(density)), (float(coverage.mean()), half_width(coverage))
+        return (float(density.mean()), half_width(density)), (
+            float(coverage.mean()),
+            share_half_width(float(coverage.mean()), len(coverage)),
+        )
 
 
 def density_coverage(

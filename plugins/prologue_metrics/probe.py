@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, TokenLayout
-from prologue_bench.intervals import half_width
+from prologue_bench.intervals import share_half_width
 from prologue_bench.subsets import describe_subset, stratified
 from prologue_metrics.settings import ProbeSettings
 
@@ -33,12 +33,14 @@ class Probe(Metric):
         found = []
         for index, length in enumerate(lengths):
             right = self._right(inputs, length)
+            share = float(right.mean())
+            width = share_half_width(share, len(right))
             found.append(
                 Measurement(
                     name=f"probe_{length}",
                     title=f"probe, first {length} tokens",
-                    value=100 * float(right.mean()),
-                    half_width=half_width(100 * right),
+                    value=100 * share,
+                    half_width=100 * width if width is not None else None,
                     unit="%",
                     direction="higher",
                     count=len(right),

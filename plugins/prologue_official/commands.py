@@ -68,24 +68,23 @@ def import_checkpoint(
 def claims(results: tuple[Path, ...], form: str | None) -> None:
     """Test the paper's claims on RESULTS, folders that `run` wrote.
 
-    Evidence from several is put together; each difference is between two variants of one of them.
+    Evidence from several is put together, what was measured on the same artifacts once; each
+    difference is between two variants of one of them, with the interval that its report shows.
     """
     import json
 
-    import attrs
-
     from prologue_bench.reporting.results import load_results
-    from prologue_official.claims import examine, markdown
+    from prologue_official.claims import as_json, examine, markdown
 
     found = examine(*map(load_results, results))
     if form == "json":
-        click.echo(json.dumps([{**attrs.asdict(claim), "verdict": claim.verdict} for claim in found], indent=1))
+        click.echo(json.dumps(as_json(found), indent=1))
         return
     if form == "markdown":
         click.echo(markdown(found), nl=False)
         return
     for claim in found:
-        verdict = claim.verdict if claim.evidence else "not tested"
+        verdict = claim.verdict_text if claim.evidence else "not tested"
         click.echo(f"{claim.number:<3} {claim.text} {click.style(verdict, bold=True)}")
         for each in claim.evidence:
             click.echo(f"      {each}")

@@ -59,10 +59,11 @@ def _show(metric: MetricComparison) -> None:
 
 
 def _difference(row: Row) -> str:
-    from prologue_bench.reporting.formatting import short, signed
+    from prologue_bench.reporting.formatting import difference_text
 
-    if row.difference is None:
+    found = row.difference
+    if found is None:
         return ""
-    width = row.difference.half_width
-    interval = "" if width is None else f" ± {short(width)} (95% over {row.difference.basis})"
-    return f"{signed(row.difference.mean)}{interval}"
+    family = f", simultaneous over {found.family} variants" if found.family > 1 else ""
+    interval = "" if found.half_width is None else f" (95% over {found.basis}{family})"
+    return f"{difference_text(found)}{interval}"

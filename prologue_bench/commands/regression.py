@@ -19,7 +19,8 @@ EXIT_REGRESSION = 1
     "limits",
     multiple=True,
     metavar="METRIC:±N[%]",
-    help="Gate this metric, by name or pattern, and no others; 'speed' stands for benchmarks; repeatable.",
+    help="Gate this metric, by name or pattern, and no others: + on rising, - on falling; 'speed' "
+    "stands for the times of benchmarks; repeatable.",
 )
 @click.option("--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to gate speed too.")
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a table for a pull request.")
@@ -36,16 +37,22 @@ def regress(
 ) -> None:
     """Hold RESULTS, a folder that `run` wrote, against a baseline; exit code 1 on a regression.
 
-    Without --fail-on every metric with a better direction is gated by its noise: the spread over the baseline's
-    seeds, or with one seed the intervals over images. What the baseline has and RESULTS have not counts as a
-    regression.
+    Without --fail-on every metric with a better direction is gated by its noise: the spread over
+    the baseline's seeds, or with one seed the intervals over images. Each number is gated alone.
+    What the baseline has and RESULTS have not counts as a regression.
     """
     import json
 
     import attrs
 
     from prologue_bench.files import write_text
-    from prologue_bench.regression import check_results, check_speed, parse_tolerance, read_benchmarks
+    from prologue_bench.regression import (
+        check_results,
+        check_speed,
+        check_speed_is_there,
+        parse_tolerance,
+        read_benchmarks,
+    )
     from prologue_bench.reporting import gate
     from prologue_bench.reporting.results import load_results
 
@@ -56,6 +63,8 @@ def regress(
         if not baseline.get("benchmarks"):
             raise UserError(f"{against}: the baseline has no benchmarks; bless it with --benchmarks")
         checks += check_speed(read_benchmarks(benchmarks), baseline["benchmarks"], tolerances)
+    else:
+        check_speed_is_there(tolerances, baseline)
     if markdown is not None:
         write_text(markdown, gate.as_markdown(checks, baseline))
     if junit is not None:

@@ -90,7 +90,10 @@ class _Subject:
             require(isinstance(each, Measurement), f"found a {type(each).__name__}, expected Measurements")
             require(math.isfinite(each.value), f"{each.name} is {each.value}")
             width = each.half_width
-            require(width is None or (math.isfinite(width) and width >= 0), f"{each.name}: half_width is {width}")
+            require(
+                width is None or (math.isfinite(width) and width > 0),
+                f"{each.name}: half_width is {width}, expected a positive number, or None where it is not known",
+            )
             require(each.count >= 1, f"{each.name}: count is {each.count}")
         names = [each.name for each in found]
         twice = sorted({name for name in names if names.count(name) > 1})

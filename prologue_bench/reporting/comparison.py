@@ -17,7 +17,10 @@ from prologue_bench.reporting.statistics import Difference, Points, paired, poin
 
 @frozen
 class Row:
-    """One metric of one variant in both results; the difference, second less first, where they may be subtracted."""
+    """One metric of one variant in both results, and the difference, second less first.
+
+    It is None where the two may not be subtracted. Its interval is simultaneous over all variants of the metric.
+    """
 
     variant: str
     first: float
@@ -56,12 +59,17 @@ def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
         if not runs:
             continue
         conflict = _conflict(first, second, metric, runs)
+        family = sum(bool(keys) for keys in shared.values())
         values = [(pairs[v][0][seed, sampling].value, pairs[v][1][seed, sampling].value) for v, seed, sampling in runs]
         comparison = MetricComparison(
             metric=metric,
             title=title,
             unit=unit,
-            rows=tuple(_row(variant, *pairs[variant], keys, conflict) for variant, keys in shared.items() if keys),
+            rows=tuple(
+                _row(variant, *pairs[variant], keys, None if conflict else family)
+                for variant, keys in shared.items()
+                if keys
+            ),
             conflict=conflict,
             agreement=_agreement(values),
             runs=len(runs),
@@ -70,8 +78,8 @@ def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     return found
 
 
-def _row(variant: str, one: Points, other: Points, keys: list[tuple[int, int]], conflict: tuple[str, ...]) -> Row:
-    difference = None if conflict else paired(other, one)
+def _row(variant: str, one: Points, other: Points, keys: list[tuple[int, int]], family: int | None) -> Row:
+    difference = None if family is None else paired(other, one, family)
     return Row(variant, fmean(one[key].value for key in keys), fmean(other[key].value for key in keys), difference)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -10,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prologue_bench.reporting.results import flat_settings
+from prologue_bench.reporting.statistics import Difference
 
 
 def escape_markdown(text: str) -> str:
@@ -17,20 +20,51 @@ def escape_markdown(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def number(value: float) -> str:
+def markdown_line(text: str) -> str:
+    """Text as one line of Markdown that shows as it is: no links, emphasis or HTML of its own."""
+    return re.sub(r"[\\`*#\[\]|]", r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
+
+
+def number(value: float, digits: int = 4) -> str:
     """Four significant digits, never in scientific notation for usual sizes."""
-    return f"{value:.4g}" if abs(value) < 10000 else f"{value:,.0f}"
+    shown = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 10**digits or "e+" in shown else shown
 
 
-def short(value: float) -> str:
+def short(value: float, digits: int = 2) -> str:
     """Two significant digits for spreads and intervals, never in scientific notation for usual sizes."""
-    return f"{value:.2g}" if abs(value) < 100 else f"{value:,.0f}"
+    return number(value, digits)
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 3) -> str:
     """A difference with its sign and a true minus, never in scientific notation for usual sizes."""
-    size = f"{abs(value):.3g}" if abs(value) < 1000 else f"{abs(value):,.0f}"
-    return f"{'−' if value < 0 else '+'}{size}"
+    return f"{'−' if value < 0 else '+'}{number(abs(value), digits)}"
+
+
+def plus_minus(mean: float, half_width: float) -> str:
+    """A difference with its interval, in so many digits that one sees whether it leaves zero out."""
+    for digits in range(2, 16):
+        shown, width = signed(mean, digits + 1), short(half_width, digits)
+        if (_size(shown) > _size(width)) == (abs(mean) > half_width):
+            break
+    return f"{shown} ± {width}"
+
+
+def _size(shown: str) -> float:
+    return float(shown.lstrip("+−").replace(",", ""))
+
+
+def difference_text(found: Difference) -> str:
+    """A difference with what is known of its noise."""
+    if math.isnan(found.mean):
+        return "not a number"
+    if found.identical:
+        return "= same values"
+    if found.constant:
+        return f"{signed(found.mean)} in every seed"
+    if found.half_width is None:
+        return signed(found.mean)
+    return plus_minus(found.mean, found.half_width)
 
 
 def plain(value: Any) -> str:
@@ -53,6 +87,6 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=number, short=short, signed=signed, plain=plain)
+    found.filters.update(number=number, short=short, signed=signed, plain=plain, difference=difference_text)
     found.filters.update(markdown=lambda text: Markup(escape_markdown(text)), flat_settings=flat_settings)
     return found

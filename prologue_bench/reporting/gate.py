@@ -24,7 +24,9 @@ def change(check: Check) -> str:
 def cells(check: Check) -> tuple[str, ...]:
     """Metric, variant, before, after, change, tolerance, verdict."""
     unit = f" ({check.unit})" if check.unit else ""
-    tolerance = "–" if check.tolerance is None else f"{short(check.tolerance)}, {check.basis}"
+    sides = (("+", check.rise), ("−", check.fall))
+    limits = " ".join(f"{sign}{short(limit)}" for sign, limit in sides if limit is not None)
+    tolerance = f"{limits}, {check.basis}" if limits else "–"
     before, after = ("–" if value is None else number(value) for value in (check.before, check.after))
     return f"{check.title}{unit}", check.variant, before, after, change(check), tolerance, MARKS[check.status]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from prologue_bench.errors import UserError
 from prologue_bench.reporting.pictures import VARIANT_PICTURES, Pictures
+from prologue_bench.reporting.sections import remarks
 
 
 def merge_results(
@@ -55,6 +56,7 @@ def merge_results(
         "created": max(results["created"] for results, _ in parts),
         "variants": variants,
         "runs": runs,
+        "remarks": [f"{results['name']}: {remark}" for results, _ in parts for remark in remarks(results)],
         "references": list({r["name"]: r for results, _ in parts for r in results.get("references", [])}.values()),
     }
     return merged, Pictures(files)

@@ -125,8 +125,8 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, ti
 def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], title: str) -> Spec:
     """One metric against another, both better when lower: every seed a small dot, every variant's mean a large one.
 
-    A dashed line joins the means that no other variant beats in both (the Pareto front). `rows` are a frame's rows;
-    runs that lack one of the two are left out.
+    With several training seeds a dashed line joins the means that no other mean beats in both (the
+    Pareto front). `rows` are a frame's rows; runs that lack one of the two are left out.
     """
     table = rows[rows.metric.isin((x, y))].pivot_table(
         index=["variant", "seed"], columns="metric", values="value", sort=False
@@ -152,6 +152,8 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
     base = alt.Chart(data(table[["variant", "seed", "x", "y"]]))
     dots = encoded(base.mark_circle(size=30), "{}", faint, [alt.Tooltip("seed:N")])
     means = encoded(base.mark_point(shape="diamond", size=110, filled=True), "mean({})", solid, [])
+    if table.seed.nunique() < 2:  # one training of each tells nothing of which is ahead
+        return spec(alt.layer(dots, means.add_params(chosen)), title)
     front = data(pareto_front(table.groupby("variant")[["x", "y"]].mean()))
     line = alt.Chart(front).mark_line(strokeDash=[4, 3], strokeWidth=1, opacity=0.5, color=INK)
     joined = line.encode(x=alt.X("x:Q", scale=scale), y=alt.Y("y:Q", scale=scale))

@@ -24,6 +24,7 @@ from prologue_bench.reporting.results import RESULTS, frame
 from prologue_bench.reporting.sections import (
     failed_runs,
     protocols,
+    remarks,
     reused_runs,
     searches,
     setting_differences,
@@ -31,7 +32,7 @@ from prologue_bench.reporting.sections import (
     unfinished_runs,
 )
 from prologue_bench.reporting.statistics import summarise
-from prologue_bench.reporting.summary import findings, metric_infos, reading, split_metrics
+from prologue_bench.reporting.summary import findings, is_judged, metric_infos, reading, split_metrics
 from prologue_bench.reporting.tables import render_latex, render_markdown
 from prologue_bench.reporting.vega import library
 
@@ -74,6 +75,8 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             detail=detail,
             findings=findings(cells, main, results),
             reading=reading(results, cells),
+            judged=is_judged(cells),
+            remarks=remarks(results),
             plots=metric_plots(main, rows, results),
             detail_plots=metric_plots(detail, rows, results),
             tradeoffs=tradeoffs(rows, results),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from prologue_bench.errors import UserError
+from prologue_bench.intervals import known_width
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
 from prologue_bench.pipeline.models import data_of
@@ -233,6 +234,7 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
             **{name: measurement.get(name) for name in COLUMNS},
             "protocol": protocol_hash(measurement["protocol"], varied),
             "detail": measurement.get("detail", False),
+            "half_width": known_width(measurement.get("half_width")),
         }
         for run in results["runs"]
         for measurement in run["measurements"]

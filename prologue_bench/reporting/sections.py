@@ -6,9 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from prologue_bench.errors import UserError
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.formatting import plain, setting_text
 from prologue_bench.reporting.results import flat_settings
+
+
+def remarks(results: Mapping[str, Any]) -> list[str]:
+    """What authors say of a whole report, such as what no longer holds. Raises UserError."""
+    found = results.get("remarks", [])
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise UserError(f"remarks of the results: found {found!r:.80}, expected a list of texts")
+    return found
 
 
 def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,14 +1,20 @@
-"""Means over seeds, and differences from the baseline: paired, with intervals, corrected for how many there are.
+"""Means over seeds, and paired differences from the baseline, with intervals that hold at once.
 
-Three sources of noise are kept apart: training seeds, sampling seeds, and the images that a number is measured on.
-Where there are several training seeds, intervals are Student's t over their means; with one, over its sampling seeds;
-with one of each, they come from the bootstrap over images that the metric itself brings.
+Three sources of noise are kept apart: training seeds, sampling seeds, and the images that a number
+is measured on. Where there are several training seeds, intervals are Student's t over their means;
+with one, over its sampling seeds; with one of each, they come from the interval over images that
+the metric itself brings.
+
+One family of tests for all reports and claims: for each metric, all variants that are compared with
+the baseline. The 95% intervals of a family are simultaneous (Bonferroni), whatever the variances of
+variants and the dependence between them. A verdict is read off the interval, so that the two
+cannot disagree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev, variance
 from typing import Literal
 
@@ -16,32 +22,57 @@ import pandas as pd
 from attrs import evolve, frozen
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-LEVEL = 0.95
-Verdict = Literal["better", "worse", "noise", "unknown", ""]
+from prologue_bench.intervals import LEVEL, ROUNDING, known_width
+
+Verdict = Literal["better", "worse", "noise", "same", "unknown", ""]
 Basis = Literal["training seeds", "sampling seeds", "images", ""]
 """Over what an interval is taken; empty where there is none."""
 
 
 @frozen(kw_only=True)
 class Difference:
-    """A mean difference with half of its 95% interval, two-sided p-value, and the number of what it is taken over."""
+    """A mean difference with half of its 95% interval, p-value, and number of what it is over.
+
+    Interval and p-value are corrected for the `family`, the number of differences that are judged
+    together. Where neither variant varies over seeds, the difference is `constant`, and has no
+    interval: seeds tell nothing of its noise, as with weights that were not trained here.
+    """
 
     mean: float
     half_width: float | None = None
     p_value: float | None = None
     basis: Basis = ""
     count: int = 1
+    family: int = 1
+    constant: bool = False
+
+    @property
+    def identical(self) -> bool:
+        """Whether both have the same values in all seeds."""
+        return self.constant and self.mean == 0
+
+    @property
+    def leaves_zero_out(self) -> bool | None:
+        """Whether the interval does; None where there is none over training seeds."""
+        if self.half_width is None or self.basis != "training seeds":
+            return None
+        return abs(self.mean) > self.half_width
+
+    def __neg__(self) -> Difference:
+        return evolve(self, mean=-self.mean)
 
 
 @frozen(kw_only=True)
 class Cell:
     """One metric of one variant: its mean over seeds, and the paired difference from the baseline.
 
-    `spread` is the standard deviation over training seeds, `sampling_spread` the one over sampling seeds of one
-    training (root mean square), None with one seed; `half_width` is half of the 95% interval of the mean, over
-    training seeds where there are several and else over images, where the metric knows it. `difference` is None for
-    the baseline and where protocols differ, and `conflict` then holds the two protocols' hashes; its p-value is
-    corrected by Holm's method for the number of variants.
+    `spread` is the standard deviation over training seeds, `sampling_spread` the one over sampling
+    seeds of one training (root mean square), None with one seed; `half_width` is half of the 95%
+    interval of the mean, over training seeds where there are several and else over images, where
+    the metric knows it. `difference` is None for the baseline and where protocols differ, and
+    `conflict` then holds the two protocols' hashes. `verdict` is "better" or "worse" exactly if the
+    difference's interval leaves zero out, "noise" if it does not, "same" for equal values, and
+    "unknown" without an interval over training seeds.
     """
 
     mean: float
@@ -74,8 +105,7 @@ def points_of(frame: pd.DataFrame) -> dict[str, dict[str, Points]]:
     widths = frame["half_width"] if "half_width" in frame else [None] * len(frame)
     columns = (frame[name] for name in ("metric", "variant", "seed", "sampling_seed", "value", "protocol"))
     for metric, variant, seed, sampling_seed, value, protocol, width in zip(*columns, widths, strict=True):
-        known = None if width is None or pd.isna(width) else float(width)
-        point = Point(float(value), str(protocol), known)
+        point = Point(float(value), str(protocol), known_width(width))
         runs.setdefault((metric, variant), {})[int(seed), int(sampling_seed)] = point
     for (metric, variant), points in runs.items():
         found.setdefault(metric, {})[variant] = points
@@ -87,33 +117,48 @@ def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, 
     directions = dict(zip(frame.metric, frame.direction, strict=True))
     cells: dict[str, dict[str, Cell]] = {}
     for metric, by_variant in points_of(frame).items():
-        reference = by_variant.get(baseline) if baseline is not None else None
-        found = {name: _cell(points, reference if name != baseline else None) for name, points in by_variant.items()}
-        corrected = holm([cell.difference.p_value if cell.difference else None for cell in found.values()])
-        for (name, cell), p_value in zip(found.items(), corrected, strict=True):
-            cells.setdefault(name, {})[metric] = _judged(cell, p_value, directions[metric])
+        reference = by_variant.get(baseline, {}) if baseline is not None else {}
+        compared = [name for name in by_variant if name != baseline and _shared(by_variant[name], reference)]
+        conflicts = {name: _conflict(by_variant[name], reference) for name in compared}
+        family = sum(conflict is None for conflict in conflicts.values())
+        for name, points in by_variant.items():
+            cell = _cell(points)
+            if conflicts.get(name) is not None:
+                cell = evolve(cell, conflict=conflicts[name])
+            elif name in conflicts:
+                difference = paired(points, reference, family)
+                cell = evolve(cell, difference=difference, verdict=_verdict(difference, directions[metric]))
+            cells.setdefault(name, {})[metric] = cell
     return cells
 
 
-def _cell(points: Points, reference: Points | None) -> Cell:
+def _cell(points: Points) -> Cell:
     sampled = _by_training({key: point.value for key, point in points.items()})
     means = [fmean(values) for values in sampled.values()]
-    variances = [variance(values) for values in sampled.values() if len(values) > 1]
+    finite = all(map(math.isfinite, means))
+    variances = [variance(values) for values in sampled.values() if len(values) > 1] if finite else []
+    several = finite and len(means) > 1
     alone = next(iter(points.values())).half_width if len(points) == 1 else None
-    cell = Cell(
+    return Cell(
         mean=fmean(means),
         seeds=len(means),
-        spread=stdev(means) if len(means) > 1 else None,
+        spread=stdev(means) if several else None,
         sampling_spread=math.sqrt(fmean(variances)) if variances else None,
-        half_width=_student(means, "training seeds").half_width if len(means) > 1 else alone,
+        half_width=(_student(means, "training seeds", 1).half_width or None) if several else alone,
     )
-    shared = [key for key in points if reference is not None and key in reference]
-    if reference is None or not shared:
-        return cell
-    for key in shared:
+
+
+def _shared(points: Points, reference: Points) -> list[tuple[int, int]]:
+    """The seeds that both have."""
+    return [key for key in points if key in reference]
+
+
+def _conflict(points: Points, reference: Points) -> tuple[str, str] | None:
+    """The hashes of two protocols that differ in one of the shared seeds."""
+    for key in _shared(points, reference):
         if points[key].protocol != reference[key].protocol:
-            return evolve(cell, conflict=(points[key].protocol, reference[key].protocol))
-    return evolve(cell, difference=paired(points, reference))
+            return points[key].protocol, reference[key].protocol
+    return None
 
 
 def _by_training(values: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:
@@ -124,56 +169,70 @@ def _by_training(values: Mapping[tuple[int, int], float]) -> dict[int, list[floa
     return found
 
 
-def paired(points: Points, reference: Points) -> Difference:
-    """The mean difference of two variants over the seeds that both have, of which there must be some."""
-    shared = [key for key in points if key in reference]
-    differences = {key: points[key].value - reference[key].value for key in shared}
-    by_training = [fmean(values) for values in _by_training(differences).values()]
-    if len(by_training) > 1:
-        return _student(by_training, "training seeds")
-    if len(differences) > 1:
-        return _student(list(differences.values()), "sampling seeds")
-    (key,) = shared
-    difference, own, other = differences[key], points[key].half_width, reference[key].half_width
-    if own is None or other is None:
-        return Difference(mean=difference)
-    half_width = math.hypot(own, other)
-    error = half_width / float(ndtri((1 + LEVEL) / 2))
-    p_value = 2 * float(ndtr(-abs(difference) / error)) if error else float(difference == 0)
-    return Difference(mean=difference, half_width=half_width, p_value=p_value, basis="images")
+def paired(points: Points, reference: Points, family: int = 1) -> Difference:
+    """The mean difference of two variants over the seeds that both have, one at least.
 
-
-def _student(differences: Sequence[float], basis: Basis) -> Difference:
-    """Student's t interval and p-value of a mean difference."""
-    mean, count = fmean(differences), len(differences)
-    error = stdev(differences) / math.sqrt(count)
-    half_width = float(stdtrit(count - 1, (1 + LEVEL) / 2)) * error
-    p_value = float(2 * stdtr(count - 1, -abs(mean) / error)) if error else float(mean == 0)
-    return Difference(mean=mean, half_width=half_width, p_value=p_value, basis=basis, count=count)
-
-
-def holm(p_values: Iterable[float | None]) -> list[float | None]:
-    """p-values corrected for their number (Holm 1979): the k-th smallest of m times m - k + 1, never falling.
-
-    None stands for a test that could not be made, and is not counted.
+    `family` is the number of differences whose intervals are to hold at once.
     """
-    corrected = list(p_values)
-    known = sorted((p, index) for index, p in enumerate(corrected) if p is not None)
-    largest = 0.0
-    for rank, (p, index) in enumerate(known):
-        largest = max(largest, min(1.0, p * (len(known) - rank)))
-        corrected[index] = largest
-    return corrected
+    shared = _shared(points, reference)
+    differences = {key: points[key].value - reference[key].value for key in shared}
+    negligible = ROUNDING * max(abs(each[key].value) for each in (points, reference) for key in shared)
+    by_training = [fmean(values) for values in _by_training(differences).values()]
+    basis: Basis = "training seeds" if len(by_training) > 1 else "sampling seeds" if len(differences) > 1 else ""
+    over = by_training if len(by_training) > 1 else list(differences.values())
+    if not all(map(math.isfinite, differences.values())):
+        return Difference(mean=math.nan, basis=basis, count=len(over), family=family)
+    if max(map(abs, differences.values())) <= negligible:
+        return Difference(mean=0.0, basis=basis, count=len(over), family=family, constant=True)
+    sides = [[each[key].value for key in shared] for each in (points, reference)]
+    if basis and all(max(values) - min(values) <= negligible for values in sides):
+        return Difference(mean=fmean(over), basis=basis, count=len(over), family=family, constant=True)
+    if basis and max(over) - min(over) <= negligible:
+        over = [fmean(over)] * len(over)  # what is left is rounding
+    if basis:
+        return _student(over, basis, family)
+    (key,) = shared
+    own, other = points[key].half_width, reference[key].half_width
+    if own is None or other is None:
+        return Difference(mean=differences[key], family=family)
+    error = math.hypot(own, other) / float(ndtri(_quantile(1)))
+    return Difference(
+        mean=differences[key],
+        half_width=float(ndtri(_quantile(family))) * error,
+        p_value=min(1.0, family * 2 * float(ndtr(-abs(differences[key]) / error))),
+        basis="images",
+        family=family,
+    )
 
 
-def _judged(cell: Cell, p_value: float | None, direction: str) -> Cell:
-    """The cell with its corrected p-value, and what that says."""
-    if cell.difference is None:
-        return cell
-    difference = evolve(cell.difference, p_value=p_value)
-    verdict: Verdict = "unknown"
-    if p_value is not None and p_value >= 1 - LEVEL:
-        verdict = "noise"
-    elif p_value is not None and difference.basis != "images":  # other images would not, another training might
-        verdict = "better" if (difference.mean < 0) == (direction == "lower") else "worse"
-    return evolve(cell, difference=difference, verdict="" if direction == "neutral" else verdict)
+def _quantile(family: int) -> float:
+    """Where a two-sided interval ends that holds with all others of its family (Bonferroni)."""
+    return 1 - (1 - LEVEL) / (2 * family)
+
+
+def _student(values: Sequence[float], basis: Basis, family: int) -> Difference:
+    """Student's t interval and p-value of a mean."""
+    mean, count = fmean(values), len(values)
+    error = stdev(values) / math.sqrt(count)
+    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error else float(mean == 0)
+    return Difference(
+        mean=mean,
+        half_width=float(stdtrit(count - 1, _quantile(family))) * error,
+        p_value=min(1.0, family * p_value),
+        basis=basis,
+        count=count,
+        family=family,
+    )
+
+
+def _verdict(difference: Difference, direction: str) -> Verdict:
+    """What the interval says; one that is not over training seeds says nothing."""
+    if difference.identical:
+        return "same"
+    if direction == "neutral":
+        return ""
+    if difference.leaves_zero_out is None:
+        return "unknown"
+    if not difference.leaves_zero_out:
+        return "noise"
+    return "better" if (difference.mean < 0) == (direction == "lower") else "worse"

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 from attrs import frozen
 
-from prologue_bench.reporting.formatting import number, short, signed
-from prologue_bench.reporting.statistics import Cell
+from prologue_bench.collapse import warnings_of
+from prologue_bench.reporting.formatting import difference_text
+from prologue_bench.reporting.statistics import Cell, Difference
 
 ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
 
@@ -46,58 +47,118 @@ def split_metrics(
     return main, [info for info in metrics if info not in main]
 
 
-def findings(
-    cells: Mapping[str, Mapping[str, Cell]], metrics: list[MetricInfo], results: Mapping[str, Any]
-) -> list[str]:
-    """What the table comes to: a sentence for each metric on which the best variant stands out, one for all others."""
-    sentences, noise = [], []
+Cells = Mapping[str, Mapping[str, Cell]]
+
+
+def findings(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any]) -> list[str]:
+    """What the results come to: what went wrong, and every variant with a verdict by metric."""
+    return [*warnings(results), *_verdicts(cells, metrics, results)]
+
+
+def warnings(results: Mapping[str, Any]) -> list[str]:
+    """What metrics warn of, such as a collapsed codebook: a sentence for each variant."""
+    found: dict[str, dict[str, dict[int, None]]] = {}
+    for run in results["runs"]:
+        for text in warnings_of(run["measurements"]):
+            found.setdefault(run["variant"], {}).setdefault(text, {})[run["seed"]] = None
+    return [
+        f"{variant}: " + "; ".join(f"{_seeds(list(seeds))}: {text}" for text, seeds in texts.items()) + "."
+        for variant, texts in found.items()
+    ]
+
+
+def _seeds(seeds: list[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any]) -> list[str]:
+    if not is_judged(cells):
+        return [_why_not_judged(cells, results)]
+    baseline = results["baseline"]
+    sentences: list[str] = []
+    noise: list[str] = []
+    unknown: list[str] = []
     for info in metrics:
         known = {name: by_metric[info.name] for name, by_metric in cells.items() if info.name in by_metric}
-        if not known:
-            continue
-        pick = min if info.direction == "lower" else max
-        best = pick(known, key=lambda name: known[name].mean)
-        found = known[best].difference
-        if found is not None and known[best].verdict == "noise":
-            noise.append(info.title)
-            continue
-        unit = f" {info.unit}" if info.unit else ""
-        sentence = f"{info.title}: best with {best}, {number(known[best].mean)}{unit}"
-        if found is not None:
-            sentence += f", {signed(found.mean)} against {results['baseline']}"
-        if found is not None and found.half_width is not None:
-            over = found.basis if found.basis == "images" else f"{found.count} {found.basis}"
-            sentence += f" (95% interval ± {short(found.half_width)} over {over})"
-        sentences.append(sentence + ".")
+        title = f"{info.title} ({info.unit})" if info.unit else info.title
+        for verdict in ("better", "worse"):
+            names = [
+                f"{name} ({difference_text(cell.difference)})"
+                for name, cell in known.items()
+                if cell.verdict == verdict and cell.difference is not None
+            ]
+            if names:
+                sentences.append(f"{title}, {verdict} than {baseline}: {'; '.join(names)}.")
+        verdicts = {cell.verdict for cell in known.values() if cell.difference is not None}
+        if not verdicts & {"better", "worse"}:
+            (noise if "noise" in verdicts else unknown if verdicts & {"unknown"} else []).append(info.title)
     if noise:
-        sentences.append(f"The best is not distinguishable from {results['baseline']}: {'; '.join(noise)}.")
+        sentences.append(f"No variant is distinguishable from {baseline}: {'; '.join(noise)}.")
+    if unknown:
+        sentences.append(f"No verdict, the noise of training is not known: {'; '.join(unknown)}.")
     return sentences
 
 
-def reading(results: Mapping[str, Any], cells: Mapping[str, Mapping[str, Cell]]) -> str:
+def is_judged(cells: Cells) -> bool:
+    """Whether there are verdicts: any difference has an interval over training seeds."""
+    return any(_leaves_zero_out(cell) is not None for row in cells.values() for cell in row.values())
+
+
+def _leaves_zero_out(cell: Cell) -> bool | None:
+    return cell.difference.leaves_zero_out if cell.difference is not None else None
+
+
+def _why_not_judged(cells: Cells, results: Mapping[str, Any]) -> str:
+    baseline = results["baseline"]
+    if max((cell.seeds for row in cells.values() for cell in row.values()), default=1) < 2:
+        return "One training seed: no verdict."
+    if baseline is None:
+        return "No baseline: no verdict."
+    if baseline not in cells:
+        return f"Nothing was measured of the baseline {baseline}: no verdict."
+    return f"No variant has two training seeds in common with {baseline} whose differences vary: no verdict."
+
+
+def reading(results: Mapping[str, Any], cells: Cells) -> str:
     """How to read a cell of the summary: what is behind the mean and the difference."""
-    bases = {cell.difference.basis for row in cells.values() for cell in row.values() if cell.difference}
-    variants = len(results["variants"]) - 1
-    corrected = f", corrected (Holm) for {variants} variants against one baseline" if variants > 1 else ""
-    marked = (
-        "Differences that the noise could have made (p ≥ 0.05" + corrected + ") are marked n.s."
-        if bases - {""}
-        else "Run with more seeds for intervals."
-    )
-    if "training seeds" in bases or len(results["seeds"]) > 1:
+    bases = {difference.basis for difference in _differences(cells)}
+    between = "below or in brackets the difference from the baseline"
+    if is_judged(cells) or len(results["seeds"]) > 1:
         return (
-            f"Each cell: mean ± standard deviation over {len(results['seeds'])} training seeds; below or in "
-            f"brackets the "
-            f"difference from the baseline, paired by seed, with its 95% interval (Student's t). {marked}"
+            f"Each cell: mean ± standard deviation over {len(results['seeds'])} training seeds; {between}, paired by "
+            f"seed, with its 95% interval (Student's t{_family(cells)}). {verdict_text(cells)}"
         )
     if "sampling seeds" in bases:
         return (
-            "One training seed: means over sampling seeds, and below or in brackets the difference from the "
-            "baseline with "
-            f"its 95% interval over those, without the noise of training. {marked}"
+            f"One training seed, so there is no verdict: means over sampling seeds; {between} with its 95% interval "
+            f"over those (Student's t{_family(cells)}), without the noise of training."
         )
+    if "images" in bases:
+        return (
+            f"One training seed, so there is no verdict; {between}, where it is known with its 95% interval over "
+            f"images alone (bootstrap{_family(cells)}), without the noise of training and sampling."
+        )
+    return f"One training seed, so there is no verdict; {between}. Run with more seeds for intervals."
+
+
+def verdict_text(cells: Cells) -> str:
+    """What makes a difference better or worse, in words."""
+    if not is_judged(cells):
+        return "No verdicts: no difference has an interval over training seeds."
     return (
-        "One seed: below or in brackets the difference from the baseline; its 95% interval, where there is one, is "
-        "over "
-        f"images alone (bootstrap), without the noise of training and sampling seeds. {marked}"
+        "A difference is better or worse where its interval leaves zero out; else it is marked n.s. (not significant). "
+        "Intervals hold at once within one metric, not over several."
     )
+
+
+def _family(cells: Cells) -> str:
+    """How intervals are corrected, in words."""
+    sizes = {difference.family for difference in _differences(cells)}
+    largest = max(sizes, default=1)
+    if largest == 1:
+        return ""
+    return f", for each metric simultaneous over {'up to ' * (len(sizes) > 1)}{largest} variants by Bonferroni"
+
+
+def _differences(cells: Cells) -> list[Difference]:
+    return [cell.difference for row in cells.values() for cell in row.values() if cell.difference is not None]

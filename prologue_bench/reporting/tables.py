@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from prologue_bench.reporting.comparability import conflicts
-from prologue_bench.reporting.formatting import escape_markdown, number, short, signed
+from prologue_bench.reporting.formatting import difference_text, escape_markdown, markdown_line, number, short
 from prologue_bench.reporting.results import frame
-from prologue_bench.reporting.sections import failed_runs, unfinished_runs
+from prologue_bench.reporting.sections import failed_runs, remarks, unfinished_runs
 from prologue_bench.reporting.statistics import Cell, summarise
-from prologue_bench.reporting.summary import metric_infos, reading, split_metrics
+from prologue_bench.reporting.summary import findings, metric_infos, reading, split_metrics, verdict_text, warnings
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -33,6 +33,9 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         return _no_measurements(results)
     lines = [
         f"# {results['title']}",
+        "",
+        *_remarks(results),
+        *(f"- {markdown_line(sentence)}" for sentence in findings(cells, main, results)),
         "",
         f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. "
         + reading(results, cells),
@@ -68,14 +71,15 @@ def render_latex(results: Mapping[str, Any]) -> str:
         return _latex(f"{number(found.mean)}{spread}") + ("$^*$" if found.verdict in ("better", "worse") else "")
 
     heads = [_latex(f"{info.title} {info.arrow}" + (f" ({info.unit})" if info.unit else "")) for info in main]
+    notes = [*remarks(results), *warnings(results), f"$^*$: {verdict_text(cells)}"]
     body = [
         " & ".join([_latex(variant["name"]), *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main)])
         for variant in results["variants"]
     ]
     return "\n".join(
         [
-            f"% {results['name']}, {len(results['seeds'])} training seeds; * differs from the baseline beyond the "
-            f"noise",
+            f"% {results['name']}, {len(results['seeds'])} training seed{'s' * (len(results['seeds']) > 1)}",
+            *(f"% {' '.join(note.split())}" for note in notes),
             rf"\begin{{tabular}}{{l{'r' * len(main)}}}",
             r"\toprule",
             " & ".join(["variant", *heads]) + r" \\",
@@ -86,6 +90,10 @@ def render_latex(results: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _remarks(results: Mapping[str, Any]) -> list[str]:
+    return [line for remark in remarks(results) for line in (f"> Remark: {markdown_line(remark)}", "")]
 
 
 def _latex(text: str) -> str:
@@ -111,9 +119,8 @@ def _published(reference: Mapping[str, Any]) -> list[str]:
 
 def _no_measurements(results: Mapping[str, Any]) -> str:
     failed = [f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}" for run in failed_runs(results)]
-    return (
-        "\n\n".join([f"# {results['title']}", "No variant has measurements with a better direction.", *failed]) + "\n"
-    )
+    head = [f"# {results['title']}", *filter(None, _remarks(results)), *map(markdown_line, warnings(results))]
+    return "\n\n".join([*head, "No variant has measurements with a better direction.", *failed]) + "\n"
 
 
 def _markdown_cell(cell: Cell | None) -> str:
@@ -121,7 +128,5 @@ def _markdown_cell(cell: Cell | None) -> str:
         return "–"
     text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
     if cell.difference is not None:
-        width = cell.difference.half_width
-        interval = f" ± {short(width)}" if width is not None else ""
-        text += f" ({signed(cell.difference.mean)}{interval}{', n.s.' if cell.verdict == 'noise' else ''})"
+        text += f" ({difference_text(cell.difference)}{', n.s.' if cell.verdict == 'noise' else ''})"
     return text
