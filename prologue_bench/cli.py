@@ -230,6 +230,8 @@ def _run(
         click.echo(f"Report: {write_report(results, pictures, folder)}")
         return
     with open_progress(plan) as progress, _stop_signals(progress.say) as stop:
+        for note in plan.notes:
+            progress.say(note)
         try:
             outcome = execute(plan, store, progress, stop.requested)
         except Interrupted as error:

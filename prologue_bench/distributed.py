@@ -16,6 +16,7 @@ import torch.distributed
 from torch import Tensor
 
 from prologue_bench.errors import UserError
+from prologue_bench.spec.settings import Training
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 PATIENCE = datetime.timedelta(days=30)
@@ -45,6 +46,15 @@ def start(launcher: Launcher) -> None:
 def stop() -> None:
     """Leave the other processes."""
     torch.distributed.destroy_process_group()
+
+
+def check_batch_size(training: Training) -> None:
+    """Raises UserError for a batch that cannot be cut into equal parts."""
+    if training.batch_size % (world_size() * training.accumulate):
+        raise UserError(
+            f"batch_size: found {training.batch_size}, expected a multiple of {world_size()} processes "
+            f"x {training.accumulate} parts of a batch"
+        )
 
 
 def world_size() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 0.4 s, 12 s, 3 min 05 s, 2 h 04 min, 1,300 days."""
+def duration(seconds: float | None) -> str:
+    """Seconds as a person reads them: 0.4 s, 12 s, 3 min 05 s, 2 h 04 min, 1,300 days; a dash for what is not known."""
+    if seconds is None:
+        return "–"
     if seconds < 1:
         return f"{seconds:.1f} s"
     if seconds < 60:

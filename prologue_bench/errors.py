@@ -19,7 +19,11 @@ class UserError(PrologueBenchError):
 
 
 class MissingDataError(UserError):
-    """A data set that is nowhere to be found; the text names the ways to get it."""
+    """A data set, or the weights of a network, nowhere to be found; the text names the ways to get it."""
+
+
+class DoesNotApply(PrologueBenchError):  # noqa: N818 - nothing went wrong
+    """A metric has nothing to measure of a variant; the text says why. It is left out with a note."""
 
 
 class StageError(PrologueBenchError):

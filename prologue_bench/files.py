@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,9 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+FETCH_SECONDS = 5.0
+"""How long a server may take to say whether it has a file."""
 
 
 def user_cache() -> Path:
@@ -34,6 +38,16 @@ def fingerprint(path: Path) -> str:
 @cache
 def _fingerprint(path: Path, size: int, changed: int) -> str:
     return checksum(path)[:16]
+
+
+@cache
+def fetch_problem(url: str) -> str:
+    """Why a file cannot be fetched; empty where it can. Asks for its head only, once a process."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=FETCH_SECONDS):
+            return ""
+    except (OSError, ValueError) as error:
+        return str(error)
 
 
 def write_text(path: Path, text: str) -> None:

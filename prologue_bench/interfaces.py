@@ -225,6 +225,15 @@ class ReconstructionLoss(nn.Module, ABC):
     else; the other losses must not reach them.
     """
 
+    @classmethod
+    def check(cls, settings: Any, images: ImageSpec) -> None:
+        """Say before anything is trained what could not work; here, whether an instance can be made.
+
+        A loss that loads weights says whether they are there, without loading them. Raises UserError in one line.
+        """
+        with torch.device("meta"):
+            cls(settings, images)
+
     @abstractmethod
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         """Scalars by name, already weighted, for images [B, C, H, W] at a training step (counted from 0).
@@ -422,10 +431,13 @@ class Measurement:
 
 @frozen(kw_only=True)
 class StageCost:
-    """What making one artifact took: seconds on the machine that made it, and counted floating-point operations."""
+    """What making one artifact took: seconds on the machine that made it, and counted floating-point operations.
 
-    seconds: float
-    flops: float
+    None stands for what is not known: operations that could not be counted, and all of a checkpoint from elsewhere.
+    """
+
+    seconds: float | None
+    flops: float | None
     machine: str
 
 
@@ -444,7 +456,8 @@ class MetricInputs:
     equally many first tokens can be compared. A metric that takes long calls `advance(done, total)` now and then.
     `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the variant's sampling settings and the first
     tokens fixed to `prefix` [B, n]; it is there with a generator. `costs` are those of the trainings before the metric,
-    by kind, those that a tokenizer builds on added to its own; `machine` is what runs the metric, as in those.
+    by kind, those that a tokenizer builds on added to its own (a sum is None where a part is not known); `machine`
+    is what runs the metric, as in those.
     """
 
     data: DataSource
@@ -475,10 +488,37 @@ class MetricInputs:
         return class_balanced(self.sample_labels, count, seed)
 
 
+@frozen(kw_only=True)
+class PlannedInputs:
+    """What is known of a metric's inputs before anything is trained.
+
+    Ask `data` for its spec and labels, whose number is that of the images, and not for images, which may take long to
+    read. `samples` says how many will be drawn. `tokenizer` and `generator` are models without memory for their weights
+    (on torch's meta device, where they allow that); `generator` is None where no metric needs one. `imported` names
+    those of the two that were trained elsewhere. `layout` and `prefixes` are those of `MetricInputs`.
+    """
+
+    data: DataSource
+    layout: TokenLayout
+    prefixes: tuple[int, ...]
+    samples: int
+    tokenizer: Tokenizer
+    generator: Generator | None = None
+    imported: frozenset[Literal["tokenizer", "generator"]] = frozenset()
+
+
 class Metric(ABC):
     """A measurement of finished artifacts. The constructor takes the component's settings."""
 
     needs: Sequence[Need] = ()
+
+    def check(self, planned: PlannedInputs) -> None:  # noqa: B027 - optional
+        """Say before anything is trained what `measure` could not do; nothing to say for most metrics.
+
+        Raises UserError in one line where the settings cannot work with these data, samples or files: then nothing is
+        run. Raises DoesNotApply with the reason where there is nothing to measure of this variant or in these data:
+        then the metric is left out with a note, and all else goes on.
+        """
 
     @abstractmethod
     def measure(self, inputs: MetricInputs) -> list[Measurement]:

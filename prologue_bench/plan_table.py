@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.table import Table
 from prologue_bench.durations import duration
 from prologue_bench.pipeline.flops import parameters
 from prologue_bench.pipeline.planner import Plan, PlannedStage
+from prologue_bench.pipeline.stages import Measure
 from prologue_bench.progress import label
 
 GPU_FLOPS = 989e12
@@ -31,28 +33,43 @@ def show_plan(plan: Plan, root: Path) -> None:
             label(planned),
             planned.stage.key,
             _parameters(planned),
-            f"{planned.flops:.2g}" if planned.flops else "",
-            _gpu_hours(planned.flops),
+            _flops(planned),
+            _gpu_hours(planned.flops) if planned.flops and not planned.cached else "",
             _state(planned),
         )
     console = Console(markup=False, highlight=False)
     console.width = max(console.width, 150)
     console.print(table)
     missing = plan.missing
-    total = sum(planned.seconds or 0.0 for planned in missing)
-    untimed = sum(planned.seconds is None for planned in missing)
     console.print(
-        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; the rest takes about {duration(total)}"
-        + (f" and {untimed} stages never timed on this machine" if untimed else "")
-        + f", or {_gpu_hours(sum(planned.flops for planned in missing)) or 'no'} hours of one {GPU_NAME}. "
-        "FLOPs are of the tokenizer, the joint prior and the generator; metrics and losses such as LPIPS are not "
-        "counted. "
-        f"Store: {root}"
+        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; {_rest(missing)}Store: {root}"
+    )
+    for note in plan.notes:
+        console.print(note)
+
+
+def _rest(missing: Sequence[PlannedStage]) -> str:
+    """What the missing stages take together; the sum says "at least" where one of them is not known."""
+    if not missing:
+        return "nothing is left to run. "
+    known = [planned.seconds for planned in missing if planned.seconds is not None]
+    unknown = len(missing) - len(known)
+    text = f"the rest takes about {duration(sum(known))}"
+    if unknown:
+        text += f" at least, since {unknown} stage{'s are' if unknown > 1 else ' is'} not known yet"
+    models = [planned for planned in missing if not isinstance(planned.stage, Measure)]
+    counted = [planned.flops for planned in models if planned.flops is not None]
+    if models:
+        hours = _gpu_hours(sum(counted)) if counted else "an unknown number of"
+        text += f", or {hours}{' or more' if counted and len(counted) < len(models) else ''} hours of one {GPU_NAME}"
+    return (
+        f"{text}. FLOPs are of the tokenizer, the joint prior and the generator; metrics and losses such as LPIPS are "
+        "not counted. "
     )
 
 
 def plan_records(plan: Plan) -> list[dict[str, Any]]:
-    """The same as plain values, one record a stage; seconds are None for what was never timed here."""
+    """The same as plain values, one record a stage; seconds and flops are None where they are not known."""
     return [
         {
             "stage": planned.stage.kind,
@@ -73,14 +90,20 @@ def _parameters(planned: PlannedStage) -> str:
     return f"{count / 1e6:.2f}M" if count else ""
 
 
+def _flops(planned: PlannedStage) -> str:
+    if planned.cached or isinstance(planned.stage, Measure):
+        return ""
+    return "not counted" if planned.flops is None else f"{planned.flops:.2g}"
+
+
 def _gpu_hours(flops: float) -> str:
     hours = flops / (GPU_FLOPS * GPU_EFFICIENCY) / 3600
     if not flops:
-        return ""
+        return "no"
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 0.05 else "<0.1"
 
 
 def _state(planned: PlannedStage) -> str:
     if planned.cached:
         return "cached"
-    return f"about {duration(planned.seconds)}" if planned.seconds is not None else "not timed yet"
+    return f"about {duration(planned.seconds)}" if planned.seconds is not None else "not known yet"

@@ -49,22 +49,32 @@ class Pace:
 
 
 class _Budget:
-    """Seconds left of the whole run: estimates of what is to come, corrected by how the estimates held so far."""
+    """Time left of the whole run: estimates of what is to come, corrected by how the estimates held so far."""
 
     def __init__(self, plan: Plan) -> None:
-        self.left = sum(planned.seconds or 0.0 for planned in plan.missing)
+        self.left = {planned.stage.key: planned.seconds for planned in plan.missing}
         self.estimated = 0.0
         self.taken = 0.0
 
     def done(self, planned: PlannedStage, seconds: float) -> None:
-        self.left -= planned.seconds or 0.0
+        """A stage is finished."""
+        self.failed(planned)
         if planned.seconds:
             self.estimated += planned.seconds
             self.taken += seconds
 
-    @property
-    def seconds(self) -> float:
-        return self.left * (self.taken / self.estimated if self.estimated else 1.0)
+    def failed(self, planned: PlannedStage) -> None:
+        """A stage is over, of which nothing can be learned."""
+        self.left.pop(planned.stage.key, None)
+
+    def text(self) -> str:
+        """About how much is left of the whole run, or at least."""
+        known = [seconds for seconds in self.left.values() if seconds is not None]
+        if self.left and not known:
+            return "what is left in all is not known yet"
+        held = self.taken / self.estimated if self.estimated else 1.0
+        least = "at least" if len(known) < len(self.left) else "about"
+        return f"{least} {duration(sum(known) * held)} left in all"
 
 
 class PlainProgress(Watcher):
@@ -87,7 +97,7 @@ class PlainProgress(Watcher):
         self.pace = Pace()
         self.said = time.monotonic()
         self.prefix = f"[{index + 1}/{total}] {label(planned)}"
-        self.say(f"{self.prefix}: starts; about {duration(max(0.0, self.budget.seconds))} left in all")
+        self.say(f"{self.prefix}: starts; {self.budget.text()}")
 
     def waiting(self, planned: PlannedStage) -> None:
         self.say(f"{self.prefix}: waits for another run that is at work on it")
@@ -103,7 +113,7 @@ class PlainProgress(Watcher):
         self.say(f"{self.prefix}: done in {duration(seconds)}")
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
-        self.budget.done(planned, 0.0)
+        self.budget.failed(planned)
         self.say(f"{self.prefix}: failed: {reason}")
 
     def say(self, text: str) -> None:
@@ -142,7 +152,7 @@ class LiveProgress(Watcher):
             self.whole,
             completed=index,
             total=total,
-            note=f"stage {index + 1} of {total}, about {duration(max(0.0, self.budget.seconds))} left",
+            note=f"stage {index + 1} of {total}, {self.budget.text()}",
         )
         self.stage = self.bars.add_task(escape(label(planned)), total=None, note="")
 
@@ -160,7 +170,7 @@ class LiveProgress(Watcher):
         self._close(f"[green]done[/]    {escape(label(planned))}  [dim]{duration(seconds)}[/]")
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
-        self.budget.done(planned, 0.0)
+        self.budget.failed(planned)
         self._close(f"[red]failed[/]  {escape(label(planned))}  {escape(reason)}")
 
     def say(self, text: str) -> None:

@@ -241,7 +241,7 @@ def test_cost_adds_up_the_trainings(tmp_path: Path) -> None:
     assert found == {"training_flops": 4, "training_seconds": 150}
     joint = {"train-tokenizer": costs["train-tokenizer"]}
     assert by_name(Cost(None).measure(inputs(tmp_path, costs=joint)))["training_flops"] == 3
-    with pytest.raises(StageError, match="cost: the tokenizer is imported"):
+    with pytest.raises(StageError, match="cost: a model is imported"):
         Cost(None).measure(inputs(tmp_path, costs={}))
 
 

@@ -106,13 +106,13 @@ def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_p
         plan = make_plan(load(f"metrics=[{{use: gfid, reference: {tmp_path / name}}}]"), store)
         return plan.pipelines[0].measures[0].key
 
-    (tmp_path / "one.npz").write_bytes(b"one")
-    (tmp_path / "two.npz").write_bytes(b"two")
+    for level, name in enumerate(("one.npz", "two.npz", "three.npz")):
+        np.savez(tmp_path / name, arr_0=np.full((2, 14, 14, 3), level, np.uint8))
     before = key("one.npz")
     assert key("two.npz") != before
     (tmp_path / "one.npz").rename(tmp_path / "moved.npz")
     assert key("moved.npz") == before
-    (tmp_path / "moved.npz").write_bytes(b"another content")
+    (tmp_path / "moved.npz").write_bytes((tmp_path / "three.npz").read_bytes())
     assert key("moved.npz") != before
     with pytest.raises(UserError, match=r"metrics\[0\]\.reference: must be a file that is there: .*one\.npz"):
         key("one.npz")

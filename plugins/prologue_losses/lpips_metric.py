@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from prologue_bench.images import to_float
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol
 from prologue_bench.intervals import half_width
-from prologue_losses.perceptual import lpips_network, rgb
+from prologue_losses.perceptual import check_lpips, lpips_network, rgb
 from prologue_losses.settings import LpipsMetricSettings
 
 
@@ -19,6 +19,9 @@ class LpipsMetric(Metric):
 
     def __init__(self, settings: LpipsMetricSettings) -> None:
         self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        check_lpips(self.settings.weights, planned.data.spec, "metric 'lpips'")
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         assert inputs.reconstructions is not None

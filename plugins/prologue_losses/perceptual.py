@@ -10,13 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models
 
+from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, ReconstructionLoss
 from prologue_losses.settings import ConvNextLogitsSettings, LpipsSettings
-from prologue_losses.weights import load_classifier
+from prologue_losses.weights import check_classifier, load_classifier
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """What torchvision's classifiers expect of RGB images in [0, 1]."""
+VGG_SMALLEST = 16
+"""Pixels of an edge, one of which is left after four poolings."""
 
 
 class _Frozen:
@@ -42,9 +45,30 @@ class Lpips(ReconstructionLoss):
         self.weight = settings.weight
         self._frozen = _Frozen(lpips_network(settings.weights, "loss 'lpips'")[0])
 
+    @classmethod
+    def check(cls, settings: LpipsSettings, images: ImageSpec) -> None:
+        check_lpips(settings.weights, images, "loss 'lpips'")
+
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         distance = self._frozen.to(images)
         return {"distance": self.weight * distance(rgb(reconstruction), rgb(images)).mean()}
+
+
+def check_lpips(weights: str, images: ImageSpec, owner: str) -> None:
+    """Raises UserError, on behalf of the owner, where LPIPS of such images cannot be had; nothing is loaded."""
+    check_colours(images, owner)
+    if min(images.height, images.width) < VGG_SMALLEST:
+        raise UserError(
+            f"{owner}: found images of {images.height} x {images.width} pixels, expected at least {VGG_SMALLEST} x "
+            f"{VGG_SMALLEST}, since VGG-16 halves them four times"
+        )
+    check_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, weights, owner)
+
+
+def check_colours(images: ImageSpec, owner: str) -> None:
+    """Raises UserError for images that are neither grey nor RGB."""
+    if images.channels not in (1, 3):
+        raise UserError(f"{owner}: found images of {images.channels} channels, expected grey or RGB")
 
 
 def lpips_network(weights: str, owner: str) -> tuple[nn.Module, str]:
@@ -88,6 +112,13 @@ class ConvNextLogits(ReconstructionLoss):
                 "loss 'convnext-logits'",
             )
         )
+
+    @classmethod
+    def check(cls, settings: ConvNextLogitsSettings, images: ImageSpec) -> None:
+        owner = "loss 'convnext-logits'"
+        check_colours(images, owner)
+        weights = models.ConvNeXt_Small_Weights.IMAGENET1K_V1
+        check_classifier(models.convnext_small, weights, settings.weights, owner)
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         with torch.no_grad():

@@ -106,6 +106,7 @@ def prologue_metrics() -> list[Component]:
         Component(
             name="cost",
             target="prologue_metrics.cost:Cost",
+            version=2,
             summary="Operations and seconds of the training.",
         ),
         Component(

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from prologue_bench.errors import StageError
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.errors import DoesNotApply, StageError
+from prologue_bench.interfaces import Generator, Measurement, Metric, MetricInputs, PlannedInputs, Protocol
 from prologue_bench.subsets import describe_subset
+from prologue_metrics.prefixes import check_prefixes
 from prologue_metrics.settings import AttentionSettings
+
+
+def shows_attention(planned: PlannedInputs) -> bool:
+    """Whether the generator has attention to show, as far as can be told before it has weights."""
+    generator = planned.generator
+    if generator is None or type(generator).attention is Generator.attention:
+        return False
+    try:
+        with torch.device("meta"), torch.no_grad():
+            ids, labels = torch.zeros(1, planned.layout.length).long(), torch.zeros(1).long()
+            return generator.attention(ids, labels) is not None
+    except Exception:  # one that cannot run without memory will tell when it is measured
+        return True
 
 
 class Attention(Metric):
@@ -21,6 +35,11 @@ class Attention(Metric):
 
     def __init__(self, settings: AttentionSettings) -> None:
         self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        check_prefixes(planned, planned.layout.length - 1)
+        if not shows_attention(planned):
+            raise DoesNotApply(f"generator {type(planned.generator).__name__} does not show its attention")
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         assert inputs.generator is not None

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from prologue_bench.errors import StageError
+from prologue_bench.errors import DoesNotApply, StageError
 from prologue_bench.images import to_bytes
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol
 from prologue_metrics.settings import SpeedSettings
 
 TRAINING = ("train-tokenizer", "train-generator")
+UNKNOWN = "a model is imported, and what its training took is not known"
 
 
 class Cost(Metric):
     """Training of tokenizer (with all it builds on) and generator: operations, and seconds where they were run.
 
     The operations are counted on the models, as the plan shows them: tokenizer, joint prior and generator, without
-    losses such as LPIPS. The seconds are comparable on one machine only, which their protocol names.
+    losses such as LPIPS. The seconds are comparable on one machine only, which their protocol names. A number of which
+    a part is not known is left out: operations that could not be counted, a training that was done elsewhere.
     """
 
     needs = ("costs",)
@@ -26,36 +29,44 @@ class Cost(Metric):
     def __init__(self, settings: object) -> None:
         pass
 
+    def check(self, planned: PlannedInputs) -> None:
+        if planned.imported:
+            raise DoesNotApply(UNKNOWN)
+
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         assert inputs.costs is not None
         costs = [inputs.costs[stage] for stage in TRAINING if stage in inputs.costs]
-        if not costs or TRAINING[0] not in inputs.costs:
-            raise StageError(
-                "cost: the tokenizer is imported and what its training took is not known; leave this metric out"
-            )
-        machines = ", ".join(sorted({cost.machine for cost in costs}))
-        return [
-            Measurement(
-                name="training_flops",
-                title="training operations",
-                value=sum(cost.flops for cost in costs) / 1e12,
-                unit="TFLOP",
-                direction="lower",
-                count=len(costs),
-                detail=True,
-                protocol=Protocol(name="training-cost", details={"stages": ", ".join(TRAINING)}),
-            ),
-            Measurement(
-                name="training_seconds",
-                title="training time",
-                value=sum(cost.seconds for cost in costs),
-                unit="s",
-                direction="lower",
-                count=len(costs),
-                detail=True,
-                protocol=Protocol(name="training-cost", details={"stages": ", ".join(TRAINING), "machine": machines}),
-            ),
-        ]
+        machines = ", ".join(sorted({name for cost in costs for name in cost.machine.split(", ")}))
+        flops = _total([cost.flops for cost in costs])
+        seconds = _total([cost.seconds for cost in costs])
+        found = []
+        if flops:
+            found.append(_measurement("training_flops", "training operations", flops / 1e12, "TFLOP", len(costs), {}))
+        if seconds:
+            where = {"machine": machines}
+            found.append(_measurement("training_seconds", "training time", seconds, "s", len(costs), where))
+        if TRAINING[0] not in inputs.costs or not found:
+            raise StageError(f"cost: {UNKNOWN}; leave this metric out")
+        return found
+
+
+def _total(parts: Sequence[float | None]) -> float | None:
+    """The sum; None where a part is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _measurement(name: str, title: str, value: float, unit: str, count: int, details: Mapping[str, str]) -> Measurement:
+    return Measurement(
+        name=name,
+        title=title,
+        value=value,
+        unit=unit,
+        direction="lower",
+        count=count,
+        detail=True,
+        protocol=Protocol(name="training-cost", details={"stages": ", ".join(TRAINING), **details}),
+    )
 
 
 class Speed(Metric):

@@ -15,15 +15,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prologue_bench.errors import StageError
-from prologue_bench.files import fingerprint, write_array
-from prologue_bench.interfaces import ImageArray, MetricInputs
+from prologue_bench.errors import MissingDataError, StageError, UserError, nearest
+from prologue_bench.files import fetch_problem, fingerprint, write_array
+from prologue_bench.interfaces import ImageArray, MetricInputs, PlannedInputs
 from prologue_metrics.settings import FeatureSettings
 
 BATCH = 50
 LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
+DIMENSIONS = {
+    "efficientnet-lite0": {"1280": 1280},
+    "inception-v3-compat": {
+        **{str(count): count for count in (64, 192, 768, 2048)},
+        **dict.fromkeys(("logits", "logits_unbiased"), 1008),
+    },
+}
+"""Features of each layer of the extractors."""
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-"""torch-fidelity's name for it, github.com/toshas/torch-fidelity/releases."""
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+"""Where torch-fidelity fetches it from."""
 Advance = Callable[[int, int], None]
 
 
@@ -81,6 +90,44 @@ def extract_features(
             parts.append(extractor(batch.to(device))[0].float().cpu().numpy())
             advance(start + len(batch), len(images))
     return np.concatenate(parts)
+
+
+def check_features(settings: FeatureSettings, planned: PlannedInputs) -> int:
+    """The number of features, F, once it is known that they can be had. Raises UserError where they cannot.
+
+    Weights are looked for and not loaded; where torch-fidelity has to fetch them, it is asked whether they are there.
+    """
+    channels = planned.data.spec.channels
+    if channels not in (1, 3):
+        raise UserError(f"features are of images in grey or RGB, found images of {channels} channels")
+    known = DIMENSIONS[settings.extractor]
+    layer = settings.layer or LAYERS[settings.extractor]
+    if layer not in known:
+        raise UserError(f"layer: {settings.extractor} has no layer {layer!r}; {nearest(layer, known)}")
+    if settings.extractor != "efficientnet-lite0":
+        _check_inception(settings)
+    return known[layer]
+
+
+def _check_inception(settings: FeatureSettings) -> None:
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    try:
+        file = Path(inception_weights(settings) or cached)
+    except StageError as error:
+        raise UserError(str(error)) from None
+    if not file.is_file():
+        if problem := fetch_problem(INCEPTION_URL):
+            raise MissingDataError(
+                f"inception-v3-compat: its weights {INCEPTION_FILE} are not at {cached} and cannot be fetched "
+                f"({problem}); put {INCEPTION_URL} there, or name the file in its setting 'weights'"
+            )
+        return
+    try:
+        found = torch.load(file, map_location="meta", weights_only=True)
+    except Exception as error:
+        raise UserError(f"inception-v3-compat: {file} cannot be read as weights: {_line(error)}") from None
+    if not isinstance(found, dict) or "fc.weight" not in found:
+        raise UserError(f"inception-v3-compat: {file} does not hold torch-fidelity's {INCEPTION_FILE}")
 
 
 def inception_weights(settings: FeatureSettings) -> str | None:

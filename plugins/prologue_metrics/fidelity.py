@@ -11,11 +11,21 @@ from numpy.typing import NDArray
 from scipy.special import log_softmax
 from torch import Tensor
 
-from prologue_bench.errors import StageError
-from prologue_bench.interfaces import Direction, ImageArray, Measurement, Metric, MetricInputs, Need, Protocol
+from prologue_bench.errors import StageError, UserError
+from prologue_bench.interfaces import (
+    Direction,
+    ImageArray,
+    Measurement,
+    Metric,
+    MetricInputs,
+    Need,
+    PlannedInputs,
+    Protocol,
+)
 from prologue_bench.intervals import half_width, share_half_width
 from prologue_bench.subsets import Picked, describe_subset
 from prologue_metrics.features import (
+    check_features,
     chosen_samples,
     extractor_details,
     extractor_note,
@@ -23,8 +33,16 @@ from prologue_metrics.features import (
     sampling_details,
     sampling_note,
 )
-from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
-from prologue_metrics.references import read_reference
+from prologue_metrics.frechet import (
+    Moments,
+    distance_at_infinity,
+    distance_influences,
+    frechet_distance,
+    moments,
+    too_few,
+    too_few_to_extrapolate,
+)
+from prologue_metrics.references import check_reference, read_reference
 from prologue_metrics.settings import (
     FeatureSettings,
     FidSettings,
@@ -46,6 +64,21 @@ class Fid(Metric):
 
     def __init__(self, settings: FidSettings) -> None:
         self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        settings = self.settings
+        features = check_features(settings, planned)
+        test = len(planned.data.labels("test"))
+        count = test if self.artifact == "reconstructions" else planned.samples
+        count = min(count, settings.images or count)
+        refuse(self.name, too_few(count, features, settings.few_samples))
+        if settings.reference:
+            path = Path(settings.reference).expanduser()
+            check_reference(path, settings, planned.data.spec, features)
+        else:
+            refuse(f"{self.name}: the test images", too_few(test, features, settings.few_samples))
+        if settings.extrapolate:
+            refuse(self.name, too_few_to_extrapolate(count, features))
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         images, whole = self._images(inputs)
@@ -105,6 +138,12 @@ class Fid(Metric):
         return found, details, ["the test images as reference"]
 
 
+def refuse(what: str, problem: str) -> None:
+    """Raises UserError where there is a problem."""
+    if problem:
+        raise UserError(f"{what}: {problem}")
+
+
 class ReconstructionFid(Fid):
     """rFID: what tokenizing and decoding costs."""
 
@@ -158,15 +197,21 @@ class Kid(Metric):
     def __init__(self, settings: KidSettings) -> None:
         self.settings = settings
 
+    def check(self, planned: PlannedInputs) -> None:
+        check_features(self.settings, planned)
+        refuse("kid", self._too_few(planned.samples, len(planned.data.labels("test"))))
+
+    def _too_few(self, *counts: int) -> str:
+        size = self.settings.subset_size
+        return f"found {min(counts)} images, expected at least subset_size {size}" if min(counts) < size else ""
+
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
 
         samples, reference = features_of(self.settings, inputs)
         size = self.settings.subset_size
-        if min(len(samples), len(reference)) < size:
-            raise StageError(
-                f"kid: found {min(len(samples), len(reference))} images, expected at least subset_size {size}"
-            )
+        if problem := self._too_few(len(samples), len(reference)):
+            raise StageError(f"kid: {problem}")
         found = kid_features_to_metric(
             torch.from_numpy(samples),
             torch.from_numpy(reference),
@@ -207,13 +252,21 @@ class InceptionScore(Metric):
     def __init__(self, settings: InceptionScoreSettings) -> None:
         self.settings = settings
 
+    def check(self, planned: PlannedInputs) -> None:
+        check_features(self.settings, planned)
+        refuse("inception-score", self._too_few(planned.samples))
+
+    def _too_few(self, samples: int) -> str:
+        splits = self.settings.splits
+        return f"found {samples} samples, expected at least {splits}" if samples < splits else ""
+
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
         assert inputs.samples is not None
         logits = load_features(inputs.samples, self.settings, inputs)
-        if len(logits) < self.settings.splits:
-            raise StageError(f"inception-score: found {len(logits)} samples, expected at least {self.settings.splits}")
+        if problem := self._too_few(len(logits)):
+            raise StageError(f"inception-score: {problem}")
         found = isc_features_to_metric(torch.from_numpy(logits), splits=self.settings.splits)
         protocol = Protocol(
             name="inception-score",
@@ -248,6 +301,11 @@ class NeighbourMetric(Metric):
 
     def __init__(self, settings: PrecisionRecallSettings) -> None:
         self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        check_features(self.settings, planned)
+        counts = (planned.samples, len(planned.data.labels("test")), self.settings.images)
+        refuse(self.name, too_few_neighbours(min(counts), self.settings.neighbours))
 
     def compare(self, samples: NDArray[Any], reference: NDArray[Any]) -> tuple[Estimate, Estimate]:
         """The two numbers for features [N, F] and [M, F]."""
@@ -324,10 +382,14 @@ def density_coverage(
     return inside.numpy() / neighbours, torch.cat(covered).numpy()
 
 
+def too_few_neighbours(count: int, neighbours: int) -> str:
+    """Why so many images do not have so many neighbours; empty where they do."""
+    return f"found {count} images, expected more than neighbours {neighbours}" if count <= neighbours else ""
+
+
 def _check_neighbours(metric: str, neighbours: int, *features: NDArray[Any]) -> None:
-    smallest = min(len(part) for part in features)
-    if smallest <= neighbours:
-        raise StageError(f"{metric}: found {smallest} images, expected more than neighbours {neighbours}")
+    if problem := too_few_neighbours(min(len(part) for part in features), neighbours):
+        raise StageError(f"{metric}: {problem}")
     if any(np.ptp(part, axis=0).max() == 0 for part in features):
         raise StageError(f"{metric}: all images have the same features; expected images that differ")
 

@@ -35,18 +35,34 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
     count, dimensions = features.shape
     if not np.isfinite(features).all():
         raise StageError(f"{what}: found features that are no finite numbers")
-    if count < 2 or np.ptp(features, axis=0).max() == 0:
+    if problem := too_few(count, dimensions, few):
+        raise StageError(f"{what}: {problem}")
+    if np.ptp(features, axis=0).max() == 0:
         raise StageError(f"{what}: found {count} images, all with the same features; expected images that differ")
     if count > dimensions:
         return Moments(features.mean(axis=0), np.cov(features, rowvar=False))
-    if few == "error":
-        raise StageError(
-            f"{what}: found {count} images for {dimensions} features, expected more images than features; "
-            "draw more, or set few_samples: shrink"
-        )
     from sklearn.covariance import ledoit_wolf
 
     return Moments(features.mean(axis=0), ledoit_wolf(features)[0], shrunk=True)
+
+
+def too_few(count: int, dimensions: int, few: FewSamples = "error") -> str:
+    """Why so many images do not do for a covariance of so many features; empty where they do."""
+    if count < 2:
+        return f"found {count} images, all with the same features; expected at least two that differ"
+    if count <= dimensions and few == "error":
+        return (
+            f"found {count} images for {dimensions} features, expected more images than features; "
+            "draw more, or set few_samples: shrink"
+        )
+    return ""
+
+
+def too_few_to_extrapolate(count: int, dimensions: int) -> str:
+    """Why so many images do not do to extrapolate the distance from; empty where they do."""
+    if max(dimensions + 1, count // 2) < count:
+        return ""
+    return f"found {count} images, expected many more than {dimensions} to extrapolate from"
 
 
 def frechet_distance(first: Moments, second: Moments) -> float:
@@ -89,9 +105,9 @@ def distance_at_infinity(features: NDArray[Any], reference: Moments, what: str) 
     The distance's bias is linear in 1 / n: it is measured for several n, and the line's value at 1 / n = 0 taken.
     """
     count, dimensions = features.shape
+    if problem := too_few_to_extrapolate(count, dimensions):
+        raise StageError(f"{what}: {problem}")
     smallest = max(dimensions + 1, count // 2)
-    if smallest >= count:
-        raise StageError(f"{what}: found {count} images, expected many more than {dimensions} to extrapolate from")
     rng = np.random.default_rng(0)
     sizes = np.unique(np.linspace(smallest, count, POINTS).astype(int))
     found = [

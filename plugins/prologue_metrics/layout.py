@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from prologue_bench.images import to_bytes
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol
 from prologue_bench.intervals import half_width
 from prologue_bench.seeds import Name, stream
-from prologue_metrics.features import extract_features, extractor_details
+from prologue_metrics.features import check_features, extract_features, extractor_details
+from prologue_metrics.prefixes import check_prefixes
 from prologue_metrics.settings import LayoutSettings
 
 
@@ -30,6 +31,10 @@ class Layout(Metric):
 
     def __init__(self, settings: LayoutSettings) -> None:
         self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        check_prefixes(planned, planned.layout.length - 1)
+        check_features(self.settings, planned)
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         lengths = [n for n in inputs.prefixes if n < inputs.layout.length]

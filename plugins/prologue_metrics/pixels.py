@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.errors import UserError
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol
 from prologue_bench.intervals import half_width
 
 BATCH = 500
@@ -87,6 +88,16 @@ class Ssim(PixelMetric):
 
     name, title, unit = "ssim", "SSIM", ""
     formula = "scikit-image, Gaussian window of sigma 1.5, population covariances, data range 255"
+    window = 11
+    """Its edge in pixels: 3.5 sigma to each side."""
+
+    def check(self, planned: PlannedInputs) -> None:
+        spec = planned.data.spec
+        if min(spec.height, spec.width) < self.window:
+            raise UserError(
+                f"ssim: found images of {spec.height} x {spec.width} pixels, expected at least its window of "
+                f"{self.window} x {self.window}; leave this metric out"
+            )
 
     def similarity(self, images: NDArray[Any], reconstructions: NDArray[Any]) -> NDArray[Any]:
         from skimage.metrics import structural_similarity

@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol, TokenLayout
+from prologue_bench.errors import DoesNotApply, UserError
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol, TokenLayout
 from prologue_bench.intervals import share_half_width
 from prologue_bench.subsets import describe_subset, stratified
+from prologue_metrics.prefixes import check_prefixes
 from prologue_metrics.settings import ProbeSettings
 
 ITERATIONS = 300
@@ -27,6 +29,23 @@ class Probe(Metric):
 
     def __init__(self, settings: ProbeSettings) -> None:
         self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        if len(np.unique(planned.data.labels("train"))) < 2:
+            raise DoesNotApply("the training images are of one class, so there is nothing to tell apart")
+        check_prefixes(planned, planned.layout.length)
+        labels = planned.data.labels("train")
+        train = self._training(planned)
+        if len(np.unique(labels[train])) < 2:
+            raise UserError(f"probe: train_images: found one class among {len(train)} images, expected at least two")
+        if len(self.settings.inverse_regularisation) < 2:
+            return
+        learned, validated = self._selection(planned)
+        if not len(validated) or len(np.unique(labels[learned])) < 2:
+            raise UserError(
+                f"probe: selection_images: found {len(learned)} images to learn from and {len(validated)} to choose "
+                "inverse_regularisation on, expected two classes and one image; raise it, or give one strength"
+            )
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         lengths = [n for n in inputs.prefixes if n <= inputs.layout.length]
@@ -71,11 +90,11 @@ class Probe(Metric):
         whole = len(inputs.data.labels("train"))
         return {"train": describe_subset("train split", train, whole), "inverse_regularisation": strengths}
 
-    def _training(self, inputs: MetricInputs) -> NDArray[np.int64]:
+    def _training(self, inputs: MetricInputs | PlannedInputs) -> NDArray[np.int64]:
         """The training images that the classifier learns from."""
         return inputs.data.subset("train", self.settings.train_images)
 
-    def _selection(self, inputs: MetricInputs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _selection(self, inputs: MetricInputs | PlannedInputs) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The training images that strengths learn from, and those that they are validated on."""
         used = inputs.data.subset("train", min(self.settings.train_images, self.settings.selection_images))
         validated = stratified(inputs.data.labels("train")[used], round(self.settings.validation_share * len(used)))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.errors import StageError
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.files import fingerprint
-from prologue_bench.interfaces import MetricInputs
+from prologue_bench.interfaces import ImageSpec, MetricInputs
 from prologue_metrics.features import load_features
-from prologue_metrics.frechet import Moments, moments
+from prologue_metrics.frechet import Moments, moments, too_few
 from prologue_metrics.settings import FidSettings
 
 MOMENTS = {"mu", "sigma"}
@@ -36,24 +38,75 @@ def read_reference(path: Path, settings: FidSettings, inputs: MetricInputs) -> t
         images = _images(path, arrays[IMAGES], inputs)
         found = moments(load_features(images, settings, inputs), str(path), settings.few_samples)
     else:
-        missing = " and ".join(sorted(MOMENTS - set(arrays)))
-        raise StageError(
-            f"{path}: found {', '.join(sorted(arrays)) or 'nothing'}; {missing} missing, and so is {IMAGES}"
-        )
+        raise _neither(path, arrays)
     return found, fingerprint(path)
+
+
+def check_reference(path: Path, settings: FidSettings, images: ImageSpec, features: int) -> None:
+    """Raises UserError for a file that `read_reference` could not take for so many features.
+
+    Moments are read; of images only their shape is, since they may be gigabytes.
+    """
+    try:
+        headers = _headers(path)
+        use_moments = _uses_moments(headers, settings.extractor == "inception-v3-compat")
+        if use_moments:
+            found = _given_moments(path, _read(path, prefer_moments=True))
+            problem = (
+                "" if len(found.mean) == features else f"found mu of {len(found.mean)} features, expected {features}"
+            )
+        elif IMAGES in headers:
+            shape, dtype = headers[IMAGES]
+            _check_images(path, shape, dtype, images)
+            problem = too_few(shape[0], features, settings.few_samples)
+        else:
+            raise _neither(path, headers)
+    except StageError as error:
+        raise UserError(str(error)) from None
+    if problem:
+        raise UserError(f"{path}: {problem}")
+
+
+def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shape and type of each array of an .npz."""
+    found = {}
+    with _readable(path), zipfile.ZipFile(path) as file:
+        for name in file.namelist():
+            if name.endswith(".npy"):
+                with file.open(name) as array:
+                    version = np.lib.format.read_magic(array)
+                    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
+                        version, np.lib.format.read_array_header_2_0
+                    )
+                    shape, _, dtype = read(array)
+                    found[name.removesuffix(".npy")] = (shape, dtype)
+    return found
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise StageError(f"{path}: no such file; expected an .npz with mu and sigma, or images as {IMAGES}") from None
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise StageError(f"{path}: cannot be read as .npz: {error}") from None
+
+
+def _uses_moments(names: Collection[str], prefer_moments: bool) -> bool:
+    return set(names) >= MOMENTS and (prefer_moments or IMAGES not in names)
+
+
+def _neither(path: Path, names: Collection[str]) -> StageError:
+    missing = " and ".join(sorted(MOMENTS - set(names)))
+    return StageError(f"{path}: found {', '.join(sorted(names)) or 'nothing'}; {missing} missing, and so is {IMAGES}")
 
 
 def _read(path: Path, prefer_moments: bool) -> Mapping[str, NDArray[Any]]:
     """The moments or the images; where there is neither, the names that there are. Only what is needed is read."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            use_moments = set(file) >= MOMENTS and (prefer_moments or IMAGES not in file)
-            wanted = MOMENTS if use_moments else {IMAGES}
-            return {name: file[name] for name in wanted if name in file} or dict.fromkeys(set(file) - {IMAGES})
-    except FileNotFoundError:
-        raise StageError(f"{path}: no such file; expected an .npz with mu and sigma, or images as {IMAGES}") from None
-    except (OSError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise StageError(f"{path}: cannot be read as .npz: {error}") from None
+    with _readable(path), np.load(path, allow_pickle=False) as file:
+        wanted = MOMENTS if _uses_moments(list(file), prefer_moments) else {IMAGES}
+        return {name: file[name] for name in wanted if name in file} or dict.fromkeys(set(file) - {IMAGES})
 
 
 def _given_moments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Moments:
@@ -67,12 +120,14 @@ def _given_moments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Moments:
 
 def _images(path: Path, images: NDArray[Any], inputs: MetricInputs) -> NDArray[Any]:
     """uint8 [N, C, H, W] of [N, H, W, C]."""
-    spec = inputs.data.spec
+    _check_images(path, images.shape, images.dtype, inputs.data.spec)
+    return images.transpose(0, 3, 1, 2)
+
+
+def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], spec: ImageSpec) -> None:
     expected = (spec.height, spec.width, spec.channels)
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != expected:
+    if dtype != np.uint8 or len(shape) != 4 or shape[1:] != expected:
         raise StageError(
-            f"{path}: found {IMAGES} of {images.dtype} {list(images.shape)}, expected uint8 [N, H, W, C] with "
-            f"images of "
+            f"{path}: found {IMAGES} of {dtype} {list(shape)}, expected uint8 [N, H, W, C] with images of "
             f"{list(expected)} as in the data"
         )
-    return images.transpose(0, 3, 1, 2)

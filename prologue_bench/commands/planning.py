@@ -77,6 +77,8 @@ def show(
     found, _ = make_plan_with(ablation, opened, reuse)
     if as_json:
         click.echo(json.dumps(plan_records(found), indent=1))
+        for line in found.notes:
+            click.echo(line, err=True)
         return
     show_plan(found, opened.root)
     if note:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench import seeds
-from prologue_bench.conformance.checks import Broken, Check, require
+from prologue_bench.conformance.checks import Broken, Check, Skipped, require
+from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.interfaces import (
     DataSource,
     DecodingState,
@@ -29,6 +30,7 @@ from prologue_bench.interfaces import (
     Metric,
     MetricInputs,
     Need,
+    PlannedInputs,
     Segment,
     Split,
     StageCost,
@@ -48,6 +50,7 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
     subject = _Subject(resolved, images)
     return [
         Check("needs", "`needs` holds names of artifacts only", subject.needs),
+        Check("planning", "`check` says what cannot work by UserError or DoesNotApply, or nothing", subject.planning),
         Check("measurements", "`measure` gives Measurements with finite values, each name once", subject.measurements),
         Check("protocols", "each protocol can be written as JSON, and says what was compared", subject.protocols),
         Check("determinism", "the same inputs give the same values, unless they are times", subject.determinism),
@@ -73,6 +76,25 @@ class _Subject:
         known = typing.get_args(Need)
         unknown = [name for name in self.make().needs if name not in known]
         require(not unknown, f"`needs` has {', '.join(map(repr, unknown))}, expected some of: {', '.join(known)}")
+
+    def planning(self) -> None:
+        metric = self.make()
+        planned = PlannedInputs(
+            data=self.data,
+            layout=LAYOUT,
+            prefixes=(2,),
+            samples=COUNT,
+            tokenizer=_Blocks(self.data.spec),
+            generator=_Chance(self.data.spec.labels),
+        )
+        try:
+            answer: object = metric.check(planned)  # type: ignore[func-returns-value]
+        except (UserError, DoesNotApply) as error:
+            require("\n" not in str(error) and bool(str(error)), f"`check` says {str(error)!r}, expected one line")
+            raise Skipped(f"of the made-up inputs it says: {error}") from None
+        except Exception as error:
+            raise Broken(f"`check` raised {type(error).__name__}: {error}") from None
+        require(answer is None, f"`check` returned {answer!r}, expected an error or nothing")
 
     def measured(self, metric: Metric, inputs: MetricInputs | None = None) -> list[Measurement]:
         with torch.inference_mode():

@@ -10,6 +10,9 @@ from attrs import frozen
 
 from prologue_bench.errors import Interrupted
 
+INFERENCE_BATCH = 125
+"""Images that go through trained models at once."""
+
 
 def _ignore(done: int, total: int) -> None:
     pass

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import attrs
+import numpy as np
 import torch
 from attrs import frozen
+from scipy.optimize import nnls
 
-from prologue_bench.pipeline import stages
-from prologue_bench.pipeline.flops import FlopsBySize
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.context import INFERENCE_BATCH
+from prologue_bench.pipeline.flops import FlopsBySize, recorded_flops
 from prologue_bench.pipeline.store import Store
+from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, key_values
 
 TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
 
-NEAREST = 3
-"""Timed stages that an estimate is taken from."""
+FARTHEST = 100.0
+"""Nothing is concluded from a stage with so many times more or fewer FLOPs."""
+
+APART = 3.0
+"""How many times larger the largest step must be than the smallest to tell its fixed part from that of its FLOPs."""
 
 OTHER_THREADS = math.log(3)
 """A timing with other threads counts as one of a stage three times as large: speed grows more with size than with
@@ -42,11 +53,17 @@ class _Timing:
     apart: float
     """How far the machine was from this one: 0, or OTHER_THREADS."""
     seconds: float
-    flops: float
+    flops: float | None
+    steps: int | None
+    """None in manifests of older versions."""
 
 
 class Estimator:
-    """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product."""
+    """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product.
+
+    A stage takes seconds = steps * (a + b * FLOPs of a step): `a` is what each step takes however small the model is.
+    Both are fitted to the timed stages of the kind, the nearest in size counting most.
+    """
 
     def __init__(self, store: Store) -> None:
         self._timed: dict[str, list[_Timing]] = defaultdict(list)
@@ -56,45 +73,118 @@ class Estimator:
         here = machine()
         for manifest in store.manifests():
             there = str(manifest.get("machine"))
-            if _without_threads(there) != _without_threads(here):
+            if manifest.get("seconds") is None or _without_threads(there) != _without_threads(here):
                 continue
             timing = _Timing(
                 apart=0.0 if there == here else OTHER_THREADS,
-                seconds=max(float(manifest.get("seconds", 0)), 1e-3),
-                flops=float(manifest.get("flops", 0)),
+                seconds=max(float(manifest["seconds"]), 1e-3),
+                flops=recorded_flops(manifest),
+                steps=_recorded_steps(manifest),
             )
-            if manifest.get("metric") or timing.flops:
-                self._timed[str(manifest.get("metric") or manifest["kind"])].append(timing)
+            self._timed[str(manifest.get("metric") or manifest["kind"])].append(timing)
 
     def seconds(self, stage: stages.Stage) -> float | None:
-        """The estimate; None for what cannot be counted, such as a metric never timed on this machine."""
-        if isinstance(stage, stages.Measure):
-            known = self._timed[metric_label(stage)]
-            nearest = min((timing.apart for timing in known), default=0.0)
-            return statistics.median(each.seconds for each in known if each.apart == nearest) if known else None
-        flops = self.flops(stage)
-        return flops / self._rate(stage.kind, flops) if flops else None
+        """The estimate; None for what is not known yet.
 
-    def flops(self, stage: stages.Stage) -> float:
-        """FLOPs of a whole stage; 0 for metrics and for what cannot be counted."""
+        That are stages whose FLOPs cannot be counted, stages far from all that were timed, and metrics that were never
+        timed on this machine.
+        """
+        if isinstance(stage, stages.Measure):
+            return _median(self._timed[metric_label(stage)])
+        flops = self.flops(stage)
+        if not flops:
+            return None if flops is None else _median([each for each in self._timed[stage.kind] if each.flops == 0])
+        timed = [each for each in self._timed[stage.kind] if each.flops]
+        if not timed:
+            return flops / self._typical(stage.kind)
+        near = [each for each in timed if _factor(each, flops) <= FARTHEST]
+        return self._fitted(near, stage, flops) if near else None
+
+    def flops(self, stage: stages.Stage) -> float | None:
+        """FLOPs of a whole stage; None for metrics and for what cannot be counted."""
         return self._flops.of(stage)
 
-    def _rate(self, kind: str, flops: float) -> float:
-        """FLOP/s of the timed stages nearest in size: small models reach far less than large ones."""
-        if not self._timed[kind]:
-            return self._typical(kind)
-        nearest = sorted(self._timed[kind], key=lambda timing: abs(math.log(timing.flops / flops)) + timing.apart)
-        return statistics.median(timing.flops / timing.seconds for timing in nearest[:NEAREST])
+    def _fitted(self, timed: Sequence[_Timing], stage: stages.Stage, flops: float) -> float:
+        """Least squares of the relative errors, without negative parts."""
+        known = [each for each in timed if each.steps]
+        steps = (count_steps(stage) if known else None) or 1
+        timed = known or timed
+        sizes = [_flops_of(each) / (each.steps or 1) for each in timed]
+        weights = np.array([math.exp(-each.apart) / _factor(each, flops) for each in timed])
+        seconds = np.array([each.seconds for each in timed])
+        parts = np.array([[each.steps or 1, _flops_of(each)] for each in timed]) / seconds[:, None]
+        if max(sizes) >= APART * min(sizes):
+            scale = parts.max(axis=0)  # the one is of steps and the other of FLOPs, ten orders of magnitude apart
+            (fixed, each_flop), _ = nnls(np.sqrt(weights)[:, None] * parts / scale, np.sqrt(weights))
+            return float(fixed / scale[0] * steps + each_flop / scale[1] * flops)
+        # Steps of one size: their FLOPs take what they take elsewhere, at most all of the time.
+        each_flop = min(1 / self._typical(stage.kind), float((1 / parts[:, 1]).min()))
+        fixed = float(np.average((1 - each_flop * parts[:, 1]) / parts[:, 0], weights=weights))
+        return fixed * steps + each_flop * flops
 
     def _typical(self, kind: str) -> float:
+        """FLOP/s."""
         if self._peak is None:
             self._peak = matrix_product_speed()
         return self._peak * TYPICAL_EFFICIENCY.get(kind, 0.2)
 
 
+def count_steps(stage: stages.Stage) -> int | None:
+    """How often the models run one after the other: training steps, or batches, of samples once for each token."""
+    if isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator):
+        return stage.training.steps
+    if isinstance(stage, stages.EncodeImages):
+        data = models.open_data(stage.tokenizer.data.resolved)
+        return _batches(len(data.labels("train")) * data.views + len(data.labels("test")), INFERENCE_BATCH)
+    if isinstance(stage, stages.Reconstruct):
+        return _batches(len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")), INFERENCE_BATCH)
+    if isinstance(stage, stages.SampleImages | stages.SearchSampling):
+        tokens = models.layout_of(stage.generator.tokens.tokenizer).length
+        sampling, search = stage.sampling, stage.sampling.search
+        if isinstance(stage, stages.SampleImages) or search is None:
+            return tokens * _batches(sampling.samples, sampling.batch_size)
+        return tokens * len(search.points()) * _batches(search.samples, sampling.batch_size)
+    return None
+
+
+def _recorded_steps(manifest: Mapping[str, Any]) -> int | None:
+    """The steps in a manifest; older ones have those of trainings among the settings that were not left at default."""
+    if manifest.get("steps"):
+        return int(manifest["steps"])
+    settings = {"train-tokenizer": TokenizerTraining, "train-generator": GeneratorTraining}.get(manifest["kind"])
+    training = manifest.get("reads", {}).get("training")
+    if settings is None or training is None:
+        return None
+    return int(training.get("steps", attrs.fields_dict(settings)["steps"].default))
+
+
+def _batches(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def _factor(timing: _Timing, flops: float) -> float:
+    """How many times larger or smaller the timed stage is."""
+    return max(_flops_of(timing) / flops, flops / _flops_of(timing))
+
+
+def _flops_of(timing: _Timing) -> float:
+    assert timing.flops
+    return timing.flops
+
+
+def _median(timed: Sequence[_Timing]) -> float | None:
+    """Of those on the nearest machine."""
+    nearest = min((timing.apart for timing in timed), default=0.0)
+    return statistics.median(each.seconds for each in timed if each.apart == nearest) if timed else None
+
+
 def metric_label(stage: stages.Measure) -> str:
-    """Groups timings of one metric on one amount of images."""
-    return f"{stage.metric.name} of {stage.samples.sampling.samples}"
+    """Groups timings of one metric with the same settings on one amount of images of one size."""
+    data = models.open_data(stage.tokens.tokenizer.data.resolved)
+    counts = [stage.samples.sampling.samples, *(len(data.labels(split)) for split in ("train", "test"))]
+    settings = key_values(stage.metric.settings)
+    of = f"{'/'.join(map(str, counts))} x {data.spec.dimensions}"
+    return f"{stage.metric.name} of {of}{f' {json.dumps(settings, sort_keys=True)}' if settings else ''}"
 
 
 def matrix_product_speed() -> float:

@@ -22,7 +22,7 @@ from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.files import write_text
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.estimates import machine, metric_label
+from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.pipeline.store import Store, is_full_disk
@@ -191,6 +191,7 @@ def _details(planned: PlannedStage, seconds: float) -> dict[str, Any]:
         "metric": metric_label(stage) if isinstance(stage, Measure) else None,
         "seconds": round(seconds, 3),
         "flops": planned.flops,
+        "steps": count_steps(stage),
         "finished": _now(),
         "machine": machine(),
         "software": software(),

@@ -1,4 +1,4 @@
-"""FLOPs of stages, counted on models without memory."""
+"""FLOPs of stages, counted on models without memory, or on one image where a model cannot do without."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 
 import attrs
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from prologue_bench.interfaces import ImageSpec, Tokenizer
+from prologue_bench.errors import MissingDataError
+from prologue_bench.images import to_float
+from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer, TokenLayout
 from prologue_bench.pipeline import models, stages
 from prologue_bench.sampling.decoding import guidance_scales, is_guided
+from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, Training
+from prologue_bench.training.hooks import CURVES
 from prologue_bench.training.models import TokenizerModel
 
 
@@ -27,11 +32,11 @@ class FlopsBySize:
     """
 
     def __init__(self) -> None:
-        self._flops: dict[str, float] = {}
+        self._flops: dict[str, float | None] = {}
         self._sizes: dict[str, str] = {}
 
-    def of(self, stage: stages.Stage) -> float:
-        """The count; 0 where it cannot be counted."""
+    def of(self, stage: stages.Stage) -> float | None:
+        """The count; None where it cannot be counted."""
         size = self._size(stage)
         if size not in self._flops:
             self._flops[size] = counted_flops(stage)
@@ -46,25 +51,49 @@ class FlopsBySize:
         return self._sizes[stage.key]
 
 
-def counted_flops(stage: stages.Stage) -> float:
-    """As `stage_flops`; 0 where it cannot be counted."""
+def counted_flops(stage: stages.Stage) -> float | None:
+    """As `stage_flops`; None where a model can be put forward neither without memory nor on the CPU."""
     try:
         return stage_flops(stage)
-    except Exception:  # a model that cannot run on tensors without memory is not counted; it still runs
-        return 0.0
+    except Exception:  # a plugin's model may raise anything here, and still run where it belongs
+        return None
 
 
-def stage_flops(stage: stages.Stage) -> float:
-    """FLOPs of a whole stage (matrix products and attention); 0 for metrics.
+def stage_flops(stage: stages.Stage) -> float | None:
+    """FLOPs of a whole stage (matrix products and attention); None for metrics, and for what has none to count.
 
     One image is put forward through the models on tensors without memory, and the count multiplied. A training step
-    counts three times its forward pass: the backward pass has a product for the inputs and one for the weights.
+    counts three times its forward pass: the backward pass has a product for the inputs and one for the weights. Models
+    that cannot run without memory, since what they do depends on values, are made and put forward on the CPU, and
+    counted by the same rule. 0 stands only for stages that have no work to do: taking over a prior, and the training of
+    a frozen tokenizer.
     """
+    if type(stage) in _WITHOUT_WORK or _is_frozen(stage):
+        return 0.0
     counted = _COUNTERS.get(type(stage))
     if counted is None:
-        return 0.0
-    with torch.device("meta"), torch.no_grad():
-        return counted(stage)
+        return None
+    with torch.no_grad():
+        try:
+            with torch.device("meta"):
+                return counted(stage, _OnMeta()) or None
+        except Exception:  # such as one whose control flow depends on values
+            # The CPU's own attention kernel is none that torch counts.
+            with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
+                return counted(stage, _OnCpu()) or None
+
+
+def recorded_flops(manifest: Mapping[str, Any]) -> float | None:
+    """The FLOPs that an artifact's manifest holds; None where they were not counted.
+
+    Older manifests have 0 for what could not be counted. Only taking over a prior takes none, and the training of a
+    frozen tokenizer, which leaves no curves.
+    """
+    flops = manifest.get("flops")
+    idle = manifest["kind"] in {kind.kind for kind in _WITHOUT_WORK} or (
+        manifest["kind"] == stages.TrainTokenizer.kind and CURVES not in manifest.get("files", {CURVES: None})
+    )
+    return None if flops is None or not (flops or idle) else float(flops)
 
 
 def parameters(stage: stages.Stage) -> int:
@@ -73,55 +102,105 @@ def parameters(stage: stages.Stage) -> int:
         if isinstance(stage, stages.TokenizerStage):
             return models.count_parameters(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
         if isinstance(stage, stages.GeneratorStage):
-            images, tokenizer = _tokenizer(stage.tokens)
+            images, tokenizer = _tokenizer(stage.tokens, _OnMeta())
             return models.count_parameters(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
     return 0
 
 
-def _tokenizer_training(stage: stages.TrainTokenizer) -> float:
-    images = models.open_data(stage.data.resolved).spec
-    tokenizer = models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
-    if tokenizer.frozen:
-        return 0.0
-    prior = models.generator_on_meta(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
+class _OnMeta:
+    """Models and images without memory."""
+
+    def tokenizer(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
+        return models.tokenizer_on_meta(tokenizer, data)
+
+    def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
+        return models.generator_on_meta(generator, layout, labels)
+
+    def image(self, data: Resolved) -> torch.Tensor:
+        """One image, uint8 [1, C, H, W]."""
+        images = models.open_data(data).spec
+        return torch.zeros(1, images.channels, images.height, images.width, dtype=torch.uint8)
+
+
+class _OnCpu(_OnMeta):
+    """Models with new weights, each made once, and the first training image."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def tokenizer(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
+        images = models.open_data(data).spec
+        made: Tokenizer = self._once(tokenizer, lambda: models.build_tokenizer(tokenizer, images))
+        return made
+
+    def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
+        made: Generator = self._once(generator, lambda: models.build_generator(generator, layout, labels))
+        return made
+
+    def image(self, data: Resolved) -> torch.Tensor:
+        try:
+            return torch.from_numpy(models.open_data(data).images("train")[0:1].copy())
+        except MissingDataError:  # planned from the data set's card
+            return torch.randint(256, super().image(data).shape).to(torch.uint8)
+
+    def _once(self, resolved: Resolved, make: Callable[[], Any]) -> Any:
+        name = models.identity(resolved)
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+
+def _is_frozen(stage: stages.Stage) -> bool:
+    return (
+        isinstance(stage, stages.TrainTokenizer)
+        and models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved).frozen
+    )
+
+
+def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
+    data = stage.data.resolved
+    images = models.open_data(data).spec
+    tokenizer = at.tokenizer(stage.tokenizer, data)
+    prior = at.generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
-    return _training(stage.training, _count(lambda: model.losses(images=_image(images))))
+    return _training(stage.training, _count(lambda: model.losses(images=at.image(data))))
 
 
-def _generator_training(stage: stages.TrainGenerator) -> float:
-    return _training(stage.training, _sequence(stage))
+def _generator_training(stage: stages.TrainGenerator, at: _OnMeta) -> float:
+    return _training(stage.training, _sequence(stage, at))
 
 
-def _encoding(stage: stages.EncodeImages) -> float:
-    images, tokenizer = _tokenizer(stage)
+def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
+    _, tokenizer = _tokenizer(stage, at)
     data = models.data_of(stage.tokenizer)
     count = len(data.labels("train")) * data.views + len(data.labels("test"))
-    return count * _count(lambda: tokenizer.encode(_image(images).float()))
+    image = to_float(at.image(stage.tokenizer.data.resolved))
+    return count * _count(lambda: tokenizer.encode(image))
 
 
-def _reconstruction(stage: stages.Reconstruct) -> float:
-    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(stage.tokens)
+def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
+    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(stage.tokens, at)
 
 
-def _sampling(stage: stages.SampleImages) -> float:
-    return stage.sampling.samples * _drawing(stage.generator, stage.sampling)
+def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:
+    return stage.sampling.samples * _drawing(stage.generator, stage.sampling, at)
 
 
-def _searching(stage: stages.SearchSampling) -> float:
+def _searching(stage: stages.SearchSampling, at: _OnMeta) -> float:
     search = stage.sampling.search
     assert search is not None
     tried = [sampling_at(stage.sampling, point, "sampling.search.grid") for point in search.points()]
-    return search.samples * sum(_drawing(stage.generator, sampling) for sampling in tried)
+    return search.samples * sum(_drawing(stage.generator, sampling, at) for sampling in tried)
 
 
-def _drawing(generator: stages.GeneratorStage, sampling: Sampling) -> float:
+def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
     """One image's tokens, and the image. With cached keys and values a pass costs about one over the whole sequence."""
-    _, tokenizer = _tokenizer(generator.tokens)
+    _, tokenizer = _tokenizer(generator.tokens, at)
     passes = 2 if is_guided(guidance_scales(tokenizer.layout, sampling)) else 1
-    return passes * _sequence(generator) + _decoding(generator.tokens)
+    return passes * _sequence(generator, at) + _decoding(generator.tokens, at)
 
 
-_COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
+_COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
     stages.TrainTokenizer: _tokenizer_training,
     stages.TrainGenerator: _generator_training,
     stages.EncodeImages: _encoding,
@@ -130,33 +209,32 @@ _COUNTERS: dict[type[stages.Stage], Callable[[Any], float]] = {
     stages.SearchSampling: _searching,
 }
 
+_WITHOUT_WORK = (stages.TakePrior,)
+"""Stages that compute nothing."""
+
 
 def _training(training: Training, forward: float) -> float:
     return 3 * forward * training.batch_size * training.steps
 
 
-def _sequence(stage: stages.GeneratorStage) -> float:
+def _sequence(stage: stages.GeneratorStage, at: _OnMeta) -> float:
     """The generator over one image's tokens."""
-    images, tokenizer = _tokenizer(stage.tokens)
-    generator = models.generator_on_meta(stage.generator, tokenizer.layout, images.labels)
+    images, tokenizer = _tokenizer(stage.tokens, at)
+    generator = at.generator(stage.generator, tokenizer.layout, images.labels)
     ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
     return _count(lambda: generator.logits(ids, label))
 
 
-def _decoding(tokens: stages.EncodeImages) -> float:
+def _decoding(tokens: stages.EncodeImages, at: _OnMeta) -> float:
     """One image from its tokens."""
-    _, tokenizer = _tokenizer(tokens)
+    _, tokenizer = _tokenizer(tokens, at)
     ids = torch.zeros(1, tokenizer.layout.length).long()
     return _count(lambda: tokenizer.decode(ids))
 
 
-def _tokenizer(tokens: stages.EncodeImages) -> tuple[ImageSpec, Tokenizer]:
+def _tokenizer(tokens: stages.EncodeImages, at: _OnMeta) -> tuple[ImageSpec, Tokenizer]:
     stage = tokens.tokenizer
-    return models.open_data(stage.data.resolved).spec, models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
-
-
-def _image(images: ImageSpec) -> torch.Tensor:
-    return torch.zeros(1, images.channels, images.height, images.width).to(torch.uint8)
+    return models.open_data(stage.data.resolved).spec, at.tokenizer(stage.tokenizer, stage.data.resolved)
 
 
 def _count(function: Callable[[], object]) -> float:

@@ -71,7 +71,7 @@ def add_imported(
         "source": dict(source),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "software": {"prologue-bench": __version__},
-        "seconds": 0.0,
+        "seconds": None,  # nor is anything known of its FLOPs
     }
     with store.lock(key):
         artifact = store.commit(key, output, details)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ _generators_on_meta: dict[tuple[str, TokenLayout, int], Generator] = {}
 
 def open_data(resolved: Resolved) -> DataSource:
     """The data source, kept for the stages that follow."""
-    name = _identity(resolved)
+    name = identity(resolved)
     if name not in _sources:
         _sources[name] = resolved.component.load()(resolved.settings)
     return _sources[name]
@@ -40,7 +41,7 @@ def data_of(stage: stages.TokenizerStage) -> DataSource:
     whole, held_out = open_data(stage.data.resolved), stage.data.held_out
     if not held_out:
         return whole
-    name = (_identity(stage.data.resolved), held_out)
+    name = (identity(stage.data.resolved), held_out)
     if name not in _without_held_out or _without_held_out[name].data is not whole:
         _without_held_out[name] = WithoutHeldOut(whole, held_out)
     return _without_held_out[name]
@@ -48,7 +49,7 @@ def data_of(stage: stages.TokenizerStage) -> DataSource:
 
 def assume_data(resolved: Resolved, source: DataSource) -> None:
     """Let a source stand for the data in this process."""
-    _sources[_identity(resolved)] = source
+    _sources[identity(resolved)] = source
 
 
 def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
@@ -62,7 +63,7 @@ def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
 
     Raises UserError when the tokenizer cannot be made with these settings for these images.
     """
-    name = _identity(tokenizer) + _identity(data)
+    name = identity(tokenizer) + identity(data)
     if name not in _on_meta:
         images = open_data(data).spec
         try:
@@ -71,17 +72,17 @@ def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
         except UserError:
             raise
         except Exception:  # such as one that loads weights in its constructor
-            _on_meta[name] = _built(tokenizer, images)
+            _on_meta[name] = _built("tokenizer", tokenizer, lambda: build_tokenizer(tokenizer, images))
     return _on_meta[name]
 
 
-def _built(tokenizer: Resolved, images: ImageSpec) -> Tokenizer:
+def _built(kind: str, resolved: Resolved, build: Callable[[], M]) -> M:
     try:
-        return build_tokenizer(tokenizer, images)
+        return build()
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"tokenizer {tokenizer.name!r} cannot be made: {type(error).__name__}: {error}") from error
+        raise UserError(f"{kind} {resolved.name!r} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
@@ -91,11 +92,19 @@ def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Gen
 
 
 def generator_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
-    """An instance for counting, without memory for its weights."""
-    name = (_identity(resolved), layout, labels)
+    """An instance for counting, without memory for its weights where the generator allows that.
+
+    Raises UserError when the generator cannot be made with these settings for these tokens.
+    """
+    name = (identity(resolved), layout, labels)
     if name not in _generators_on_meta:
-        with torch.device("meta"):
-            _generators_on_meta[name] = build_generator(resolved, layout, labels)
+        try:
+            with torch.device("meta"):
+                _generators_on_meta[name] = build_generator(resolved, layout, labels)
+        except UserError:
+            raise
+        except Exception:  # such as one that loads weights in its constructor
+            _generators_on_meta[name] = _built("generator", resolved, lambda: build_generator(resolved, layout, labels))
     return _generators_on_meta[name]
 
 
@@ -103,6 +112,17 @@ def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:
     """A loss of reconstructions. Raises UserError when weights that it needs cannot be found."""
     loss: ReconstructionLoss = resolved.component.load()(resolved.settings, images)
     return loss
+
+
+def check_loss(resolved: Resolved, images: ImageSpec) -> None:
+    """Raises UserError when a loss cannot work with these settings for these images."""
+    loss: type[ReconstructionLoss] = resolved.component.load()
+    try:
+        loss.check(resolved.settings, images)
+    except UserError:
+        raise
+    except Exception:  # such as one that loads weights in its constructor
+        _built("loss", resolved, lambda: build_loss(resolved, images))
 
 
 def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
@@ -148,5 +168,6 @@ def load_weights(module: M, path: Path, device: torch.device | str = "cpu") -> M
     return module.to(device).eval()
 
 
-def _identity(resolved: Resolved) -> str:
+def identity(resolved: Resolved) -> str:
+    """Tells a component with its settings from others, for what is kept in this process."""
     return json.dumps([resolved.component.target, plain_values(resolved.settings)], sort_keys=True)

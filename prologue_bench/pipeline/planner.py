@@ -8,13 +8,16 @@ from attrs import evolve, frozen
 
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.interfaces import Tokenizer, TokenLayout
+from prologue_bench.pipeline.checks import Checks, LeftOut, needs_of
 from prologue_bench.pipeline.estimates import Estimator
+from prologue_bench.pipeline.flops import recorded_flops
 from prologue_bench.pipeline.imports import find_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
     GeneratorStage,
+    Imported,
     ImportedGenerator,
     ImportedTokenizer,
     Measure,
@@ -43,12 +46,15 @@ class Pipeline:
     samples: SampleImages
     measures: tuple[Measure, ...]
     layout: TokenLayout
+    left_out: tuple[LeftOut, ...] = ()
+    """Metrics that were asked for and do not apply."""
 
     @property
     def generates(self) -> bool:
         """Whether a generator is trained and sampled from: not where metrics look at the tokenizer alone."""
         looked_at = [stage for measure in self.measures for stage in measure.inputs]
-        return not self.measures or any(isinstance(stage, GeneratorStage | SampleImages) for stage in looked_at)
+        is_looked_at = any(isinstance(stage, GeneratorStage | SampleImages) for stage in looked_at)
+        return is_looked_at or not (self.measures or self.left_out)
 
     def stages(self) -> tuple[Stage, ...]:
         """All stages, each behind its inputs."""
@@ -77,9 +83,9 @@ class PlannedStage:
     """The first experiment that needs it."""
     cached: bool
     seconds: float | None
-    """Estimate; None for a metric never timed on this machine."""
-    flops: float = 0.0
-    """Of the whole stage; 0 for what is cached or cannot be counted."""
+    """Estimate; None where it is not known yet."""
+    flops: float | None = None
+    """Of the whole stage; None for metrics and where it was not counted."""
 
 
 @frozen
@@ -89,6 +95,8 @@ class Plan:
     ablation: Ablation
     pipelines: tuple[Pipeline, ...]
     stages: tuple[PlannedStage, ...]
+    notes: tuple[str, ...] = ()
+    """Which metrics do not apply to which variants, and what is still missing where the data are."""
 
     @property
     def first_pipelines(self) -> tuple[Pipeline, ...]:
@@ -113,8 +121,9 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
     MissingDataError.
     """
     _check_segment_names(ablation)
-    prefixes, held_out = _prefixes(ablation), _held_out(ablation)
-    pipelines = tuple(_pipeline(experiment, prefixes, held_out, store) for experiment in ablation.experiments)
+    held_out = _held_out(ablation)
+    checks = Checks(ablation, _prefixes(ablation))
+    pipelines = tuple(_pipeline(experiment, checks, held_out, store) for experiment in ablation.experiments)
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
@@ -122,10 +131,17 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
             continue
         for stage in pipeline.stages():
             if stage.key not in planned:
-                cached = store.find(stage.key) is not None
-                seconds, flops = (0.0, 0.0) if cached else (estimator.seconds(stage), estimator.flops(stage))
-                planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, cached, seconds, flops)
-    return Plan(ablation, pipelines, tuple(planned.values()))
+                found = store.find(stage.key)
+                if found is None and isinstance(stage, Imported):
+                    folder = store.root / "artifacts" / stage.key
+                    raise UserError(
+                        f"{ablation.path}: the {stage.kind.replace('-', ' ')} {folder} is damaged; import the "
+                        "checkpoint again"
+                    )
+                flops = recorded_flops(found.manifest) if found else estimator.flops(stage)
+                seconds = 0.0 if found else estimator.seconds(stage)
+                planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, found is not None, seconds, flops)
+    return Plan(ablation, pipelines, tuple(planned.values()), checks.notes())
 
 
 def _check_segment_names(ablation: Ablation) -> None:
@@ -168,7 +184,7 @@ def _held_out(ablation: Ablation) -> int:
     return counts[0] if counts else 0
 
 
-def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], held_out: int, store: Store) -> Pipeline:
+def _pipeline(experiment: Experiment, checks: Checks, held_out: int, store: Store) -> Pipeline:
     fingerprint = open_data(experiment.data).fingerprint
     data = DataRef(resolved=experiment.data, fingerprint=fingerprint, held_out=held_out)
     model = _tokenizer(experiment)
@@ -176,6 +192,8 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], held_out: int, 
     tokens = EncodeImages(tokenizer=tokenizer)
     reconstructions = Reconstruct(tokens=tokens)
     generator = _generator_stage(experiment, tokens, model, store)
+    left_out = checks.of(experiment, model, tokenizer, generator)
+    places = {each.place for each in left_out}
     search = None
     if experiment.search_metric is not None:
         search = SearchSampling(
@@ -188,12 +206,15 @@ def _pipeline(experiment: Experiment, prefixes: tuple[int, ...], held_out: int, 
             metric=metric,
             samples=samples,
             reconstructions=reconstructions,
-            prefixes=prefixes,
-            needs=_needs(metric),
+            prefixes=checks.prefixes,
+            needs=needs_of(metric),
         )
-        for metric in experiment.metrics
+        for place, metric in enumerate(experiment.metrics)
+        if place not in places
     )
-    return Pipeline(experiment, tokenizer, tokens, reconstructions, generator, samples, measures, model.layout)
+    return Pipeline(
+        experiment, tokenizer, tokens, reconstructions, generator, samples, measures, model.layout, left_out
+    )
 
 
 def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, store: Store) -> TokenizerStage:
@@ -271,12 +292,9 @@ def _tokenizer(experiment: Experiment) -> Tokenizer:
 
 def _samples_metric(metric: Resolved) -> Resolved:
     """A metric that needs samples and nothing else. Raises UserError for others."""
-    if _needs(metric) != ("samples",):
+    needs = needs_of(metric)
+    if needs != ("samples",):
         raise UserError(
-            f"sampling.search.metric: {metric.name!r} needs {', '.join(_needs(metric))}; expected a metric of samples"
+            f"sampling.search.metric: {metric.name!r} needs {', '.join(needs)}; expected a metric of samples"
         )
     return metric
-
-
-def _needs(metric: Resolved) -> tuple[str, ...]:
-    return tuple(metric.component.load().needs)

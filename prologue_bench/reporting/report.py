@@ -23,6 +23,7 @@ from prologue_bench.reporting.pictures import Pictures, comparable_pictures
 from prologue_bench.reporting.results import RESULTS, frame
 from prologue_bench.reporting.sections import (
     failed_runs,
+    left_out,
     protocols,
     remarks,
     reused_runs,
@@ -87,6 +88,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             pictures={name: _data_uri(content) for name, content in pictures.files.items()},
             failed=failed_runs(results),
             unfinished=unfinished_runs(results),
+            left_out=left_out(results),
             reused=reused_runs(results),
             conflicts=conflicts(results),
             protocols=protocols(results),

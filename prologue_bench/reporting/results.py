@@ -17,6 +17,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.intervals import known_width
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
+from prologue_bench.pipeline.flops import recorded_flops
 from prologue_bench.pipeline.models import data_of
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Imported, Measure, Stage
@@ -25,6 +26,7 @@ from prologue_bench.pipeline.work.sampling import SEARCH
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
+from prologue_bench.reporting.uncounted import forget_uncounted
 from prologue_bench.spec.settings import flat_values, plain_values
 from prologue_bench.training.hooks import CURVES, read_curves
 
@@ -165,7 +167,9 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
             {
                 "stage": _stage_name(stage),
                 "key": stage.key,
-                **{name: artifact.manifest.get(name) for name in ("seconds", "flops", "finished", "machine")},
+                **{name: artifact.manifest.get(name) for name in ("finished", "machine")},
+                "seconds": None if isinstance(stage, Imported) else artifact.manifest.get("seconds"),
+                "flops": recorded_flops(artifact.manifest),
                 "git": artifact.manifest.get("software", {}).get("git"),
             }
         )
@@ -174,6 +178,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
         "seed": pipeline.experiment.seed,
         "sampling_seed": pipeline.experiment.sampling_seed,
         "failures": failures,
+        "left_out": {each.metric: each.reason for each in pipeline.left_out},
         "unfinished": unfinished,
         "measurements": measurements,
         "stages": stages,
@@ -207,6 +212,7 @@ def load_results(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path}: found no JSON, expected results written by 'prologue-bench run'") from None
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise UserError(f"{path}: found another format, expected results of schema {SCHEMA}; run the ablation again")
+    forget_uncounted(results)
     return results
 
 

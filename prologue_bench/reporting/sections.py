@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prologue_bench.errors import UserError
+from prologue_bench.pipeline.checks import notes_on
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.formatting import plain, setting_text
 from prologue_bench.reporting.results import flat_settings
@@ -21,13 +22,30 @@ def remarks(results: Mapping[str, Any]) -> list[str]:
 
 
 def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Runs with a stage that failed: variant, seed, stage and reason."""
+    """Each reason for which stages of a run failed: variant, seed, those stages, and the number of the run.
+
+    Stages that failed with one before them have its reason.
+    """
     failed = []
-    for run in results["runs"]:
-        if run["failures"]:
-            stage, reason = next(iter(run["failures"].items()))
-            failed.append({"variant": run["variant"], "seed": run["seed"], "stage": stage, "reason": reason})
+    for number, run in enumerate(results["runs"]):
+        stages: dict[str, list[str]] = defaultdict(list)
+        for stage, reason in run["failures"].items():
+            stages[reason].append(stage)
+        failed += [
+            {"run": number, "variant": run["variant"], "seed": run["seed"], "stage": ", ".join(of), "reason": reason}
+            for reason, of in stages.items()
+        ]
     return failed
+
+
+def left_out(results: Mapping[str, Any]) -> list[str]:
+    """Which metrics do not apply to which variants, and why; nothing in results of older versions."""
+    found = [
+        (metric, run["variant"], reason)
+        for run in results["runs"]
+        for metric, reason in run.get("left_out", {}).items()
+    ]
+    return notes_on(found, len(results["variants"]))
 
 
 def unfinished_runs(results: Mapping[str, Any]) -> list[str]:
@@ -63,7 +81,8 @@ def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in results["runs"]:
         for stage in run["stages"]:
-            seconds[stage["stage"]][run["variant"]].append(stage["seconds"])
+            if stage["seconds"] is not None:
+                seconds[stage["stage"]][run["variant"]].append(stage["seconds"])
     return {
         stage: {variant: sum(values) / len(values) for variant, values in by_variant.items()}
         for stage, by_variant in seconds.items()

@@ -8,7 +8,7 @@ from typing import Any
 from prologue_bench.reporting.comparability import conflicts
 from prologue_bench.reporting.formatting import difference_text, escape_markdown, markdown_line, number, short
 from prologue_bench.reporting.results import frame
-from prologue_bench.reporting.sections import failed_runs, remarks, unfinished_runs
+from prologue_bench.reporting.sections import failed_runs, left_out, remarks, unfinished_runs
 from prologue_bench.reporting.statistics import Cell, summarise
 from prologue_bench.reporting.summary import findings, metric_infos, reading, split_metrics, verdict_text, warnings
 
@@ -47,8 +47,7 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name)) for info in main]
         name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
         lines.append(f"| {escape_markdown(name)} | " + " | ".join(shown) + " |")
-    for run in failed_runs(results):
-        lines += ["", f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}"]
+    lines += _not_measured(results)
     if unfinished := unfinished_runs(results):
         lines += ["", f"Not finished yet: {'; '.join(unfinished)}."]
     for conflict in conflicts(results):
@@ -118,9 +117,15 @@ def _published(reference: Mapping[str, Any]) -> list[str]:
 
 
 def _no_measurements(results: Mapping[str, Any]) -> str:
-    failed = [f"Failed: {run['variant']}, seed {run['seed']}: {run['reason']}" for run in failed_runs(results)]
     head = [f"# {results['title']}", *filter(None, _remarks(results)), *map(markdown_line, warnings(results))]
-    return "\n\n".join([*head, "No variant has measurements with a better direction.", *failed]) + "\n"
+    text = "\n\n".join([*head, "No variant has measurements with a better direction."])
+    return "\n".join([text, *_not_measured(results)]) + "\n"
+
+
+def _not_measured(results: Mapping[str, Any]) -> list[str]:
+    """Paragraphs on what failed and on what does not apply."""
+    texts = [f"Failed: {r['variant']}, seed {r['seed']}, {r['stage']}: {r['reason']}" for r in failed_runs(results)]
+    return [line for text in [*texts, *left_out(results)] for line in ("", escape_markdown(text))]
 
 
 def _markdown_cell(cell: Cell | None) -> str:

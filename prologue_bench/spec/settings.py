@@ -141,10 +141,16 @@ def _guidance(instance: object, attribute: attrs.Attribute[Any], value: Mapping[
         raise ValueError(f"'guidance' must have either {ALL_TOKENS!r} or segments: {', '.join(value)}")
 
 
+COLDEST = 1e-30
+"""Logits over smaller temperatures are no finite float32."""
+
+
 def _temperature(instance: object, attribute: attrs.Attribute[Any], value: float | Mapping[str, float]) -> None:
     for number in [value] if isinstance(value, float) else value.values():
         if number <= 0:
             raise ValueError(f"'temperature' must be > 0: {number}")
+        if number < COLDEST:
+            raise ValueError(f"'temperature' must be at least {COLDEST:g}: {number}")
 
 
 def _grid(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, tuple[Any, ...]]) -> None:

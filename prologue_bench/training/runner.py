@@ -18,7 +18,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from prologue_bench import distributed, seeds
-from prologue_bench.errors import StageError, UserError
+from prologue_bench.errors import StageError
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import Optimisation, Training, plain_values
 from prologue_bench.training.batches import ArrayDataset, whole_batch
@@ -90,11 +90,7 @@ def make_runner(job: TrainingJob) -> Runner:
     """The Runner of one training stage."""
     training, context, seed = job.training, job.context, job.seed
     world = distributed.world_size()
-    if training.batch_size % (world * training.accumulate):
-        raise UserError(
-            f"batch_size: found {training.batch_size}, expected a multiple of {world} processes "
-            f"x {training.accumulate} parts of a batch"
-        )
+    distributed.check_batch_size(training)
     model: torch.nn.Module = job.model.to(context.device)
     if world > 1:
         devices = [context.device] if context.device.type == "cuda" else None

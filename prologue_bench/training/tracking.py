@@ -22,9 +22,7 @@ def visualizer(training: Training, context: StageContext, name: str) -> dict[str
     """
     if not training.trackers:
         return None
-    for tracker in training.trackers:
-        if importlib.util.find_spec(LIBRARIES[tracker]) is None:
-            raise UserError(f"trackers: {tracker!r} is not installed; pip install 'prologue-bench[trackers]'")
+    check_trackers(training)
     run = f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', context.label)}-{context.work.name[:8]}"
     folder = Path(training.tracking_folder).expanduser().resolve() / run
     return {
@@ -33,6 +31,13 @@ def visualizer(training: Training, context: StageContext, name: str) -> dict[str
         "save_dir": str(folder),
         "vis_backends": [_backend(tracker, folder, run) for tracker in training.trackers],
     }
+
+
+def check_trackers(training: Training) -> None:
+    """Raises UserError for a tracker that is not installed."""
+    for tracker in training.trackers:
+        if importlib.util.find_spec(LIBRARIES[tracker]) is None:
+            raise UserError(f"trackers: {tracker!r} is not installed; pip install 'prologue-bench[trackers]'")
 
 
 def _backend(tracker: str, folder: Path, run: str) -> dict[str, Any]:

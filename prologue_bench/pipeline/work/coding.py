@@ -14,11 +14,9 @@ from prologue_bench import distributed
 from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import ImageArray, Tokenizer
 from prologue_bench.pipeline import models, stages
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.context import INFERENCE_BATCH, StageContext
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import Shards, open_tokens, write_shards
-
-INFERENCE_BATCH = 125
 
 
 def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,11 @@ from torch import Tensor
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Metric, MetricInputs, StageCost
 from prologue_bench.pipeline import models, stages
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.context import INFERENCE_BATCH, StageContext
 from prologue_bench.pipeline.estimates import machine
+from prologue_bench.pipeline.flops import counted_flops, recorded_flops
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import read_tokens
-from prologue_bench.pipeline.work.coding import INFERENCE_BATCH
 from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.settings import flat_values, key_values
@@ -77,20 +77,35 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
 
 
 def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]:
-    """What training took, by kind of stage; a tokenizer's includes those that it builds on."""
-    trainings: list[stages.Stage] = [stage.samples.generator, stage.tokens.tokenizer]
-    trainings += stage.tokens.tokenizer.inputs
-    costs: dict[str, StageCost] = {}
-    for each in trainings:
-        if isinstance(each, stages.TrainTokenizer | stages.TrainGenerator):
-            manifest = store.get(each.key).manifest
-            before = costs.get(each.kind)
-            costs[each.kind] = StageCost(
-                seconds=manifest["seconds"] + (before.seconds if before else 0),
-                flops=manifest["flops"] + (before.flops if before else 0),
-                machine=manifest["machine"],
-            )
+    """What training took, by kind of stage; a tokenizer's includes those that it builds on.
+
+    What is not known of one part is not known of the sum.
+    """
+    tokenizer, generator = stage.tokens.tokenizer, stage.samples.generator
+    costs = {stages.TrainTokenizer.kind: _sum([_cost(each, store) for each in (tokenizer, *tokenizer.inputs)])}
+    if not isinstance(generator, stages.TakePrior):  # a joint prior is part of the tokenizer's training
+        costs[stages.TrainGenerator.kind] = _cost(generator, store)
     return costs
+
+
+def _cost(stage: stages.Stage, store: Store) -> StageCost:
+    if isinstance(stage, stages.Imported):
+        return StageCost(seconds=None, flops=None, machine="elsewhere")
+    manifest = store.get(stage.key).manifest
+    flops = recorded_flops(manifest)
+    # An older version could not count all models.
+    flops = counted_flops(stage) if flops is None else flops
+    return StageCost(seconds=manifest["seconds"], flops=flops, machine=manifest["machine"])
+
+
+def _sum(costs: Sequence[StageCost]) -> StageCost:
+    seconds = [cost.seconds for cost in costs if cost.seconds is not None]
+    flops = [cost.flops for cost in costs if cost.flops is not None]
+    return StageCost(
+        seconds=sum(seconds) if len(seconds) == len(costs) else None,
+        flops=sum(flops) if len(flops) == len(costs) else None,
+        machine=", ".join(sorted({cost.machine for cost in costs})),
+    )
 
 
 def _array(store: Store, key: str, name: str, wanted: bool) -> NDArray[Any] | None:

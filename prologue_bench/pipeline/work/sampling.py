@@ -16,10 +16,10 @@ from prologue_bench.files import write_array, write_text
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Metric, MetricInputs, Tokenizer
 from prologue_bench.pipeline import models, stages
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.context import INFERENCE_BATCH, StageContext
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work.coding import INFERENCE_BATCH, decode_images
+from prologue_bench.pipeline.work.coding import decode_images
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling

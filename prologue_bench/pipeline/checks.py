@@ -1,0 +1,226 @@
+"""What can be known before anything is trained: what cannot work, and which metrics do not apply to a variant."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from attrs import evolve, field, frozen
+
+from prologue_bench import distributed
+from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
+from prologue_bench.interfaces import DataSource, Generator, Metric, Need, PlannedInputs, Split, Tokenizer
+from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.held_out import HeldOut
+from prologue_bench.pipeline.models import check_loss, data_of, generator_on_meta, open_data, tokenizer_on_meta
+from prologue_bench.pipeline.nominal import NominalData
+from prologue_bench.spec.ablation import Ablation, Experiment, Resolved
+from prologue_bench.spec.settings import Training
+from prologue_bench.training.tracking import check_trackers
+
+SPLITS: tuple[Split, ...] = ("train", "test")
+OF_GENERATORS = {"samples", "generator", "costs"}
+"""Needs of metrics for which a generator is trained."""
+
+
+@frozen
+class LeftOut:
+    """A metric that does not apply to a variant, and why."""
+
+    metric: str
+    variant: str
+    reason: str
+    place: int
+    """Among the metrics that were asked for."""
+
+
+def notes_on(left_out: Iterable[tuple[str, str, str]], variants: int) -> list[str]:
+    """Of metric, variant and reason, a line for each metric and reason, with those of so many variants it holds for."""
+    held: dict[tuple[str, str], dict[str, None]] = {}
+    for metric, variant, reason in left_out:
+        held.setdefault((metric, reason), {})[variant] = None
+    return [f"{metric}: does not apply{_to(list(of), variants)}: {reason}" for (metric, reason), of in held.items()]
+
+
+def _to(of: Sequence[str], variants: int) -> str:
+    if len(of) == variants:
+        return " to any variant" if variants > 1 else ""
+    return f" to variant{'s' if len(of) > 1 else ''} {', '.join(of)}"
+
+
+def needs_of(metric: Resolved) -> tuple[str, ...]:
+    """What a metric asks for. Raises UserError for something that there is not."""
+    needs = tuple(metric.component.load().needs)
+    known = typing.get_args(Need)
+    for name in needs:
+        if name not in known:
+            raise UserError(f"metric {metric.name!r} needs {name!r}, expected some of: {', '.join(known)}")
+    return needs
+
+
+@frozen
+class Checks:
+    """The checks of an ablation's variants, each once for all of its seeds."""
+
+    ablation: Ablation
+    prefixes: tuple[int, ...]
+    missing: list[str] = field(factory=list, init=False)
+    """What is not at hand where the data are not either."""
+    _left_out: dict[str, tuple[LeftOut, ...]] = field(factory=dict, init=False)
+
+    def of(
+        self,
+        experiment: Experiment,
+        model: Tokenizer,
+        tokenizer: stages.TokenizerStage,
+        generator: stages.GeneratorStage,
+    ) -> tuple[LeftOut, ...]:
+        """The metrics that do not apply to the experiment's variant. Raises UserError for what cannot work."""
+        name = experiment.variant.name
+        if name not in self._left_out:
+            several = len(self.ablation.variants) > 1
+            where = f"{self.ablation.path}: {f'variant {name!r}: ' if several else ''}"
+            variant = _Variant(experiment, model, tokenizer, generator, self.prefixes, where, self.missing)
+            self._left_out[name] = variant.left_out()
+        return self._left_out[name]
+
+    def notes(self) -> tuple[str, ...]:
+        """A line for each metric that does not apply, and for each thing that is missing."""
+        left_out = [(each.metric, each.variant, each.reason) for of in self._left_out.values() for each in of]
+        return (*notes_on(left_out, len(self.ablation.variants)), *dict.fromkeys(self.missing))
+
+
+@frozen
+class _Variant:
+    experiment: Experiment
+    model: Tokenizer
+    tokenizer: stages.TokenizerStage
+    generator: stages.GeneratorStage
+    prefixes: tuple[int, ...]
+    where: str
+    missing: list[str]
+
+    @property
+    def data(self) -> DataSource:
+        """Without the images that are held out of training."""
+        return data_of(self.tokenizer)
+
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The metrics that do not apply. Raises UserError for what cannot work."""
+        metrics = self.experiment.metrics
+        with self._at("data"):
+            _check_data(self.data)
+        self._check_tokenizer_training()
+        generates = not metrics or any(OF_GENERATORS & set(needs_of(metric)) for metric in metrics)
+        imported: dict[typing.Literal["tokenizer", "generator"], bool] = {
+            "tokenizer": any(isinstance(each, stages.Imported) for each in (self.tokenizer, *self.tokenizer.inputs)),
+            "generator": isinstance(self.generator, stages.Imported),
+        }
+        inputs = PlannedInputs(
+            data=self.data,
+            layout=self.model.layout,
+            prefixes=self.prefixes,
+            samples=self.experiment.sampling.samples,
+            tokenizer=self.model,
+            generator=self._made_generator() if generates else None,
+            imported=frozenset(name for name, elsewhere in imported.items() if elsewhere),
+        )
+        left_out = []
+        for index, metric in enumerate(metrics):
+            try:
+                self._check_metric(metric, inputs, f"metrics[{index}]")
+            except DoesNotApply as reason:
+                left_out.append(LeftOut(metric.name, self.experiment.variant.name, str(reason), index))
+        if generates:
+            self._check_search(inputs)
+        return tuple(left_out)
+
+    def _check_tokenizer_training(self) -> None:
+        if isinstance(self.tokenizer, stages.Imported) or self.model.frozen:
+            return
+        self._check_training(self.experiment.tokenizer_training, "tokenizer_training")
+        if self.tokenizer.foundation is not None:
+            with self._at("tokenizer"):
+                _check_foundation(self.model, self.tokenizer.foundation)
+        for index, loss in enumerate(self.tokenizer.losses):
+            with self._at(f"tokenizer_training.losses[{index}]"):
+                check_loss(loss, self.data.spec)
+        if self.tokenizer.prior is not None:
+            with self._at("tokenizer_training.prior"):
+                generator_on_meta(self.tokenizer.prior, self.model.layout, self.data.spec.labels)
+
+    def _made_generator(self) -> Generator:
+        if isinstance(self.generator, stages.TrainGenerator):
+            self._check_training(self.experiment.generator_training, "generator_training")
+        with self._at("generator"):
+            return generator_on_meta(self.generator.generator, self.model.layout, self.data.spec.labels)
+
+    def _check_training(self, training: Training, section: str) -> None:
+        with self._at(section):
+            distributed.check_batch_size(training)
+            check_trackers(training)
+
+    def _check_search(self, inputs: PlannedInputs) -> None:
+        """The search measures fewer samples, against training images."""
+        metric, search = self.experiment.search_metric, self.experiment.sampling.search
+        if metric is None or search is None:
+            return
+        tried = evolve(
+            inputs,
+            data=HeldOut(open_data(self.experiment.data), search.validation_images),
+            samples=search.samples,
+            prefixes=(),
+        )
+        try:
+            self._check_metric(metric, tried, "sampling.search.metric")
+        except DoesNotApply as error:
+            raise UserError(f"{self.where}sampling.search.metric: {metric.name} does not apply: {error}") from None
+
+    def _check_metric(self, metric: Resolved, inputs: PlannedInputs, place: str) -> None:
+        """Raises DoesNotApply, and UserError for what cannot work."""
+        with self._at(place):
+            made: Metric = metric.component.load()(metric.settings)
+            made.check(inputs)
+
+    @contextmanager
+    def _at(self, place: str) -> Iterator[None]:
+        """Errors get their place. What is missing does not matter yet where the images are missing too."""
+        try:
+            yield
+        except DoesNotApply:
+            raise
+        except MissingDataError as error:
+            if not isinstance(open_data(self.experiment.data), NominalData):
+                raise UserError(f"{self.where}{place}: {error}") from None
+            self.missing.append(f"{self.where}{place}: {error}")
+        except UserError as error:
+            raise UserError(f"{self.where}{place}: {error}") from None
+        except Exception as error:  # whatever a plugin does
+            text = str(error).strip().splitlines()
+            shown = f"{type(error).__name__}: {text[0] if text else 'no message'}"
+            raise UserError(f"{self.where}{place}: cannot be checked: {shown}") from error
+
+
+def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:
+    """Raises UserError where a weight of the foundation has no place in the tokenizer that builds on it."""
+    own = model.state_dict()
+    for name, weight in tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved).state_dict().items():
+        if name not in own or own[name].shape != weight.shape:
+            found = f"{list(own[name].shape)}" if name in own else "none"
+            raise UserError(
+                f"it builds on {foundation.tokenizer.name!r}, whose {name!r} is {list(weight.shape)}; found {found} of "
+                "that name, expected the same shape"
+            )
+
+
+def _check_data(data: DataSource) -> None:
+    """Raises UserError for a split without images, and for labels that are not those of the classes."""
+    highest = max(0, len(data.spec.class_names) - 1)
+    for split in SPLITS:
+        labels = data.labels(split)
+        if not len(labels):
+            raise UserError(f"found no {split} images, expected at least one")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high > highest:
+            raise UserError(f"found {split} labels from {low} to {high}, expected 0 to {highest}")

@@ -1,0 +1,233 @@
+"""What is not known of a cost is not zero: not in plans, manifests, metrics, totals or plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import torch
+
+from prologue_bench.errors import StageError
+from prologue_bench.interfaces import StageCost
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.flops import recorded_flops, stage_flops
+from prologue_bench.pipeline.imports import add_imported, generator_fits, tokenizer_fits
+from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.work.measuring import _training_costs
+from prologue_bench.plan_table import plan_records, show_plan
+from prologue_bench.reporting.results import load_results
+from prologue_bench.spec.ablation import Ablation
+from prologue_metrics.cost import Cost
+from tests.conftest import Recorder
+from tests.test_metrics import by_name, inputs
+
+Load = Callable[..., Ablation]
+
+UNCOUNTABLE = """
+import torch
+
+from prologue_bench.components import Component
+from prologue_bench.hookspecs import hookimpl
+from prologue_bench.interfaces import Segment, Tokenizer, TokenizerOutput, TokenLayout
+
+
+@hookimpl
+def prologue_tokenizers():
+    return [Component(name="uncountable", target=f"{__name__}:Uncountable", summary="No matrix product is in it.")]
+
+
+class Uncountable(Tokenizer):
+    def __init__(self, settings, images):
+        super().__init__()
+        self.shape = (images.channels, images.height, images.width)
+        self.layout = TokenLayout((Segment("visual", 4, 8, (2, 2)),))
+        self.bias = torch.nn.Parameter(torch.zeros(()))
+
+    def encode(self, images):
+        pooled = torch.nn.functional.adaptive_avg_pool2d(images.mean(1, keepdim=True), 2)
+        return ((pooled.flatten(1) + 1) * 3.9).long().clamp(0, 7)
+
+    def decode(self, ids):
+        coarse = (ids.float() / 4 - 1 + self.bias).reshape(-1, 1, 2, 2)
+        return torch.nn.functional.interpolate(coarse, self.shape[1:]).expand(-1, self.shape[0], -1, -1)
+
+    def losses(self, images):
+        ids = self.encode(images)
+        return TokenizerOutput(self.decode(ids), {}, ids)
+"""
+
+
+def flops_of(load: Load, store: Store, tokenizer: str, *values: str) -> dict[str, float | None]:
+    plan = make_plan(load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), store)
+    return {planned.stage.kind: planned.flops for planned in plan.stages}
+
+
+@pytest.fixture
+def uncountable(load: Load, tmp_path: Path) -> Ablation:
+    (tmp_path / "uncountable.py").write_text(UNCOUNTABLE)
+    return load(
+        "plugins=[./uncountable.py]", "tokenizer={use: uncountable}", "vary={}", "baseline=", "metrics=[cost, rate]"
+    )
+
+
+@pytest.mark.parametrize("name", ["fsq", "residual-vq"])
+def test_tokenizers_that_cannot_run_without_memory_are_counted_on_an_image(load: Load, store: Store, name: str) -> None:
+    """`lfq` has the same encoder and decoder, and can be counted either way."""
+    pytest.importorskip("vector_quantize_pytorch")
+    reference, found = flops_of(load, store, "lfq"), flops_of(load, store, name)
+    for kind in ("train-tokenizer", "encode", "reconstruct", "sample"):
+        flops, expected = found[kind], reference[kind]
+        assert flops is not None
+        assert expected is not None
+        assert 0.7 * expected < flops < 3 * expected
+
+
+def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(load: Load, store: Store) -> None:
+    pytest.importorskip("diffusers")
+    found = flops_of(load, store, "diffusers-vq", "data.size=16")
+    assert found["train-tokenizer"] == 0
+    for kind in ("encode", "reconstruct", "sample"):
+        assert found[kind]
+
+
+def test_counting_on_the_cpu_leaves_the_random_numbers_alone(load: Load, store: Store) -> None:
+    pytest.importorskip("vector_quantize_pytorch")
+    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), store)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert stage_flops(plan.stages[0].stage)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_both_ways_of_counting_agree(load: Load, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prologue_bench.pipeline import flops
+
+    plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), store)
+    stages = [planned.stage for planned in plan.stages if planned.stage.kind != "measure"]
+    expected = [stage_flops(stage) for stage in stages]
+    monkeypatch.setattr(flops, "_OnMeta", lambda: None)  # nothing can be counted with it
+    assert [stage_flops(stage) for stage in stages] == expected
+
+
+def test_what_cannot_be_counted_is_not_counted_anywhere(
+    uncountable: Ablation, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = make_plan(uncountable, store)
+    found = {record["stage"]: record["flops"] for record in plan_records(plan)}
+    assert found["train-tokenizer"] is found["encode"] is found["reconstruct"] is None
+    assert found["train-generator"]
+    show_plan(plan, store.root)
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not counted" in shown
+    assert "or more hours of one" in shown
+    assert execute(plan, store, Recorder(), lambda: False).failures == {}
+    pipeline = plan.pipelines[0]
+    assert store.get(pipeline.tokenizer.key).manifest["flops"] is None
+    measured = json.loads((store.get(pipeline.measures[0].key) / "measurements.json").read_text())
+    assert [each["name"] for each in measured] == ["training_seconds"]
+    again = {planned.stage.kind: planned.flops for planned in make_plan(uncountable, store).stages}
+    assert again["train-tokenizer"] is None
+
+
+def test_an_older_zero_is_counted_anew(load: Load, store: Store) -> None:
+    ablation = load("vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost]")
+    plan = make_plan(ablation, store)
+    assert execute(plan, store, Recorder(), lambda: False).failures == {}
+    pipeline = plan.pipelines[0]
+    path = store.get(pipeline.tokenizer.key) / "manifest.json"
+    manifest = json.loads(path.read_text())
+    counted = manifest["flops"]
+    assert counted
+    path.write_text(json.dumps({**manifest, "flops": 0.0}))
+    older = Store(store.root)
+    assert recorded_flops(older.get(pipeline.tokenizer.key).manifest) is None
+    costs = _training_costs(pipeline.measures[0], older)
+    assert costs["train-tokenizer"].flops == counted
+
+
+@pytest.mark.parametrize(
+    ("manifest", "expected"),
+    [
+        ({"kind": "train-tokenizer", "flops": 0.0, "files": {"curves.jsonl": {}}}, None),
+        ({"kind": "train-tokenizer", "flops": 0.0, "files": {"tokenizer.safetensors": {}}}, 0.0),
+        ({"kind": "train-tokenizer", "flops": 2e9, "files": {"curves.jsonl": {}}}, 2e9),
+        ({"kind": "train-generator", "flops": 0.0, "files": {"curves.jsonl": {}}}, None),
+        ({"kind": "encode", "flops": 0.0, "files": {}}, None),
+        ({"kind": "take-prior", "flops": 0.0, "files": {}}, 0.0),
+        ({"kind": "imported-tokenizer", "files": {}}, None),
+        ({"kind": "measure", "flops": 0.0, "files": {}}, None),
+    ],
+)
+def test_zero_in_a_manifest_is_a_count_only_where_nothing_is_done(manifest: dict[str, Any], expected: Any) -> None:
+    assert recorded_flops(manifest) == expected
+
+
+def test_a_total_is_unknown_where_a_part_is(tmp_path: Path) -> None:
+    def cost(**changes: float | None) -> dict[str, float]:
+        tokenizer = attrs.evolve(StageCost(seconds=100, flops=3e12, machine="m"), **changes)
+        generator = StageCost(seconds=50, flops=1e12, machine="m")
+        costs = {"train-tokenizer": tokenizer, "train-generator": generator}
+        return by_name(Cost(None).measure(inputs(tmp_path, costs=costs)))
+
+    assert cost() == {"training_flops": 4, "training_seconds": 150}
+    assert cost(flops=None) == {"training_seconds": 150}
+    assert cost(seconds=None) == {"training_flops": 4}
+    with pytest.raises(StageError, match="cost: a model is imported"):
+        cost(seconds=None, flops=None)
+
+
+def imported(load: Load, store: Store, *parts: str) -> Ablation:
+    """An ablation with models under the name "mine" that were trained elsewhere."""
+    ablation = load("vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost, psnr, gfid]")
+    experiment = ablation.experiments[0]
+    images = open_data(experiment.data).spec
+    tokenizer = build_tokenizer(experiment.tokenizer, images)
+    generator = build_generator(experiment.generator, tokenizer.layout, images.labels)
+    if "tokenizer" in parts:
+        add_imported(store, "tokenizer", "mine", experiment.tokenizer, tokenizer_fits(images), tokenizer, {})
+    if "generator" in parts:
+        fits = generator_fits(tokenizer.layout, images.labels)
+        add_imported(store, "generator", "mine", experiment.generator, fits, generator, {})
+    return load(
+        "vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost, psnr, gfid]",
+        *(f"{part}_training.imported=mine" for part in parts),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "generator"])
+def test_what_was_trained_elsewhere_has_no_cost_here(load: Load, store: Store, part: str) -> None:
+    plan = make_plan(imported(load, store, part), store)
+    assert plan.notes == ("cost: does not apply: a model is imported, and what its training took is not known",)
+    assert [planned.stage.kind for planned in plan.stages].count("measure") == 2
+    costs = {"tokenizer": plan.pipelines[0].tokenizer, "generator": plan.pipelines[0].generator}
+    assert store.get(costs[part].key).manifest["seconds"] is None
+
+
+def older_results(path: Path, trained: bool) -> Path:
+    stages = [
+        {"stage": "train-tokenizer", "key": "a", "seconds": 9.0, "flops": 0.0},
+        {"stage": "encode", "key": "b", "seconds": 1.0, "flops": 0.0},
+        {"stage": "train-generator", "key": "c", "seconds": 9.0, "flops": 1e12},
+        {"stage": "take-prior", "key": "d", "seconds": 0.1, "flops": 0.0},
+    ]
+    measurements = [{"name": "training_flops", "value": 1.0}, {"name": "training_seconds", "value": 18.0}]
+    curves = {"train-generator": {}, **({"train-tokenizer": {}} if trained else {})}
+    run = {"variant": "a", "seed": 0, "stages": stages, "measurements": measurements, "curves": curves}
+    path.write_text(json.dumps({"schema": 1, "runs": [run]}))
+    return path
+
+
+def test_results_of_older_versions_lose_the_totals_without_a_part(tmp_path: Path) -> None:
+    (run,) = load_results(older_results(tmp_path / "trained.json", trained=True))["runs"]
+    assert [stage["flops"] for stage in run["stages"]] == [None, None, 1e12, 0.0]
+    assert [each["name"] for each in run["measurements"]] == ["training_seconds"]
+    (run,) = load_results(older_results(tmp_path / "frozen.json", trained=False))["runs"]
+    assert [stage["flops"] for stage in run["stages"]] == [0.0, None, 1e12, 0.0]
+    assert [each["name"] for each in run["measurements"]] == ["training_flops", "training_seconds"]
