@@ -456,8 +456,8 @@ class MetricInputs:
     equally many first tokens can be compared. A metric that takes long calls `advance(done, total)` now and then.
     `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the variant's sampling settings and the first
     tokens fixed to `prefix` [B, n]; it is there with a generator. `costs` are those of the trainings before the metric,
-    by kind, those that a tokenizer builds on added to its own (a sum is None where a part is not known); `machine`
-    is what runs the metric, as in those.
+    by kind, those that a tokenizer builds on added to its own (a sum is None where a part is not known); `machine` is
+    what runs the metric, as in those.
     """
 
     data: DataSource

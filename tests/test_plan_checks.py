@@ -174,18 +174,18 @@ def image_folder(root: Path, classes: dict[str, tuple[int, int]]) -> Path:
         (["tokenizer_training.losses=[{use: lpips}]"], r"tokenizer_training.losses\[0\]: loss 'lpips': found images"),
         (
             ["tokenizer_training.losses=[{use: patchgan}]"],
-            r"tokenizer_training.losses\[0\]: loss 'patchgan': layers: found 3 of stride 2, which images of 14 pixels",
+            r"tokenizer_training.losses\[0\]: loss 'patchgan': layers: found 3 of stride 2",
         ),
         (["sampling.samples=0"], "samples: must be > 0"),
         (["sampling.temperature=1.0e-45"], "temperature: must be at least 1e-30"),
         (
             ["sampling.search={metric: kid, samples: 50, validation_images: 40, grid: {temperature: [0.9, 1.0]}}"],
-            "sampling.search.metric: kid: found 50 images, expected at least subset_size 1000",
+            "sampling.search.metric: kid: found 40 images, expected at least subset_size 1000",
         ),
         (
-            ["sampling.search={metric: {use: gfid, few_samples: error}, samples: 1290, validation_images: 48, "
-             "grid: {temperature: [0.9, 1.0]}}"],
-            "sampling.search.metric: gfid: the test images: found 48 images for 1280 features",
+            ["sampling.search={metric: {use: gfid, few_samples: error}, samples: 1290, validation_images: 90, "
+             "grid: {temperature: [0.9, 1.0]}}", "data.train_images=200"],
+            "sampling.search.metric: gfid: the test images: found 90 images for 1280 features",
         ),
         (["tokenizer_training.accumulate=5"], "tokenizer_training: batch_size: found 32, expected a multiple"),
         (["generator_training.accumulate=5"], "generator_training: batch_size: found 32, expected a multiple"),

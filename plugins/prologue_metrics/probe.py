@@ -34,8 +34,7 @@ class Probe(Metric):
         if len(np.unique(planned.data.labels("train"))) < 2:
             raise DoesNotApply("the training images are of one class, so there is nothing to tell apart")
         check_prefixes(planned, planned.layout.length)
-        labels = planned.data.labels("train")
-        train = self._training(planned)
+        labels, train = planned.data.labels("train"), self._training(planned)
         if len(np.unique(labels[train])) < 2:
             raise UserError(f"probe: train_images: found one class among {len(train)} images, expected at least two")
         if len(self.settings.inverse_regularisation) < 2:

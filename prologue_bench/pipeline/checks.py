@@ -103,8 +103,12 @@ class _Variant:
 
     @property
     def data(self) -> DataSource:
-        """Without the images that are held out of training."""
         return data_of(self.tokenizer)
+
+    @property
+    def whole(self) -> DataSource:
+        """With the images that are held out for a search."""
+        return open_data(self.experiment.data)
 
     def left_out(self) -> tuple[LeftOut, ...]:
         """The metrics that do not apply. Raises UserError for what cannot work."""
@@ -167,10 +171,7 @@ class _Variant:
         if metric is None or search is None:
             return
         tried = evolve(
-            inputs,
-            data=HeldOut(open_data(self.experiment.data), search.validation_images),
-            samples=search.samples,
-            prefixes=(),
+            inputs, data=HeldOut(self.whole, self.tokenizer.data.held_out), samples=search.samples, prefixes=()
         )
         try:
             self._check_metric(metric, tried, "sampling.search.metric")
@@ -191,7 +192,7 @@ class _Variant:
         except DoesNotApply:
             raise
         except MissingDataError as error:
-            if not isinstance(open_data(self.experiment.data), NominalData):
+            if not isinstance(self.whole, NominalData):
                 raise UserError(f"{self.where}{place}: {error}") from None
             self.missing.append(f"{self.where}{place}: {error}")
         except UserError as error:

@@ -134,7 +134,7 @@ def count_steps(stage: stages.Stage) -> int | None:
     if isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator):
         return stage.training.steps
     if isinstance(stage, stages.EncodeImages):
-        data = models.open_data(stage.tokenizer.data.resolved)
+        data = models.data_of(stage.tokenizer)
         return _batches(len(data.labels("train")) * data.views + len(data.labels("test")), INFERENCE_BATCH)
     if isinstance(stage, stages.Reconstruct):
         return _batches(len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")), INFERENCE_BATCH)
@@ -180,7 +180,7 @@ def _median(timed: Sequence[_Timing]) -> float | None:
 
 def metric_label(stage: stages.Measure) -> str:
     """Groups timings of one metric with the same settings on one amount of images of one size."""
-    data = models.open_data(stage.tokens.tokenizer.data.resolved)
+    data = models.data_of(stage.tokens.tokenizer)
     counts = [stage.samples.sampling.samples, *(len(data.labels(split)) for split in ("train", "test"))]
     settings = key_values(stage.metric.settings)
     of = f"{'/'.join(map(str, counts))} x {data.spec.dimensions}"

@@ -121,8 +121,7 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
     MissingDataError.
     """
     _check_segment_names(ablation)
-    held_out = _held_out(ablation)
-    checks = Checks(ablation, _prefixes(ablation))
+    checks, held_out = Checks(ablation, _prefixes(ablation)), _held_out(ablation)
     pipelines = tuple(_pipeline(experiment, checks, held_out, store) for experiment in ablation.experiments)
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}

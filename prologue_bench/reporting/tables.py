@@ -118,8 +118,8 @@ def _published(reference: Mapping[str, Any]) -> list[str]:
 
 def _no_measurements(results: Mapping[str, Any]) -> str:
     head = [f"# {results['title']}", *filter(None, _remarks(results)), *map(markdown_line, warnings(results))]
-    text = "\n\n".join([*head, "No variant has measurements with a better direction."])
-    return "\n".join([text, *_not_measured(results)]) + "\n"
+    lines = "\n\n".join([*head, "No variant has measurements with a better direction."])
+    return "\n".join([lines, *_not_measured(results)]) + "\n"
 
 
 def _not_measured(results: Mapping[str, Any]) -> list[str]:
