@@ -29,17 +29,6 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(path: Path) -> str:
-    """The first 16 digits of a file's SHA-256, read once as long as its size and time stay as they are."""
-    status = path.stat()
-    return _fingerprint(path.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@cache
-def _fingerprint(path: Path, size: int, changed: int) -> str:
-    return checksum(path)[:16]
-
-
 @cache
 def fetch_problem(url: str) -> str:
     """Why a file cannot be fetched; empty where it can. Asks for its head only, once a process."""

@@ -225,6 +225,9 @@ class ReconstructionLoss(nn.Module, ABC):
     else; the other losses must not reach them.
     """
 
+    learns: bool = True
+    """Whether there are such parameters. Without any, the settings of their optimizer count for nothing."""
+
     @classmethod
     def check(cls, settings: Any, images: ImageSpec) -> None:
         """Say before anything is trained what could not work; here, whether an instance can be made.
@@ -441,8 +444,9 @@ class StageCost:
     machine: str
 
 
-Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer", "prefixes", "costs"]
-"""What a metric can ask for: artifacts, the prefix lengths that the variants have in common, and what stages took."""
+Need = Literal["reconstructions", "samples", "tokens", "generator", "tokenizer", "draw", "prefixes", "costs"]
+"""What a metric can ask for: artifacts, a way to draw samples, the prefix lengths that the variants have in common, and
+what stages took."""
 
 
 @frozen(kw_only=True)
@@ -455,9 +459,11 @@ class MetricInputs:
     `cache` is a folder for what runs share. `prefixes` are the lengths of the variants' leading segments, so that
     equally many first tokens can be compared. A metric that takes long calls `advance(done, total)` now and then.
     `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the variant's sampling settings and the first
-    tokens fixed to `prefix` [B, n]; it is there with a generator. `costs` are those of the trainings before the metric,
-    by kind, those that a tokenizer builds on added to its own (a sum is None where a part is not known); `machine` is
-    what runs the metric, as in those.
+    tokens fixed to `prefix` [B, n]. `sampling` holds those settings for metrics of samples and those that draw, and
+    nothing for others. `costs` are those of the trainings before the metric, by kind, those that a tokenizer builds on
+    added to its own (a sum is None where a part is not known); `machine` is what runs the metric, as in those.
+    `known` stands for the content of the images "reconstructions", "samples" and "test", where it is known without
+    reading them: equal texts mean equal images.
     """
 
     data: DataSource
@@ -477,6 +483,7 @@ class MetricInputs:
     tokenizer: Tokenizer | None = None
     generator: Generator | None = None
     costs: Mapping[str, StageCost] | None = None
+    known: Mapping[str, str] = field(factory=dict)
 
     @property
     def sample_labels(self) -> NDArray[np.int64]:

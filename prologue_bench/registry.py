@@ -6,6 +6,7 @@ components.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.metadata
@@ -104,8 +105,8 @@ class Registry:
     def add_file(self, path: Path, where: str) -> None:
         """Take in a plugin that is a single Python file. A second time does nothing.
 
-        Its components carry the file's checksum, so that a change of it makes their artifacts anew. Raises UserError,
-        in one line, for everything that is wrong with it.
+        Its components carry the checksum of the file and of those beside it that it imports, so that a change of any
+        makes their artifacts anew. Raises UserError, in one line, for everything that is wrong with it.
         """
         path = path.resolve()
         if path in self.files:
@@ -120,7 +121,7 @@ class Registry:
         try:
             if path.stem not in sys.modules:
                 _import_file(path)
-            checksum = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            checksum = source_checksum(path)
             self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
         except Exception as error:
             raise UserError(f"{where}: {path}: {_line(error)}") from error
@@ -167,6 +168,41 @@ class Registry:
             for path in sorted((root / folder).glob("*.yaml")):
                 found.setdefault(path.stem, path)
         return found
+
+
+def source_checksum(path: Path) -> str:
+    """The first 16 digits of the SHA-256 of a Python file, together with the files beside it that it imports.
+
+    These are the modules and packages in the same folder that it names in an import, and what those name in turn.
+    """
+    folder, sources, waiting = path.parent, {}, [path]
+    while waiting:
+        each = waiting.pop()
+        content = each.read_bytes()
+        sources[each] = content
+        for name in _imported_names(ast.parse(content), each.relative_to(folder)):
+            place = folder.joinpath(*name.split("."))
+            found = [place.with_suffix(".py"), place / "__init__.py"]
+            waiting += [one for one in found if one.is_file() and one not in sources and one not in waiting]
+    digest = hashlib.sha256()
+    for each in [path, *sorted(set(sources) - {path})]:
+        digest.update(sources[each] if each == path else f"\0{each.relative_to(folder)}\0".encode() + sources[each])
+    return digest.hexdigest()[:16]
+
+
+def _imported_names(tree: ast.AST, place: Path) -> Iterator[str]:
+    """Dotted names of all modules that a file imports or may import from, at any depth of its code."""
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = list(place.parent.parts)[: len(place.parent.parts) - node.level + 1] if node.level else []
+            base = ".".join([*package, *filter(None, [node.module])])
+            names = [base, *(f"{base}.{alias.name}" if base else alias.name for alias in node.names)]
+        for name in filter(None, names):
+            parts = name.split(".")
+            yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
 
 
 def _import_file(path: Path) -> None:

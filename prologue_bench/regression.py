@@ -171,13 +171,20 @@ def _status(
     return "better" if beyond is not None and better > beyond else "ok"
 
 
+def _once(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows without those whose measurement stands in an earlier one."""
+    return rows[~rows.artifact.duplicated() | (rows.artifact == "")]
+
+
 def noise(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float | None, str]:
     """How far a mean may move by chance (95%), and where that is known from.
 
     Over seeds: the prediction interval of the new mean, t * s * sqrt(1/n + 1/m), with the
     baseline's spread s over its n seeds. With one seed, or where all have the same value: the
-    intervals of both means over images, which hold nothing of the noise of training.
+    intervals of both means over images, which hold nothing of the noise of training. A measurement
+    that seeds share, as of a frozen tokenizer, is of one seed.
     """
+    before, after = _once(before), _once(after)
     means = before.groupby("seed").value.mean()
     count = len(means)
     seeds = max(1, after.seed.nunique())

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from prologue_bench.errors import StageError
+from prologue_bench.errors import StageError, UserError
+from prologue_bench.files import checksum
+from prologue_bench.spec.external import PublishedFile
 from prologue_datasets.settings import ShapesSettings
 from prologue_datasets.shapes import Shapes
+from prologue_metrics import features, settings
+from prologue_metrics.features import extract_features
 from prologue_metrics.fidelity import GenerationFid, InceptionScore
 from prologue_metrics.settings import FidSettings, InceptionScoreSettings
 from tests.test_metrics import inputs, noisy
@@ -56,8 +60,8 @@ def test_the_distance_is_what_torch_fidelity_says(weights: Path, tmp_path: Path)
     from torch_fidelity import calculate_metrics
 
     samples, reference = noisy(DATA.images("test"), 40), np.asarray(DATA.images("test"))
-    settings = FidSettings(extractor="inception-v3-compat", weights=str(weights), layer="64")
-    found = GenerationFid(settings).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
+    own = FidSettings(extractor="inception-v3-compat", weights=str(weights), layer="64")
+    found = GenerationFid(own).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
     expected = calculate_metrics(
         input1=dataset(samples), input2=dataset(reference), fid=True, **QUIET,
         feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights), feature_layer_fid="64",
@@ -72,8 +76,8 @@ def test_the_score_is_what_torch_fidelity_says(weights: Path, tmp_path: Path, mo
 
     monkeypatch.setenv("INCEPTION_WEIGHTS", str(weights))
     samples = np.array(DATA.images("test")[:12])
-    settings = InceptionScoreSettings(splits=2)
-    found = InceptionScore(settings).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
+    own = InceptionScoreSettings(splits=2)
+    found = InceptionScore(own).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
     expected = calculate_metrics(
         input1=dataset(samples), isc=True, isc_splits=2, **QUIET,
         feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights),
@@ -86,12 +90,18 @@ def test_weights_that_are_missing_or_not_weights_are_one_line(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def measure(file: Path | str) -> None:
-        settings = InceptionScoreSettings(splits=2, weights=str(file))
-        InceptionScore(settings).measure(inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:4])))
+        own = InceptionScoreSettings(splits=2, weights=str(file))
+        InceptionScore(own).measure(inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:4])))
 
     monkeypatch.delenv("INCEPTION_WEIGHTS", raising=False)
-    with pytest.raises(StageError, match=r"found no file .*none\.pth, expected torch-fidelity's weights-inception"):
+    with pytest.raises(ValueError, match=r"'weights' must be a file that is there: .*none\.pth"):
         measure(tmp_path / "none.pth")
+    with monkeypatch.context() as patch:
+        patch.setenv("INCEPTION_WEIGHTS", str(tmp_path / "none.pth"))
+        with pytest.raises(
+            UserError, match=r"INCEPTION_WEIGHTS: found no file .*none\.pth, expected weights-inception"
+        ):
+            measure("")
     torch.save({"weights": Path("a.txt")}, tmp_path / "pickle.pth")
     with pytest.raises(StageError, match=r"'inception-v3-compat' cannot be made: .*put weights-inception-.* into"):
         measure(tmp_path / "pickle.pth")
@@ -99,7 +109,7 @@ def test_weights_that_are_missing_or_not_weights_are_one_line(
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.load_state_dict_from_url", unreachable)
+    monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
     with pytest.raises(StageError, match=r"cannot be made: no route to host; put weights-inception-.* or set weights"):
         measure("")
 
@@ -110,20 +120,21 @@ def test_features_are_kept_under_the_checksum_of_weights_that_were_just_fetched(
     """What is fetched for the first measurement serves the second."""
     monkeypatch.delenv("INCEPTION_WEIGHTS", raising=False)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "hub"))
-    target = tmp_path / "hub/checkpoints/weights-inception-2015-12-05-6726825d.pth"
+    published = PublishedFile(f"weights-{checksum(weights)[:8]}.pth")
+    monkeypatch.setattr(settings, "INCEPTION", published)
+    monkeypatch.setattr(features, "INCEPTION", published)
+    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", weights.as_uri())
     extracted = []
 
-    def fetched(images: np.ndarray, *_: object) -> np.ndarray:
+    def counted(images: np.ndarray, *arguments: Any) -> np.ndarray:
         extracted.append(len(images))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.exists():
-            os.symlink(weights, target)
-        return np.random.default_rng(len(images)).normal(size=(len(images), 5)).astype(np.float32)
+        return extract_features(images, *arguments)
 
-    monkeypatch.setattr("prologue_metrics.features.extract_features", fetched)
+    monkeypatch.setattr("prologue_metrics.features.extract_features", counted)
     for _ in range(2):
         found = InceptionScore(InceptionScoreSettings(splits=2)).measure(
             inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:12]))
         )
     assert extracted == [12]
-    assert found[0].protocol.details["weights"] != "to be fetched"
+    assert found[0].protocol.details["weights"] == checksum(weights)[:16]
+    assert checksum(tmp_path / "hub/checkpoints" / published.name) == checksum(weights)

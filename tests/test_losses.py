@@ -100,19 +100,19 @@ def test_lpips_as_a_metric_is_the_mean_of_the_loss(random_vgg: Path, tmp_path: P
     one, other = (to_float(torch.from_numpy(part)) for part in (changed, originals))
     assert found.value == pytest.approx(float(loss(one, other, 0)["distance"]), rel=1e-5)
     assert found.half_width is not None
-    with pytest.raises(UserError, match="metric 'lpips': weights: found no file"):
-        LpipsMetric(LpipsMetricSettings(weights="nowhere.pth")).measure(inputs(tmp_path, reconstructions=changed))
+    with pytest.raises(ValueError, match=r"'weights' must be a file that is there: nowhere\.pth"):
+        LpipsMetricSettings(weights="nowhere.pth")
 
 
 def test_missing_weights_say_where_to_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"loss 'lpips': weights: found no file .*nowhere.pth, expected torchvision's"):
-        Lpips(LpipsSettings(weights=str(tmp_path / "nowhere.pth")), IMAGES)
+    with pytest.raises(ValueError, match=r"'weights' must be a file that is there: .*nowhere.pth"):
+        LpipsSettings(weights=str(tmp_path / "nowhere.pth"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
     def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(
         UserError, match=r"are not at .*vgg16-397923af.pth and cannot be fetched .*put https://.* there"
     ):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import sys
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from prologue_bench.checksums import known_checksums
 from prologue_bench.errors import MissingDataError, UserError
+
+MANY = 10_000
+"""Files from which on it is said that all of them are read."""
 
 
 class Archive(ABC):
@@ -39,8 +43,8 @@ class Archive(ABC):
         """A file's content. Raises OSError or zipfile.BadZipFile when it is damaged."""
 
     @abstractmethod
-    def fingerprint(self) -> str:
-        """Changes when a file is added, removed or changes its content (zip) or size (folder)."""
+    def checksums(self, names: Sequence[str]) -> list[str]:
+        """A text for the content of each file."""
 
 
 class FolderArchive(Archive):
@@ -54,11 +58,20 @@ class FolderArchive(Archive):
     def read(self, name: str) -> bytes:
         return (self.path / name).read_bytes()
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for name in self.names():
-            digest.update(f"{name}:{(self.path / name).stat().st_size};".encode(errors="surrogateescape"))
-        return digest.hexdigest()
+    def checksums(self, names: Sequence[str]) -> list[str]:
+        paths = [self.path / name for name in names]
+        try:
+            found = known_checksums([path for path in paths if path.is_file()], starting=self._say_so)
+        except OSError as error:
+            name = printable(str(error.filename))
+            raise UserError(
+                f"{name}: cannot be read: {error.strerror}; expected a data set of files that can"
+            ) from None
+        return [found.get(path, "missing") for path in paths]  # a link to nothing is a broken image
+
+    def _say_so(self, count: int) -> None:
+        if count > MANY:
+            print(f"{self.path}: reading up to {count:,} files once, for their checksums", file=sys.stderr)
 
 
 class ZipArchive(Archive):
@@ -87,11 +100,10 @@ class ZipArchive(Archive):
     def read(self, name: str) -> bytes:
         return self._zip().read(name)
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for info in map(self._zip().getinfo, self.names()):
-            digest.update(f"{info.filename}:{info.file_size}:{info.CRC};".encode())
-        return digest.hexdigest()
+    def checksums(self, names: Sequence[str]) -> list[str]:
+        """From the archive's own table: size and CRC-32."""
+        infos = map(self._zip().getinfo, names)
+        return [f"{info.file_size}:{info.CRC}" for info in infos]
 
 
 def is_hidden(name: str) -> bool:

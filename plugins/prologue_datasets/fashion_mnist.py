@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prologue_bench.checksums import known_checksums
 from prologue_bench.components import NoSettings
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.files import user_cache
@@ -71,7 +72,7 @@ class IdxFolder(DataSource):
 
     @property
     def fingerprint(self) -> str:
-        return _fingerprint(tuple((path, path.stat().st_mtime_ns) for path in self.paths.values()))
+        return _fingerprint(tuple(known_checksums(self.paths.values()).items()))
 
     def images(self, split: Split) -> NDArray[Any]:
         images = self._array(split, "images")
@@ -103,7 +104,8 @@ class EmbeddedFashionMnist(IdxFolder):
 
 
 @cache
-def _fingerprint(files: tuple[tuple[Path, int], ...]) -> str:
+def _fingerprint(files: tuple[tuple[Path, str], ...]) -> str:
+    """Of the arrays in files with these checksums, whether they are gzipped or not."""
     digest = hashlib.sha256()
     for path, _ in files:
         digest.update(read_idx(path).tobytes())

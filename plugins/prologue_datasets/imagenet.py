@@ -25,11 +25,12 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL import __version__ as PIL_VERSION
 
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.files import user_cache, write_text
 from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
-from prologue_datasets.archives import Archive, open_archive, printable
+from prologue_datasets.archives import MANY, Archive, open_archive, printable
 from prologue_datasets.crops import VIEWS, centre_crop, ten_crops
 from prologue_datasets.decoding import REMARKS, VERSION, decode, read_picture
 from prologue_datasets.settings import ImageFolderSettings, ImageNetSettings
@@ -102,9 +103,13 @@ class ClassFolders(DataSource):
 
     @cached_property
     def fingerprint(self) -> str:
-        own = self.settings
-        parts = [self._archive_fingerprint, own.size, own.crops, sorted(self.broken), VERSION, self._test_folder]
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+        """Of what is read: the content and class of each image in order, and how they are cut; not the files' names."""
+        read = {
+            split: [[self._checksums[name] for name in listing.names], listing.labels.tolist()]
+            for split, listing in self._listings.items()
+        }
+        parts = [read, self._class_names, self.settings.size, self.settings.crops, VERSION]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     def images(self, split: Split) -> ImageArray:
         return LazyCrops(self.archive, self._listings[split].names, self.settings.size, views=1)
@@ -131,8 +136,10 @@ class ClassFolders(DataSource):
         return tuple(found)
 
     @cached_property
-    def _archive_fingerprint(self) -> str:
-        return self.archive.fingerprint()
+    def _checksums(self) -> dict[str, str]:
+        """Of the content of every image, by name."""
+        names = [name for found in self._found.values() for name, _ in found]
+        return dict(zip(names, self.archive.checksums(names), strict=True))
 
     @cached_property
     def _class_files(self) -> list[ClassFile]:
@@ -223,13 +230,13 @@ class ClassFolders(DataSource):
 
     @cached_property
     def _inspection(self) -> Inspection:
-        """Every image is decoded once, and the answer is kept."""
-        names = [name for split in self._found.values() for name, _ in split]
-        kept = user_cache() / "data" / f"images-{self._archive_fingerprint[:20]}-{self._test_folder}-{VERSION}.json"
-        if kept.exists():
-            found = Inspection(**json.loads(kept.read_text()))
-        else:
-            if len(names) > 10_000:
+        """Every image is decoded once, and the answer is kept for images of this content."""
+        names = list(self._checksums)
+        text = json.dumps([VERSION, PIL_VERSION, *self._checksums.items()])
+        kept = user_cache() / "data" / f"images-{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
+        found = _read_inspection(kept)
+        if found is None:
+            if len(names) > MANY:
                 print(f"{self.archive.path}: decoding {len(names):,} images once, to find broken ones", file=sys.stderr)
             found = _inspected(self.archive, names)
             kept.parent.mkdir(parents=True, exist_ok=True)
@@ -318,6 +325,14 @@ class LazyCrops:
                 "restore it, or run the same command again to leave it out"
             ) from error
         return ten_crops(decoded, self.size) if self.views == VIEWS else centre_crop(decoded, self.size)[None]
+
+
+def _read_inspection(path: Path) -> Inspection | None:
+    """An answer that was kept; None where there is none, or it is damaged."""
+    try:
+        return Inspection(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _inspected(archive: Archive, names: Sequence[str]) -> Inspection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from diffusers import VQModel
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_bench.seeds import seeded
-from prologue_diffusers.settings import DiffusersVqSettings
+from prologue_diffusers.settings import DiffusersVqSettings, local_folder
 
 CHANNELS = 3
 
@@ -64,9 +66,10 @@ class DiffusersVq(Tokenizer):
 
 
 def _load(settings: DiffusersVqSettings) -> VQModel:
-    options = {"subfolder": settings.subfolder} if settings.subfolder else {}
+    options = {name: value for name in ("subfolder", "revision") if (value := getattr(settings, name))}
+    where = settings.pretrained if local_folder(settings) is None else Path(settings.pretrained).expanduser()
     try:
-        return VQModel.from_pretrained(settings.pretrained, use_safetensors=True, **options)
+        return VQModel.from_pretrained(where, use_safetensors=True, **options)
     except Exception as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

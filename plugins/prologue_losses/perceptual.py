@@ -12,7 +12,7 @@ from torchvision import models
 
 from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec, ReconstructionLoss
-from prologue_losses.settings import ConvNextLogitsSettings, LpipsSettings
+from prologue_losses.settings import CONVNEXT, VGG, ConvNextLogitsSettings, LpipsSettings
 from prologue_losses.weights import check_classifier, load_classifier
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -40,6 +40,8 @@ class _Frozen:
 class Lpips(ReconstructionLoss):
     """LPIPS (Zhang et al. 2018), version 0.1 over VGG-16."""
 
+    learns = False
+
     def __init__(self, settings: LpipsSettings, images: ImageSpec) -> None:
         super().__init__()
         self.weight = settings.weight
@@ -62,7 +64,7 @@ def check_lpips(weights: str, images: ImageSpec, owner: str) -> None:
             f"{owner}: found images of {images.height} x {images.width} pixels, expected at least {VGG_SMALLEST} x "
             f"{VGG_SMALLEST}, since VGG-16 halves them four times"
         )
-    check_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, weights, owner)
+    check_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, VGG, weights, owner)
 
 
 def check_colours(images: ImageSpec, owner: str) -> None:
@@ -78,7 +80,7 @@ def lpips_network(weights: str, owner: str) -> tuple[nn.Module, str]:
     """
     import lpips
 
-    vgg = load_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, weights, owner)
+    vgg = load_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, VGG, weights, owner)
     with warnings.catch_warnings():  # the package calls torchvision in a way that it has given up
         warnings.simplefilter("ignore", UserWarning)
         distance: nn.Module = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
@@ -101,6 +103,8 @@ def _fill_vgg_slices(slices: nn.Module, vgg: nn.Module) -> None:
 class ConvNextLogits(ReconstructionLoss):
     """Mean squared distance between the logits of a ConvNeXt-S (Liu et al. 2022) at 224 pixels."""
 
+    learns = False
+
     def __init__(self, settings: ConvNextLogitsSettings, images: ImageSpec) -> None:
         super().__init__()
         self.weight = settings.weight
@@ -108,6 +112,7 @@ class ConvNextLogits(ReconstructionLoss):
             load_classifier(
                 models.convnext_small,
                 models.ConvNeXt_Small_Weights.IMAGENET1K_V1,
+                CONVNEXT,
                 settings.weights,
                 "loss 'convnext-logits'",
             )
@@ -118,7 +123,7 @@ class ConvNextLogits(ReconstructionLoss):
         owner = "loss 'convnext-logits'"
         check_colours(images, owner)
         weights = models.ConvNeXt_Small_Weights.IMAGENET1K_V1
-        check_classifier(models.convnext_small, weights, settings.weights, owner)
+        check_classifier(models.convnext_small, weights, CONVNEXT, settings.weights, owner)
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         with torch.no_grad():

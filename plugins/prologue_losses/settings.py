@@ -7,7 +7,12 @@ from typing import Literal
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.spec.settings import HOW_NOT_WHAT
+from prologue_bench.spec.external import PublishedFile, external_file
+from prologue_bench.spec.settings import unread
+
+VGG = PublishedFile("vgg16-397923af.pth")
+CONVNEXT = PublishedFile("convnext_small-0c510722.pth")
+"""Under torchvision's names."""
 
 
 @frozen(kw_only=True)
@@ -15,7 +20,7 @@ class LpipsSettings:
     """Learned perceptual distance."""
 
     weight: float = field(default=1.0, validator=validators.ge(0))
-    weights: str = field(default="", metadata=HOW_NOT_WHAT)
+    weights: str = external_file(lambda settings, named: VGG.identity(named))
     """torchvision's VGG-16 weights; empty looks in torch's cache and then asks torchvision to fetch them."""
 
 
@@ -23,7 +28,7 @@ class LpipsSettings:
 class LpipsMetricSettings:
     """The same distance as a metric."""
 
-    weights: str = field(default="", metadata=HOW_NOT_WHAT)
+    weights: str = external_file(lambda settings, named: VGG.identity(named))
     """torchvision's VGG-16 weights; empty looks in torch's cache and then asks torchvision to fetch them."""
 
 
@@ -33,7 +38,7 @@ class ConvNextLogitsSettings:
 
     weight: float = field(default=1.0, validator=validators.ge(0))
     """The paper's is 1 where this takes the place of LPIPS, and 0.1 beside it."""
-    weights: str = field(default="", metadata=HOW_NOT_WHAT)
+    weights: str = external_file(lambda settings, named: CONVNEXT.identity(named))
     """torchvision's ConvNeXt-S weights; empty looks in torch's cache and then asks torchvision to fetch them."""
 
 
@@ -75,3 +80,7 @@ class PatchGanSettings:
     """Channels of the first layer."""
     layers: int = field(default=3, validator=[validators.ge(1), _fits_groups])
     """Layers with stride 2."""
+
+    def as_read(self) -> PatchGanSettings:
+        """How often the gradient is penalised counts only where it is."""
+        return self if self.r1_weight else unread(self, "r1_every_steps")

@@ -72,7 +72,7 @@ def _measurement(name: str, title: str, value: float, unit: str, count: int, det
 class Speed(Metric):
     """Images a second that are drawn token by token and decoded, in the best of several repeats of one batch."""
 
-    needs = ("tokenizer", "generator")
+    needs = ("tokenizer", "draw")
 
     def __init__(self, settings: SpeedSettings) -> None:
         self.settings = settings

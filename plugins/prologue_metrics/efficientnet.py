@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from prologue_bench.files import fingerprint
+from prologue_bench.checksums import fingerprint
 
 NAME = "efficientnet-lite0"
 FEATURES = 1280

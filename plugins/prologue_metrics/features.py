@@ -6,7 +6,6 @@ torch-fidelity is imported where it is used: planning asks for metrics only to k
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from prologue_bench.checksums import fingerprint
 from prologue_bench.errors import MissingDataError, StageError, UserError, nearest
-from prologue_bench.files import fetch_problem, fingerprint, write_array
+from prologue_bench.files import fetch_problem, write_array
 from prologue_bench.interfaces import ImageArray, MetricInputs, PlannedInputs
-from prologue_metrics.settings import FeatureSettings
+from prologue_metrics.settings import INCEPTION, FeatureSettings, extractor_weights
 
 BATCH = 50
 LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
@@ -30,34 +30,53 @@ DIMENSIONS = {
     },
 }
 """Features of each layer of the extractors."""
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION.name}"
 """Where torch-fidelity fetches it from."""
 Advance = Callable[[int, int], None]
 
 
-def load_features(images: ImageArray, settings: FeatureSettings, inputs: MetricInputs) -> NDArray[Any]:
-    """Features float32 [N, F], from the cache where the same images were seen before."""
-    seen = hashlib.sha256()
-    for start in range(0, len(images), BATCH):
-        seen.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
+def load_features(
+    images: ImageArray | Callable[[], ImageArray], settings: FeatureSettings, inputs: MetricInputs, known: str = ""
+) -> NDArray[Any]:
+    """Features float32 [N, F], from the cache where the same images were seen before.
 
-    def path() -> Path:
-        key = seen.copy()
-        layer = f" {settings.layer}" if settings.layer else ""
-        key.update(f"{settings.extractor} {settings.resize} {weights_checksum(settings)}{layer}".encode())
-        return inputs.cache / "features" / f"{key.hexdigest()[:32]}.npy"
-
-    kept = path()
-    if kept.exists():
-        cached: NDArray[Any] = np.load(kept)
-        if len(cached) == len(images):
-            return cached
+    `known` is a text that stands for the content of the images, such as one of `MetricInputs.known`, with what tells
+    a part from the whole. With it, images in the cache are not looked at, and a function that reads them not called.
+    """
+    if not known:
+        images = images() if callable(images) else images
+        known = _content(images)
+    layer = f" {settings.layer}" if settings.layer else ""
+    text = f"{known} {settings.extractor} {settings.resize} {weights_identity(settings)}{layer}"
+    kept = inputs.cache / "features" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
+    if (cached := _read(kept)) is not None:
+        return cached
+    images = images() if callable(images) else images
     features = extract_features(images, settings, inputs.device, inputs.advance)
-    kept = path()  # once more: weights that were fetched just now have a checksum only now
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_array(kept, features)
     return features
+
+
+def _content(images: ImageArray) -> str:
+    seen = hashlib.sha256()
+    for start in range(0, len(images), BATCH):
+        seen.update(np.ascontiguousarray(images[start : start + BATCH]).tobytes())
+    return seen.hexdigest()
+
+
+def _read(path: Path) -> NDArray[Any] | None:
+    """An array that was kept; None where there is none, or it is damaged."""
+    try:
+        kept: NDArray[Any] = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return kept
+
+
+def part_of(known: str, chosen: NDArray[np.int64]) -> str:
+    """What stands for the chosen ones of images whose content is known; empty of those that are not."""
+    return f"{hashlib.sha256(chosen.tobytes()).hexdigest()} of {known}" if known else ""
 
 
 def extract_features(
@@ -71,16 +90,13 @@ def extract_features(
     efficientnet.register()
     layer = settings.layer or LAYERS[settings.extractor]
     ours = settings.extractor == "efficientnet-lite0"
-    named = None if ours else inception_weights(settings)
-    options = {"resize": settings.resize} if ours else {"feature_extractor_weights_path": named}
+    where = "" if ours else f"; put {INCEPTION.name} into {torch.hub.get_dir()}/checkpoints or set weights"
     try:
-        if named:
-            _check_tensors(named)
+        options = {"resize": settings.resize} if ours else {"feature_extractor_weights_path": inception_file(settings)}
         extractor = create_feature_extractor(
             settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, **options
         )
     except Exception as error:
-        where = "" if ours else f"; put {INCEPTION_FILE} into {torch.hub.get_dir()}/checkpoints or set weights"
         raise StageError(f"feature extractor {settings.extractor!r} cannot be made: {_line(error)}{where}") from None
     parts = []
     with torch.inference_mode():
@@ -110,15 +126,14 @@ def check_features(settings: FeatureSettings, planned: PlannedInputs) -> int:
 
 
 def _check_inception(settings: FeatureSettings) -> None:
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
     try:
-        file = Path(inception_weights(settings) or cached)
-    except StageError as error:
-        raise UserError(str(error)) from None
+        file = INCEPTION.path(settings.weights)
+    except UserError as error:
+        raise UserError(f"inception-v3-compat: {error}") from None
     if not file.is_file():
         if problem := fetch_problem(INCEPTION_URL):
             raise MissingDataError(
-                f"inception-v3-compat: its weights {INCEPTION_FILE} are not at {cached} and cannot be fetched "
+                f"inception-v3-compat: its weights {INCEPTION.name} are not at {file} and cannot be fetched "
                 f"({problem}); put {INCEPTION_URL} there, or name the file in its setting 'weights'"
             )
         return
@@ -127,33 +142,34 @@ def _check_inception(settings: FeatureSettings) -> None:
     except Exception as error:
         raise UserError(f"inception-v3-compat: {file} cannot be read as weights: {_line(error)}") from None
     if not isinstance(found, dict) or "fc.weight" not in found:
-        raise UserError(f"inception-v3-compat: {file} does not hold torch-fidelity's {INCEPTION_FILE}")
+        raise UserError(f"inception-v3-compat: {file} does not hold torch-fidelity's {INCEPTION.name}")
 
 
-def inception_weights(settings: FeatureSettings) -> str | None:
-    """The file of Inception's weights that was named; None lets torch-fidelity look in torch's cache and fetch them.
+def inception_file(settings: FeatureSettings) -> str:
+    """Inception's weights, fetched where they are missing, and known to be nothing but tensors.
 
-    Raises StageError when a named file is not there.
+    torch-fidelity would load anything that the file holds.
     """
-    named = settings.weights or os.environ.get("INCEPTION_WEIGHTS")
-    if named and not Path(named).expanduser().is_file():
-        raise StageError(f"inception-v3-compat: found no file {named}, expected torch-fidelity's {INCEPTION_FILE}")
-    return str(Path(named).expanduser()) if named else None
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-
-def _check_tensors(file: str) -> None:
-    """Raises an error for a file with anything but tensors, all of which torch-fidelity would load."""
+    file = str(INCEPTION.fetch(URL_INCEPTION_V3, settings.weights))
     torch.load(file, map_location="meta", weights_only=True)
+    return file
+
+
+def weights_identity(settings: FeatureSettings) -> str:
+    """What stands for the extractor's weights, also before they are fetched."""
+    return extractor_weights(settings, settings.weights)
 
 
 def weights_checksum(settings: FeatureSettings) -> str:
-    """The first 16 digits of the SHA-256 of the extractor's weights, or that torch-fidelity has yet to fetch them."""
+    """The first 16 digits of the SHA-256 of the extractor's weights, or that they have yet to be fetched."""
     from prologue_metrics import efficientnet
 
     if settings.extractor == "efficientnet-lite0":
         return efficientnet.weights_checksum()
-    file = inception_weights(settings) or str(Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE)
-    return fingerprint(Path(file)) if Path(file).is_file() else "to be fetched"
+    file = INCEPTION.path(settings.weights)
+    return fingerprint(file) if file.is_file() else "to be fetched"
 
 
 def _line(error: Exception) -> str:

@@ -30,6 +30,7 @@ from prologue_metrics.features import (
     extractor_details,
     extractor_note,
     load_features,
+    part_of,
     sampling_details,
     sampling_note,
 )
@@ -81,8 +82,8 @@ class Fid(Metric):
             refuse(self.name, too_few_to_extrapolate(count, features))
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        images, whole = self._images(inputs)
-        features = load_features(images, self.settings, inputs)
+        images, whole, known = self._images(inputs)
+        features = load_features(images, self.settings, inputs, known)
         own = moments(features, self.name, self.settings.few_samples)
         reference, details, note = self._reference(inputs)
         distance = frechet_distance(own, reference)
@@ -112,16 +113,16 @@ class Fid(Metric):
             for name, title, value, spread in distances
         ]
 
-    def _images(self, inputs: MetricInputs) -> tuple[ImageArray, int]:
-        """The images that are measured, and of how many they are."""
+    def _images(self, inputs: MetricInputs) -> tuple[ImageArray, int, str]:
+        """The images that are measured, of how many they are, and what stands for their content."""
         images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
         assert images is not None
         count, whole = self.settings.images, len(images)
         if not 0 < count < whole:
-            return images, whole
+            return images, whole, inputs.known.get(self.artifact, "")
         of_samples = self.artifact == "samples"
         chosen = inputs.sample_subset(count) if of_samples else inputs.data.subset("test", count)
-        return Picked(images, chosen), whole
+        return Picked(images, chosen), whole, part_of(inputs.known.get(self.artifact, ""), chosen)
 
     def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str], list[str]]:
         """The reference's moments, what the protocol says of it, and how it differs from the published one."""
@@ -130,7 +131,8 @@ class Fid(Metric):
             loaded, checksum = read_reference(path, self.settings, inputs)
             return loaded, {"reference": path.name, "reference_fingerprint": checksum}, []
         images = inputs.data.images("test")
-        found = moments(load_features(images, self.settings, inputs), "the test images", self.settings.few_samples)
+        features = load_features(images, self.settings, inputs, inputs.known.get("test", ""))
+        found = moments(features, "the test images", self.settings.few_samples)
         details = {
             "reference": f"test split, {len(images)} images",
             "reference_fingerprint": inputs.data.fingerprint,
@@ -184,8 +186,10 @@ def sample_protocol(
 def features_of(settings: FeatureSettings, inputs: MetricInputs) -> tuple[NDArray[Any], NDArray[Any]]:
     """Features of the samples and of the test images."""
     assert inputs.samples is not None
-    sets: tuple[ImageArray, ImageArray] = (inputs.samples, inputs.data.images("test"))
-    samples, reference = (load_features(part, settings, inputs) for part in sets)
+    sets: dict[str, ImageArray] = {"samples": inputs.samples, "test": inputs.data.images("test")}
+    samples, reference = (
+        load_features(part, settings, inputs, inputs.known.get(name, "")) for name, part in sets.items()
+    )
     return samples, reference
 
 
@@ -264,7 +268,7 @@ class InceptionScore(Metric):
         from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
         assert inputs.samples is not None
-        logits = load_features(inputs.samples, self.settings, inputs)
+        logits = load_features(inputs.samples, self.settings, inputs, inputs.known.get("samples", ""))
         if problem := self._too_few(len(logits)):
             raise StageError(f"inception-score: {problem}")
         found = isc_features_to_metric(torch.from_numpy(logits), splits=self.settings.splits)

@@ -27,7 +27,7 @@ class Layout(Metric):
     class; so what the class fixes does not count.
     """
 
-    needs = ("tokenizer", "generator", "prefixes")
+    needs = ("tokenizer", "draw", "prefixes")
 
     def __init__(self, settings: LayoutSettings) -> None:
         self.settings = settings

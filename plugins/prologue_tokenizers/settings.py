@@ -9,6 +9,7 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
+from prologue_bench.spec.settings import unread
 from prologue_layers.settings import Initialisation, StraightThrough, TransformerSettings
 
 
@@ -33,6 +34,10 @@ class VqSettings:
     initialisation: Initialisation = "open"
     """Initial weights: `paper` draws all as the paper's implementation does, with closed gates;
     `open` starts with open gates."""
+
+    def as_read(self) -> VqSettings:
+        """The temperature is read only where the visual tokens learn from the prior."""
+        return self if self.visual_ce_weight else unread(self, "straight_through_temperature")
 
 
 @frozen(kw_only=True)
@@ -85,6 +90,19 @@ class PrologueSettings(VqSettings):
     visual_dropout: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
     """Share of images whose visual inputs to the joint prior are all replaced by the separator."""
 
+    def as_read(self) -> PrologueSettings:
+        """A shared codebook has no size of its own, and plain vector quantization no temperature."""
+        names = ["prologue_codebook"] if self.shared_codebook else []
+        if self.straight_through == "vq" and not self.visual_ce_weight:
+            names.append("straight_through_temperature")
+        return unread(self, *names)
+
+    def same_as(self) -> tuple[str, Mapping[str, Any]] | None:
+        """Without a prologue it is the 2D baseline: the same weights from a seed, and the same losses."""
+        if self.prologue_tokens:
+            return None
+        return "vq-2d", {field.name: getattr(self, field.name) for field in attrs.fields(Vq2dSettings)}
+
 
 @frozen(kw_only=True)
 class ProloguePostSettings(PrologueSettings):
@@ -95,3 +113,6 @@ class ProloguePostSettings(PrologueSettings):
     prologue_input: Literal["encoder-output", "before-quantization", "patches"] = "encoder-output"
     """What the second encoder reads at every patch: the frozen encoder's features, their projection onto the
     codes' sphere, or the pixels."""
+
+    def same_as(self) -> None:
+        """None: it always has a prologue."""

@@ -20,7 +20,7 @@ from prologue_bench.spec.settings import Training
 from prologue_bench.training.tracking import check_trackers
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-OF_GENERATORS = {"samples", "generator", "costs"}
+OF_GENERATORS = {"samples", "generator", "draw", "costs"}
 """Needs of metrics for which a generator is trained."""
 
 

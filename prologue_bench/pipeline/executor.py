@@ -24,7 +24,7 @@ from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
-from prologue_bench.pipeline.stages import Measure
+from prologue_bench.pipeline.stages import Measure, Stage
 from prologue_bench.pipeline.store import Store, is_full_disk
 
 SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
@@ -118,7 +118,9 @@ def _run_stage(
     context = StageContext(work=folder, output=output, label=label, advance=advance, stop_requested=stop_requested)
     _log(context, f"{label} starts, revision {git_revision()}")
     try:
+        _check_files(stage)
         work.perform(stage, store, context)
+        _check_files(stage)
     except BaseException as error:
         _log(context, f"ended by {type(error).__name__}: {error}")
         raise
@@ -127,6 +129,12 @@ def _run_stage(
     _log(context, f"finished after {clock.seconds:.1f} s")
     store.commit(stage.key, output, _details(planned, clock.seconds))
     return clock.seconds
+
+
+def _check_files(stage: Stage) -> None:
+    """Raises StageError where a file that the stage reads is another than when its key was made."""
+    if stage.key_now() != stage.key:
+        raise StageError("a file that its settings name changed since the run was planned; run the same command again")
 
 
 def _log(context: StageContext, text: str) -> None:

@@ -32,6 +32,7 @@ from prologue_bench.pipeline.stages import (
 )
 from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Ablation, Experiment, Resolved
+from prologue_bench.spec.settings import TokenizerTraining
 
 
 @frozen
@@ -207,6 +208,7 @@ def _pipeline(experiment: Experiment, checks: Checks, held_out: int, store: Stor
             reconstructions=reconstructions,
             prefixes=checks.prefixes,
             needs=needs_of(metric),
+            layout=model.layout,
         )
         for place, metric in enumerate(experiment.metrics)
         if place not in places
@@ -235,13 +237,26 @@ def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, st
 def _trained(
     experiment: Experiment, tokenizer: Resolved, data: DataRef, model: Tokenizer, foundation: TokenizerStage | None
 ) -> TrainTokenizer:
+    if model.frozen:  # its weights depend on no training, and not on its seed
+        return TrainTokenizer(
+            data=data,
+            tokenizer=tokenizer.kept_as,
+            training=TokenizerTraining(),
+            prior=None,
+            seed=0,
+            foundation=foundation,
+            images=open_data(experiment.data).spec,
+        )
+    losses = experiment.losses if model.reconstructs else ()
     return TrainTokenizer(
         data=data,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer.kept_as,
         training=experiment.tokenizer_training,
         prior=experiment.prior if model.prior is not None else None,
         seed=experiment.seed,
-        losses=experiment.losses if model.reconstructs else (),
+        losses=losses,
+        losses_learn=any(loss.component.load().learns for loss in losses),
+        reconstructs=model.reconstructs,
         foundation=foundation,
     )
 
@@ -269,8 +284,9 @@ def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokeni
                 f"{name}: generator_training.joint: the tokenizer is imported, without a prior; "
                 "set generator_training.imported too"
             )
-        return TakePrior(tokens=tokens, generator=experiment.prior)
-    return TrainGenerator(tokens=tokens, generator=experiment.generator, training=training, seed=experiment.seed)
+        return TakePrior(tokens=tokens, generator=experiment.prior.kept_as)
+    generator = experiment.generator.kept_as
+    return TrainGenerator(tokens=tokens, generator=generator, training=training, seed=experiment.seed)
 
 
 def _tokenizer(experiment: Experiment) -> Tokenizer:

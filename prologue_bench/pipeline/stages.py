@@ -12,10 +12,12 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
+from prologue_bench.interfaces import ImageSpec, TokenLayout
 from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, key_values
+from prologue_bench.spec.search import sampling_at
+from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, flat_values, key_values
 
 KEY_LENGTH = 20
 
@@ -39,6 +41,10 @@ class Stage(ABC):
     @cached_property
     def key(self) -> str:
         """The stage's name in the store."""
+        return self.key_now()
+
+    def key_now(self) -> str:
+        """The key as the files that the stage reads are now; another than `key` where one changed since."""
         parts = {
             "kind": self.kind,
             "version": self.version,
@@ -51,10 +57,12 @@ class Stage(ABC):
 
 def component_key(resolved: Resolved) -> dict[str, Any]:
     """What a component adds to a key: name, declared version, settings, and the checksum of a plugin in one file."""
+    resolved = resolved.kept_as
     return {**_declared(resolved), "settings": key_values(resolved.settings)}
 
 
 def _declared(resolved: Resolved) -> dict[str, Any]:
+    """Which component it is, with its declared version and the checksum of a plugin in one file."""
     source = {"source": resolved.component.source} if resolved.component.source else {}
     return {"name": resolved.name, "version": resolved.component.version, **source}
 
@@ -70,7 +78,7 @@ class DataRef:
 
     def key(self) -> dict[str, Any]:
         """What the data adds to a key; not where it was found."""
-        # The version stands for how files become pixels and views; the fingerprint is of the files.
+        # The version stands for how files become pixels and views; the fingerprint is of the content.
         held_out = {"held_out": self.held_out} if self.held_out else {}
         return {**_declared(self.resolved), "fingerprint": self.fingerprint, **held_out}
 
@@ -89,27 +97,40 @@ class TrainTokenizer(Stage):
     seed: int
     losses: tuple[Resolved, ...] = ()
     """Losses of the reconstruction beyond those of `training`."""
+    losses_learn: bool = True
+    """Whether any of the losses has parameters of its own."""
+    reconstructs: bool = True
+    """Whether the reconstruction is trained, so that its losses count."""
     foundation: TokenizerStage | None = None
     """The tokenizer that this one builds on."""
+    images: ImageSpec | None = None
+    """Of a frozen tokenizer, the images that it is made for: all of the data that its weights depend on."""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
         return (self.foundation,) if self.foundation else ()
 
     def reads(self) -> dict[str, Any]:
+        tokenizer = component_key(self.tokenizer)
+        if self.images is not None:
+            return {"tokenizer": tokenizer, "images": asdict(self.images)}
         training = key_values(self.training)
         # Components are hashed resolved, with their versions, and only where they are used.
         for name in ("prior", "losses", "foundation_imported"):
             training.pop(name, None)
         if self.prior is None:
             training.pop("prior_optimisation", None)
+            training.pop("prior_labels", None)
         if self.prior is None or not self.training.prior_labels:
             training.pop("label_dropout", None)
-        if not self.losses:
+        if not self.losses or not self.losses_learn:
             training.pop("loss_optimisation", None)
+        if not self.reconstructs:
+            training.pop("l1_weight", None)
+            training.pop("l2_weight", None)
         reads = {
             "data": self.data.key(),
-            "tokenizer": component_key(self.tokenizer),
+            "tokenizer": tokenizer,
             "training": training,
             "prior": component_key(self.prior) if self.prior else None,
             "seed": self.seed,
@@ -124,8 +145,7 @@ class Imported(Stage):
 
     imported: str
 
-    @property
-    def key(self) -> str:
+    def key_now(self) -> str:
         return self.imported
 
     @property
@@ -162,7 +182,8 @@ class EncodeImages(Stage):
 
     def reads(self) -> dict[str, Any]:
         # A tokenizer trained here has its data in its own key.
-        return {"data": self.tokenizer.data.key()} if isinstance(self.tokenizer, Imported) else {}
+        trained = isinstance(self.tokenizer, TrainTokenizer) and self.tokenizer.images is None
+        return {} if trained else {"data": self.tokenizer.data.key()}
 
 
 @frozen(kw_only=True, slots=False)
@@ -248,11 +269,13 @@ class SearchSampling(Stage):
         return (self.generator.tokens.tokenizer, self.generator)
 
     def reads(self) -> dict[str, Any]:
-        sampling = key_values(self.sampling)
-        sampling.pop("samples", None)
-        sampling["search"].pop("metric", None)  # hashed resolved
+        search = key_values(self.sampling.search)
+        search.pop("metric", None)  # hashed resolved
+        points = sampling_points(self.sampling)
+        for point in points:
+            point.pop("samples", None)  # the search has a number of its own
         data = self.generator.tokens.tokenizer.data.key()
-        return {"sampling": sampling, "metric": component_key(self.metric), "data": data}
+        return {"search": search, "points": points, "metric": component_key(self.metric), "data": data}
 
 
 @frozen(kw_only=True, slots=False)
@@ -272,7 +295,7 @@ class SampleImages(Stage):
         return (*own, self.search) if self.search else own
 
     def reads(self) -> dict[str, Any]:
-        return {"sampling": key_values(self.sampling)}
+        return {"sampling": sampling_points(self.sampling)}
 
 
 @frozen(kw_only=True, slots=False)
@@ -286,6 +309,7 @@ class Measure(Stage):
     prefixes: tuple[int, ...] = field(default=())
     """Lengths of the variants' leading segments, for metrics that compare equally many first tokens."""
     needs: tuple[str, ...]
+    layout: TokenLayout
 
     @property
     def tokens(self) -> EncodeImages:
@@ -294,19 +318,53 @@ class Measure(Stage):
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
-        artifacts: dict[str, Stage] = {
-            "reconstructions": self.reconstructions,
-            "samples": self.samples,
-            "tokens": self.tokens,
-            "generator": self.samples.generator,
-            "tokenizer": self.tokens.tokenizer,
+        tokenizer, generator = self.tokens.tokenizer, self.samples.generator
+        search = (self.samples.search,) if self.samples.search else ()
+        trainings = (*tokenizer.inputs, tokenizer, generator)
+        artifacts: dict[str, tuple[Stage, ...]] = {
+            "reconstructions": (self.reconstructions,),
+            "samples": (self.samples,),
+            "tokens": (self.tokens,),
+            "generator": (generator,),
+            "draw": (generator, *search),
+            "tokenizer": (tokenizer,),
+            "costs": tuple(each for each in trainings if isinstance(each, TrainTokenizer | TrainGenerator)),
         }
-        asked = {*self.needs, *(("tokenizer", "generator") if "costs" in self.needs else ())}
-        return tuple(stage for name, stage in artifacts.items() if name in asked)
+        read = [stage for need, needed in artifacts.items() if need in self.needs for stage in needed]
+        return tuple({stage.key: stage for stage in read}.values())
+
+    def sampling(self) -> dict[str, Any]:
+        """The sampling settings that the metric is told of, by dotted name.
+
+        All with samples, those but number and seed where it draws its own, and none where it does neither.
+        """
+        told = sampling_told(self.samples.sampling)
+        if "samples" in self.needs:
+            return told
+        return {name: told[name] for name in told if name not in ("samples", "seed")} if "draw" in self.needs else {}
 
     def reads(self) -> dict[str, Any]:
         return {
             "metric": component_key(self.metric),
             "data": self.tokens.tokenizer.data.key(),
+            "layout": asdict(self.layout),
+            "sampling": self.sampling(),
             "prefixes": list(self.prefixes) if "prefixes" in self.needs else [],
         }
+
+
+def sampling_points(sampling: Sampling) -> list[dict[str, Any]]:
+    """Sampling settings as plain values for keys, once for each point of a search that sets some of them."""
+    points = sampling.search.points() if sampling.search else [{}]
+    return [key_values(sampling_at(sampling, point, "sampling.search.grid")) for point in points]
+
+
+def sampling_told(sampling: Sampling) -> dict[str, Any]:
+    """Sampling settings by dotted name for protocols, without the values that a search replaces."""
+    values = flat_values(key_values(sampling))
+    replaced = tuple(sampling.search.grid) if sampling.search else ()
+    return {
+        name: value
+        for name, value in values.items()
+        if not any(name == each or name.startswith(f"{each}.") for each in replaced)
+    }

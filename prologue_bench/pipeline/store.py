@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from attrs import frozen
 from filelock import FileLock, Timeout
 
+from prologue_bench.checksums import FINE_TICK, Status, known_checksums, note_checksums, settled_at, status_of
 from prologue_bench.errors import StageError
 from prologue_bench.files import checksum, user_cache, write_text
 
@@ -47,6 +49,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._checked: dict[str, Artifact] = {}
+        self._manifests: dict[Path, tuple[Status, Artifact]] = {}
 
     @property
     def cache(self) -> Path:
@@ -58,10 +61,13 @@ class Store:
         return self.root / "work" / key
 
     def find(self, key: str) -> Artifact | None:
-        """The artifact of a key, None when it is not there or damaged. Checksums are compared once a process."""
+        """The artifact of a key, None when it is not there or damaged.
+
+        Checksums are compared once per process, and a file is read only if it changed since it was hashed.
+        """
         if key not in self._checked:
-            artifact = _read(self.root / "artifacts" / key)
-            if artifact is None or any(_damages(artifact)):
+            artifact = self._read(self.root / "artifacts" / key)
+            if artifact is None or any(_damages(artifact, known_checksums)):
                 return None
             self._checked[key] = artifact
         return self._checked[key]
@@ -96,11 +102,14 @@ class Store:
 
         A damaged artifact in its place is replaced.
         """
-        files = {
-            str(path.relative_to(output)): {"sha256": checksum(path), "bytes": path.stat().st_size}
-            for path in sorted(output.rglob("*"))
-            if path.is_file() and path.name != MANIFEST
-        }
+        paths = [path for path in sorted(output.rglob("*")) if path.is_file() and path.name != MANIFEST]
+        statuses = {path: status_of(path) for path in paths}
+        # A later change of a file must show in its times, so that what is hashed here need not be read again.
+        wait = max(map(settled_at, statuses.values()), default=0) - time.time_ns()
+        time.sleep(max(0, min(wait, FINE_TICK) + 1) / 1e9)
+        before = time.time_ns()
+        sums = {path: checksum(path) for path in paths}
+        files = {str(path.relative_to(output)): {"sha256": sums[path], "bytes": statuses[path][0]} for path in paths}
         write_text(output / MANIFEST, json.dumps({**details, "key": key, "files": files}, indent=1))
         folder = self.root / "artifacts" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -108,15 +117,22 @@ class Store:
             shutil.rmtree(folder)
         os.replace(output, folder)
         shutil.rmtree(self.work(key), ignore_errors=True)
-        self._checked.pop(key, None)
-        return self.get(key)
+        note_checksums({folder / path.relative_to(output): (statuses[path], sums[path]) for path in paths}, before)
+        artifact = self._read(folder)
+        if artifact is None:
+            raise StageError(f"{folder}: its {MANIFEST} cannot be read just after it was written")
+        self._checked[key] = artifact
+        return artifact
 
     def check(self, key: str) -> list[str]:
-        """What is wrong with an artifact's files, one line each; empty when all are as they were written."""
-        artifact = _read(self.root / "artifacts" / key)
+        """What is wrong with an artifact's files, one line each; empty when all are as they were written.
+
+        Every file is read, whatever is known of it.
+        """
+        artifact = self._read(self.root / "artifacts" / key)
         if artifact is None:
             return [f"{MANIFEST} is missing or cannot be read"]
-        return list(_damages(artifact))
+        return list(_damages(artifact, lambda paths: {path: checksum(path) for path in paths}))
 
     def artifact_keys(self) -> list[str]:
         """The keys of all artifacts, damaged ones too."""
@@ -136,9 +152,21 @@ class Store:
     def manifests(self) -> Iterator[Mapping[str, Any]]:
         """The manifests of all artifacts, unchecked."""
         for folder in sorted((self.root / "artifacts").glob("*")):
-            artifact = _read(folder)
+            artifact = self._read(folder)
             if artifact is not None:
                 yield artifact.manifest
+
+    def _read(self, folder: Path) -> Artifact | None:
+        """An artifact whose manifest is read once as long as it stays as it is; None without one."""
+        try:
+            status = status_of(folder / MANIFEST)
+            known = self._manifests.get(folder)
+            if known is None or known[0] != status:
+                text = (folder / MANIFEST).read_text(encoding="utf-8")
+                known = self._manifests[folder] = status, Artifact(folder, json.loads(text))
+            return known[1]
+        except (OSError, ValueError):
+            return None
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -149,18 +177,19 @@ def is_full_disk(error: BaseException) -> bool:
     return "No space left" in str(error) or (cause is not None and is_full_disk(cause))
 
 
-def _read(folder: Path) -> Artifact | None:
-    try:
-        return Artifact(folder, json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
-
-
-def _damages(artifact: Artifact) -> Iterator[str]:
-    """What is wrong with the files of an artifact."""
-    for name, expected in artifact.manifest.get("files", {}).items():
+def _damages(artifact: Artifact, hashed: Callable[[list[Path]], Mapping[Path, str]]) -> Iterator[str]:
+    """What is wrong with the files of an artifact, whose checksums `hashed` gives."""
+    files: Mapping[str, Any] = artifact.manifest.get("files", {})
+    same_size = []
+    for name, expected in files.items():
         path = artifact / name
         if not path.is_file():
             yield f"{name} is missing"
-        elif path.stat().st_size != expected["bytes"] or checksum(path) != expected["sha256"]:
+        elif path.stat().st_size != expected["bytes"]:
+            yield f"{name} is not what was written"
+        else:
+            same_size.append(path)
+    sums = hashed(same_size)
+    for name, expected in files.items():
+        if artifact / name in sums and sums[artifact / name] != expected["sha256"]:
             yield f"{name} is not what was written"

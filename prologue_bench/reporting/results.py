@@ -154,7 +154,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
             unfinished = True
             continue
         if isinstance(stage, Measure):
-            found = read_measurements(artifact.folder)
+            found = [{**each, "artifact": stage.key} for each in read_measurements(artifact.folder)]
             names = {measurement["name"] for measurement in measurements}
             if taken := sorted(each["name"] for each in found if each["name"] in names):
                 failures[_stage_name(stage)] = f"another metric gives {', '.join(taken)} too; left out here"
@@ -228,7 +228,7 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
     """One row a measurement: variant, seed, sampling_seed, metric and what COLUMNS names.
 
     `protocol` is equal where numbers may be compared: settings of sampling that the ablation varies on purpose are left
-    out of it.
+    out of it. `artifact` is equal where a number is one and the same measurement; empty in results that do not say.
     """
     varied = results.get("varied", ())
     rows = [
@@ -240,9 +240,10 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
             **{name: measurement.get(name) for name in COLUMNS},
             "protocol": protocol_hash(measurement["protocol"], varied),
             "detail": measurement.get("detail", False),
+            "artifact": measurement.get("artifact", ""),
             "half_width": known_width(measurement.get("half_width")),
         }
         for run in results["runs"]
         for measurement in run["measurements"]
     ]
-    return pd.DataFrame(rows, columns=["variant", "seed", "sampling_seed", "metric", *COLUMNS])
+    return pd.DataFrame(rows, columns=["variant", "seed", "sampling_seed", "metric", *COLUMNS, "artifact"])

@@ -72,7 +72,9 @@ class Cell:
     the metric knows it. `difference` is None for the baseline and where protocols differ, and
     `conflict` then holds the two protocols' hashes. `verdict` is "better" or "worse" exactly if the
     difference's interval leaves zero out, "noise" if it does not, "same" for equal values, and
-    "unknown" without an interval over training seeds.
+    "unknown" without an interval over training seeds. `same_everywhere` says
+    that all seeds have one and the same measurement, as of a frozen tokenizer: it counts as one
+    seed, without a spread.
     """
 
     mean: float
@@ -83,15 +85,20 @@ class Cell:
     difference: Difference | None = None
     verdict: Verdict = ""
     conflict: tuple[str, str] | None = None
+    same_everywhere: bool = False
 
 
 @frozen
 class Point:
-    """One run's value with its protocol's hash, and half of its interval over images where that is known."""
+    """One run's value with its protocol's hash, and half of its interval over images where that is known.
+
+    Points with one `artifact` are one measurement; empty where it is not known.
+    """
 
     value: float
     protocol: str
     half_width: float | None
+    artifact: str = ""
 
 
 Points = Mapping[tuple[int, int], Point]
@@ -103,9 +110,12 @@ def points_of(frame: pd.DataFrame) -> dict[str, dict[str, Points]]:
     found: dict[str, dict[str, Points]] = {}
     runs: dict[tuple[str, str], dict[tuple[int, int], Point]] = {}
     widths = frame["half_width"] if "half_width" in frame else [None] * len(frame)
+    artifacts = frame["artifact"] if "artifact" in frame else [""] * len(frame)
     columns = (frame[name] for name in ("metric", "variant", "seed", "sampling_seed", "value", "protocol"))
-    for metric, variant, seed, sampling_seed, value, protocol, width in zip(*columns, widths, strict=True):
-        point = Point(float(value), str(protocol), known_width(width))
+    for metric, variant, seed, sampling_seed, value, protocol, width, artifact in zip(
+        *columns, widths, artifacts, strict=True
+    ):
+        point = Point(float(value), str(protocol), known_width(width), str(artifact))
         runs.setdefault((metric, variant), {})[int(seed), int(sampling_seed)] = point
     for (metric, variant), points in runs.items():
         found.setdefault(metric, {})[variant] = points
@@ -132,19 +142,31 @@ def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, 
     return cells
 
 
+def measured_once(*points: Points) -> list[tuple[int, int]]:
+    """The seeds that all points have, without those whose measurements are others' over again."""
+    shared = [key for key in points[0] if all(key in each for each in points)]
+    firsts: dict[tuple[str, ...], tuple[int, int]] = {}
+    for key in shared:
+        artifacts = tuple(each[key].artifact for each in points)
+        firsts.setdefault(artifacts if all(artifacts) else (str(key),), key)
+    return list(firsts.values())
+
+
 def _cell(points: Points) -> Cell:
-    sampled = _by_training({key: point.value for key, point in points.items()})
+    own = measured_once(points)
+    sampled = _by_training({key: points[key].value for key in own})
     means = [fmean(values) for values in sampled.values()]
     finite = all(map(math.isfinite, means))
     variances = [variance(values) for values in sampled.values() if len(values) > 1] if finite else []
     several = finite and len(means) > 1
-    alone = next(iter(points.values())).half_width if len(points) == 1 else None
+    alone = points[own[0]].half_width if len(own) == 1 else None
     return Cell(
         mean=fmean(means),
         seeds=len(means),
         spread=stdev(means) if several else None,
         sampling_spread=math.sqrt(fmean(variances)) if variances else None,
         half_width=(_student(means, "training seeds", 1).half_width or None) if several else alone,
+        same_everywhere=len(means) == 1 < len({seed for seed, _ in points}),
     )
 
 
@@ -174,7 +196,7 @@ def paired(points: Points, reference: Points, family: int = 1) -> Difference:
 
     `family` is the number of differences whose intervals are to hold at once.
     """
-    shared = _shared(points, reference)
+    shared = measured_once(points, reference)
     differences = {key: points[key].value - reference[key].value for key in shared}
     negligible = ROUNDING * max(abs(each[key].value) for each in (points, reference) for key in shared)
     by_training = [fmean(values) for values in _by_training(differences).values()]

@@ -14,6 +14,9 @@ from prologue_bench.reporting.statistics import Cell, Difference
 
 ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
 
+SAME_WEIGHTS = "the same weights in every seed"
+"""Stands in place of a spread where all seeds have one model and one measurement."""
+
 
 @frozen
 class MetricInfo:

@@ -10,7 +10,15 @@ from prologue_bench.reporting.formatting import difference_text, escape_markdown
 from prologue_bench.reporting.results import frame
 from prologue_bench.reporting.sections import failed_runs, left_out, remarks, unfinished_runs
 from prologue_bench.reporting.statistics import Cell, summarise
-from prologue_bench.reporting.summary import findings, metric_infos, reading, split_metrics, verdict_text, warnings
+from prologue_bench.reporting.summary import (
+    SAME_WEIGHTS,
+    findings,
+    metric_infos,
+    reading,
+    split_metrics,
+    verdict_text,
+    warnings,
+)
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -132,6 +140,8 @@ def _markdown_cell(cell: Cell | None) -> str:
     if cell is None:
         return "–"
     text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
+    if cell.same_everywhere:
+        text += f" ({SAME_WEIGHTS})"
     if cell.difference is not None:
         text += f" ({difference_text(cell.difference)}{', n.s.' if cell.verdict == 'noise' else ''})"
     return text

@@ -29,11 +29,18 @@ class Resolved:
 
     component: Component
     settings: Any
+    same: Resolved | None = None
+    """Another component that is the same with these settings, where the settings' `same_as` names one."""
 
     @property
     def name(self) -> str:
         """The component's name."""
         return self.component.name
+
+    @property
+    def kept_as(self) -> Resolved:
+        """The component and settings under which artifacts are kept, so that what is the same is made once."""
+        return self.same or self
 
 
 @frozen(kw_only=True)
@@ -333,7 +340,16 @@ class _Resolver:
         settings = component.load_settings()
         offered = {key: value for key, value in self.profile.offers.items() if key in _names(settings)}
         values = merge(offered, choice.settings)
-        return Resolved(component, structure(settings, values, where, owner=f"{kind} {choice.use!r}"))
+        checked = structure(settings, values, where, owner=f"{kind} {choice.use!r}")
+        return Resolved(component, checked, self._same(kind, checked))
+
+    def _same(self, kind: Kind, settings: Any) -> Resolved | None:
+        """The component that another one is with these settings; None where its plugin is not there."""
+        found: tuple[str, Mapping[str, Any]] | None = settings.same_as() if hasattr(settings, "same_as") else None
+        if found is None or found[0] not in self.registry.entries[kind]:
+            return None
+        component = self.registry.find(kind, found[0])
+        return Resolved(component, component.load_settings()(**found[1]))
 
 
 def _replace_place(text: str, where: str, places: Mapping[str, str]) -> str:

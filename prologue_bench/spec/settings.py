@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.files import fingerprint
+from prologue_bench.spec.external import FILE, Identity, as_read, content, files_within
+from prologue_bench.spec.external import existing_file as existing_file
 from prologue_bench.spec.structure import Choice
 
 HOW_NOT_WHAT = {"execution": True}
 """Metadata of settings that change how a stage is run and not what it makes; they stay out of its key."""
 
-A_FILE = {"file": True}
+A_FILE = {FILE: content}
 """Metadata of settings that name a file, or are empty: what the file holds is part of keys, not where it is."""
 
 _positive: Any = validators.gt(0)
@@ -27,12 +27,6 @@ _not_negative: Any = validators.ge(0)
 def _fraction(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{attribute.name!r} must be from 0 to 1: {value}")
-
-
-def existing_file(instance: object, attribute: attrs.Attribute[str], value: str) -> None:
-    """A validator for `A_FILE`, so that a missing file is found before anything is trained."""
-    if value and not Path(value).expanduser().is_file():
-        raise ValueError(f"{attribute.name!r} must be a file that is there: {value}")
 
 
 @frozen(kw_only=True)
@@ -121,6 +115,10 @@ class Guidance:
     scale: float = field(default=1.0, validator=_not_negative)
     start: float = field(default=1.0, validator=_not_negative)
     power: float = field(default=1.0, validator=_positive)
+
+    def as_read(self) -> Guidance:
+        """A constant scale has neither start nor power."""
+        return unread(self, "start", "power") if self.schedule == "constant" else self
 
     def at(self, progress: float) -> float:
         """The scale at a progress from 0 to 1."""
@@ -224,16 +222,35 @@ def key_values(settings: Any) -> Any:
 
     Left out are settings that only say how a stage is run, and settings at their default: so a new setting leaves old
     artifacts valid. Who changes a default raises the version of the component or stage (tests/test_keys.py holds that).
+    Files outside the project are always in, by what they hold, also where a default finds them (`spec.external`).
     """
     if not attrs.has(type(settings)):
         return _plain(settings, key_values)
+    settings = as_read(settings)
     values = {}
     for attribute in attrs.fields(type(settings)):
+        if attribute.metadata.get("execution"):
+            continue
         value = getattr(settings, attribute.name)
-        if not attribute.metadata.get("execution") and value != default_of(attribute):
-            is_file = attribute.metadata.get("file")
-            values[attribute.name] = fingerprint(Path(value).expanduser()) if is_file else key_values(value)
+        identity: Identity | None = attribute.metadata.get(FILE)
+        if identity is not None:
+            if (held := identity(settings, value)) is not None:
+                values[attribute.name] = held
+        elif value != default_of(attribute):
+            values[attribute.name] = key_values(value)
+        elif inside := files_within(value):
+            values[attribute.name] = inside
     return values
+
+
+T = TypeVar("T")
+
+
+def unread(settings: T, *names: str) -> T:
+    """The settings with some of them at their default: those that are not read, for `as_read`."""
+    fields = attrs.fields_dict(type(settings))  # type: ignore[arg-type]
+    changed: T = attrs.evolve(settings, **{name: default_of(fields[name]) for name in names})  # type: ignore[misc]
+    return changed
 
 
 def default_of(attribute: attrs.Attribute[Any]) -> Any:

@@ -23,15 +23,14 @@ from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import read_tokens
 from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.sampling.decoding import draw_ids
-from prologue_bench.spec.settings import flat_values, key_values
 
 
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     """Compute one metric."""
     data = models.data_of(stage.tokens.tokenizer)
     metric: Metric = stage.metric.component.load()(stage.metric.settings)
-    tokens = store.get(stage.tokens.key).folder
     has = metric.needs
+    tokens = store.get(stage.tokens.key).folder if "tokens" in has else None
 
     def advance(done: int, total: int) -> None:
         context.check_stop()
@@ -39,8 +38,9 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
 
     generator = None
     draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
-    if "generator" in has:
+    if "generator" in has or "draw" in has:
         generator = models.load_generator(stage.samples.generator, store, context.device)
+    if generator is not None and "draw" in has:
         sampled = partial(draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label)
 
         def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
@@ -48,22 +48,23 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
 
     inputs = MetricInputs(
         data=data,
-        layout=models.layout_of(stage.tokens.tokenizer),
+        layout=stage.layout,
         cache=store.cache,
         batch_size=INFERENCE_BATCH,
         device=context.device,
-        sampling=flat_values(key_values(stage.samples.sampling)),
-        prefixes=stage.prefixes,
+        sampling=stage.sampling(),
+        prefixes=stage.prefixes if "prefixes" in has else (),
         advance=advance,
         reconstructions=_array(store, stage.reconstructions.key, "images.npy", "reconstructions" in has),
         samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
-        train_ids=read_tokens(tokens, "train", data.views) if "tokens" in has else None,
-        test_ids=read_tokens(tokens, "test") if "tokens" in has else None,
+        train_ids=read_tokens(tokens, "train", data.views) if tokens else None,
+        test_ids=read_tokens(tokens, "test") if tokens else None,
         tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device) if "tokenizer" in has else None,
-        generator=generator,
+        generator=generator if "generator" in has else None,
         draw=draw,
         machine=machine(),
         costs=_training_costs(stage, store) if "costs" in has else None,
+        known=_known_images(stage, store),
     )
     with torch.inference_mode():
         measurements = metric.measure(inputs)
@@ -106,6 +107,17 @@ def _sum(costs: Sequence[StageCost]) -> StageCost:
         flops=sum(flops) if len(flops) == len(costs) else None,
         machine=", ".join(sorted({cost.machine for cost in costs})),
     )
+
+
+def _known_images(stage: stages.Measure, store: Store) -> dict[str, str]:
+    """What stands for the images that the metric may see, so that nothing need be read to know them again."""
+    artifacts = {"reconstructions": stage.reconstructions, "samples": stage.samples}
+    known = {
+        name: str(store.get(each.key).manifest["files"]["images.npy"]["sha256"])
+        for name, each in artifacts.items()
+        if name in stage.needs
+    }
+    return {**known, "test": json.dumps(stage.tokens.tokenizer.data.key(), sort_keys=True)}
 
 
 def _array(store: Store, key: str, name: str, wanted: bool) -> NDArray[Any] | None:

@@ -62,6 +62,7 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
                 advance=lambda done, total: context.check_stop(),
                 sampling={},
                 samples=np.concatenate(parts),
+                known={"test": f"{json.dumps(stage.reads()['data'], sort_keys=True)} {data.fingerprint}"},
             )
             with torch.inference_mode():
                 measured = metric.measure(inputs)[0]

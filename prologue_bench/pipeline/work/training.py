@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from prologue_bench import distributed
+from prologue_bench.errors import StageError
 from prologue_bench.interfaces import Generator, ImageSpec, TokenLayout
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import StageContext
@@ -44,10 +45,13 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
     ]
     losses = dict(zip(labels, built, strict=True))
     learning = [parameter for loss in built for parameter in loss.parameters() if parameter.requires_grad]
+    if learning and not stage.losses_learn:
+        names = ", ".join(losses)
+        raise StageError(f"losses {names}: found parameters to train, expected none of a loss that says learns = False")
     if learning:
         parts["losses"] = (learning, stage.training.loss_optimisation)
     arrays: dict[str, Any] = {"images": data.training_views()}
-    if stage.training.prior_labels:
+    if prior is not None and stage.training.prior_labels:
         arrays["labels"] = np.repeat(data.labels("train"), data.views)
     averaged = train(
         TrainingJob(
