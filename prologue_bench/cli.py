@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from prologue_bench.spec.ablation import Ablation
 
 EXIT_INTERRUPTED = 130
+LARGEST_EXIT_CODE = 255
+"""The system keeps the lowest eight bits: 256 would be a success."""
 SAME_SIGNAL_SECONDS = 1.0
 """torchrun passes a Ctrl-C on to processes that the terminal has sent it to already."""
 
@@ -112,7 +114,7 @@ def run(
 @click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
 def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, show: bool) -> None:
     """Write the report of RESULTS, a folder that `run` wrote, anew; or put several into one report, with --out."""
-    from prologue_bench.reporting.merge import merge_results
+    from prologue_bench.reporting.merge import labels_of, merge_results
     from prologue_bench.reporting.pictures import load_pictures
     from prologue_bench.reporting.report import write_report
     from prologue_bench.reporting.results import load_results
@@ -121,7 +123,13 @@ def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, sh
     parts = [(load_results(path), load_pictures(folder)) for path, folder in zip(results, folders, strict=True)]
     if len(parts) > 1 and out is None:
         raise UserError("several results go into one report: name its folder by --out")
-    found, pictures = merge_results(parts, baseline) if len(parts) > 1 else parts[0]
+    if len(parts) > 1:
+        labels = labels_of([each for each, _ in parts], folders)
+        found, pictures = merge_results(parts, baseline, labels)
+    elif baseline is not None:
+        raise UserError("--baseline is for several results; one has the baseline of its ablation")
+    else:
+        found, pictures = parts[0]
     path = write_report(found, pictures, out or folders[0])
     click.echo(path)
     if show:
@@ -161,14 +169,16 @@ def list_components(kind: str | None) -> None:
 
 
 def main() -> None:
-    """The entry point: errors become one line and an exit code."""
+    """The entry point: errors become one line, and every way to end an exit code (docs/ablations.md lists them).
+
+    SIGTERM stops a command as Ctrl-C does, unless the command has its own way to stop.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        sys.exit(_exit_code(cli(standalone_mode=False)))
     except click.ClickException as error:
         error.show()
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except Interrupted as error:
         _fail(str(error), EXIT_INTERRUPTED)
     except PrologueBenchError as error:
@@ -180,6 +190,13 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:  # a folder that cannot be written, a full disk
         _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
+
+
+def _exit_code(returned: object) -> int:
+    """The code that a command asked for: outside of its standalone mode click returns that of `Exit` as a value."""
+    if not isinstance(returned, int) or isinstance(returned, bool):
+        return 0
+    return returned if 0 <= returned <= LARGEST_EXIT_CODE else 1
 
 
 def _fail(text: str, code: int) -> None:

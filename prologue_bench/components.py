@@ -66,6 +66,6 @@ def _load(reference: str, requires: str = "") -> type[Any]:
     except ModuleNotFoundError as error:
         hint = f"; pip install '{requires}'" if requires else ""
         raise UserError(f"{reference} cannot be imported: there is no module {error.name!r}{hint}") from error
-    except Exception as error:  # whatever a plugin's module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a plugin's module does when it is imported
         raise UserError(f"{reference} cannot be imported: {type(error).__name__}: {error}") from error
     return loaded

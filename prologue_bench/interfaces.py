@@ -390,12 +390,25 @@ class DataSource(ABC):
 
 @frozen(kw_only=True)
 class Protocol:
-    """How a number was measured. Two numbers may be compared only when their protocols are equal."""
+    """How a number was measured. Two numbers may be compared only when their protocols are equal.
+
+    `counterpart` is the published quantity that the number could be taken for, such as "FID"; empty where there is
+    none. `published` says that it is measured as that is, and else `note` says in what it differs. The three are no
+    part of what is compared.
+    """
 
     name: str
     details: Mapping[str, str | int | float | bool | None] = field(factory=dict)
     published: bool = False
     note: str = ""
+    counterpart: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.counterpart and self.published == bool(self.note):
+            raise ValueError(
+                f"protocol {self.name!r}: say in `note` how it differs from published {self.counterpart}, or that it "
+                "does not, by `published`"
+            )
 
     def differences(self, other: Protocol) -> list[str]:
         """The fields in which the two differ, empty when they are comparable."""

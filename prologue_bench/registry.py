@@ -66,7 +66,7 @@ class Registry:
             origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.name
             try:
                 registry.add_plugin(point.load(), f"{origin} ({point.name})")
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 registry.problems.append(f"plugin {point.name!r} of {origin} is left out: {_line(error)}")
         return registry
 
@@ -90,7 +90,7 @@ class Registry:
         def call(hook: str) -> list[Any]:
             try:
                 return [item for items in getattr(manager.hook, hook)() for item in items]
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.problems.append(f"{hook} of {origin} is left out: {_line(error)}")
                 return []
 
@@ -115,7 +115,8 @@ class Registry:
             found = "no such file" if not path.exists() else "no Python file"
             raise UserError(f"{where}: {path}: {found}; expected a .py file with hook implementations")
         known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
-        if known is not None and getattr(known, "__file__", None) != str(path):
+        place = getattr(known, "__file__", None) or getattr(known, "origin", None)
+        if known is not None and (place is None or Path(place).resolve() != path):
             raise UserError(f"{where}: {path}: there is a module {path.stem!r} already; give the file another name")
         problems = len(self.problems)
         try:
@@ -123,7 +124,7 @@ class Registry:
                 _import_file(path)
             checksum = source_checksum(path)
             self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserError(f"{where}: {path}: {_line(error)}") from error
         if len(self.problems) > problems:
             raise UserError(f"{where}: {self.problems[problems]}")
@@ -219,7 +220,7 @@ def _import_file(path: Path) -> None:
         raise
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """An error in one line; our own speak for themselves."""
     if isinstance(error, PrologueBenchError):
         return str(error)

@@ -301,7 +301,7 @@ def check_speed(
     return checks
 
 
-KEPT = ("schema", "name", "title", "profile", "baseline", "seeds", "sampling_seeds", "varied", "variants")
+KEPT = ("schema", "name", "title", "profile", "baseline", "seeds", "sampling_seeds", "varied", "variants", "sources")
 PROVENANCE = ("data", "software", "hardware", "created")
 RUN = ("variant", "seed", "sampling_seed", "measurements")
 

@@ -39,6 +39,7 @@ def prologue_metrics() -> list[Component]:
             name="lpips",
             target="prologue_losses.lpips_metric:LpipsMetric",
             settings="prologue_losses.settings:LpipsMetricSettings",
+            version=2,
             summary="Perceptual distance of reconstructions; needs VGG-16's weights.",
         )
     ]

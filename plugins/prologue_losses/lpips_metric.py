@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from prologue_bench.images import to_float
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs
 from prologue_bench.intervals import half_width
+from prologue_bench.published import compared, images_differ
 from prologue_losses.perceptual import check_lpips, lpips_network, rgb
 from prologue_losses.settings import LpipsMetricSettings
 
@@ -45,15 +46,17 @@ class LpipsMetric(Metric):
                 unit="",
                 direction="lower",
                 count=count,
-                protocol=Protocol(
-                    name="lpips",
-                    details={
+                protocol=compared(
+                    "lpips",
+                    {
                         "images": f"test split, {count} images",
                         "fingerprint": inputs.data.fingerprint,
                         "quantization": "uint8, rounded",
                         "network": "VGG-16, version 0.1",
                         "weights": checksum,
                     },
+                    "LPIPS",
+                    images_differ(inputs.data.spec, count, "images"),
                 ),
             )
         ]

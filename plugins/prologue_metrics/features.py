@@ -18,10 +18,10 @@ from prologue_bench.checksums import fingerprint
 from prologue_bench.errors import MissingDataError, StageError, UserError, nearest
 from prologue_bench.files import fetch_problem, write_array
 from prologue_bench.interfaces import ImageArray, MetricInputs, PlannedInputs
+from prologue_metrics.published import LAYERS
 from prologue_metrics.settings import INCEPTION, FeatureSettings, extractor_weights
 
 BATCH = 50
-LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
 DIMENSIONS = {
     "efficientnet-lite0": {"1280": 1280},
     "inception-v3-compat": {
@@ -176,13 +176,15 @@ def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def extractor_details(settings: FeatureSettings) -> dict[str, str | int]:
-    """What of the extractor belongs into a protocol."""
+def extractor_details(settings: FeatureSettings, usual_layer: str = "") -> dict[str, str | int | float | bool | None]:
+    """What of the extractor belongs into a protocol; the layer where it is not the usual one."""
+    layer = settings.layer or LAYERS[settings.extractor]
     ours = settings.extractor == "efficientnet-lite0"
     return {
         "extractor": settings.extractor,
         "weights": weights_checksum(settings),
         "resize": settings.resize if ours else 299,
+        **({} if layer == (usual_layer or LAYERS[settings.extractor]) else {"layer": layer}),
     }
 
 
@@ -202,10 +204,3 @@ def sampling_note(inputs: MetricInputs, count: int) -> list[str]:
     if count < classes:
         return [f"samples of {count} of the {classes} classes only"]
     return [f"{count} samples of {classes} classes: some classes have one more"] if count % classes else []
-
-
-def extractor_note(settings: FeatureSettings) -> list[str]:
-    """How the extractor differs from that of published numbers, if it does."""
-    if settings.extractor != "efficientnet-lite0":
-        return []
-    return [f"EfficientNet-Lite0 features at {settings.resize} pixels instead of Inception's"]

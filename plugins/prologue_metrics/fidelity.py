@@ -23,12 +23,13 @@ from prologue_bench.interfaces import (
     Protocol,
 )
 from prologue_bench.intervals import half_width, share_half_width
+from prologue_bench.published import compared, images_differ
 from prologue_bench.subsets import Picked, describe_subset
+from prologue_bench.titles import over_features
 from prologue_metrics.features import (
     check_features,
     chosen_samples,
     extractor_details,
-    extractor_note,
     load_features,
     part_of,
     sampling_details,
@@ -43,6 +44,7 @@ from prologue_metrics.frechet import (
     too_few,
     too_few_to_extrapolate,
 )
+from prologue_metrics.published import features_differ, features_name, reference_differs
 from prologue_metrics.references import check_reference, read_reference
 from prologue_metrics.settings import (
     FeatureSettings,
@@ -52,6 +54,8 @@ from prologue_metrics.settings import (
     PrecisionRecallSettings,
 )
 
+SPLITS, LOGITS = 10, "logits_unbiased"
+"""Of published Inception Scores."""
 Estimate = tuple[float, float | None]
 """A number with half of its 95% interval over images."""
 
@@ -85,19 +89,28 @@ class Fid(Metric):
         images, whole, known = self._images(inputs)
         features = load_features(images, self.settings, inputs, known)
         own = moments(features, self.name, self.settings.few_samples)
-        reference, details, note = self._reference(inputs)
+        reference, details = self._reference(inputs)
         distance = frechet_distance(own, reference)
         spread = None if own.shrunk else half_width(distance_influences(features, own, reference))
-        distances = [(self.name, self.title, distance, spread)]
+        title = over_features(self.title, features_name(self.settings))
+        distances = [(self.name, title, distance, spread)]
         if self.settings.extrapolate:
             value = distance_at_infinity(features, reference, self.name)
-            distances.append((f"{self.name}_infinity", f"{self.title}, infinitely many", value, spread))
+            distances.append((f"{self.name}_infinity", f"{title}, infinitely many", value, spread))
         uneven = sampling_note(inputs, len(images)) if self.artifact == "samples" else []
-        if own.shrunk or reference.shrunk:
+        shrunk = own.shrunk or reference.shrunk
+        if shrunk:
             details["covariance"] = "shrunk (Ledoit and Wolf)"
-        protocol = Protocol(
-            name="frechet-distance",
-            details={
+        differences = [
+            *features_differ(self.settings),
+            *reference_differs(self.settings),
+            *images_differ(inputs.data.spec, len(images), self.artifact),
+            *uneven,
+            *(["a shrunk covariance"] if shrunk else []),
+        ]
+        protocol = compared(
+            "frechet-distance",
+            {
                 **extractor_details(self.settings),
                 "samples": len(images),
                 **chosen_samples(len(images), whole),
@@ -105,8 +118,8 @@ class Fid(Metric):
                 "quantization": "uint8, rounded",
                 **(sampling_details(inputs) if self.artifact == "samples" else {}),
             },
-            published=not note and not extractor_note(self.settings),
-            note="; ".join([*extractor_note(self.settings), *note, *uneven]),
+            "FID",
+            differences,
         )
         return [
             _measurement(name, title, value, "lower", len(images), protocol, spread)
@@ -124,12 +137,12 @@ class Fid(Metric):
         chosen = inputs.sample_subset(count) if of_samples else inputs.data.subset("test", count)
         return Picked(images, chosen), whole, part_of(inputs.known.get(self.artifact, ""), chosen)
 
-    def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str], list[str]]:
-        """The reference's moments, what the protocol says of it, and how it differs from the published one."""
+    def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str]]:
+        """The reference's moments, and what the protocol says of it."""
         if self.settings.reference:
             path = Path(self.settings.reference).expanduser()
             loaded, checksum = read_reference(path, self.settings, inputs)
-            return loaded, {"reference": path.name, "reference_fingerprint": checksum}, []
+            return loaded, {"reference": path.name, "reference_fingerprint": checksum}
         images = inputs.data.images("test")
         features = load_features(images, self.settings, inputs, inputs.known.get("test", ""))
         found = moments(features, "the test images", self.settings.few_samples)
@@ -137,7 +150,7 @@ class Fid(Metric):
             "reference": f"test split, {len(images)} images",
             "reference_fingerprint": inputs.data.fingerprint,
         }
-        return found, details, ["the test images as reference"]
+        return found, details
 
 
 def refuse(what: str, problem: str) -> None:
@@ -147,7 +160,7 @@ def refuse(what: str, problem: str) -> None:
 
 
 class ReconstructionFid(Fid):
-    """rFID: what tokenizing and decoding costs."""
+    """rFID, over Inception's features, else rFD: what tokenizing and decoding costs."""
 
     name = "rfid"
     title = "rFID"
@@ -156,7 +169,7 @@ class ReconstructionFid(Fid):
 
 
 class GenerationFid(Fid):
-    """gFID: how far samples are from images."""
+    """gFID, over Inception's features, else gFD: how far samples are from images."""
 
     name = "gfid"
     title = "gFID"
@@ -165,12 +178,18 @@ class GenerationFid(Fid):
 
 
 def sample_protocol(
-    name: str, settings: FeatureSettings, inputs: MetricInputs, samples: int, reference: int, **details: float | str
+    name: str,
+    settings: FeatureSettings,
+    inputs: MetricInputs,
+    samples: int,
+    reference: int,
+    counterpart: str,
+    **details: float | str,
 ) -> Protocol:
-    """The protocol of a comparison of samples with the test images."""
-    return Protocol(
-        name=name,
-        details={
+    """The protocol of a comparison of samples with the test images, which published ones are not with."""
+    return compared(
+        name,
+        {
             **extractor_details(settings),
             "samples": samples,
             **chosen_samples(samples, len(inputs.sample_labels)),
@@ -179,7 +198,13 @@ def sample_protocol(
             **details,
             **sampling_details(inputs),
         },
-        note="; ".join([*extractor_note(settings), *sampling_note(inputs, samples)]),
+        counterpart,
+        [
+            *features_differ(settings),
+            "the test images as reference",
+            *images_differ(inputs.data.spec, samples),
+            *sampling_note(inputs, samples),
+        ],
     )
 
 
@@ -225,12 +250,13 @@ class Kid(Metric):
             verbose=False,
         )
         protocol = sample_protocol(
-            "kernel-distance", self.settings, inputs, len(samples), len(reference),
+            "kernel-distance", self.settings, inputs, len(samples), len(reference), "KID",
             subsets=self.settings.subsets, subset_size=size, subset_seed=self.settings.seed,
         )  # fmt: skip
+        title = over_features("KID x 1000", features_name(self.settings))
         value = 1000 * found[KEY_METRIC_KID_MEAN]
         spread = half_width(1000 * kernel_influences(samples, reference))
-        return [_measurement("kid", "KID x 1000", value, "lower", len(samples), protocol, spread)]
+        return [_measurement("kid", title, value, "lower", len(samples), protocol, spread)]
 
 
 def kernel_influences(samples: NDArray[Any], reference: NDArray[Any]) -> NDArray[Any]:
@@ -272,16 +298,20 @@ class InceptionScore(Metric):
         if problem := self._too_few(len(logits)):
             raise StageError(f"inception-score: {problem}")
         found = isc_features_to_metric(torch.from_numpy(logits), splits=self.settings.splits)
-        protocol = Protocol(
-            name="inception-score",
-            details={
-                **extractor_details(self.settings),
+        splits, layer = self.settings.splits, self.settings.layer
+        differences = images_differ(inputs.data.spec, len(logits)) + sampling_note(inputs, len(logits))
+        differences += [] if splits == SPLITS else [f"{splits} splits instead of {SPLITS}"]
+        differences += [] if layer == LOGITS else [f"layer {layer} instead of {LOGITS}"]
+        protocol = compared(
+            "inception-score",
+            {
+                **extractor_details(self.settings, LOGITS),
                 "samples": len(logits),
-                "splits": self.settings.splits,
+                "splits": splits,
                 **sampling_details(inputs),
             },
-            published=True,
-            note="; ".join(sampling_note(inputs, len(logits))),
+            "IS",
+            differences,
         )
         value = float(found[KEY_METRIC_ISC_MEAN])
         spread = half_width(value * divergences(logits))
@@ -323,10 +353,12 @@ class NeighbourMetric(Metric):
             reference = reference[inputs.data.subset("test", self.settings.images)]
         _check_neighbours(self.name, self.settings.neighbours, samples, reference)
         protocol = sample_protocol(
-            self.name, self.settings, inputs, len(samples), len(reference), neighbours=self.settings.neighbours
-        )
+            self.name, self.settings, inputs, len(samples), len(reference), " and ".join(self.numbers),
+            neighbours=self.settings.neighbours,
+        )  # fmt: skip
+        features = features_name(self.settings)
         return [
-            _measurement(number, number, value, "higher", len(samples), protocol, spread)
+            _measurement(number, over_features(number, features), value, "higher", len(samples), protocol, spread)
             for number, (value, spread) in zip(self.numbers, self.compare(samples, reference), strict=True)
         ]
 

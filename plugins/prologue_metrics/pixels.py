@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs, Protocol
+from prologue_bench.interfaces import Measurement, Metric, MetricInputs, PlannedInputs
 from prologue_bench.intervals import half_width
+from prologue_bench.published import compared, images_differ
 
 BATCH = 500
 
@@ -34,14 +35,16 @@ class PixelMetric(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         assert inputs.reconstructions is not None
         values = np.concatenate(list(each_batch(inputs, self.similarity)))
-        protocol = Protocol(
-            name=self.name,
-            details={
+        protocol = compared(
+            self.name,
+            {
                 "images": f"test split, {len(values)} images",
                 "fingerprint": inputs.data.fingerprint,
                 "quantization": "uint8, rounded",
                 "formula": self.formula,
             },
+            self.title,
+            images_differ(inputs.data.spec, len(values), "images"),
         )
         return [
             Measurement(

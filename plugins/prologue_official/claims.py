@@ -210,7 +210,9 @@ def _together(parts: Sequence[Claim]) -> Claim:
         ):
             kept.append((index, each))
     counted = tuple(each for _, each in evidence if any(each is other for _, other in kept))
-    return evolve(parts[0], evidence=counted, missing="" if counted else parts[0].missing)
+    told = [part for part in parts if part.evidence] or list(parts[:1])
+    text = " ".join(dict.fromkeys(part.text for part in told))
+    return evolve(told[0], text=text, evidence=counted, missing="" if counted else told[0].missing)
 
 
 DIALS = {
@@ -230,8 +232,9 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 def _claims(study: _Study) -> Iterator[Claim]:
     prologues = study.prologues()
-    yield study.claim("1a", "gFID falls with prologue tokens.", "gfid", "lower", study.baseline_pairs(prologues))
-    yield study.claim("1b", "rFID stays about the same.", "rfid", "equal", study.baseline_pairs(prologues))
+    gfid, rfid = study.title("gfid", "gFID"), study.title("rfid", "rFID")
+    yield study.claim("1a", f"{gfid} falls with prologue tokens.", "gfid", "lower", study.baseline_pairs(prologues))
+    yield study.claim("1b", f"{rfid} stays about the same.", "rfid", "equal", study.baseline_pairs(prologues))
     yield study.claim(
         "2a", "CE on the visual tokens themselves hurts reconstruction.", "rfid", "higher",
         study.baseline_pairs(study.where(lambda settings: settings["tokenizer"].get("visual_ce_weight", 0) > 0)),
@@ -249,7 +252,7 @@ def _claims(study: _Study) -> Iterator[Claim]:
     yield study.claim("5", "The rate falls.", "rate", "lower", study.baseline_pairs(prologues))
     for index, (key, title) in enumerate(DIALS.items()):
         pairs = study.differing_in(key)
-        yield study.claim(f"6{LETTERS[2 * index]}", f"gFID depends on {title}.", "gfid", "different", pairs)
+        yield study.claim(f"6{LETTERS[2 * index]}", f"{gfid} depends on {title}.", "gfid", "different", pairs)
         yield study.claim(f"6{LETTERS[2 * index + 1]}", f"The rate depends on {title}.", "rate", "different", pairs)
 
 
@@ -260,10 +263,16 @@ class _Study:
         self.results = results
         rows = frame(results)
         self.points = points_of(rows)
+        self.titles = dict(zip(rows.metric, rows.title, strict=True))
         self.cells = summarise(rows, results["baseline"])
         self.keys = _keys(results)
         self.variants: Sequence[Mapping[str, Any]] = results["variants"]
         self.names = [variant["name"] for variant in self.variants]
+
+    def title(self, metric: str, unmeasured: str) -> str:
+        """What a metric is called in these results, which for a distance says over which features it is."""
+        found = self.titles.get(metric, metric)
+        return unmeasured if found == metric else found
 
     def where(self, holds: Callable[[Mapping[str, Any]], bool]) -> list[str]:
         """The variants whose settings are such."""

@@ -28,8 +28,10 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
 
     from prologue_bench.reporting import comparison
     from prologue_bench.reporting.results import load_results
+    from prologue_bench.titles import caveats
 
-    found = comparison.compare_results(load_results(first), load_results(second))
+    one, other = load_results(first), load_results(second)
+    found = comparison.compare_results(one, other)
     if metrics:
         found = [each for each in found if any(fnmatchcase(each.metric, pattern) for pattern in metrics)]
     if not found:
@@ -42,6 +44,9 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
         return
     for each in found:
         _show(each)
+    shown = {each.metric for each in found}
+    for sentence in dict.fromkeys(caveats(one, shown) + caveats(other, shown)):
+        click.echo(sentence)
 
 
 def _show(metric: MetricComparison) -> None:

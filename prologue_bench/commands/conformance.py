@@ -72,7 +72,7 @@ def _passes(check: Check, show_traceback: bool) -> bool:
         click.echo(f"  {click.style('BROKEN', fg='red')}   {check.name}: {check.contract}")
         click.echo(f"           found: {problem}")
         return False
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = str(error).strip().splitlines()
         click.echo(f"  {click.style('BROKEN', fg='red')}   {check.name}: {check.contract}")
         click.echo(f"           it raised {type(error).__name__}: {text[0] if text else 'no message'}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from pathlib import Path
 
@@ -28,4 +29,5 @@ def demo(results: Path, host: str, port: int | None, show: bool, store: Path | N
 
     studio = Studio(load_results(results), open_store(store), the_registry())
     studio.run(*studio.first)  # what cannot be drawn from is said here, not on the page
-    serve(build_page(studio), host, port, show)
+    with contextlib.suppress(KeyboardInterrupt):  # to be stopped is the regular end of a server
+        serve(build_page(studio), host, port, show)

@@ -65,6 +65,11 @@ def regress(
         checks += check_speed(read_benchmarks(benchmarks), baseline["benchmarks"], tolerances)
     else:
         check_speed_is_there(tolerances, baseline)
+    if all(check.status == "not gated" for check in checks):
+        raise UserError(
+            f"{against}: not one of its {len(checks)} numbers can be gated, since nothing is known of their noise; "
+            "bless results of several seeds, or give limits by --fail-on"
+        )
     if markdown is not None:
         write_text(markdown, gate.as_markdown(checks, baseline))
     if junit is not None:

@@ -51,7 +51,7 @@ def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "key": manifest["key"],
         "kind": manifest["kind"],
         "metric": manifest.get("metric"),
-        "experiment": manifest["experiment"],
+        "experiment": manifest.get("experiment", ""),
         "bytes": sum(file["bytes"] for file in manifest["files"].values()),
         "seconds": manifest["seconds"],
         "finished": manifest["finished"],

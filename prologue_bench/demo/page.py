@@ -37,7 +37,7 @@ def build_page(studio: Studio) -> gr.Blocks:
         with gr.Row():
             with gr.Column(scale=1, min_width=260):
                 variants = gr.Dropdown(studio.variants, value=variant, label="Variant")
-                seeds = gr.Dropdown(studio.seeds, value=seed, label="Training seed")
+                seeds = gr.Dropdown(studio.seeds_of(variant), value=seed, label="Training seed")
                 label = gr.Dropdown(studio.classes, value=studio.classes[0], label="Class")
                 count = gr.Slider(*COUNTS[:2], value=COUNTS[2], step=1, label="Images")
                 sampling_seed = gr.Number(0, precision=0, minimum=0, label="Seed of the next draw")
@@ -65,9 +65,15 @@ def build_page(studio: Studio) -> gr.Blocks:
             return new, list(new.images), tokens_table(new, 0, before), int(sampling_seed) + 1
 
         @_shown
-        def on_model(variant: str, seed: int) -> tuple[Any, ...]:
+        def on_model(variant: str, seed: int, label: str) -> tuple[Any, ...]:
+            seeds, classes = studio.seeds_of(variant), studio.classes_of(variant)
+            seed = seed if seed in seeds else seeds[0]
             kept, most = studio.kept(variant, seed)
-            return gr.update(maximum=most, value=kept), None, None, [], [], "", gr.update(interactive=False)
+            return (
+                gr.update(choices=seeds, value=seed),
+                gr.update(choices=classes, value=label if label in classes else classes[0]),
+                gr.update(maximum=most, value=kept), None, None, [], [], "", gr.update(interactive=False),
+            )  # fmt: skip
 
         def on_select(event: gr.SelectData, drawn: Drawn) -> str:
             return tokens_table(drawn, event.index)
@@ -85,8 +91,8 @@ def build_page(studio: Studio) -> gr.Blocks:
         gr.on(
             [each.change for each in model],
             on_model,
-            model,
-            [keep, drawn, redrawn, gallery, again, tokens, redraw],
+            [*model, label],
+            [seeds, label, keep, drawn, redrawn, gallery, again, tokens, redraw],
         )
         gallery.select(on_select, [drawn], [tokens])
         again.select(on_select_again, [redrawn, drawn], [tokens])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench.interfaces import Segment, TokenLayout
-from prologue_bench.pipeline.finished import FinishedRun, chosen_run, load_run
+from prologue_bench.pipeline.finished import FinishedRun, chosen_run, images_of, load_run
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 
@@ -63,8 +63,16 @@ class Studio:
 
     @property
     def classes(self) -> list[str]:
+        """The choices of a class for the variant that the page opens with."""
+        return self.classes_of(self.first[0])
+
+    def classes_of(self, variant: str) -> list[str]:
         """The choices of a class; the first is every class in turn."""
-        return [ALL_CLASSES, *self.results["data"]["classes"]]
+        return [ALL_CLASSES, *images_of(self.results, variant).class_names]
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """The training seeds of a variant."""
+        return [seed for seed in self.seeds if any(_is_of(run, variant, seed) for run in self.results["runs"])]
 
     def run(self, variant: str, seed: int) -> FinishedRun:
         """The models of a variant and training seed. Raises UserError when they are not in the store."""
@@ -81,8 +89,9 @@ class Studio:
     def draw(self, variant: str, seed: int, label: str, count: int, sampling_seed: int) -> Drawn:
         """New images of a class, or of all in turn."""
         run = self.run(variant, seed)
-        index = self.classes.index(label) - 1
-        labels = torch.arange(count) % max(1, len(self.classes) - 1) if index < 0 else torch.full((count,), index)
+        classes = self.classes_of(variant)
+        index = classes.index(label) - 1
+        labels = torch.arange(count) % max(1, len(classes) - 1) if index < 0 else torch.full((count,), index)
         return _drawn(run, run.draw(labels, sampling_seed), labels)
 
     def redraw(self, variant: str, seed: int, before: Drawn, kept: int, sampling_seed: int) -> Drawn:
@@ -90,6 +99,10 @@ class Studio:
         run = self.run(variant, seed)
         ids = run.draw(before.labels, sampling_seed, before.ids[:, :kept] if kept else None)
         return _drawn(run, ids, before.labels)
+
+
+def _is_of(run: Mapping[str, Any], variant: str, seed: int) -> bool:
+    return bool(run["variant"] == variant and run["seed"] == seed)
 
 
 def _drawn(run: FinishedRun, ids: Tensor, labels: Tensor) -> Drawn:

@@ -77,7 +77,7 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
             raise
         except PrologueBenchError as error:
             outcome.failures[stage.key] = _own_text(error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a component must not end the run with a code of its own
             if is_full_disk(error) or store.is_full():
                 raise StageError(
                     f"{store.root}: no space is left on the disk; free some and run the same command again, "
@@ -241,7 +241,7 @@ def _own_text(error: PrologueBenchError) -> str:
     return text.splitlines()[-1].partition(f"{type(error).__name__}: ")[2]
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else "no message"
 

@@ -14,6 +14,7 @@ from prologue_bench.files import write_text
 from prologue_bench.interfaces import ImageSpec
 from prologue_bench.pipeline.finished import FinishedRun, build_run, describe_run, find_run
 from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, load_weights, save_weights
+from prologue_bench.provenance import own_name, source_of
 from prologue_bench.registry import Registry
 
 CONFIG = "config.json"
@@ -24,19 +25,21 @@ def export_run(run: FinishedRun, results: Mapping[str, Any], folder: Path, regis
     """Write the run's weights and config.json, and return what is in the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     description = describe_run(results, run.variant, run.seed)
+    source = source_of(results, run.variant)
     record = find_run(results, run.variant, run.seed)
     config = {
         "format": FORMAT,
         **description,
+        "variant": own_name(results, run.variant),
         "versions": {
             kind: registry.find(kind, description[kind]["use"]).version for kind in ("tokenizer", "generator")
         },
         "images": attrs.asdict(run.images),
-        "ablation": {name: results[name] for name in ("name", "title", "created")},
-        "data": results["data"],
+        "ablation": {name: source[name] for name in ("name", "title", "created")},
+        "data": source["data"],
         "measurements": record["measurements"],
         "stages": record["stages"],
-        "software": results["software"],
+        "software": source["software"],
     }
     save_weights(run.tokenizer, folder / TOKENIZER_WEIGHTS)
     save_weights(run.generator, folder / GENERATOR_WEIGHTS)

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import UserError
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
 from prologue_bench.pipeline.models import (
@@ -27,6 +27,7 @@ from prologue_bench.pipeline.models import (
 from prologue_bench.pipeline.planner import Pipeline
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work.sampling import chosen_sampling
+from prologue_bench.provenance import find_variant, source_of
 from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.spec.ablation import Resolved, resolve_alone
@@ -86,11 +87,7 @@ def load_run(results: Mapping[str, Any], store: Store, registry: Registry, varia
     """
     run = find_run(results, variant, seed)
     keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
-    data = resolve_alone(
-        "data", results["data"]["name"], results["data"].get("settings", {}), results["profile"], registry
-    )
-    description = describe_run(results, variant, seed)
-    found = build_run(description, open_data(data).spec, registry)
+    found = build_run(describe_run(results, variant, seed), images_of(results, variant), registry)
     if not (run.get("unfinished") or run["failures"] or set(keys) & set(GENERATORS)):
         raise UserError(f"variant {variant!r} has no generator: no metric needed one; add one that does, like gfid")
     _fill(found.tokenizer, store, _key(keys, TOKENIZERS, variant), TOKENIZER_WEIGHTS)
@@ -98,9 +95,20 @@ def load_run(results: Mapping[str, Any], store: Store, registry: Registry, varia
     return found
 
 
+def images_of(results: Mapping[str, Any], variant: str) -> ImageSpec:
+    """What a variant's images look like; the data themselves are not looked for."""
+    data = source_of(results, variant)["data"]
+    channels, height, width = data["shape"]
+    return ImageSpec(channels, height, width, tuple(data["classes"]))
+
+
 def chosen_run(results: Mapping[str, Any], variant: str | None, seed: int | None) -> tuple[str, int]:
-    """The variant and training seed that a command is about: the last variant and the first seed unless named."""
-    return variant or results["variants"][-1]["name"], results["seeds"][0] if seed is None else seed
+    """The variant and training seed that a command is about: the last variant and its first seed unless named."""
+    name = results["variants"][-1]["name"] if variant is None else variant
+    find_variant(results, name)
+    trained = [run["seed"] for run in results["runs"] if run["variant"] == name]
+    first = next((each for each in results["seeds"] if each in trained), results["seeds"][0])
+    return name, first if seed is None else seed
 
 
 def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[str, Any]:
@@ -111,7 +119,7 @@ def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[st
     return {
         "variant": variant,
         "training_seed": seed,
-        "profile": results["profile"],
+        "profile": source_of(results, variant)["profile"],
         "tokenizer": settings["tokenizer"],
         "generator": {"use": prior["use"], **prior["settings"]} if is_joint else settings["generator"],
         "sampling": plain_values(_sampling(run, settings["sampling"])),
@@ -119,8 +127,11 @@ def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[st
 
 
 def build_run(description: Mapping[str, Any], images: ImageSpec, registry: Registry) -> FinishedRun:
-    """The models that `describe_run` describes, with new weights."""
-    resolve = partial(_resolve, profile=description["profile"], registry=registry)
+    """The models that `describe_run` describes, with new weights.
+
+    The description has every setting, so that the profile need not be there any more.
+    """
+    resolve = partial(_resolve, registry=registry)
     tokenizer = build_tokenizer(resolve("tokenizer", description["tokenizer"]), images)
     generator = build_generator(resolve("generator", description["generator"]), tokenizer.layout, images.labels)
     sampling = structure(Sampling, description["sampling"], "the run's sampling")
@@ -138,17 +149,9 @@ def find_run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str
     return runs[seed]
 
 
-def find_variant(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
-    """The record of a variant. Raises UserError for an unknown one."""
-    variants: dict[str, Mapping[str, Any]] = {each["name"]: each for each in results["variants"]}
-    if variant not in variants:
-        raise UserError(f"these results have no variant {variant!r}; {nearest(variant, list(variants))}")
-    return variants[variant]
-
-
-def _resolve(kind: Any, section: Mapping[str, Any], profile: str, registry: Registry) -> Resolved:
+def _resolve(kind: Any, section: Mapping[str, Any], registry: Registry) -> Resolved:
     settings = {key: value for key, value in section.items() if key != "use"}
-    return resolve_alone(kind, section["use"], settings, profile, registry)
+    return resolve_alone(kind, section["use"], settings, None, registry)
 
 
 def _key(keys: Mapping[str, str], stages: tuple[str, ...], variant: str) -> str:

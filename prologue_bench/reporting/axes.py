@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
+
+from prologue_bench.spec.naming import short_names
 
 
 @frozen
@@ -18,35 +20,38 @@ class NumericAxis:
     """Where each variant stands on the axis."""
     lines: Mapping[str, str]
     """To which line each variant belongs."""
-
-    @property
-    def title(self) -> str:
-        """The setting's own name."""
-        return self.key.rpartition(".")[2].replace("_", " ")
+    title: str = field(default="", eq=False)
+    """The setting's own name, as short as tells it from the others that are varied."""
 
 
 def numeric_axis(variants: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> NumericAxis | None:
     """The varied number with the most values, where each line along it has two points or more."""
-    found = [axis for key in varied if (axis := _along(key, variants))]
+    names = short_names(varied)
+    found = [axis for key in varied if (axis := _along(key, names[key], variants))]
     return max(found, key=lambda axis: len(set(axis.places.values())), default=None)
 
 
-def _along(key: str, variants: Sequence[Mapping[str, Any]]) -> NumericAxis | None:
+def _along(key: str, name: str, variants: Sequence[Mapping[str, Any]]) -> NumericAxis | None:
     values = [variant["values"].get(key) for variant in variants]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return None
     lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for variant in variants:
-        lines[repr(sorted((k, repr(v)) for k, v in variant["values"].items() if k != key))].append(variant)
+        others = sorted((k, repr(v)) for k, v in variant["values"].items() if k != key)
+        lines[repr((variant.get("source"), others))].append(variant)
     if any(len({variant["values"][key] for variant in line}) < 2 for line in lines.values()):
         return None
-    own = key.rpartition(".")[2] + "="
     return NumericAxis(
-        key,
-        {variant["name"]: float(variant["values"][key]) for variant in variants},
-        {
-            variant["name"]: ", ".join(part for part in line[0]["name"].split(", ") if not part.startswith(own))
-            for line in lines.values()
-            for variant in line
-        },
+        key=key,
+        title=name.replace("_", " "),
+        places={variant["name"]: float(variant["values"][key]) for variant in variants},
+        lines={variant["name"]: _without(key, line[0]) for line in lines.values() for variant in line},
     )
+
+
+def _without(key: str, variant: Mapping[str, Any]) -> str:
+    """A variant's name without what it says of one setting."""
+    source = f"{variant['source']}: " if variant.get("source") else ""
+    parts = variant["name"].removeprefix(source).split(", ")
+    kept = [part for part in parts if "=" not in part or not f".{key}".endswith(f".{part.partition('=')[0]}")]
+    return f"{source}{', '.join(kept)}".removesuffix(": ")

@@ -42,14 +42,20 @@ def _shown(value: Any) -> str:
 
 
 def conflicts(results: Mapping[str, Any]) -> list[str]:
-    """One sentence for each metric and variant whose protocol is not the baseline's, with the fields that differ."""
+    """One sentence for each metric and variant whose protocol is not the baseline's, with the fields that differ.
+
+    And one for each variant that has no seed in common with the baseline.
+    """
     baseline, varied = results["baseline"], results["varied"]
     if baseline is None:
         return []
     found: dict[str, None] = {}
     reference = _protocols(results, baseline)
     for variant in results["variants"]:
-        for key, (title, protocol) in _protocols(results, variant["name"]).items():
+        own = _protocols(results, variant["name"])
+        if own and reference and not {key[:2] for key in own} & {key[:2] for key in reference}:
+            found.setdefault(f"{variant['name']} and {baseline} are not compared, they have no seed in common.")
+        for key, (title, protocol) in own.items():
             if key in reference and (differing := differences(protocol, reference[key][1], varied)):
                 sentence = f"{title}: {variant['name']} and {baseline} are not compared, their protocols differ in "
                 found.setdefault(sentence + "; ".join(differing) + ".")

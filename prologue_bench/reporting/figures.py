@@ -102,15 +102,18 @@ def search_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     axis = numeric_axis(tried, list(found[0]["point"]))
     if axis is None:
         return []
-    by_others: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    by_others: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for each in found:
         others = {name: value for name, value in each["point"].items() if name != axis.key}
-        by_others[setting_text(others)].append({**each, "place": each["point"][axis.key]})
+        by_others[each["metric"], setting_text(others)].append({**each, "place": each["point"][axis.key]})
     names = [variant["name"] for variant in results["variants"]]
-    domain = (min(each["value"] for each in found), max(each["value"] for each in found))
+    values: dict[str, list[float]] = defaultdict(list)
+    for each in found:
+        values[each["metric"]].append(each["value"])
+    domains = {metric: (min(of), max(of)) for metric, of in values.items()}
     columns = ["variant", "seed", "place", "value", "chosen"]
     return [
         (f"{axis.title}, {others}" if others else axis.title,
-         plots.search_plot(pd.DataFrame(points)[columns], names, axis.title, points[0]["metric"], domain))
-        for others, points in by_others.items()
+         plots.search_plot(pd.DataFrame(points)[columns], names, axis.title, metric, domains[metric]))
+        for (metric, others), points in by_others.items()
     ]  # fmt: skip

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from prologue_bench.reporting.results import flat_settings
 from prologue_bench.reporting.statistics import Difference
+from prologue_bench.spec.naming import short_names
 
 
 def escape_markdown(text: str) -> str:
@@ -73,8 +74,9 @@ def plain(value: Any) -> str:
 
 
 def setting_text(settings: Mapping[str, Any]) -> str:
-    """Settings by their last names, such as "temperature 0.9, scale 2.0"."""
-    return ", ".join(f"{name.rpartition('.')[2]} {plain(value)}" for name, value in settings.items())
+    """Settings by their shortest names that differ, such as "temperature 0.9, scale 2.0"."""
+    names = short_names(list(settings))
+    return ", ".join(f"{names[key]} {plain(value)}" for key, value in settings.items())
 
 
 @cache

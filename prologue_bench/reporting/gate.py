@@ -8,6 +8,7 @@ from typing import Any
 
 from prologue_bench.regression import Check
 from prologue_bench.reporting.formatting import escape_markdown, number, short, signed
+from prologue_bench.titles import caveats
 
 MARKS = {"ok": "ok", "better": "better", "regression": "REGRESSION", "missing": "MISSING", "not gated": "not gated"}
 
@@ -56,6 +57,7 @@ def as_markdown(checks: Sequence[Check], baseline: Mapping[str, Any]) -> str:
     revision = baseline.get("software", {}).get("git", "unknown")
     head = f"### {baseline['title']}: {'regression' if any(c.failed for c in checks) else 'no regression'}"
     lines = [head, "", f"{summary(checks)} Baseline of revision {revision}, {baseline['created'][:10]}.", ""]
+    lines += [line for sentence in caveats(baseline) for line in (sentence, "")]
     if failed := [check for check in checks if check.failed]:
         lines += [*_table(failed), ""]
     lines += ["<details><summary>All numbers</summary>", "", *_table(checks), "", "</details>", ""]

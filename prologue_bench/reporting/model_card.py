@@ -12,6 +12,7 @@ from prologue_bench.durations import duration
 from prologue_bench.files import write_text
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.formatting import environment
+from prologue_bench.titles import caveats
 
 CARD = "README.md"
 
@@ -26,6 +27,7 @@ def write_model_card(config: Mapping[str, Any], layout: Any, parameters: Mapping
         parameters=parameters,
         measurements=[{**each, "hash": protocol_hash(each["protocol"])} for each in measurements],
         protocols={protocol_hash(each["protocol"]): each["protocol"] for each in measurements},
+        caveats=caveats({"runs": [config]}),
         folder=folder.name,
         duration=duration,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from prologue_bench.pipeline.finished import run_of
 from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.provenance import one_data_set, sources
 from prologue_bench.sampling.grids import row_labels, shared_prefixes
 from prologue_bench.subsets import class_balanced
 
@@ -30,7 +31,10 @@ GAP = 2
 
 @define
 class Pictures:
-    """PNG files by name: "originals", and "reconstructions-i", "samples-i" and "prefixes-i" for the i-th variant."""
+    """PNG files by name: "originals", and "reconstructions-i", "samples-i" and "prefixes-i" for the i-th variant.
+
+    In results that were put together from several data sets, "originals-i" is of the i-th source.
+    """
 
     files: dict[str, bytes] = field(factory=dict)
 
@@ -116,7 +120,17 @@ def load_pictures(folder: Path) -> Pictures:
 
 def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, str]]:
     """What can be laid over one another: the originals, and the reconstructions of each variant, by title."""
-    names = {"originals": "originals"} | {
-        variant["name"]: f"reconstructions-{index}" for index, variant in enumerate(results["variants"])
-    }
-    return [(title, name) for title, name in names.items() if name in pictures.files]
+    names = originals(results) + [
+        (variant["name"], f"reconstructions-{index}") for index, variant in enumerate(results["variants"])
+    ]
+    return [(title, name) for title, name in names if name in pictures.files]
+
+
+def originals(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Title and name of each picture of test images that there may be: one, or in merged results one a source."""
+    found = [("originals", "originals")]
+    if not one_data_set(results):
+        found += [
+            (f"originals, {source['label']}", f"originals-{index}") for index, source in enumerate(sources(results))
+        ]
+    return found

@@ -16,10 +16,11 @@ from markupsafe import Markup
 
 from prologue_bench.durations import duration
 from prologue_bench.files import write_text
+from prologue_bench.provenance import most_seeds, one_data_set, sources
 from prologue_bench.reporting.comparability import conflicts
 from prologue_bench.reporting.figures import curve_plots, heat_maps, metric_plots, search_plots, tradeoffs
 from prologue_bench.reporting.formatting import environment
-from prologue_bench.reporting.pictures import Pictures, comparable_pictures
+from prologue_bench.reporting.pictures import Pictures, comparable_pictures, originals
 from prologue_bench.reporting.results import RESULTS, frame
 from prologue_bench.reporting.sections import (
     failed_runs,
@@ -36,6 +37,7 @@ from prologue_bench.reporting.statistics import summarise
 from prologue_bench.reporting.summary import findings, is_judged, metric_infos, reading, split_metrics
 from prologue_bench.reporting.tables import render_latex, render_markdown
 from prologue_bench.reporting.vega import library
+from prologue_bench.titles import caveats
 
 REPORT = "report.html"
 
@@ -75,7 +77,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             main=main,
             detail=detail,
             findings=findings(cells, main, results),
-            reading=reading(results, cells),
+            reading=reading({**results, "seeds": most_seeds(results)}, cells),
             judged=is_judged(cells),
             remarks=remarks(results),
             plots=metric_plots(main, rows, results),
@@ -98,6 +100,10 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             differences=setting_differences(results),
             duration=duration,
             comparable=comparable_pictures(results, pictures),
+            originals=[each for each in originals(results) if each[1] in pictures.files],
+            caveats=caveats(results),
+            sources=sources(results),
+            one_data_set=one_data_set(results),
             library=Markup(library()),
         )
     )

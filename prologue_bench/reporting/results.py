@@ -28,6 +28,7 @@ from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.reporting.uncounted import forget_uncounted
 from prologue_bench.spec.settings import flat_values, plain_values
+from prologue_bench.titles import with_true_titles
 from prologue_bench.training.hooks import CURVES, read_curves
 
 SCHEMA = 1
@@ -213,7 +214,7 @@ def load_results(folder: Path) -> dict[str, Any]:
     if not isinstance(results, dict) or results.get("schema") != SCHEMA:
         raise UserError(f"{path}: found another format, expected results of schema {SCHEMA}; run the ablation again")
     forget_uncounted(results)
-    return results
+    return with_true_titles(results)
 
 
 def flat_settings(variant: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.checks import notes_on
+from prologue_bench.provenance import source_of
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.formatting import plain, setting_text
 from prologue_bench.reporting.results import flat_settings
@@ -91,10 +92,15 @@ def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
     """The settings in which variants differ, one value a variant."""
-    flat = [flat_settings(variant) for variant in results["variants"]]
+    flat = [{**_data_of(variant, results), **flat_settings(variant)} for variant in results["variants"]]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     shown = {key: [plain(settings.get(key)) for settings in flat] for key in keys}
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
+
+
+def _data_of(variant: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
+    data = source_of(results, variant["name"])["data"]
+    return {"data": f"{data['name']}, fingerprint {data['fingerprint']}"}
 
 
 def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -102,12 +108,13 @@ def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Beside each value stands in how many seeds the point was chosen. Empty where nothing was searched for.
     """
-    table: dict[str, dict[str, Any]] = {}
+    table: dict[tuple[str, str], dict[str, Any]] = {}
     for run in results["runs"]:
         search = run.get("search")
         for each in search["points"] if search else ():
             label = setting_text(each["point"])
-            row = table.setdefault(label, {"point": label, "metric": each["metric"], "values": {}, "chosen": {}})
+            new: dict[str, Any] = {"point": label, "metric": each["metric"], "values": {}, "chosen": {}}
+            row = table.setdefault((each["metric"], label), new)
             row["values"].setdefault(run["variant"], []).append(each["value"])
             chosen = row["chosen"].get(run["variant"], 0) + (each["point"] == search["chosen"])
             row["chosen"][run["variant"]] = chosen

@@ -43,9 +43,17 @@ def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
 def split_metrics(
     metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
 ) -> tuple[list[MetricInfo], list[MetricInfo]]:
-    """Those with a better direction that every variant has and that are no details, for the summary; and the rest."""
-    variants = {run["variant"] for run in results["runs"] if run["measurements"]}
-    everywhere = {info.name for info in metrics if set(rows[rows.metric == info.name].variant) == variants}
+    """Those with a better direction that are no details, for the summary, and the rest.
+
+    What some variants lack is left to the rest too; of several results in one, all variants of one of them are enough.
+    """
+    measured = {run["variant"] for run in results["runs"] if run["measurements"]}
+    by_source: dict[str, set[str]] = {}
+    for variant in results["variants"]:
+        if variant["name"] in measured:
+            by_source.setdefault(variant.get("source", ""), set()).add(variant["name"])
+    having = {info.name: set(rows[rows.metric == info.name].variant) for info in metrics}
+    everywhere = {name for name, variants in having.items() if any(of <= variants for of in by_source.values())}
     main = [info for info in metrics if info.direction != "neutral" and info.name in everywhere and not info.detail]
     return main, [info for info in metrics if info not in main]
 

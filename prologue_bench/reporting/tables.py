@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from prologue_bench.provenance import most_seeds, one_data_set, sources
 from prologue_bench.reporting.comparability import conflicts
 from prologue_bench.reporting.formatting import difference_text, escape_markdown, markdown_line, number, short
 from prologue_bench.reporting.results import frame
@@ -19,6 +20,7 @@ from prologue_bench.reporting.summary import (
     verdict_text,
     warnings,
 )
+from prologue_bench.titles import caveats
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -36,7 +38,6 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     rows = frame(results)
     cells = summarise(rows, results["baseline"])
     main, _ = split_metrics(metric_infos(rows), rows, results)
-    seeds = len(results["seeds"])
     if not main:
         return _no_measurements(results)
     lines = [
@@ -45,8 +46,8 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         *_remarks(results),
         *(f"- {markdown_line(sentence)}" for sentence in findings(cells, main, results)),
         "",
-        f"Data {results['data']['name']}, profile {results['profile']}, {seeds} seed{'s' * (seeds > 1)}. "
-        + reading(results, cells),
+        *(line for sentence in caveats(results) for line in (sentence, "")),
+        f"{_from(results)}. " + reading({**results, "seeds": most_seeds(results)}, cells),
         "",
         "| variant | " + " | ".join(f"{i.title} {i.arrow}{f' ({i.unit})' if i.unit else ''}" for i in main) + " |",
         "| --- |" + " ---: |" * len(main),
@@ -63,6 +64,19 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     for reference in results.get("references", []):
         lines += ["", *_published(reference)]
     return "\n".join(lines) + "\n"
+
+
+def _from(results: Mapping[str, Any]) -> str:
+    """Data, profile and number of training seeds, of each of several results where they differ."""
+    told = {}
+    for source in sources(results):
+        data, seeds = source["data"], len(source["seeds"])
+        shape = "" if one_data_set(results) else f" {' × '.join(map(str, data['shape'][1:]))}"
+        count = f"{seeds} seed{'s' * (seeds > 1)}"
+        told[source["label"]] = f"ata {data['name']}{shape}, profile {source['profile']}, {count}"
+    if len(set(told.values())) == 1:
+        return "D" + next(iter(told.values()))
+    return "; ".join(f"{escape_markdown(label)}: d{text}" for label, text in told.items())
 
 
 def render_latex(results: Mapping[str, Any]) -> str:
@@ -85,7 +99,8 @@ def render_latex(results: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"% {results['name']}, {len(results['seeds'])} training seed{'s' * (len(results['seeds']) > 1)}",
+            f"% {results['name']}, {len(most_seeds(results))} training seed{'s' * (len(most_seeds(results)) > 1)}",
+            *(f"% {sentence}" for sentence in caveats(results)),
             *(f"% {' '.join(note.split())}" for note in notes),
             rf"\begin{{tabular}}{{l{'r' * len(main)}}}",
             r"\toprule",

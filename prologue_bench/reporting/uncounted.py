@@ -10,7 +10,7 @@ TRAININGS = ("train-tokenizer", "train-generator")
 def forget_uncounted(results: dict[str, Any]) -> None:
     """Put None where 0 stands for operations that were not counted, and leave out the totals that they are in."""
     for run in results["runs"]:
-        uncounted = [stage for stage in run["stages"] if stage.get("flops") == 0 and not _is_idle(stage, run)]
+        uncounted = [stage for stage in run.get("stages", []) if stage.get("flops") == 0 and not _is_idle(stage, run)]
         for stage in uncounted:
             stage["flops"] = None
         if any(stage["stage"] in TRAININGS for stage in uncounted):

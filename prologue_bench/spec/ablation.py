@@ -14,6 +14,7 @@ from prologue_bench.components import Component
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.spec.files import AblationFile, Overrides, Profile, load_profile, read_ablation_file
+from prologue_bench.spec.naming import same, short_names, value_labels, within
 from prologue_bench.spec.presets import Reference, expand_preset, load_recipe, load_references
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.sections import SECTIONS, Section, make_sections, merge, parse_override, set_path
@@ -126,6 +127,7 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         resolver.experiment(base, variant, seed, metrics, overrides) for seed in file.seeds for variant in variants
     )
     experiments = tuple(sampled for one in trained for sampled in _sampled(one, file.sampling_seeds))
+    _check_no_twins(experiments, where)
     return Ablation(
         name=file.name,
         title=file.title or file.name,
@@ -140,6 +142,23 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
     )
+
+
+def _check_no_twins(experiments: Sequence[Experiment], where: str) -> None:
+    """Raises UserError for two variants of `vary` that come to the same settings, such as a default given once more."""
+    seen: dict[str, Variant] = {}
+    for experiment in experiments:
+        variant = experiment.variant
+        settings = repr(attrs.evolve(experiment, variant=_NO_VARIANT))
+        twin = seen.setdefault(settings, variant)
+        if twin.name != variant.name and (varied := variant.values.keys() - variant.named):
+            raise UserError(
+                f"{where}: vary.{min(varied)}: {twin.name!r} and {variant.name!r} are one variant, all their settings "
+                "are equal; give each value once"
+            )
+
+
+_NO_VARIANT = Variant(name="", values={})
 
 
 def _check_measured_once(metrics: Sequence[Resolved], where: str) -> None:
@@ -175,29 +194,31 @@ def _sampled(experiment: Experiment, seeds: Sequence[int]) -> list[Experiment]:
     return [attrs.evolve(experiment, sampling_seed=seed) for seed in seeds]
 
 
-def resolve_alone(kind: Kind, name: str, settings: Mapping[str, Any], profile: str, registry: Registry) -> Resolved:
-    """One component outside any ablation, with these settings over those that a profile offers."""
-    resolver = _Resolver(registry, load_profile(profile, registry, "profile"), name)
+def resolve_alone(
+    kind: Kind, name: str, settings: Mapping[str, Any], profile: str | None, registry: Registry
+) -> Resolved:
+    """One component outside any ablation, with these settings over those that a profile offers, if one is named."""
+    offering = Profile(name="", summary="") if profile is None else load_profile(profile, registry, "profile")
+    resolver = _Resolver(registry, offering, name)
     return resolver.resolve(kind, Choice(name, dict(settings)), kind)
 
 
 def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
     named = [Variant(name=str(name), values=_checked_changes(changes or {}, f"{where}: variants.{name}"))
              for name, changes in file.variants.items()]  # fmt: skip
-    axes = []
-    for key, values in file.vary.items():
-        if not isinstance(values, list) or not values:
-            raise UserError(f"{where}: vary.{key}: found {describe(values)}, expected a list of values")
-        axes.append([(key, value) for value in values])
+    for base in named:
+        for key in base.values:
+            _check_one_data_set(key, f"{where}: variants.{base.name}.{key}")
+    axes = _axes(file.vary, where)
     variants = []
     for base in named or [Variant(name="", values={})]:
         for combination in itertools.product(*axes):
             parts = [base.name] if base.name else []
-            parts += [f"{key.rpartition('.')[2]}={_short(value)}" for key, value in combination]
+            parts += [choice.text for choice in combination]
             variants.append(
                 Variant(
                     name=", ".join(parts) or file.name,
-                    values={**base.values, **dict(combination)},
+                    values={**base.values, **{choice.key: choice.value for choice in combination}},
                     named=frozenset(base.values),
                 )
             )
@@ -208,17 +229,50 @@ def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
     return tuple(variants)
 
 
+@frozen
+class _Choice:
+    """One value of a setting that is varied, and how a variant's name tells it."""
+
+    key: str
+    value: Any
+    text: str
+
+
+def _axes(vary: Mapping[str, Any], where: str) -> list[list[_Choice]]:
+    """The choices of each setting that is varied. Raises UserError for what is no list, and for a value given twice."""
+    names = short_names(list(vary))
+    axes = []
+    for key, values in vary.items():
+        _check_one_data_set(key, f"{where}: vary.{key}")
+        if not isinstance(values, list) or not values:
+            raise UserError(f"{where}: vary.{key}: found {describe(values)}, expected a list of values")
+        choices = [
+            _Choice(key, value, f"{names[key]}={label}")
+            for value, label in zip(values, value_labels(values), strict=True)
+        ]
+        for one, other in itertools.combinations(choices, 2):
+            if same(one.value, other.value):
+                name = f"{names[key]}={value_labels([one.value])[0]}"
+                raise UserError(f"{where}: vary.{key}: two variants are both {name!r}; give each value once")
+        axes.append(choices)
+    return axes
+
+
+def _check_one_data_set(key: str, where: str) -> None:
+    """Raises UserError for a variant with data of its own, since results and reports are of one data set."""
+    if key.split(".")[0] == "data":
+        raise UserError(
+            f"{where}: the data cannot vary inside an ablation; run it once for each data set, such as with "
+            "--set data=NAME --out FOLDER, and put the results into one report with "
+            "'prologue-bench report FOLDER FOLDER --out BOTH'"
+        )
+
+
 def _checked_changes(changes: Any, where: str) -> dict[str, Any]:
     """The settings of a named variant, by dotted path."""
     if not isinstance(changes, Mapping):
         raise UserError(f"{where}: found {describe(changes)}, expected a mapping of settings")
     return {str(key): value for key, value in changes.items()}
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return str(value.get("use", "/".join(f"{k}:{v}" for k, v in value.items())))
-    return str(value)
 
 
 def _baseline(value: Any, variants: Sequence[Variant], where: str) -> str | None:
@@ -233,12 +287,21 @@ def _baseline(value: Any, variants: Sequence[Variant], where: str) -> str | None
         raise UserError(
             f"{where}: found {describe(value)}, expected a variant's name or the settings that single it out"
         )
-    matches = [v.name for v in variants if all(k in v.values and v.values[k] == x for k, x in value.items())]
+    matches = [v.name for v in variants if all(k in v.values and same(x, v.values[k]) for k, x in value.items())]
+    matches = matches or [v.name for v in variants if within(_nested(value, where), _nested(v.values, where))]
     if len(matches) != 1:
         raise UserError(
             f"{where}: {dict(value)} fits {len(matches)} variants, expected exactly one of: {'; '.join(names)}"
         )
     return matches[0]
+
+
+def _nested(values: Mapping[str, Any], where: str) -> dict[str, Section]:
+    """Settings by dotted name as the sections that they are of; a plain name stands for {use: name}."""
+    sections: dict[str, Section] = {str(key).split(".")[0]: {} for key in values}
+    for key, value in values.items():
+        set_path(sections, str(key), value, where)
+    return sections
 
 
 class _Resolver:
@@ -258,7 +321,8 @@ class _Resolver:
         overrides: Overrides,
     ) -> Experiment:
         sections = {name: dict(section) for name, section in base.items()}
-        for key, value in variant.values.items():
+        # The whole of a section before parts of it, which another component would drop.
+        for key, value in sorted(variant.values.items(), key=lambda item: item[0].count(".")):
             set_path(sections, key, value, where=f"{self.where}: {variant.place_of(key).removesuffix(key)}")
         try:
             return self._resolve(sections, variant, seed, metrics)

@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.registry import Registry
+from prologue_bench.spec import yaml_values
 from prologue_bench.spec.sections import SECTIONS, parse_override
 from prologue_bench.spec.structure import describe, structure
 
@@ -71,9 +72,12 @@ class Overrides:
 
 
 def read_yaml(path: Path, where: str) -> Mapping[str, Any]:
-    """A YAML mapping, read with safe_load. Raises UserError with line and column for bad syntax."""
+    """A YAML mapping, read with plain values only.
+
+    Raises UserError with line and column for bad syntax and for a key that stands twice.
+    """
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        loaded = yaml_values.read(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{where}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

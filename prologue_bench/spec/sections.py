@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.spec import yaml_values
 from prologue_bench.spec.structure import describe
 
 SECTIONS = ("data", "tokenizer", "tokenizer_training", "generator", "generator_training", "sampling")
@@ -22,9 +23,10 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise UserError(f"--set {text}: expected KEY=VALUE, such as tokenizer.prologue_tokens=8")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"--set {text}: the value is not valid YAML") from None
+        return key.strip(), yaml_values.read(value)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None)
+        raise UserError(f"--set {text}: the value is not valid YAML{f': {problem}' if problem else ''}") from None
 
 
 def set_path(sections: dict[str, Section], key: str, value: Any, where: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
     points = search.points()
     found = []
     for index, point in enumerate(points):
-        kept = context.work / f"point-{index}.json"
+        kept = context.work / f"point-{_hash(point)}.json"  # by content: the same grid may come in another order
         if not kept.exists():
             sampling = sampling_at(stage.sampling, point, "sampling.search.grid")
             parts = []
@@ -74,6 +76,11 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
         context.advance(index + 1, len(points))
     best = min(found, key=lambda each: each["value"] if each["direction"] == "lower" else -each["value"])
     write_text(context.output / SEARCH, json.dumps({"points": found, "chosen": best["point"]}, indent=1))
+
+
+def _hash(point: Mapping[str, Any]) -> str:
+    """Twenty digits that are equal for equal settings, in whatever order they stand."""
+    return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @torch.inference_mode()
