@@ -99,6 +99,7 @@ def test_the_report_shows_every_source(folder: Path, small: dict[str, Any], larg
     for results in (small, large):
         assert results["data"]["fingerprint"] in html
         assert f"profile <b>{results['profile']}</b>" in html
+    assert "<b>1</b> training seed</li>" in " ".join(html.split()), "of each, and not two of either"
     assert "originals, tiny" in html
     assert "originals, large" in html
     text = (folder / "both" / "results.md").read_text()

@@ -59,7 +59,7 @@ def measure(metric: Any, folder: Path, count: int = 40) -> list[Measurement]:
 def any_features(monkeypatch: pytest.MonkeyPatch) -> None:
     """Eight random features an image, so that no extractor's weights are needed to ask for titles and notes."""
 
-    def features(images: Any, settings: Any, inputs: Any) -> Any:
+    def features(images: Any, *_: Any) -> Any:
         return np.random.default_rng(len(images)).normal(size=(len(images), 8)).astype(np.float32)
 
     monkeypatch.setattr(fidelity, "load_features", features)

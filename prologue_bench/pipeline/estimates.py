@@ -10,6 +10,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import attrs
@@ -69,7 +70,6 @@ class Estimator:
         self._timed: dict[str, list[_Timing]] = defaultdict(list)
         """By kind of stage, and by label of metric."""
         self._flops = FlopsBySize()
-        self._peak: float | None = None
         here = machine()
         for manifest in store.manifests():
             there = str(manifest.get("machine"))
@@ -110,7 +110,8 @@ class Estimator:
         steps = (count_steps(stage) if known else None) or 1
         timed = known or timed
         sizes = [_flops_of(each) / (each.steps or 1) for each in timed]
-        weights = np.array([math.exp(-each.apart) / _factor(each, flops) for each in timed])
+        nearest = min(each.apart for each in timed)
+        weights = np.array([math.exp(nearest - each.apart) / _factor(each, flops) for each in timed])
         seconds = np.array([each.seconds for each in timed])
         parts = np.array([[each.steps or 1, _flops_of(each)] for each in timed]) / seconds[:, None]
         if max(sizes) >= APART * min(sizes):
@@ -124,9 +125,7 @@ class Estimator:
 
     def _typical(self, kind: str) -> float:
         """FLOP/s."""
-        if self._peak is None:
-            self._peak = matrix_product_speed()
-        return self._peak * TYPICAL_EFFICIENCY.get(kind, 0.2)
+        return matrix_product_speed() * TYPICAL_EFFICIENCY.get(kind, 0.2)
 
 
 def count_steps(stage: stages.Stage) -> int | None:
@@ -187,8 +186,9 @@ def metric_label(stage: stages.Measure) -> str:
     return f"{stage.metric.name} of {of}{f' {json.dumps(settings, sort_keys=True)}' if settings else ''}"
 
 
+@cache
 def matrix_product_speed() -> float:
-    """FLOP/s of a large matrix product on this machine."""
+    """FLOP/s of a large matrix product on this machine, measured once a process, so that plans agree."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     a = torch.randn(1024, 1024, device=device)
     best = float("inf")

@@ -274,6 +274,7 @@ class SearchSampling(Stage):
         points = sampling_points(self.sampling)
         for point in points:
             point.pop("samples", None)  # the search has a number of its own
+        points.sort(key=lambda point: json.dumps(point, sort_keys=True))  # the order of the grid's keys says nothing
         data = self.generator.tokens.tokenizer.data.key()
         return {"search": search, "points": points, "metric": component_key(self.metric), "data": data}
 

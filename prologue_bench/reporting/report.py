@@ -102,6 +102,7 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             comparable=comparable_pictures(results, pictures),
             originals=[each for each in originals(results) if each[1] in pictures.files],
             caveats=caveats(results),
+            seeds=most_seeds(results),
             sources=sources(results),
             one_data_set=one_data_set(results),
             library=Markup(library()),
