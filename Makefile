@@ -10,8 +10,9 @@ demo: install
 	    --set data=fashion-mnist-embedded --set 'vary.tokenizer.prologue_tokens=[0, 4, 8]' \
 	    --set 'metrics=[rfid, gfid, rate, codebook, probe]' --out reports/demo
 
+# One process per core, and one thread in each.
 test: install-dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
 bench: install-dev
 	mkdir -p .benchmarks

@@ -81,8 +81,8 @@ def test_exports_that_do_not_fit_are_refused_in_one_line(folder: Path, tmp_path:
     other = tmp_path / "other"
     shutil.copytree(folder / "export", other)
     config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps({**config, "versions": {"tokenizer": 99, "generator": 1}}))
-    with pytest.raises(UserError, match="tokenizer 'prologue' has version 1 here and 99 in the export"):
+    (other / "config.json").write_text(json.dumps({**config, "versions": {**config["versions"], "tokenizer": 99}}))
+    with pytest.raises(UserError, match=r"tokenizer 'prologue' has version \d+ here and 99 in the export"):
         load_export(other)
     (other / "config.json").write_text("{}")
     with pytest.raises(UserError, match="found another format, expected 1"):

@@ -68,7 +68,11 @@ def test_the_distance_is_what_torch_fidelity_says(weights: Path, tmp_path: Path)
     )  # fmt: skip
     assert found.value == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
     assert found.protocol.details["resize"] == 299
-    assert found.protocol.note == "the test images as reference; 70 samples of 4 classes: some classes have one more"
+    assert found.protocol.note == (
+        "Inception-v3, layer 64 features instead of Inception's; the test images as reference; images of 3 x 32 x 32 "
+        "instead of 3 x 256 x 256; other classes than ImageNet's; 70 samples instead of 50,000; 70 samples of 4 "
+        "classes: some classes have one more"
+    )
 
 
 def test_the_score_is_what_torch_fidelity_says(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
