@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 from attrs import evolve, frozen
 from scipy.special import stdtrit
@@ -94,6 +95,11 @@ def check_results(
     checks = []
     for (metric, variant), before in reference.groupby(["metric", "variant"], sort=False):
         after = rows[(rows.metric == metric) & (rows.variant == variant)]
+        if not np.isfinite(before.value).all() and any(fnmatchcase(str(metric), each.pattern) for each in tolerances):
+            raise UserError(
+                f"{variant}, {before.title.iloc[0]}: the baseline holds a number that is not finite, so --fail-on has "
+                "nothing to hold to; bless a new baseline"
+            )
         check = _check(str(metric), str(variant), before, after, tolerances)
         if metric in elsewhere:
             check = evolve(check, rise=None, fall=None, basis="another machine; see --benchmarks", status="not gated")
@@ -216,8 +222,13 @@ def _measured_elsewhere(results: Mapping[str, Any], baseline: Mapping[str, Any])
     """The metrics that were measured on another machine. Raises UserError where protocols differ in anything else."""
     found_elsewhere = set()
     ours, theirs = ({_place(run, m): m for run, m in _measurements(each)} for each in (results, baseline))
-    for place in ours.keys() & theirs.keys():
-        found = differences(ours[place]["protocol"], theirs[place]["protocol"])
+    of_all_seeds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for place, measurement in theirs.items():
+        of_all_seeds.setdefault(place[:2], []).append(measurement["protocol"])
+    for place in ours:
+        # Means are gated, so a seed that the baseline lacks must have the protocol of its other seeds.
+        expected = [theirs[place]["protocol"]] if place in theirs else of_all_seeds.get(place[:2], [])
+        found = min((differences(ours[place]["protocol"], each) for each in expected), key=len, default=[])
         if found and all(text.partition(":")[0] in MACHINE for text in found):
             found_elsewhere.add(place[0])
         elif found:
@@ -307,16 +318,30 @@ RUN = ("variant", "seed", "sampling_seed", "measurements")
 
 
 def make_baseline(results: Mapping[str, Any], benchmarks: Mapping[str, Any], note: str) -> dict[str, Any]:
-    """What a gate needs of results, with their provenance: no pictures, curves or wall times."""
+    """What a gate needs of results, with their provenance: no pictures, curves or wall times.
+
+    Raises UserError for a number that is not finite, which could gate nothing.
+    """
+    for run, measurement in _measurements(results):
+        if not math.isfinite(measurement["value"]):
+            raise UserError(
+                f"{run['variant']}, seed {run['seed']}, {measurement['title']}: found {measurement['value']}, "
+                "expected a finite number; a baseline without one gates nothing"
+            )
     kept = {name: results[name] for name in (*KEPT, *PROVENANCE) if name in results}
     return {
         **kept,
         "runs": [{name: run.get(name, 0) for name in RUN} for run in results["runs"]],
         "artifacts": {
-            f"{run['variant']}, seed {run['seed']}, {stage['stage']}": stage["key"]
+            f"{run['variant']}, {_seeds_of(run)}, {stage['stage']}": stage["key"]
             for run in results["runs"]
             for stage in run["stages"]
         },
         "benchmarks": dict(benchmarks),
         "note": note,
     }
+
+
+def _seeds_of(run: Mapping[str, Any]) -> str:
+    sampling = f", sampling seed {run['sampling_seed']}" if run.get("sampling_seed") else ""
+    return f"seed {run['seed']}{sampling}"

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from prologue_bench.cli import cli
 from prologue_bench.errors import UserError
-from prologue_bench.regression import check_results, check_speed, noise, parse_tolerance, read_benchmarks
+from prologue_bench.regression import check_results, check_speed, make_baseline, noise, parse_tolerance, read_benchmarks
 from prologue_bench.reporting import gate
 from prologue_bench.reporting.results import frame
 from tests.test_regression import benchmarks
@@ -79,7 +79,7 @@ def status(metric: str, was: float, now: float, *limits: str, seeds: int = 2) ->
         ("gfid", 100, math.nan, ["gfid:+5%"], "regression"),
         ("gfid", 100, math.inf, ["gfid:-5%"], "regression"),
         ("gfid", 100, math.nan, [], "regression"),
-        ("gfid", math.nan, 100, ["gfid:+5%"], "not gated"),
+        ("gfid", math.nan, 100, [], "not gated"),
     ],
 )
 def test_a_limit_gates_its_own_side(metric: str, was: float, now: float, limits: list[str], expected: str) -> None:
@@ -211,3 +211,37 @@ def test_a_benchmark_without_time_is_one_line_of_error(tmp_path: Path) -> None:
         read_benchmarks(benchmarks(tmp_path / "zero.json", encode=(1.0, 0.0)))
     with pytest.raises(UserError, match="expected the JSON that `make bench` writes"):
         read_benchmarks(benchmarks(tmp_path / "zero.json", encode=(0.0, 1.0)))
+
+
+def other_protocol(results: dict[str, Any]) -> dict[str, Any]:
+    for run in results["runs"]:
+        for measurement in run["measurements"]:
+            measurement["protocol"] = {**measurement["protocol"], "details": {"samples": 7}}
+    return results
+
+
+def test_another_protocol_is_refused_also_where_no_seed_is_shared() -> None:
+    baseline = made({"a": {"gfid": [100.0, 101.0, 102.0]}})
+    results = other_protocol(made({"a": {"gfid": [100.0, 101.0, 102.0]}}))
+    for run in results["runs"]:
+        run["seed"] += 3
+    with pytest.raises(UserError, match=r"a, .*: the baseline has another protocol"):
+        check_results(results, baseline, [])
+
+
+def test_a_baseline_without_a_finite_number_neither_stands_nor_gates() -> None:
+    broken = made({"a": {"gfid": [100.0, math.nan, 102.0]}})
+    with pytest.raises(UserError, match=r"a, seed 1, .*: found nan, expected a finite number"):
+        make_baseline(broken, {}, "")
+    with pytest.raises(UserError, match=r"a, .*: the baseline holds a number that is not finite"):
+        check_results(made({"a": {"gfid": [100.0, 101.0, 102.0]}}), broken, [parse_tolerance("gfid:+5%")])
+
+
+def test_a_baseline_keeps_the_artifacts_of_every_sampling_seed() -> None:
+    results = made({"a": {"gfid": [100.0, 101.0]}})
+    stage = [{"stage": "sample", "key": "one"}]
+    runs = [
+        {**run, "seed": 0, "sampling_seed": i, "stages": [{**stage[0], "key": f"k{i}"}]}
+        for i, run in enumerate(results["runs"])
+    ]
+    assert sorted(make_baseline({**results, "runs": runs}, {}, "")["artifacts"].values()) == ["k0", "k1"]

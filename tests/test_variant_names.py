@@ -225,3 +225,25 @@ def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(load: L
     found = json.loads((output / SEARCH).read_text())
     tried = [(each["point"]["temperature"], each["point"]["top_k"]) for each in found["points"]]
     assert sorted(tried) == [(0.5, 2), (0.5, 4), (1.0, 2), (1.0, 4)], "each point once"
+
+
+def test_equal_choices_written_in_two_ways_are_one_variant(load: Load) -> None:
+    losses = (
+        "vary={tokenizer_training.losses: [[{use: patchgan, layers: 1}], [{use: patchgan, layers: 1, weight: 0.1}]]}"
+    )
+    with pytest.raises(UserError, match="are one variant"):
+        load(losses, "baseline=")
+
+
+def test_an_override_that_every_variant_would_undo_is_refused(load: Load) -> None:
+    with pytest.raises(UserError, match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens gives it to"):
+        load("tokenizer.prologue_tokens=4", "vary={tokenizer.prologue_tokens: [0, 2]}", "baseline=")
+    with pytest.raises(UserError, match=r"--set tokenizer.prologue_tokens: vary.tokenizer gives it to every variant"):
+        load("tokenizer.prologue_tokens=4", f"vary={{tokenizer: [{PROLOGUES}]}}", "baseline=")
+    named = "variants={base: {}, more: {tokenizer.prologue_tokens: 4}}"
+    assert (
+        load("tokenizer.prologue_tokens=2", named, "vary={}", "baseline=base")
+        .experiments[0]
+        .tokenizer.settings.prologue_tokens
+        == 2
+    )

@@ -178,12 +178,12 @@ def test_a_significant_variant_is_never_hidden_behind_a_noisy_one_with_a_better_
         still=[10.0, 11.0, 12.0],
     )
     assert findings_of(results) == [
-        "rFID, better than base: clear (−0.99 ± 0.057); also (−1.99 ± 0.057).",
-        "rFID, worse than base: bad (+10 ± 0.33).",
+        "rFD (EfficientNet-Lite0), better than base: clear (−0.99 ± 0.057); also (−1.99 ± 0.057).",
+        "rFD (EfficientNet-Lite0), worse than base: bad (+10 ± 0.33).",
     ]
     text = render_markdown(results)
     assert "| still | 11 ± 1 (= same values) |" in text
-    assert "- rFID, worse than base: bad" in text
+    assert "- rFD (EfficientNet-Lite0), worse than base: bad" in text
     assert "$^*$" not in next(line for line in render_latex(results).splitlines() if line.startswith("noisy"))
     assert render_latex(results).count("$^*$") == 1 + 3, "the note, and every variant with a verdict"
     noise = with_values(base=[10.0, 11.0, 12.0], noisy=[1.0, 11.0, 2.0])
@@ -395,7 +395,7 @@ def test_remarks_stand_at_the_top_of_page_and_table_as_they_were_written() -> No
     assert lines[2] == "> Remark: rFID no longer holds."
     assert lines[4] == r"> Remark: &lt;script>x&lt;/script> \[a\](b) \| \*c\* \# d"
     assert "% rFID no longer holds." in render_latex(results)
-    without = render_html(report("tokenizers"), PICTURES).partition("<main>")[2]
+    without = render_html({**report("tokenizers"), "remarks": []}, PICTURES).partition("<main>")[2]
     assert "Remark" not in without.partition("<script>")[0]
 
 
@@ -411,3 +411,55 @@ def test_remarks_that_are_no_texts_are_one_line_of_error(wrong: Any, tmp_path: P
     found = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert isinstance(found.exception, UserError)
     assert "expected a list of texts" in str(found.exception)
+
+
+# What some variants lack
+
+
+def without(results: dict[str, Any], variant: str, metric: str) -> dict[str, Any]:
+    runs = [
+        {**run, "measurements": [m for m in run["measurements"] if (run["variant"], m["name"]) != (variant, metric)]}
+        for run in results["runs"]
+    ]
+    return {**results, "runs": runs}
+
+
+def with_rates(results: dict[str, Any]) -> dict[str, Any]:
+    """A second metric beside the first, the same for all."""
+    runs = [
+        {**run, "measurements": [*run["measurements"], {**run["measurements"][0], "name": "rate", "title": "rate"}]}
+        for run in results["runs"]
+    ]
+    return {**results, "runs": runs}
+
+
+def test_a_significant_variant_is_not_hidden_where_another_lacks_the_metric() -> None:
+    made = with_rates(with_values(base=[100.0, 101.0, 102.0], worse=[190.0, 191.5, 193.0], other=[99.0, 101.0, 103.0]))
+    results = without(made, "other", "rfid")
+    assert any("worse than base: worse" in sentence and sentence.startswith("rFD") for sentence in findings_of(results))
+    row = next(line for line in render_markdown(results).splitlines() if line.startswith("| other |"))
+    assert row.startswith("| other | – |")
+    mixed = without(without(made, "other", "rfid"), "base", "rate")
+    assert "rFD" in render_markdown(mixed)
+
+
+def test_a_difference_without_a_verdict_says_so_beside_those_that_have_one() -> None:
+    results = with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5], lonely=[95.0])
+    for run in results["runs"]:
+        run["measurements"][0]["half_width"] = 5.0
+    row = next(line for line in render_markdown(results).splitlines() if line.startswith("| lonely |"))
+    assert "no verdict" in row
+    assert "no verdict" in render_html(results, PICTURES)
+
+
+def test_a_variant_without_a_verdict_widens_no_interval() -> None:
+    two = cells_of(with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5]))["other"]["rfid"]
+    more = cells_of(with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5], lonely=[95.0]))["other"]["rfid"]
+    assert more.difference == two.difference
+
+
+def test_names_show_as_they_are_in_the_markdown_table() -> None:
+    results = with_values(base=[1.0, 2.0], other=[3.0, 4.0])
+    text = json.dumps(results).replace('"other"', json.dumps("two\nlines `x` [a](b)"))
+    table = [line for line in render_markdown(json.loads(text)).splitlines() if line.startswith("| ")]
+    assert table[-1].startswith("| two lines \\`x\\` \\[a\\](b) |")

@@ -75,7 +75,9 @@ def regress(
     if junit is not None:
         write_text(junit, gate.as_junit(checks, baseline["name"]))
     if as_json:
-        click.echo(json.dumps([{**attrs.asdict(check), "failed": check.failed} for check in checks], indent=1))
+        plain = [{**attrs.asdict(check), "failed": check.failed} for check in checks]
+        finite = [{name: None if value != value else value for name, value in check.items()} for check in plain]
+        click.echo(json.dumps(finite, indent=1))
     else:
         click.echo(gate.as_text(checks))
     if any(check.failed for check in checks):

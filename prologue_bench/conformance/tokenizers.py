@@ -81,13 +81,14 @@ class _Subject:
         require(torch.equal(self.encoded(tokenizer), ids), "`encode` gives other ids the second time, in eval mode")
         with torch.inference_mode():
             alone = torch.cat([tokenizer.encode(image[None]) for image in self.batch])
-            images = tokenizer.decode(ids)
-            again = torch.cat([tokenizer.decode(each[None]) for each in ids])
+            any_ids = _random_ids(tokenizer.layout, len(ids)).to(ids.device)
+            images = tokenizer.decode(any_ids)
+            again = torch.cat([tokenizer.decode(each[None]) for each in any_ids])
         share = float((alone != ids).float().mean())
         require(share < 0.02, f"{100 * share:.0f}% of the ids change with the batch that an image is in")
-        require(
-            torch.allclose(images, again, atol=100 * TOLERANCE), "`decode` depends on the batch that an image is in"
-        )
+        # An untrained decoder gives nearly the same image for all ids, so small differences count.
+        allowed = 0.01 * (images - images.mean(0)).abs().max() + 0.1 * TOLERANCE * images.abs().max()
+        require((images - again).abs().max() <= allowed, "`decode` depends on the batch that an image is in")
 
     def decode(self) -> None:
         tokenizer = self.make()
@@ -196,3 +197,10 @@ class _Subject:
                 moved.decode(moved.encode(self.batch.to(device)))
 
         check_devices(tokenizer, run)
+
+
+def _random_ids(layout: TokenLayout, count: int) -> Tensor:
+    """Ids [count, L] from the whole of each segment's vocabulary."""
+    rng = torch.Generator().manual_seed(0)
+    parts = [torch.randint(segment.vocabulary, (count, segment.length), generator=rng) for segment in layout]
+    return torch.cat(parts, dim=1)

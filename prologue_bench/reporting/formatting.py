@@ -18,7 +18,7 @@ from prologue_bench.spec.naming import short_names
 
 def escape_markdown(text: str) -> str:
     """Text for a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return markdown_line(text)
 
 
 def markdown_line(text: str) -> str:

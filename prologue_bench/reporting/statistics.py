@@ -130,7 +130,7 @@ def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, 
         reference = by_variant.get(baseline, {}) if baseline is not None else {}
         compared = [name for name in by_variant if name != baseline and _shared(by_variant[name], reference)]
         conflicts = {name: _conflict(by_variant[name], reference) for name in compared}
-        family = sum(conflict is None for conflict in conflicts.values())
+        family = _family([name for name in conflicts if conflicts[name] is None], by_variant, reference)
         for name, points in by_variant.items():
             cell = _cell(points)
             if conflicts.get(name) is not None:
@@ -140,6 +140,12 @@ def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, 
                 cell = evolve(cell, difference=difference, verdict=_verdict(difference, directions[metric]))
             cells.setdefault(name, {})[metric] = cell
     return cells
+
+
+def _family(compared: Sequence[str], by_variant: Mapping[str, Points], reference: Points) -> int:
+    """How many differences are judged together: those over several training seeds; all, where none is."""
+    several = [name for name in compared if len({seed for seed, _ in measured_once(by_variant[name], reference)}) > 1]
+    return max(1, len(several or compared))
 
 
 def measured_once(*points: Points) -> list[tuple[int, int]]:

@@ -45,7 +45,8 @@ def split_metrics(
 ) -> tuple[list[MetricInfo], list[MetricInfo]]:
     """Those with a better direction that are no details, for the summary, and the rest.
 
-    What some variants lack is left to the rest too; of several results in one, all variants of one of them are enough.
+    What the baseline lacks is left to the rest too, and without a baseline what some variants lack; of several results
+    in one, all variants of one of them are enough.
     """
     measured = {run["variant"] for run in results["runs"] if run["measurements"]}
     by_source: dict[str, set[str]] = {}
@@ -53,8 +54,12 @@ def split_metrics(
         if variant["name"] in measured:
             by_source.setdefault(variant.get("source", ""), set()).add(variant["name"])
     having = {info.name: set(rows[rows.metric == info.name].variant) for info in metrics}
-    everywhere = {name for name, variants in having.items() if any(of <= variants for of in by_source.values())}
-    main = [info for info in metrics if info.direction != "neutral" and info.name in everywhere and not info.detail]
+    shown = {
+        name
+        for name, variants in having.items()
+        if any(of <= variants for of in by_source.values()) or (results["baseline"] in variants and len(variants) > 1)
+    }
+    main = [info for info in metrics if info.direction != "neutral" and info.name in shown and not info.detail]
     return main, [info for info in metrics if info not in main]
 
 

@@ -14,6 +14,7 @@ from prologue_bench.reporting.statistics import Cell, summarise
 from prologue_bench.reporting.summary import (
     SAME_WEIGHTS,
     findings,
+    is_judged,
     metric_infos,
     reading,
     split_metrics,
@@ -38,6 +39,7 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     rows = frame(results)
     cells = summarise(rows, results["baseline"])
     main, _ = split_metrics(metric_infos(rows), rows, results)
+    judged = is_judged(cells)
     if not main:
         return _no_measurements(results)
     lines = [
@@ -53,7 +55,7 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         "| --- |" + " ---: |" * len(main),
     ]
     for variant in results["variants"]:
-        shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name)) for info in main]
+        shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name), judged) for info in main]
         name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
         lines.append(f"| {escape_markdown(name)} | " + " | ".join(shown) + " |")
     lines += _not_measured(results)
@@ -141,7 +143,7 @@ def _published(reference: Mapping[str, Any]) -> list[str]:
 
 def _no_measurements(results: Mapping[str, Any]) -> str:
     head = [f"# {results['title']}", *filter(None, _remarks(results)), *map(markdown_line, warnings(results))]
-    lines = "\n\n".join([*head, "No variant has measurements with a better direction."])
+    lines = "\n\n".join([*head, "No metric with a better direction was measured of the baseline or of every variant."])
     return "\n".join([lines, *_not_measured(results)]) + "\n"
 
 
@@ -151,12 +153,17 @@ def _not_measured(results: Mapping[str, Any]) -> list[str]:
     return [line for text in [*texts, *left_out(results)] for line in ("", escape_markdown(text))]
 
 
-def _markdown_cell(cell: Cell | None) -> str:
+def _mark(cell: Cell, judged: bool) -> str:
+    """What stands behind a difference that is neither better nor worse, where others have verdicts."""
+    return {"noise": ", n.s.", "unknown": ", no verdict"}.get(cell.verdict, "") if judged else ""
+
+
+def _markdown_cell(cell: Cell | None, judged: bool) -> str:
     if cell is None:
         return "–"
     text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
     if cell.same_everywhere:
         text += f" ({SAME_WEIGHTS})"
     if cell.difference is not None:
-        text += f" ({difference_text(cell.difference)}{', n.s.' if cell.verdict == 'noise' else ''})"
+        text += f" ({difference_text(cell.difference)}{_mark(cell, judged)})"
     return text

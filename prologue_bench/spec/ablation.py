@@ -121,6 +121,7 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         if key.split(".")[0] in SECTIONS:
             set_path(base, key, value, where="--set")
     variants = _variants(file, where)
+    _check_overrides_count(overrides, variants)
     metrics = tuple(resolver.metric(value, f"{where}: metrics[{i}]") for i, value in enumerate(file.metrics))
     _check_measured_once(metrics, f"{where}: metrics")
     trained = (
@@ -149,7 +150,7 @@ def _check_no_twins(experiments: Sequence[Experiment], where: str) -> None:
     seen: dict[str, Variant] = {}
     for experiment in experiments:
         variant = experiment.variant
-        settings = repr(attrs.evolve(experiment, variant=_NO_VARIANT))
+        settings = repr(_resolved(experiment))
         twin = seen.setdefault(settings, variant)
         if twin.name != variant.name and (varied := variant.values.keys() - variant.named):
             raise UserError(
@@ -159,6 +160,27 @@ def _check_no_twins(experiments: Sequence[Experiment], where: str) -> None:
 
 
 _NO_VARIANT = Variant(name="", values={})
+
+
+def _resolved(experiment: Experiment) -> Experiment:
+    """The experiment without its name, and without choices that it holds resolved beside them."""
+    training = attrs.evolve(experiment.tokenizer_training, losses=(), prior=_NO_CHOICE)
+    sampling = experiment.sampling
+    if sampling.search is not None:
+        sampling = attrs.evolve(sampling, search=attrs.evolve(sampling.search, metric=_NO_CHOICE))
+    return attrs.evolve(experiment, variant=_NO_VARIANT, tokenizer_training=training, sampling=sampling)
+
+
+_NO_CHOICE = Choice("")
+
+
+def _check_overrides_count(overrides: Overrides, variants: Sequence[Variant]) -> None:
+    """Raises UserError for a --set that every variant would put its own value in the place of."""
+    for key, _ in map(parse_override, overrides.values):
+        for varied in variants[0].values if variants else ():
+            if (key == varied or key.startswith(f"{varied}.")) and all(varied in each.values for each in variants):
+                place = variants[0].place_of(varied)
+                raise UserError(f"--set {key}: {place} gives it to every variant; use --set {place}=... instead")
 
 
 def _check_measured_once(metrics: Sequence[Resolved], where: str) -> None:
