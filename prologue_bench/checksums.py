@@ -44,7 +44,7 @@ def fingerprint(path: Path) -> str:
 
 
 def known_checksums(paths: Iterable[Path], starting: Callable[[int], None] | None = None) -> dict[Path, str]:
-    """`known_checksum` of many files, those that must be read by a thread per core.
+    """`known_checksum` of many files in their order, those that must be read by a thread per core.
 
     `starting(count)` is called before the first is read; at most so many are.
     """
@@ -65,7 +65,7 @@ def known_checksums(paths: Iterable[Path], starting: Callable[[int], None] | Non
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             found.update(zip(changed, pool.map(checksum, changed), strict=True))
         note_checksums({path: (statuses[path], found[path]) for path in changed}, now)
-    return found
+    return {path: found[path] for path in wanted}
 
 
 def note_checksums(hashed: Mapping[Path, tuple[Status, str]], before: int) -> None:

@@ -275,3 +275,13 @@ def test_a_plugin_s_components_carry_that_checksum(tmp_path: Path) -> None:
     registry = Registry()
     registry.add_file(plugin, "test")
     assert registry.find("metric", "carried").source == source_checksum(plugin)
+
+
+def test_checksums_come_in_the_order_of_the_files_also_where_only_some_are_known(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.bin" for number in (7, 3, 9, 1, 8, 2, 6, 0, 5, 4)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+        os.utime(path, ns=(10**18, 10**18))
+    known_checksums(paths[3:7])
+    assert list(known_checksums(paths)) == paths
+    assert list(known_checksums(paths)) == paths

@@ -217,7 +217,11 @@ def older_results(path: Path, trained: bool) -> Path:
         {"stage": "train-generator", "key": "c", "seconds": 9.0, "flops": 1e12},
         {"stage": "take-prior", "key": "d", "seconds": 0.1, "flops": 0.0},
     ]
-    measurements = [{"name": "training_flops", "value": 1.0}, {"name": "training_seconds", "value": 18.0}]
+    protocol = {"name": "cost", "details": {}, "published": False, "note": ""}
+    measurements = [
+        {"name": name, "title": name, "value": value, "protocol": protocol}
+        for name, value in (("training_flops", 1.0), ("training_seconds", 18.0))
+    ]
     curves = {"train-generator": {}, **({"train-tokenizer": {}} if trained else {})}
     run = {"variant": "a", "seed": 0, "stages": stages, "measurements": measurements, "curves": curves}
     path.write_text(json.dumps({"schema": 1, "runs": [run]}))

@@ -247,7 +247,7 @@ def test_samples_are_of_the_classes_in_turn_and_a_note_says_where_that_is_uneven
         fewer = attrs.evolve(inputs, samples=inputs.samples[:count])
         return GenerationFid(FidSettings(images=images)).measure(fewer)[0].protocol.note
 
-    assert "classes" not in note(80)
+    assert "80 samples of" not in note(80)
     assert "83 samples of 10 classes: some classes have one more" in note(83)
     assert "samples of 7 of the 10 classes only" in note(80, images=7)
 

@@ -187,7 +187,7 @@ def test_a_significant_variant_is_never_hidden_behind_a_noisy_one_with_a_better_
     assert "$^*$" not in next(line for line in render_latex(results).splitlines() if line.startswith("noisy"))
     assert render_latex(results).count("$^*$") == 1 + 3, "the note, and every variant with a verdict"
     noise = with_values(base=[10.0, 11.0, 12.0], noisy=[1.0, 11.0, 2.0])
-    assert findings_of(noise) == ["No variant is distinguishable from base: rFID."]
+    assert findings_of(noise) == ["No variant is distinguishable from base: rFD (EfficientNet-Lite0)."]
 
 
 @pytest.mark.parametrize(("name", "sampling_seeds"), [("tokenizers", 1), ("guidance", 3)])
