@@ -290,7 +290,8 @@ def test_timings_with_other_threads_are_estimated_from_where_there_are_none_near
 
 def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Store) -> None:
     def counted(*overrides: str) -> dict[str, float]:
-        plan = make_plan(load(*overrides, "sampling.samples=64", "tokenizer.prologue_tokens=2", "baseline="), store)
+        values = ("vary={}", "baseline=", "sampling.samples=64", "tokenizer.prologue_tokens=2", *overrides)
+        plan = make_plan(load(*values), store)
         return {planned.stage.kind: planned.flops for planned in plan.stages}
 
     plain, guided = counted(), counted("sampling.guidance={visual: {scale: 2.0}}")
