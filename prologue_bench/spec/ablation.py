@@ -175,12 +175,14 @@ _NO_CHOICE = Choice("")
 
 
 def _check_overrides_count(overrides: Overrides, variants: Sequence[Variant]) -> None:
-    """Raises UserError for a --set that every variant would put its own value in the place of."""
+    """Raises UserError for a --set of what is varied: each variant would put its own value in its place."""
+    varied = variants[0].values.keys() - variants[0].named
     for key, _ in map(parse_override, overrides.values):
-        for varied in variants[0].values if variants else ():
-            if (key == varied or key.startswith(f"{varied}.")) and all(varied in each.values for each in variants):
-                place = variants[0].place_of(varied)
-                raise UserError(f"--set {key}: {place} gives it to every variant; use --set {place}=... instead")
+        for name in sorted(varied):
+            if key == name or key.startswith(f"{name}."):
+                raise UserError(
+                    f"--set {key}: vary.{name} gives it to every variant; use --set vary.{name}=[...] instead"
+                )
 
 
 def _check_measured_once(metrics: Sequence[Resolved], where: str) -> None:
