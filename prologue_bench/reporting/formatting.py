@@ -16,11 +16,6 @@ from prologue_bench.reporting.statistics import Difference
 from prologue_bench.spec.naming import short_names
 
 
-def escape_markdown(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return markdown_line(text)
-
-
 def markdown_line(text: str) -> str:
     """Text as one line of Markdown that shows as it is: no links, emphasis or HTML of its own."""
     return re.sub(r"[\\`*#\[\]|]", r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
@@ -90,5 +85,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters.update(number=number, short=short, signed=signed, plain=plain, difference=difference_text)
-    found.filters.update(markdown=lambda text: Markup(escape_markdown(text)), flat_settings=flat_settings)
+    found.filters.update(markdown=lambda text: Markup(markdown_line(text)), flat_settings=flat_settings)
     return found

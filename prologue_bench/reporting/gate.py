@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prologue_bench.regression import Check
-from prologue_bench.reporting.formatting import escape_markdown, number, short, signed
+from prologue_bench.reporting.formatting import markdown_line, number, short, signed
 from prologue_bench.titles import caveats
 
 MARKS = {"ok": "ok", "better": "better", "regression": "REGRESSION", "missing": "MISSING", "not gated": "not gated"}
@@ -69,7 +69,7 @@ def _table(checks: Sequence[Check]) -> list[str]:
         "| " + " | ".join(HEADERS) + " |",
         "| --- | --- | ---: | ---: | ---: | --- | --- |",
     ]
-    return rows + ["| " + " | ".join(map(escape_markdown, cells(check))) + " |" for check in checks]
+    return rows + ["| " + " | ".join(map(markdown_line, cells(check))) + " |" for check in checks]
 
 
 def as_junit(checks: Sequence[Check], name: str) -> str:

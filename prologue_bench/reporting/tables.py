@@ -7,7 +7,7 @@ from typing import Any
 
 from prologue_bench.provenance import most_seeds, one_data_set, sources
 from prologue_bench.reporting.comparability import conflicts
-from prologue_bench.reporting.formatting import difference_text, escape_markdown, markdown_line, number, short
+from prologue_bench.reporting.formatting import difference_text, markdown_line, number, short
 from prologue_bench.reporting.results import frame
 from prologue_bench.reporting.sections import failed_runs, left_out, remarks, unfinished_runs
 from prologue_bench.reporting.statistics import Cell, summarise
@@ -57,7 +57,7 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     for variant in results["variants"]:
         shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name), judged) for info in main]
         name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
-        lines.append(f"| {escape_markdown(name)} | " + " | ".join(shown) + " |")
+        lines.append(f"| {markdown_line(name)} | " + " | ".join(shown) + " |")
     lines += _not_measured(results)
     if unfinished := unfinished_runs(results):
         lines += ["", f"Not finished yet: {'; '.join(unfinished)}."]
@@ -78,7 +78,7 @@ def _from(results: Mapping[str, Any]) -> str:
         told[source["label"]] = f"ata {data['name']}{shape}, profile {source['profile']}, {count}"
     if len(set(told.values())) == 1:
         return "D" + next(iter(told.values()))
-    return "; ".join(f"{escape_markdown(label)}: d{text}" for label, text in told.items())
+    return "; ".join(f"{markdown_line(label)}: d{text}" for label, text in told.items())
 
 
 def render_latex(results: Mapping[str, Any]) -> str:
@@ -150,7 +150,7 @@ def _no_measurements(results: Mapping[str, Any]) -> str:
 def _not_measured(results: Mapping[str, Any]) -> list[str]:
     """Paragraphs on what failed and on what does not apply."""
     texts = [f"Failed: {r['variant']}, seed {r['seed']}, {r['stage']}: {r['reason']}" for r in failed_runs(results)]
-    return [line for text in [*texts, *left_out(results)] for line in ("", escape_markdown(text))]
+    return [line for text in [*texts, *left_out(results)] for line in ("", markdown_line(text))]
 
 
 def _mark(cell: Cell, judged: bool) -> str:
