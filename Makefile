@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench docs lint install install-dev
+.PHONY: demo test bench campaign docs lint install install-dev
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
@@ -18,6 +18,10 @@ bench: install-dev
 	mkdir -p .benchmarks
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-sort=name \
 	    --benchmark-json=.benchmarks/latest.json
+
+# Hours: all tries of all campaigns, and their table in docs/reliability.md.
+campaign: install-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.slow --write
 
 docs: install-dev
 	$(BIN)/mkdocs build

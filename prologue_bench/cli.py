@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from prologue_bench import __version__
 from prologue_bench.commands import planning
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.commands.planning import profile_option, reuse_option, seeds_option, set_option
+from prologue_bench.endings import main
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from prologue_bench.registry import Registry
     from prologue_bench.spec.ablation import Ablation
 
-EXIT_INTERRUPTED = 130
-LARGEST_EXIT_CODE = 255
-"""The system keeps the lowest eight bits: 256 would be a success."""
 SAME_SIGNAL_SECONDS = 1.0
 """torchrun passes a Ctrl-C on to processes that the terminal has sent it to already."""
 
@@ -166,42 +163,6 @@ def list_components(kind: str | None) -> None:
             before = of
         source = "" if origin.startswith("prologue-bench") else f"  [{origin}]"
         click.echo(f"  {name:<24}{summary}{source}")
-
-
-def main() -> None:
-    """The entry point: errors become one line, and every way to end an exit code (docs/ablations.md lists them).
-
-    SIGTERM stops a command as Ctrl-C does, unless the command has its own way to stop.
-    """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(_exit_code(cli(standalone_mode=False)))
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except Interrupted as error:
-        _fail(str(error), EXIT_INTERRUPTED)
-    except PrologueBenchError as error:
-        _fail(str(error), error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe, such as head, has left
-        sys.exit(1)
-    except OSError as error:  # a folder that cannot be written, a full disk
-        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
-
-
-def _exit_code(returned: object) -> int:
-    """The code that a command asked for: outside of its standalone mode click returns that of `Exit` as a value."""
-    if not isinstance(returned, int) or isinstance(returned, bool):
-        return 0
-    return returned if 0 <= returned <= LARGEST_EXIT_CODE else 1
-
-
-def _fail(text: str, code: int) -> None:
-    click.echo(f"prologue-bench: {text}", err=True)
-    sys.exit(code)
 
 
 @contextmanager
