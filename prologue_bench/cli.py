@@ -19,9 +19,9 @@ from prologue_bench.commands.options import open_store, plugin_option, store_opt
 from prologue_bench.commands.planning import profile_option, reuse_option, seeds_option, set_option
 from prologue_bench.endings import main
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
+from prologue_bench.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
-    from prologue_bench.distributed import Launcher
     from prologue_bench.pipeline.store import Store
     from prologue_bench.registry import Registry
     from prologue_bench.spec.ablation import Ablation
@@ -168,8 +168,7 @@ def list_components(kind: str | None) -> None:
 @contextmanager
 def _processes(launcher: Launcher | None) -> Iterator[bool]:
     """Yields whether this process leads. The others take part in shared stages, until the leader is done."""
-    if launcher is None:
-        launcher = "pytorch" if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ else "none"
+    launcher = launcher_of(launcher)
     if launcher == "none":
         yield True
         return

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed
 from torch import Tensor
 
 from prologue_bench.errors import UserError
+from prologue_bench.launchers import Launcher
 from prologue_bench.spec.settings import Training
 
-Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 PATIENCE = datetime.timedelta(days=30)
 """How long the others wait for the leader, which may be busy with stages of its own."""
 

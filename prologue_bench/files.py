@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,15 +13,52 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
+
+from prologue_bench.errors import UserError
 
 FETCH_SECONDS = 5.0
 """How long a server may take to say whether it has a file."""
 
 
 def user_cache() -> Path:
-    """This project's folder in the user's cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "prologue-bench"
+    """This project's folder in the user's cache, where the system keeps it.
+
+    A user who has no home, or one that cannot be written, as in a container with a uid of its own, has it in the folder
+    for temporary files. Raises UserError where that folder belongs to somebody else.
+    """
+    try:
+        folder = platformdirs.user_cache_path("prologue-bench", appauthor=False)
+    except RuntimeError:  # no home
+        return _temporary_cache()
+    named = os.environ.get("XDG_CACHE_HOME", "").strip()
+    return folder if folder.is_absolute() and (named or _can_be_made(folder)) else _temporary_cache()
+
+
+def _can_be_made(folder: Path) -> bool:
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there == folder or os.access(there, os.W_OK)
+
+
+def _temporary_cache() -> Path:
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir()) / f"prologue-bench-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
+        raise UserError(f"{folder}: belongs to another user; set XDG_CACHE_HOME to a folder of your own")
+    return folder
+
+
+def user_path(text: str | Path, where: str = "") -> Path:
+    """A path that a user has written, with ~ for a home. Raises UserError for one that no file can have."""
+    place = f"{where}: " if where else ""
+    if "\0" in str(text):
+        raise UserError(f"{place}found {str(text)[:60]!r}; expected a path, which has no NUL character")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"{place}{text}: there is no such user, or no home; write the path in full") from None
 
 
 def checksum(path: Path) -> str:
@@ -41,7 +79,8 @@ def fetch_problem(url: str) -> str:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text so that a reader sees the old content or the new, never half of it."""
-    write_bytes(path, text.encode("utf-8"))
+    # A file's name that is not UTF-8 may stand in a text.
+    write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:

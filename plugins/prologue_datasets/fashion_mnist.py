@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from prologue_bench.checksums import known_checksums
 from prologue_bench.components import NoSettings
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.files import user_cache
+from prologue_bench.files import user_cache, user_path
 from prologue_bench.interfaces import DataSource, ImageSpec, Split
 from prologue_datasets.settings import FashionMnistSettings
 
@@ -122,10 +122,10 @@ def _find(folder: Path, name: str) -> Path | None:
 def _locate(settings: FashionMnistSettings) -> Path:
     """The first folder that holds the files, in the order of the design: root, environment, Debian, cache, download."""
     if settings.root is not None:
-        return Path(settings.root).expanduser()
+        return user_path(settings.root)
     cache_folder = user_cache() / "data"
     raw = cache_folder / "FashionMNIST" / "raw"
-    places = [Path(os.environ["FASHION_MNIST"]).expanduser()] if os.environ.get("FASHION_MNIST") else []
+    places = [user_path(os.environ["FASHION_MNIST"])] if os.environ.get("FASHION_MNIST") else []
     for folder in [*places, DEBIAN_FOLDER, raw]:
         if all(_find(folder, name) for name in FILES.values()):
             return folder

@@ -28,7 +28,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL import __version__ as PIL_VERSION
 
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.files import user_cache, write_text
+from prologue_bench.files import user_cache, user_path, write_text
 from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
 from prologue_datasets.archives import MANY, Archive, open_archive, printable
 from prologue_datasets.crops import VIEWS, centre_crop, ten_crops
@@ -91,7 +91,7 @@ class ClassFolders(DataSource):
     def _root(self) -> Path:
         if self.settings.root is None:
             raise MissingDataError(f"data set 'image-folder': no root is given. {self.ways}")
-        return Path(self.settings.root).expanduser()
+        return user_path(self.settings.root)
 
     @property
     def views(self) -> int:  # type: ignore[override]
@@ -263,7 +263,7 @@ class ImageNet(ClassFolders):
         root = self.settings.root or os.environ.get("IMAGENET")
         if not root:
             raise MissingDataError(f"data set 'imagenet' was not found. {self.ways}")
-        return Path(root).expanduser()
+        return user_path(root)
 
     @cached_property
     def _found(self) -> dict[Split, list[tuple[str, str]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from prologue_bench.errors import UserError
+from prologue_bench.files import user_path
 from prologue_bench.spec.external import FILE, content_of
 from prologue_bench.spec.settings import HOW_NOT_WHAT, unread
 
@@ -18,7 +19,7 @@ WEIGHTS = "diffusion_pytorch_model"
 
 def local_folder(settings: DiffusersVqSettings) -> Path | None:
     """The folder with the model's files; None of a name on the hub."""
-    root = Path(settings.pretrained).expanduser()
+    root = user_path(settings.pretrained)
     return root / settings.subfolder if root.is_dir() else None
 
 

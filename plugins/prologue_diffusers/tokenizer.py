@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from diffusers import VQModel
 from torch import Tensor
 
 from prologue_bench.errors import UserError
+from prologue_bench.files import user_path
 from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_bench.seeds import seeded
 from prologue_diffusers.settings import DiffusersVqSettings, local_folder
@@ -67,7 +66,7 @@ class DiffusersVq(Tokenizer):
 
 def _load(settings: DiffusersVqSettings) -> VQModel:
     options = {name: value for name in ("subfolder", "revision") if (value := getattr(settings, name))}
-    where = settings.pretrained if local_folder(settings) is None else Path(settings.pretrained).expanduser()
+    where = settings.pretrained if local_folder(settings) is None else user_path(settings.pretrained)
     try:
         return VQModel.from_pretrained(where, use_safetensors=True, **options)
     except Exception as error:

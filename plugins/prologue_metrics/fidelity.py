@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.special import log_softmax
 from torch import Tensor
 
 from prologue_bench.errors import StageError, UserError
+from prologue_bench.files import user_path
 from prologue_bench.interfaces import (
     Direction,
     ImageArray,
@@ -78,7 +78,7 @@ class Fid(Metric):
         count = min(count, settings.images or count)
         refuse(self.name, too_few(count, features, settings.few_samples))
         if settings.reference:
-            path = Path(settings.reference).expanduser()
+            path = user_path(settings.reference)
             check_reference(path, settings, planned.data.spec, features)
         else:
             refuse(f"{self.name}: the test images", too_few(test, features, settings.few_samples))
@@ -140,7 +140,7 @@ class Fid(Metric):
     def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str]]:
         """The reference's moments, and what the protocol says of it."""
         if self.settings.reference:
-            path = Path(self.settings.reference).expanduser()
+            path = user_path(self.settings.reference)
             loaded, checksum = read_reference(path, self.settings, inputs)
             return loaded, {"reference": path.name, "reference_fingerprint": checksum}
         images = inputs.data.images("test")

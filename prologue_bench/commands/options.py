@@ -48,7 +48,11 @@ plugin_option = click.option(
 
 
 def open_store(folder: Path | None) -> Store:
-    """The store of --store, or the default one."""
+    """The store of --store, or the default one. Raises UserError for a name that torch cannot save to."""
+    from prologue_bench.errors import UserError
     from prologue_bench.pipeline.store import Store, default_store
 
-    return Store((folder or default_store()).resolve())
+    root = (folder or default_store()).resolve()
+    if any("\ud800" <= each <= "\udfff" for each in str(root)):
+        raise UserError(f"--store {root}: the name is not UTF-8, and torch saves to no such folder; choose another")
+    return Store(root)

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from prologue_bench.checksums import FINE_TICK, Status, known_checksums, note_checksums, settled_at, status_of
 from prologue_bench.errors import StageError
-from prologue_bench.files import checksum, user_cache, write_text
+from prologue_bench.files import checksum, user_cache, user_path, write_text
 
 MANIFEST = "manifest.json"
 WAIT_SECONDS = 1.0
@@ -28,7 +28,7 @@ ROOM_NEEDED = 1 << 20
 def default_store() -> Path:
     """$PROLOGUE_BENCH_STORE, or a folder in the user's cache."""
     if named := os.environ.get("PROLOGUE_BENCH_STORE"):
-        return Path(named).expanduser()
+        return user_path(named)
     return user_cache() / "store"
 
 

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from prologue_bench.components import Component
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.files import user_path
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.spec.files import AblationFile, Overrides, Profile, load_profile, read_ablation_file
 from prologue_bench.spec.naming import same, short_names, value_labels, within
@@ -113,7 +114,7 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
     where = str(path)
     file = read_ablation_file(path, where, overrides)
     for index, plugin in enumerate(file.plugins):
-        registry.add_file(path.parent / Path(plugin).expanduser(), f"{where}: plugins[{index}]")
+        registry.add_file(path.parent / user_path(plugin), f"{where}: plugins[{index}]")
     profile = load_profile(file.profile, registry, f"{where}: profile")
     resolver = _Resolver(registry, profile, where)
     base = make_sections({name: getattr(file, name) for name in SECTIONS}, where)

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from prologue_bench.checksums import fingerprint, known_checksum, known_checksums
 from prologue_bench.errors import UserError
+from prologue_bench.files import user_path
 
 FILE = "file"
 """Metadata of a setting that names files: its `Identity`."""
@@ -25,7 +26,7 @@ Identity = Callable[[Any, Any], str | None]
 
 def content(settings: Any, value: str | Sequence[str]) -> str | None:
     """The `Identity` of a setting that holds a path, or several, to files or folders; none where it is empty."""
-    paths = [Path(each).expanduser() for each in ([value] if isinstance(value, str) else value) if each]
+    paths = [user_path(each) for each in ([value] if isinstance(value, str) else value) if each]
     digests = [content_of(path) for path in paths]
     return ",".join(digests) or None
 
@@ -45,7 +46,7 @@ def content_of(path: Path, names: Sequence[str] | None = None) -> str:
 def existing_file(instance: object, attribute: attrs.Attribute[Any], value: str | Sequence[str]) -> None:
     """A validator for settings that name files, so that a missing one is found before anything is trained."""
     for each in [value] if isinstance(value, str) else value:
-        if each and not Path(each).expanduser().is_file():
+        if each and not user_path(each).is_file():
             raise ValueError(f"{attribute.name!r} must be a file that is there: {each}")
 
 
@@ -79,7 +80,7 @@ class PublishedFile:
 
         variable = os.environ.get(self.variable, "") if self.variable else ""
         if chosen := named or variable:
-            path = Path(chosen).expanduser()
+            path = user_path(chosen)
             if not path.is_file():
                 where = "weights" if named else self.variable
                 raise UserError(f"{where}: found no file {chosen}, expected {self.name}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prologue_bench.errors import UserError
+from prologue_bench.files import user_path
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import Training
 
@@ -24,7 +25,7 @@ def visualizer(training: Training, context: StageContext, name: str) -> dict[str
         return None
     check_trackers(training)
     run = f"{re.sub(r'[^A-Za-z0-9_.=-]+', '_', context.label)}-{context.work.name[:8]}"
-    folder = Path(training.tracking_folder).expanduser().resolve() / run
+    folder = user_path(training.tracking_folder).resolve() / run
     return {
         "type": "Visualizer",
         "name": name,

@@ -13,6 +13,7 @@ import pkgutil
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -102,6 +103,7 @@ def _run(request: dict[str, Any], out: Path, err: Path) -> None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+        tempfile.tempdir = None  # it is found anew, as the environment says
         os.chdir(request["cwd"])
         if request["memory"] is not None:
             limit = _data_bytes() + request["memory"]

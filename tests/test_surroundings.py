@@ -1,0 +1,160 @@
+"""The program in odd surroundings: users without a home, terminals without Unicode, launchers' variables."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from prologue_bench.errors import UserError
+from prologue_bench.files import user_cache, user_path, write_text
+from prologue_bench.launchers import launcher_of
+from tests.slow.harness import Program, faults_of
+
+NOBODY = (12345, 12345)
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[Program]:
+    with Program() as each:
+        yield each
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "prologue_bench", *arguments]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=False)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="needs root, to be somebody else")
+@pytest.mark.parametrize("home", [None, "/nonexistent", "/"])
+def test_a_user_without_a_home_and_a_name_has_a_cache_of_temporary_files(
+    program: Program, tmp_path: Path, home: str | None
+) -> None:
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents:
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    nothing = dict.fromkeys(("USER", "LOGNAME", "XDG_CACHE_HOME", "PROLOGUE_BENCH_STORE"))
+    environment = {**nothing, "HOME": home, "TMPDIR": str(tmp_path)}
+    ending = program.run(["store", "ls"], cwd="/tmp", env=environment, user=NOBODY)
+    assert ending.code == 0, ending.err
+    assert not faults_of(ending)
+    assert (tmp_path / f"prologue-bench-{NOBODY[0]}").stat().st_uid == NOBODY[0]
+
+
+@pytest.mark.parametrize("value", ["", " ", "relative/folder"])
+def test_an_xdg_variable_that_is_no_absolute_path_counts_as_unset(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    expected = user_cache()
+    monkeypatch.setenv("XDG_CACHE_HOME", value)
+    assert user_cache() == expected
+    assert expected.is_relative_to(tmp_path)
+
+
+def test_a_cache_of_temporary_files_that_somebody_else_has_made_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", "/nonexistent/home")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    (tmp_path / f"prologue-bench-{os.getuid()}").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="another user"):
+        user_cache()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("~nosuchuser/x", "no such user"), ("a\0b", "NUL")])
+def test_a_path_that_no_file_can_have_is_one_line(text: str, expected: str) -> None:
+    with pytest.raises(UserError, match=expected):
+        user_path(text, "--store")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "ascii"])
+def test_output_in_an_old_encoding_loses_no_line(encoding: str) -> None:
+    told = python("list", PYTHONIOENCODING=encoding)
+    assert told.returncode == 0, told.stderr
+    assert len(told.stdout.splitlines()) == len(python("list").stdout.splitlines())
+
+
+def test_a_store_whose_name_is_not_utf_8_is_refused_before_anything_runs(program: Program, tmp_path: Path) -> None:
+    ending = program.run(["store", "ls", "--store", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")])
+    assert ending.code == 2
+    assert "not UTF-8" in ending.err
+
+
+def test_a_name_that_is_not_utf_8_can_be_written_into_a_text(tmp_path: Path) -> None:
+    write_text(tmp_path / "names", "caf\udce9")
+    assert (tmp_path / "names").read_bytes() == rb"caf\udce9"
+
+
+@pytest.mark.parametrize(
+    ("variables", "named", "expected"),
+    [
+        ({"WORLD_SIZE": "x", "RANK": "0"}, None, "WORLD_SIZE: found 'x'"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, None, "LOCAL_RANK is not set"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, None, "expected less than WORLD_SIZE"),
+        ({}, "pytorch", "RANK is not set"),
+        ({}, "slurm", "SLURM_PROCID is not set"),
+        ({}, "mpi", "OMPI_COMM_WORLD_LOCAL_RANK is not set"),
+    ],
+)
+def test_a_launcher_whose_variables_are_wrong_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: str | None, expected: str
+) -> None:
+    others = {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    complete = {**others, **variables} if "2" in variables.get("RANK", "") else variables
+    for name in ("RANK", "WORLD_SIZE", *others):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in complete.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=expected):
+        launcher_of(named)  # type: ignore[arg-type]
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal; before that Python itself is still starting."""
+    (caught,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")]
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("seconds", [0.0, 0.2, 0.8])
+def test_a_signal_while_the_program_starts_ends_with_130(seconds: float, number: signal.Signals) -> None:
+    command = [sys.executable, "-m", "prologue_bench", "plan", "ablations/prologue_count.yaml", "--profile", "smoke"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not catches(process.pid, signal.SIGTERM):
+        time.sleep(0.002)
+    time.sleep(seconds)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.strip().splitlines()[-1] == "prologue-bench: interrupted"
+
+
+def test_an_error_that_nobody_has_foreseen_is_one_line_and_exit_code_70(program: Program, tmp_path: Path) -> None:
+    ending = program.run(call="tests.test_surroundings:run_a_broken_command", env={"TMPDIR": str(tmp_path)})
+    assert ending.code == 70
+    (line,) = ending.err.splitlines()
+    assert line.startswith("prologue-bench: unforeseen ZeroDivisionError: ")
+    (file,) = tmp_path.glob("prologue-bench-*.txt")
+    assert str(file) in line
+    assert "Traceback (most recent call last)" in file.read_text()
+
+
+def run_a_broken_command(argv: list[str]) -> None:
+    from prologue_bench import endings
+    from prologue_bench.cli import cli
+
+    sys.argv = ["prologue-bench", "broken"]
+    cli.command("broken")(lambda: 1 / 0)
+    endings.main()
