@@ -33,9 +33,13 @@ def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
     os._exit(EXIT_INTERRUPTED)
 
 
+class _Stopped(KeyboardInterrupt):
+    """A class of its own: where the very KeyboardInterrupt has passed an `exec`, Python ends by a signal later on."""
+
+
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     _Asked.to_stop = True
-    raise KeyboardInterrupt
+    raise _Stopped
 
 
 def on_stop_signals(handler: object) -> None:

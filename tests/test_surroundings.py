@@ -158,3 +158,16 @@ def run_a_broken_command(argv: list[str]) -> None:
     sys.argv = ["prologue-bench", "broken"]
     cli.command("broken")(lambda: 1 / 0)
     endings.main()
+
+
+def test_an_interrupt_that_passes_an_exec_ends_with_130_and_by_no_signal(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal, sys\n"
+        "from prologue_bench import cli, endings\n"
+        "stop = 'import os, signal; os.kill(os.getpid(), signal.SIGTERM)'\n"
+        "cli.cli.command('list')(lambda: exec(stop))\n"
+        "sys.argv = ['x', 'list']\n"
+        "endings.main()\n"
+    )
+    command = [sys.executable, "-m", "interrupted"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 130
