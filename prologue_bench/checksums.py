@@ -68,6 +68,17 @@ def known_checksums(paths: Iterable[Path], starting: Callable[[int], None] | Non
     return {path: found[path] for path in wanted}
 
 
+def noted_checksums(paths: Iterable[Path]) -> dict[Path, str]:
+    """Those of `known_checksums` that are known already: no file is read. Raises OSError."""
+    wanted = list(paths)
+    found: dict[Path, str] = {}
+    for start in range(0, len(wanted), PART):
+        statuses = {path: status_of(path) for path in wanted[start : start + PART]}
+        noted = _look_up(statuses)
+        found.update({path: noted[path][1] for path in statuses if path in noted and noted[path][0] == statuses[path]})
+    return found
+
+
 def note_checksums(hashed: Mapping[Path, tuple[Status, str]], before: int) -> None:
     """Remember checksums of files whose status was taken at the time `before` [ns], before they were read.
 

@@ -343,8 +343,19 @@ class DataSource(ABC):
     The order of a split is the source's own affair, and is often class by class: whoever needs fewer images
     takes a `subset`, never the first or last ones.
 
-    Raises MissingDataError, from `spec` at the latest, when the images cannot be found.
+    Raises MissingDataError, from `spec` at the latest, when the images cannot be found. Where
+    `prologue_bench.fetching.may_fetch()` is false, a run is only planned, and images that would have to be fetched
+    are missing.
     """
+
+    def outline(self) -> DataSource:
+        """What a plan sees of the data: the source itself, where `spec`, `fingerprint` and `labels` decode no image.
+
+        Others return a source that knows these without decoding, such as from names of files. Where they may turn out
+        otherwise, its `notes` say so, and its `fingerprint` is a text that no source has. Its `images` raise
+        MissingDataError.
+        """
+        return self
 
     @property
     @abstractmethod

@@ -98,20 +98,8 @@ def test_all_levels_of_16_bits_stay_in_order() -> None:
     assert np.abs(found - levels.ravel() / 257).max() <= 0.5
 
 
-@pytest.mark.parametrize(("mode", "order"), [("I;16", "<"), ("I;16B", ">")])
-def test_16_bits_of_either_byte_order_are_the_same(mode: str, order: str) -> None:
-    image = Image.frombytes(mode, (2, 1), struct.pack(f"{order}2H", 257 * 7, 65535))
-    assert pixels(encoded(image, "TIFF")) == [[[7] * 3, WHITE]]
-
-
 def test_colours_of_16_bits_are_their_upper_8() -> None:
     assert pixels(png(16, 2, struct.pack(">3H", 0, 257 * 9, 65535), 1)) == [[[0, 9, 255]]]
-
-
-@pytest.mark.parametrize("mode", ["F", "I"])
-def test_numbers_of_32_bits_are_refused_since_no_file_says_what_white_is(mode: str) -> None:
-    with pytest.raises(ValueError, match="32-bit numbers, of which no file says"):
-        read_picture(encoded(Image.new(mode, (2, 1)), "TIFF"))
 
 
 UPRIGHT = {  # of 1 2 / 3 4 stored, by the EXIF standard: which row and column of the scene they are
@@ -177,7 +165,6 @@ def test_hidden_colours_do_not_show() -> None:
     ("content", "expected"),
     [
         (encoded(Image.new("LA", (1, 1), (0, 128))), [127] * 3),
-        (encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128)).convert("PA"), "TIFF"), [127] * 3),
         (png(8, 3, b"\1", 1, PLTE=b"\12\24\36\0\0\0", tRNS=b"\xff\x80"), [127] * 3),  # a palette with half opacity
         (png(8, 3, b"\0", 1, PLTE=b"\12\24\36\0\0\0", tRNS=b"\xff\x80"), [10, 20, 30]),
         (png(4, 3, b"\0", 1, PLTE=b"\12\24\36", tRNS=b"\0"), WHITE),
@@ -203,7 +190,6 @@ def test_transparency_of_every_kind_is_shown_over_white(content: bytes, expected
         (encoded(Image.new("L", (1, 1), 7)), [7] * 3),
         (encoded(Image.new("1", (1, 1), 1)), WHITE),
         (encoded(Image.new("RGB", (1, 1), (1, 2, 3)).quantize(4)), [1, 2, 3]),
-        (encoded(Image.new("CMYK", (1, 1), (0, 255, 255, 0)), "TIFF"), [255, 0, 0]),
         (encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100), [255, 0, 0]),  # Adobe's, inverted
         (png(2, 0, b"\x80", 1), [170] * 3),
     ],
@@ -308,7 +294,7 @@ def test_hidden_files_and_what_macos_leaves_are_passed_over(tmp_path: Path) -> N
 def test_an_image_of_too_many_pixels_is_one_line_with_its_name(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", plain)
     Image.new("1", (14000, 14000)).save(root / "train/a/huge.png")
-    with pytest.raises(UserError, match=r"train/a/huge.png \(more than the 178,956,970 pixels that are read"):
+    with pytest.raises(UserError, match=r"train/a/huge.png \(more than the 67,108,864 pixels that are read"):
         _ = source(root).fingerprint
 
 

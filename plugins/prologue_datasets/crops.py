@@ -11,6 +11,8 @@ from PIL import Image
 TEN_CROP_MARGIN = 1.1
 """Edge of the centred square, in crop edges, of which ten crops are taken."""
 VIEWS = 10
+LONGEST = 16
+"""Edge of an image, in shorter edges, that is resized. Of a longer one the middle is, of which the crops are taken."""
 
 
 def shrink(image: Image.Image, edge: int) -> Image.Image:
@@ -18,11 +20,22 @@ def shrink(image: Image.Image, edge: int) -> Image.Image:
 
     It is halved by box filter while the shorter edge is at least twice too long, and then resized bicubically.
     """
+    image = _middle(image)
     while min(image.size) >= 2 * edge:
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
     scale = edge / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    """The image, or its middle where it is so long that resizing all of it could take any amount of memory."""
+    longest = LONGEST * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def centre_crop(image: Image.Image, size: int) -> NDArray[Any]:
@@ -32,12 +45,17 @@ def centre_crop(image: Image.Image, size: int) -> NDArray[Any]:
     return _planes(pixels[top : top + size, left : left + size])
 
 
+def needed_edge(size: int, views: int) -> int:
+    """The shorter edge of the image that crops of this size are taken from."""
+    return int(size * TEN_CROP_MARGIN) if views == VIEWS else size
+
+
 def ten_crops(image: Image.Image, size: int) -> NDArray[Any]:
     """Centre and corners of a slightly larger centred square, then the same mirrored: [10, 3, S, S].
 
     The square is ADM's centre crop, so no view is far from the crops that samples are held against.
     """
-    square = centre_crop(image, int(size * TEN_CROP_MARGIN))
+    square = centre_crop(image, needed_edge(size, VIEWS))
     last = square.shape[1] - size
     corners = [(last // 2, last // 2), (0, 0), (0, last), (last, 0), (last, last)]
     crops = np.stack([square[:, top : top + size, left : left + size] for top, left in corners])

@@ -1,7 +1,8 @@
 """Image files as RGB, as a viewer shows them.
 
 Upright as their EXIF orientation says, 16 bits scaled to 8, embedded colour profiles converted to sRGB,
-transparent parts over white, and of several frames the first.
+transparent parts over white, and of several frames the first. Whatever a file claims, the memory that it takes is
+bounded: by the pixels that one image may have, and by those that are decoded at the same time.
 """
 
 from __future__ import annotations
@@ -9,14 +10,29 @@ from __future__ import annotations
 import io
 import warnings
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from attrs import frozen
-from PIL import ExifTags, Image, ImageCms
+from PIL import (
+    ExifTags,
+    Image,
+    ImageCms,
+    UnidentifiedImageError,
+    WebPImagePlugin,  # noqa: F401 - Pillow would import all of its decoders to find this one
+)
 
-VERSION = 2
-"""Raised when a file gives other pixels."""
+from prologue_datasets.crops import shrink
+from prologue_datasets.names import first_line
+from prologue_datasets.turns import Turns
+
+VERSION = 3
+"""Raised when a file gives other pixels, or is broken that was not, or the other way round."""
+IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+"""Endings of the files that are read."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+"""What such a file may be, whatever its ending. Pillow's other decoders never see a file."""
+PIXELS, JPEG_PIXELS = 2**26, 2**27
+"""The most that an image may have. A JPEG above the first is decoded at half its size."""
 REMARKS = {
     "upright": "turned upright, as the EXIF orientation says",
     "transparent": "with transparent parts, shown over white",
@@ -39,6 +55,13 @@ TURNS = {
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 """Colour space of a profile that fits an image's mode."""
 
+EIGHT_OF_SIXTEEN = np.rint(np.arange(2**16) / 257).astype(int).tolist()
+"""Levels of 8 bits for those of 16."""
+TOO_LARGE = f"more than the {PIXELS:,} pixels that are read ({JPEG_PIXELS:,} of JPEG); make it smaller"
+
+_turns = Turns(PIXELS)
+"""Threads decode so many pixels at the same time."""
+
 # Pillow warns of images above half of the size that it refuses, and of EXIF blocks that nothing is lost with,
 # in the middle of other output.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -53,34 +76,55 @@ class Picture:
     remarks: frozenset[str]
 
 
-def decode(content: bytes) -> Image.Image:
-    """As `read_picture`, the image alone."""
-    return read_picture(content).image
+def read_picture(content: bytes, edge: int | None = None) -> Picture:
+    """An image file, shrunk to a shorter edge of `edge` pixels if that is given.
 
-
-def read_picture(content: bytes) -> Picture:
-    """An image file. Raises whatever Pillow does for a damaged or far too large one.
-
-    Raises ValueError for numbers of 32 bits, of which no file says what is black and what is white.
+    Raises whatever Pillow does for a damaged one, and ValueError for one of too many pixels.
     """
-    with Image.open(io.BytesIO(content)) as file:
-        file.load()
-        _scale_transparent_level(file, content)
-        remarks = {"frames"} if getattr(file, "is_animated", False) else set()
-        turn = TURNS.get(_orientation(file))
-        upright = file if turn is None else file.transpose(turn)
-        eight_bits = _eight_bits(upright, file)
-        colours, alpha = _split_alpha(eight_bits)
-        transform = _transform(file.info.get("icc_profile"), colours.mode)
-        image = ImageCms.applyTransform(colours, transform) if transform else colours.convert("RGB")
-        assert image is not None  # only of a transform in place
-        remarks |= {"upright"} if turn is not None else set()
-        remarks |= {"16-bit"} if eight_bits is not upright else set()
-        remarks |= {"profile"} if transform else set()
-        remarks |= {"cmyk"} if colours.mode == "CMYK" else set()
-        if alpha is not None and np.asarray(alpha).min() < 255:
-            remarks.add("transparent")
-            image = Image.composite(image, Image.new("RGB", image.size, "white"), alpha)
+    with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        pixels = file.width * file.height
+        if pixels > (JPEG_PIXELS if _is_jpeg(file) else PIXELS):
+            raise ValueError(TOO_LARGE)
+        with _turns.of(pixels):
+            if pixels > PIXELS:
+                file.draft(None, (file.width // 2, file.height // 2))
+            picture = _decoded(file, content)
+            return Picture(shrink(picture.image, edge), picture.remarks) if edge is not None else picture
+
+
+def broken_because(error: Exception) -> str:
+    """Why a file cannot be read, in a few words. Pillow's own name the bytes in memory, and the system's the path."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image of a known format"
+    if isinstance(error, Image.DecompressionBombError):
+        return TOO_LARGE
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return first_line(error)
+
+
+def _is_jpeg(file: Image.Image) -> bool:
+    return file.format in ("JPEG", "MPO")  # MPO: a JPEG that is followed by further ones
+
+
+def _decoded(file: Image.Image, content: bytes) -> Picture:
+    file.load()
+    _scale_transparent_level(file, content)
+    remarks = {"frames"} if getattr(file, "is_animated", False) else set()
+    turn = TURNS.get(_orientation(file))
+    upright = file if turn is None else file.transpose(turn)
+    eight_bits = _eight_bits(upright)
+    colours, alpha = _split_alpha(eight_bits)
+    image, converted = _in_srgb(colours, file.info.get("icc_profile"))
+    remarks |= {"upright"} if turn is not None else set()
+    remarks |= {"16-bit"} if eight_bits is not upright else set()
+    remarks |= {"profile"} if converted else set()
+    remarks |= {"cmyk"} if colours.mode == "CMYK" else set()
+    if alpha is not None and np.asarray(alpha).min() < 255:
+        remarks.add("transparent")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=alpha)
+        image = white
     return Picture(image, frozenset(remarks))
 
 
@@ -103,29 +147,18 @@ def _orientation(file: Image.Image) -> int:
         return 1
 
 
-def _eight_bits(image: Image.Image, file: Image.Image) -> Image.Image:
-    """The image itself, or a grey image of more bits scaled to 8, its transparent level as an alpha channel.
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """The image itself, or a grey image of 16 bits scaled to 8, its transparent level as an alpha channel.
 
     Pillow has already scaled colours of 16 bits, to their upper eight.
     """
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and file.format == "PNG")
-    if not sixteen:
-        if image.mode in ("I", "F"):
-            raise ValueError("32-bit numbers, of which no file says what is black and what is white; save 8 or 16 bits")
+    if not image.mode.startswith("I"):
         return image
-    levels = np.asarray(image).astype(np.int64)
-    grey = Image.fromarray(np.rint(levels * (255 / _white(file))).clip(0, 255).astype(np.uint8))
-    if "transparency" not in file.info:
+    grey = image.convert("I").point(EIGHT_OF_SIXTEEN, "L")
+    if "transparency" not in image.info:
         return grey
-    opaque = np.where(levels == file.info["transparency"], 0, 255).astype(np.uint8)
-    return Image.merge("LA", (grey, Image.fromarray(opaque)))
-
-
-def _white(file: Image.Image) -> int:
-    """The level of white: of 16 bits, or of what a TIFF says."""
-    tags: Any = getattr(file, "tag_v2", {})
-    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
-    return int(2**bits - 1)
+    opaque = np.asarray(image) != image.info["transparency"]
+    return Image.merge("LA", (grey, Image.fromarray(opaque.astype(np.uint8) * np.uint8(255))))
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -140,6 +173,19 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if image.mode == "1":
         return image.convert("L"), None
     return image if image.mode in SPACES else image.convert("RGB"), None
+
+
+def _in_srgb(colours: Image.Image, profile: bytes | None) -> tuple[Image.Image, bool]:
+    """Colours as RGB, and whether an embedded profile changed them."""
+    transform = _transform(profile, colours.mode)
+    if transform is not None:
+        try:
+            image = ImageCms.applyTransform(colours, transform)
+            assert image is not None  # only of a transform in place
+            return image, True
+        except (ImageCms.PyCMSError, OSError, ValueError):  # damaged in a table that only now is read
+            pass
+    return colours.convert("RGB"), False
 
 
 @lru_cache(maxsize=64)
@@ -164,5 +210,5 @@ def _transform(profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform |
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
-    except (ImageCms.PyCMSError, OSError):
+    except Exception:  # of many kinds, and a damaged profile says nothing, to viewers too
         return None

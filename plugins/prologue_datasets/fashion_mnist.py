@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import socket
+import struct
 import zlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +20,10 @@ from numpy.typing import NDArray
 from prologue_bench.checksums import known_checksums
 from prologue_bench.components import NoSettings
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.fetching import may_fetch
 from prologue_bench.files import user_cache, user_path
 from prologue_bench.interfaces import DataSource, ImageSpec, Split
+from prologue_datasets.names import first_line
 from prologue_datasets.settings import FashionMnistSettings
 
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -33,23 +38,52 @@ WAYS = (
     "to the folder of its four files; or use the subset in the package with --set data=fashion-mnist-embedded"
 )
 CONNECTION_TIMEOUT_SECONDS = 20.0
+MOST_BYTES = 2**29
+"""Of an idx file: nearly 700,000 images."""
+PIECE = 2**20
+AGAIN = "fetch the file again"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """The uint8 array of an idx file, gzipped or not. Raises UserError when it is damaged or another format."""
+    """The uint8 array of an idx file, gzipped or not. Raises UserError when it is damaged or another format.
+
+    No more is unpacked than the header says, and that has a limit.
+    """
     try:
-        raw = path.read_bytes()
-        data = gzip.decompress(raw) if path.suffix == ".gz" else raw
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            shape = _read_shape(file)
+            content = _read_at_most(file, math.prod(shape) + 1) if shape is not None else b""
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read: {error}; fetch the file again") from None
-    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
-        raise UserError(f"{path}: found no idx file of bytes, expected one; fetch the file again")
-    header = 4 + 4 * data[3]
-    shape = tuple(int(n) for n in np.frombuffer(data[4:header], dtype=">u4"))
-    if len(data) - header != np.prod(shape, dtype=np.int64):
-        raise UserError(f"{path}: found {len(data) - header} bytes, expected {shape}; fetch the file again")
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape)
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}; {AGAIN}") from None
+    if shape is None:
+        raise UserError(f"{path}: found no idx file of bytes, expected one; {AGAIN}")
+    if math.prod(shape) > MOST_BYTES:
+        raise UserError(f"{path}: found a shape of {shape}, expected at most {MOST_BYTES:,} bytes; {AGAIN}")
+    if len(content) != math.prod(shape):
+        found = "more" if len(content) > math.prod(shape) else f"{len(content)} bytes"
+        raise UserError(f"{path}: found {found}, expected {shape}; {AGAIN}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def _read_shape(file: IO[bytes]) -> tuple[int, ...] | None:
+    """Of the header: labels have one dimension and images three. None where it is another file's, or cut."""
+    magic = file.read(4)
+    dimensions = {b"\0\0\x08\x01": 1, b"\0\0\x08\x03": 3}.get(magic)
+    if dimensions is None:
+        return None
+    sizes = file.read(4 * dimensions)
+    return struct.unpack(f">{dimensions}I", sizes) if len(sizes) == 4 * dimensions else None
+
+
+def _read_at_most(file: IO[bytes], count: int) -> bytes:
+    """The next bytes, in pieces, so that no memory is taken for what is only claimed; none above the limit."""
+    pieces: list[bytes] = []
+    left = count if count <= MOST_BYTES + 1 else 0
+    while left and (piece := file.read(min(left, PIECE))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 class IdxFolder(DataSource):
@@ -64,7 +98,7 @@ class IdxFolder(DataSource):
                     f"{folder}: found no {name}.gz, expected the four files of Fashion-MNIST. {WAYS}"
                 )
             self.paths[key] = found
-        self._arrays: dict[tuple[str, str], NDArray[Any]] = {}
+        self._splits: dict[Split, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     @property
     def spec(self) -> ImageSpec:
@@ -72,21 +106,33 @@ class IdxFolder(DataSource):
 
     @property
     def fingerprint(self) -> str:
-        return _fingerprint(tuple(known_checksums(self.paths.values()).items()))
+        return _fingerprint(tuple(_checksums(self.paths.values()).items()))
 
     def images(self, split: Split) -> NDArray[Any]:
-        images = self._array(split, "images")
-        if images.shape[1:] != (28, 28):
-            raise UserError(f"{self.paths[split, 'images']}: found images {images.shape[1:]}, expected 28 x 28")
-        return images[:, None]
+        return self._split(split)[0][:, None]
 
     def labels(self, split: Split) -> NDArray[Any]:
-        return self._array(split, "labels").astype(np.int64)
+        return self._split(split)[1].astype(np.int64)
 
-    def _array(self, split: str, part: str) -> NDArray[Any]:
-        if (split, part) not in self._arrays:
-            self._arrays[split, part] = read_idx(self.paths[split, part])
-        return self._arrays[split, part]
+    def _split(self, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Images uint8 [N, 28, 28] and labels uint8 [N]. Raises UserError where they do not fit each other."""
+        if split not in self._splits:
+            images, labels = (read_idx(self.paths[split, part]) for part in ("images", "labels"))
+            if images.shape[1:] != (28, 28):
+                found = f"images of {' x '.join(map(str, images.shape[1:]))}" if images.ndim == 3 else "labels"
+                raise UserError(f"{self.paths[split, 'images']}: found {found}, expected images of 28 x 28")
+            if labels.shape != images.shape[:1]:
+                found = f"{len(labels):,} labels" if labels.ndim == 1 else "images"
+                raise UserError(
+                    f"{self.paths[split, 'labels']}: found {found}, expected one label for each of the "
+                    f"{len(images):,} images beside it"
+                )
+            if len(labels) and labels.max() >= len(CLASSES):
+                raise UserError(
+                    f"{self.paths[split, 'labels']}: found the label {labels.max()}, expected 0 to {len(CLASSES) - 1}"
+                )
+            self._splits[split] = images, labels
+        return self._splits[split]
 
 
 class FashionMnist(IdxFolder):
@@ -112,6 +158,13 @@ def _fingerprint(files: tuple[tuple[Path, str], ...]) -> str:
     return digest.hexdigest()[:16]
 
 
+def _checksums(paths: Iterable[Path]) -> dict[Path, str]:
+    try:
+        return known_checksums(paths)
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from None
+
+
 def _find(folder: Path, name: str) -> Path | None:
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
@@ -130,7 +183,9 @@ def _locate(settings: FashionMnistSettings) -> Path:
         if all(_find(folder, name) for name in FILES.values()):
             return folder
     reason = "downloads are switched off"
-    if settings.download:
+    if settings.download and not may_fetch():
+        reason = "it is downloaded when it runs"
+    elif settings.download:
         reason = _download(cache_folder) or ""
         if not reason:
             return raw
@@ -146,7 +201,7 @@ def _download(folder: Path) -> str | None:
     try:
         FashionMNIST(str(folder), download=True)
     except Exception as error:
-        return f"the download failed: {str(error).splitlines()[0].rstrip(':') if str(error) else type(error).__name__}"
+        return f"the download failed: {first_line(error).rstrip(':')}"
     finally:
         socket.setdefaulttimeout(waited)
     return None

@@ -16,29 +16,30 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from PIL import __version__ as PIL_VERSION
 
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.files import user_cache, user_path, write_text
 from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
-from prologue_datasets.archives import MANY, Archive, open_archive, printable
-from prologue_datasets.crops import VIEWS, centre_crop, ten_crops
-from prologue_datasets.decoding import REMARKS, VERSION, decode, read_picture
+from prologue_datasets.archives import BYTES, MANY, UNREAD, Archive, open_archive
+from prologue_datasets.crops import VIEWS, centre_crop, needed_edge, ten_crops
+from prologue_datasets.decoding import IMAGES, REMARKS, VERSION, Picture, broken_because, read_picture
+from prologue_datasets.names import printable, shortened
 from prologue_datasets.settings import ImageFolderSettings, ImageNetSettings
+from prologue_datasets.turns import Turns
 
 KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC/"
 VALIDATION_LABELS = "LOC_val_solution.csv"
 CLASS_NAMES = "LOC_synset_mapping.txt"
-IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
 BROKEN_ALLOWED = 0.001
 """Share of broken images from which on the data are refused."""
 IMAGENET_WAYS = (
@@ -49,6 +50,10 @@ FOLDER_WAYS = "Set --set data.root=PATH to a folder or zip with train/CLASS/ and
 FOLDERS = ("train", "val", "test")
 SHOWN = 10
 """Names of files that a note lists."""
+PART = 2_000
+"""Images that are looked at before more are handed to the threads."""
+_turns = Turns(BYTES)
+"""Threads hold so many bytes of files at the same time."""
 
 
 @frozen
@@ -92,6 +97,9 @@ class ClassFolders(DataSource):
         if self.settings.root is None:
             raise MissingDataError(f"data set 'image-folder': no root is given. {self.ways}")
         return user_path(self.settings.root)
+
+    def outline(self) -> DataSource:
+        return _Outline(self)
 
     @property
     def views(self) -> int:  # type: ignore[override]
@@ -160,7 +168,7 @@ class ClassFolders(DataSource):
         if len(places) > 1:
             raise UserError(
                 f"{self.archive.path}: found folders of classes in {len(places)} places, in "
-                f"{' and '.join(printable(place) or 'the root' for place in places[:2])}; expected one data set; "
+                f"{' and '.join(shortened(place) or 'the root' for place in places[:2])}; expected one data set; "
                 "set data.root to the folder of one"
             )
         there = {file.folder for file in images} - {"train"}
@@ -183,13 +191,15 @@ class ClassFolders(DataSource):
     def _elsewhere(self) -> list[str]:
         """Images that are in no folder of a class."""
         known = {file.name for file in self._class_files} | {name for name, _ in self._found["test"]}
+        within = {name.rpartition("/")[0] for name in known}
+        known |= {folder for each in within for folder in _folders(each)}
         others = [name for name in self.archive.names() if _is_image(name) and name not in known]
         return [name for name in others if not name.startswith(KAGGLE_FOLDER)]
 
     def _instead(self) -> str:
         """What there is where images were expected."""
         if elsewhere := self._elsewhere():
-            return f"{_images(len(elsewhere))} elsewhere, such as {printable(elsewhere[0])}"
+            return f"{_images(len(elsewhere))} elsewhere, such as {shortened(elsewhere[0])}"
         return _by_ending([name for name in self.archive.names() if not _is_image(name)]) or "no other files"
 
     @cached_property
@@ -205,7 +215,8 @@ class ClassFolders(DataSource):
         unknown = {of for _, of in self._found["test"]} - set(classes)
         if unknown:
             raise UserError(
-                f"{self.archive.path}: found test images of class {min(unknown)!r}, which has none to train on"
+                f"{self.archive.path}: found test images of class '{shortened(min(unknown))}', which has none to "
+                "train on"
             )
         return classes
 
@@ -215,13 +226,26 @@ class ClassFolders(DataSource):
 
     @cached_property
     def _listings(self) -> dict[Split, Listing]:
+        return self.listings(self.broken)
+
+    def listings(self, without: Mapping[str, str]) -> dict[Split, Listing]:
+        """The images of each split without those of these names."""
         number = {name: index for index, name in enumerate(self._classes)}
         listings: dict[Split, Listing] = {}
         for split, found in self._found.items():
-            kept = [(name, number[of]) for name, of in found if name not in self.broken]
+            kept = [(name, number[of]) for name, of in found if name not in without]
             names, labels = zip(*kept, strict=True) if kept else ((), ())
             listings[split] = Listing(names, np.array(labels, dtype=np.int64))
         return listings
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all images were looked at as they are now, so that no file needs to be read."""
+        if "_inspection" not in self.__dict__:
+            names = [name for found in self._found.values() for name, _ in found]
+            noted = self.archive.noted_checksums(names)
+            return noted is not None and _read_inspection(_kept(dict(zip(names, noted, strict=True)))) is not None
+        return True
 
     @property
     def broken(self) -> Mapping[str, str]:
@@ -232,23 +256,62 @@ class ClassFolders(DataSource):
     def _inspection(self) -> Inspection:
         """Every image is decoded once, and the answer is kept for images of this content."""
         names = list(self._checksums)
-        text = json.dumps([VERSION, PIL_VERSION, *self._checksums.items()])
-        kept = user_cache() / "data" / f"images-{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
+        kept = _kept(self._checksums)
         found = _read_inspection(kept)
         if found is None:
             if len(names) > MANY:
                 print(f"{self.archive.path}: decoding {len(names):,} images once, to find broken ones", file=sys.stderr)
-            found = _inspected(self.archive, names)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_text(kept, json.dumps(attrs.asdict(found), indent=0))
+            found = _inspected(self.archive, self._checksums, needed_edge(self.settings.size, self.views))
+            with suppress(OSError):  # it is found again where it cannot be kept
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                write_text(kept, json.dumps(attrs.asdict(found), indent=0))
         if len(found.broken) > BROKEN_ALLOWED * len(names):
             first = min(found.broken)
+            listed = f"; all are listed in {kept}" if kept.is_file() else ""
             raise UserError(
                 f"{self.archive.path}: {len(found.broken)} of {len(names)} images are broken, expected at most "
-                f"{BROKEN_ALLOWED:.1%}; the first is {printable(first)} ({found.broken[first]}); "
-                f"all are listed in {kept}"
+                f"{BROKEN_ALLOWED:.1%}; the first is {shortened(first)} ({found.broken[first]}){listed}"
             )
         return found
+
+
+class _Outline(DataSource):
+    """A folder's images as a plan sees them: by their names, and by what was found before. None of them is read."""
+
+    def __init__(self, whole: ClassFolders) -> None:
+        self.whole, self.views = whole, whole.views
+
+    @property
+    def spec(self) -> ImageSpec:
+        return self.whole.spec
+
+    @cached_property
+    def _is_known(self) -> bool:
+        return self.whole.is_known
+
+    @property
+    def fingerprint(self) -> str:
+        return self.whole.fingerprint if self._is_known else "not looked at"
+
+    def images(self, split: Split) -> NoReturn:
+        raise MissingDataError(f"{self.whole.archive.path}: images are not read where a run is only planned")
+
+    def labels(self, split: Split) -> NDArray[Any]:
+        return self.whole.labels(split) if self._is_known else self._listings[split].labels
+
+    @cached_property
+    def _listings(self) -> dict[Split, Listing]:
+        return self.whole.listings({})
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        if self._is_known:
+            return ()
+        count = sum(len(listing.names) for listing in self._listings.values())
+        return (
+            f"{self.whole.archive.path}: {_images(count)} found by name and not looked at yet: a run does, and leaves "
+            "out broken ones; keys depend on them",
+        )
 
 
 class ImageNet(ClassFolders):
@@ -276,23 +339,34 @@ class ImageNet(ClassFolders):
             if name.startswith(f"{KAGGLE_FOLDER}val/") and name.lower().endswith(IMAGES):
                 image = name.rpartition("/")[2].rpartition(".")[0]
                 if image not in labels:
-                    raise UserError(f"{self.archive.path}: {VALIDATION_LABELS} has no line for {image}")
+                    raise UserError(f"{self.archive.path}: {VALIDATION_LABELS} has no line for {shortened(image)}")
                 found["test"].append((name, labels[image]))
         return found
 
     def _validation_labels(self) -> dict[str, str]:
-        if VALIDATION_LABELS not in self.archive.names():
-            return {}
-        text = self.archive.read(VALIDATION_LABELS).decode()
-        return {row["ImageId"]: row["PredictionString"].split()[0] for row in csv.DictReader(io.StringIO(text))}
+        rows = csv.reader(io.StringIO(self._table(VALIDATION_LABELS)))
+        try:
+            found = {row[0]: row[1].split()[0] for row in rows if row}
+        except (IndexError, csv.Error):
+            raise UserError(
+                f"{self.archive.path}: {VALIDATION_LABELS} is damaged, expected lines of ImageId,PredictionString"
+            ) from None
+        return found
 
     @cached_property
     def _class_names(self) -> tuple[str, ...]:
-        if CLASS_NAMES not in self.archive.names():
-            return tuple(self._classes)
-        lines = self.archive.read(CLASS_NAMES).decode().splitlines()
+        lines = self._table(CLASS_NAMES).splitlines()
         names = {line.partition(" ")[0]: line.partition(" ")[2].partition(",")[0] for line in lines}
-        return tuple(names.get(synset) or synset for synset in self._classes)
+        return tuple(printable(names.get(synset) or synset) for synset in self._classes)
+
+    def _table(self, name: str) -> str:
+        """A text of the competition's; empty where there is none. Raises UserError for a damaged one."""
+        if name not in self.archive.names():
+            return ""
+        try:
+            return self.archive.read(name).decode()
+        except Exception as error:  # of many kinds, as for images
+            raise UserError(f"{self.archive.path}: {name} cannot be read: {broken_because(error)}") from None
 
 
 class LazyCrops:
@@ -316,50 +390,71 @@ class LazyCrops:
         return out
 
     def _crops(self, image: int) -> NDArray[Any]:
-        name = self.names[image]
+        name, edge = self.names[image], needed_edge(self.size, self.views)
         try:
-            decoded = decode(self.archive.read(name))
+            picture = _read_picture(self.archive, name, edge)
         except Exception as error:  # of many kinds, and none says which file it is
             raise UserError(
-                f"{self.archive.path}: {printable(name)} cannot be read ({_reason(error)}), but could be before; "
-                "restore it, or run the same command again to leave it out"
+                f"{self.archive.path}: {shortened(name)} cannot be read ({broken_because(error)}), but could be "
+                "before; restore it, or run the same command again to leave it out"
             ) from error
-        return ten_crops(decoded, self.size) if self.views == VIEWS else centre_crop(decoded, self.size)[None]
+        image = picture.image
+        return ten_crops(image, self.size) if self.views == VIEWS else centre_crop(image, self.size)[None]
+
+
+def _folders(name: str) -> Iterable[str]:
+    """A folder and those that it lies in."""
+    while name:
+        yield name
+        name = name.rpartition("/")[0]
+
+
+def _kept(checksums: Mapping[str, str]) -> Path:
+    """Where it is kept what images of this content have shown."""
+    text = json.dumps([VERSION, PIL_VERSION, *checksums.items()])
+    return user_cache() / "data" / f"images-{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
 
 
 def _read_inspection(path: Path) -> Inspection | None:
     """An answer that was kept; None where there is none, or it is damaged."""
     try:
-        return Inspection(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = Inspection(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    whole = (
+        isinstance(found.broken, dict)
+        and isinstance(found.remarks, dict)
+        and all(isinstance(reason, str) for reason in found.broken.values())
+        and all(name in REMARKS and type(count) is int for name, count in found.remarks.items())
+    )
+    return found if whole else None
 
 
-def _inspected(archive: Archive, names: Sequence[str]) -> Inspection:
+def _inspected(archive: Archive, checksums: Mapping[str, str], edge: int) -> Inspection:
     """What is broken or remarkable among the images of an archive."""
 
     def inspected(name: str) -> tuple[str, frozenset[str]]:
         try:
-            return "", read_picture(archive.read(name)).remarks
+            remarks = _read_picture(archive, name, edge).remarks
         except Exception as error:  # decoders raise errors of all kinds for damaged files
-            return _reason(error), frozenset()
+            return broken_because(error), frozenset()
+        # A file that could not be read before may be another one each time.
+        return ("cannot be read", frozenset()) if checksums[name] == UNREAD else ("", remarks)
 
+    names, broken, counts = list(checksums), {}, Counter[str]()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(zip(names, pool.map(inspected, names), strict=True))
-    counts = Counter(remark for _, (_, remarks) in found for remark in remarks)
-    return Inspection(
-        broken={name: reason for name, (reason, _) in found if reason},
-        remarks={remark: counts[remark] for remark in REMARKS if counts[remark]},
-    )
+        for start in range(0, len(names), PART):
+            part = names[start : start + PART]
+            for name, (reason, remarks) in zip(part, pool.map(inspected, part), strict=True):
+                counts.update(remarks)
+                if reason:
+                    broken[name] = reason
+    return Inspection(broken, {remark: counts[remark] for remark in REMARKS if counts[remark]})
 
 
-def _reason(error: Exception) -> str:
-    """An error in one line; Pillow's own names the bytes in memory instead of a file."""
-    if isinstance(error, UnidentifiedImageError):
-        return "not an image of a known format"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels that are read; make it smaller"
-    return str(error).partition("\n")[0] or type(error).__name__
+def _read_picture(archive: Archive, name: str, edge: int) -> Picture:
+    with _turns.of(archive.size(name)):
+        return read_picture(archive.read(name), edge)
 
 
 def _images(count: int) -> str:
@@ -371,10 +466,10 @@ def _is_image(name: str) -> bool:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(printable(name) for name in sorted(names)[:SHOWN])
+    return ", ".join(shortened(name) for name in sorted(names)[:SHOWN])
 
 
 def _by_ending(names: Sequence[str]) -> str:
     """How many files have which ending: "12 .tif, 1 .txt"."""
     endings = Counter(os.path.splitext(name)[1].lower() or "without an ending" for name in names)
-    return ", ".join(f"{count} {printable(ending)}" for ending, count in endings.most_common(5))
+    return ", ".join(f"{count} {shortened(ending)}" for ending, count in endings.most_common(5))

@@ -6,7 +6,8 @@ import torch
 from diffusers import VQModel
 from torch import Tensor
 
-from prologue_bench.errors import UserError
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.fetching import may_fetch
 from prologue_bench.files import user_path
 from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_bench.seeds import seeded
@@ -66,10 +67,17 @@ class DiffusersVq(Tokenizer):
 
 def _load(settings: DiffusersVqSettings) -> VQModel:
     options = {name: value for name in ("subfolder", "revision") if (value := getattr(settings, name))}
+    if not may_fetch():
+        options["local_files_only"] = True
     where = settings.pretrained if local_folder(settings) is None else user_path(settings.pretrained)
     try:
         return VQModel.from_pretrained(where, use_safetensors=True, **options)
     except Exception as error:
+        if local_folder(settings) is None and not may_fetch():
+            raise MissingDataError(
+                f"tokenizer.pretrained: {settings.pretrained!r} is not in the hub's cache, and nothing is "
+                "fetched where a run is only planned; run it, or fetch it by `hf download`"
+            ) from None
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"tokenizer.pretrained: {settings.pretrained!r} cannot be loaded as diffusers' VQModel: {first}; "

@@ -6,6 +6,7 @@ torch-fidelity is imported where it is used: planning asks for metrics only to k
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,9 @@ def extract_features(
     ours = settings.extractor == "efficientnet-lite0"
     where = "" if ours else f"; put {INCEPTION.name} into {torch.hub.get_dir()}/checkpoints or set weights"
     try:
-        options = {"resize": settings.resize} if ours else {"feature_extractor_weights_path": inception_file(settings)}
+        options: dict[str, Any] = {"resize": settings.resize}
+        if not ours:
+            options = {"feature_extractor_weights_path": inception_weights(settings)}
         extractor = create_feature_extractor(
             settings.extractor, [layer], cuda=device.type == "cuda", verbose=False, **options
         )
@@ -145,16 +148,18 @@ def _check_inception(settings: FeatureSettings) -> None:
         raise UserError(f"inception-v3-compat: {file} does not hold torch-fidelity's {INCEPTION.name}")
 
 
-def inception_file(settings: FeatureSettings) -> str:
-    """Inception's weights, fetched where they are missing, and known to be nothing but tensors.
+def inception_weights(settings: FeatureSettings) -> io.BytesIO:
+    """Inception's weights, fetched where they are missing, as a file of nothing but tensors.
 
-    torch-fidelity would load anything that the file holds.
+    torch-fidelity loads whatever a file holds, so that it gets one that is written here.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
-    file = str(INCEPTION.fetch(URL_INCEPTION_V3, settings.weights))
-    torch.load(file, map_location="meta", weights_only=True)
-    return file
+    file = INCEPTION.fetch(URL_INCEPTION_V3, settings.weights)
+    written = io.BytesIO()
+    torch.save(torch.load(file, map_location="cpu", weights_only=True), written)
+    written.seek(0)
+    return written
 
 
 def weights_identity(settings: FeatureSettings) -> str:

@@ -94,16 +94,21 @@ def _plugins() -> Iterator[dict[str, str]]:
 
 
 def _data() -> Iterator[dict[str, str]]:
-    from prologue_bench.errors import UserError
+    from prologue_bench.fetching import nothing_fetched
 
     for name, entry in the_registry().entries["data"].items():
         try:
-            source: Any = entry.component.load()(entry.component.load_settings()())
-            counts = [f"{len(source.labels(split)):,}" for split in ("train", "test")]
-            shape = f"{source.spec.channels} x {source.spec.height} x {source.spec.width}"
+            with nothing_fetched():
+                source: Any = entry.component.load()(entry.component.load_settings()()).outline()
+                counts = [f"{len(source.labels(split)):,}" for split in ("train", "test")]
+                shape = f"{source.spec.channels} x {source.spec.height} x {source.spec.width}"
             yield _line("ok", name, f"{counts[0]} + {counts[1]} images of {shape}")
-        except (UserError, TypeError, ValueError) as error:
-            yield _line("missing", name, str(error).splitlines()[0])
+        except Exception as error:  # whatever a plugin does
+            yield _line("missing", name, _first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def _weights() -> Iterator[dict[str, str]]:
@@ -130,5 +135,8 @@ def _machine(store: Path | None) -> Iterator[dict[str, str]]:
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     yield _line("ok" if compiler else "missing", "compiler", compiler or "none; `compile: true` has no effect")
     root = open_store(store).root
-    root.mkdir(parents=True, exist_ok=True)
-    yield _line("ok", "store", f"{root}, {shutil.disk_usage(root).free / 1e9:.0f} GB free")
+    there = next(each for each in (root.absolute(), *root.absolute().parents) if each.is_dir())
+    try:
+        yield _line("ok", "store", f"{root}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
+    except OSError as error:
+        yield _line("missing", "store", f"{root}: {error.strerror}")

@@ -68,21 +68,24 @@ def show(
     """Print the plan of an ablation, as a table or as JSON."""
     import json
 
-    from prologue_bench.pipeline.nominal import assume_missing_data
+    from prologue_bench.pipeline.nominal import planned_data
     from prologue_bench.plan_table import plan_records, show_plan
 
     ablation = read_ablation(path, profile, seeds, values)
     opened = open_store(store)
-    note = assume_missing_data(ablation, the_registry())
-    found, _ = make_plan_with(ablation, opened, reuse)
-    if as_json:
-        click.echo(json.dumps(plan_records(found), indent=1))
-        for line in found.notes:
-            click.echo(line, err=True)
-        return
-    show_plan(found, opened.root)
+    with planned_data(ablation, the_registry()) as note:
+        try:
+            found, _ = make_plan_with(ablation, opened, reuse)
+        except UserError as error:
+            raise UserError(f"{error}. {note}") if reuse and note else error from None
+        if as_json:
+            click.echo(json.dumps(plan_records(found), indent=1))
+        else:
+            show_plan(found, opened.root)
+    for line in found.notes if as_json else ():
+        click.echo(line, err=True)
     if note:
-        click.echo(note)
+        click.echo(note, err=as_json)
 
 
 def make_plan_with(ablation: Ablation, store: Store, reuse: tuple[Path, ...]) -> tuple[Plan, EarlierRuns]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,6 +51,17 @@ def data_of(stage: stages.TokenizerStage) -> DataSource:
 def assume_data(resolved: Resolved, source: DataSource) -> None:
     """Let a source stand for the data in this process."""
     _sources[identity(resolved)] = source
+
+
+@contextmanager
+def assumptions() -> Iterator[None]:
+    """What is assumed inside is forgotten afterwards."""
+    before = dict(_sources)
+    try:
+        yield
+    finally:
+        _sources.clear()
+        _sources.update(before)
 
 
 def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:

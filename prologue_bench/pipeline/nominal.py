@@ -1,8 +1,9 @@
-"""A data set's card in place of its images, so that a run can be planned where they are not at hand."""
+"""What stands for a data set's images where a run is only planned: their outline, or the data set's card."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,6 +11,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from prologue_bench.errors import MissingDataError
+from prologue_bench.fetching import nothing_fetched
 from prologue_bench.interfaces import DataSource, ImageSpec, Split
 from prologue_bench.pipeline import models
 from prologue_bench.registry import Registry
@@ -55,21 +57,38 @@ class NominalData(DataSource):
         return np.arange(count, dtype=np.int64) % max(1, self.sizes.classes)
 
 
+@contextmanager
+def planned_data(ablation: Ablation, registry: Registry) -> Iterator[str]:
+    """Inside, nothing is fetched, and data sets are outlines: no image is decoded. Yields notes on them, in lines.
+
+    Raises MissingDataError for a data set that is not at hand and whose card gives no sizes.
+    """
+    with nothing_fetched(), models.assumptions():
+        yield assume_missing_data(ablation, registry)
+
+
 def assume_missing_data(ablation: Ablation, registry: Registry) -> str:
-    """Let data sets that are not at hand stand in by their cards; returns a line that says so, or nothing.
+    """Let outlines stand for data sets, and cards for those that are not at hand; returns lines that say so, if any.
 
     Raises MissingDataError where the card gives no sizes.
     """
     notes = {}
     for experiment in ablation.experiments:
-        name = experiment.data.name
+        name, identity = experiment.data.name, models.identity(experiment.data)
+        if identity in notes:
+            continue
         try:
-            _ = models.open_data(experiment.data).spec
+            source = models.open_data(experiment.data)
+            outline = source.outline()
+            _ = outline.spec
         except MissingDataError as error:
             sizes: Mapping[str, Any] | None = registry.card("datasets", name).get("nominal")
             if sizes is None:
                 raise
             where = f"registry/datasets/{name}.yaml: nominal"
-            models.assume_data(experiment.data, NominalData(structure(Nominal, sizes, where), error))
-            notes[name] = f"Planned without the images of {name!r}, from its card; keys depend on them. {error}"
-    return "\n".join(notes.values())
+            outline = NominalData(structure(Nominal, sizes, where), error)
+            notes[identity] = f"Planned without the images of {name!r}, from its card; keys depend on them. {error}"
+        else:
+            notes[identity] = "\n".join(outline.notes) if outline is not source else ""
+        models.assume_data(experiment.data, outline)
+    return "\n".join(filter(None, notes.values()))

@@ -14,7 +14,8 @@ import attrs
 from attrs import field, frozen
 
 from prologue_bench.checksums import fingerprint, known_checksum, known_checksums
-from prologue_bench.errors import UserError
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.fetching import may_fetch
 from prologue_bench.files import user_path
 
 FILE = "file"
@@ -94,11 +95,16 @@ class PublishedFile:
         return self.digits if found.startswith(self.digits) else found[:16]
 
     def fetch(self, url: str, named: str = "") -> Path:
-        """The path of the file, fetched where it is missing. Raises OSError, or RuntimeError for another content."""
+        """The path of the file, fetched where it is missing.
+
+        Raises OSError, RuntimeError for another content, or MissingDataError where nothing may be fetched.
+        """
         import torch
 
         path = self.path(named)
         if not path.is_file():
+            if not may_fetch():
+                raise MissingDataError(f"{path}: the file is missing, and is fetched when it is needed")
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), self.digits, progress=False)
         return path
