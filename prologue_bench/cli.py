@@ -118,6 +118,8 @@ def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, sh
 
     folders = [path if path.is_dir() else path.parent for path in results]
     parts = [(load_results(path), load_pictures(folder)) for path, folder in zip(results, folders, strict=True)]
+    for line in (line for _, pictures in parts for line in pictures.left_out):
+        click.echo(f"prologue-bench: {line}", err=True)
     if len(parts) > 1 and out is None:
         raise UserError("several results go into one report: name its folder by --out")
     if len(parts) > 1:

@@ -47,7 +47,7 @@ def warnings_of(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _earlier_collapses(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
     """Collapsed codebooks in results whose metric `codebook` did not yet warn of them itself."""
-    wordless = {each["name"]: each for each in measurements if "warning" not in each}
+    wordless = {each["name"]: each for each in measurements if "warning" not in each and each["value"] is not None}
     uses, perplexities = "codebook_use_", "codebook_perplexity_"
     segments = dict.fromkeys(
         name.removeprefix(prefix)
@@ -65,9 +65,14 @@ def _earlier_collapses(measurements: Sequence[Mapping[str, Any]]) -> list[str]:
         warning = collapse_warning(
             segment,
             use=use["value"] if use is not None else None,
-            codes=known["protocol"]["details"].get("codes") if known is not None else None,
+            codes=_number_of_codes(known["protocol"]["details"].get("codes")) if known is not None else None,
             token_bits=math.log2(max(1.0, perplexity["value"])) if perplexity is not None else None,
             segment_bits=sum(math.log2(max(1.0, value)) for value in positions) if positions else None,
         )
         found += [warning] if warning else []
     return found
+
+
+def _number_of_codes(told: Any) -> int | None:
+    """What a protocol says, if it is a number: a third party's metric of this name may say anything."""
+    return told if isinstance(told, int) and told > 0 else None

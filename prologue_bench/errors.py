@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAME = 100
+"""Characters of a name that are compared with others; comparing takes the product of both lengths."""
+
 
 class PrologueBenchError(Exception):
     """An error whose text is written for the user; the command line prints it without a traceback."""
@@ -34,6 +37,23 @@ class Interrupted(PrologueBenchError):  # noqa: N818 - nothing went wrong
     """The user asked to stop; the running stage has saved a checkpoint to go on from."""
 
 
+def shortened(text: str, most: int = 60) -> str:
+    """A text on one line, cut where it is longer, as messages show what others wrote."""
+    line = " ".join(text[: 4 * most].split())
+    return line if len(text) <= most else f"{line[: most - 1]}…"
+
+
+def listed(names: Iterable[object], most: int = 200) -> str:
+    """Names with commas between them; beyond so many characters, only how many more there are."""
+    texts = [shortened(str(name)) for name in names]
+    count, length = 0, 0
+    while count < len(texts) and (length := length + len(texts[count]) + 2) <= most:
+        count += 1
+    shown = ", ".join(texts[: max(1, count)])
+    rest = len(texts) - max(1, count)
+    return f"{shown} and {rest} more" if rest > 0 else shown
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     """A phrase that names the closest of the known names, or all of them when none is close.
 
@@ -41,7 +61,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
     "did you mean 'prologue_tokens'?"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=count, cutoff=0.6)
+    close = difflib.get_close_matches(name[:LONGEST_NAME], names, n=count, cutoff=0.6)
     if close:
-        return f"did you mean {' or '.join(repr(match) for match in close)}?"
-    return f"known: {', '.join(names)}" if names else "none is known"
+        return f"did you mean {' or '.join(repr(shortened(match)) for match in close)}?"
+    return f"known: {listed(names)}" if names else "none is known"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import UserError, nearest, shortened
 
 PROVENANCE = (
     "name", "title", "profile", "baseline", "seeds", "created", "data", "components", "software", "hardware",
@@ -31,7 +31,7 @@ def find_variant(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
     """The record of a variant. Raises UserError for an unknown one."""
     variants: dict[str, Mapping[str, Any]] = {each["name"]: each for each in results["variants"]}
     if variant not in variants:
-        raise UserError(f"these results have no variant {variant!r}; {nearest(variant, list(variants))}")
+        raise UserError(f"these results have no variant {shortened(variant)!r}; {nearest(variant, list(variants))}")
     return variants[variant]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.intervals import LEVEL, ROUNDING
 from prologue_bench.reporting.comparability import differences
 from prologue_bench.reporting.results import frame
+from prologue_bench.results import documents
 
 SPEED = "speed"
 """The metric under which benchmarks stand in gates."""
@@ -253,22 +253,13 @@ def read_benchmarks(path: Path) -> dict[str, dict[str, float]]:
     By name: the ratio of the fastest rounds, and the spread, the interquartile range over the median. Raises UserError
     when the file is none.
     """
-    expected = "expected the JSON that `make bench` writes"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["benchmarks"]
-        return {
-            each["name"]: {
-                "ratio": each["stats"]["min"] / each["extra_info"][CALIBRATION],
-                "spread": each["stats"]["iqr"] / each["stats"]["median"],
-            }
-            for each in found
+    return {
+        each["name"]: {
+            "ratio": each["stats"]["min"] / each["extra_info"][CALIBRATION],
+            "spread": each["stats"]["iqr"] / each["stats"]["median"],
         }
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {expected}") from None
-    except KeyError as error:
-        raise UserError(f"{path}: found no {error}, {expected}") from None
-    except (OSError, ValueError, TypeError, ZeroDivisionError):
-        raise UserError(f"{path}: found something else, {expected}") from None
+        for each in documents.read_benchmarks(path)
+    }
 
 
 def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Mapping[str, Any]) -> None:
@@ -323,7 +314,7 @@ def make_baseline(results: Mapping[str, Any], benchmarks: Mapping[str, Any], not
     Raises UserError for a number that is not finite, which could gate nothing.
     """
     for run, measurement in _measurements(results):
-        if not math.isfinite(measurement["value"]):
+        if measurement["value"] is None or not math.isfinite(measurement["value"]):
             raise UserError(
                 f"{run['variant']}, seed {run['seed']}, {measurement['title']}: found {measurement['value']}, "
                 "expected a finite number; a baseline without one gates nothing"

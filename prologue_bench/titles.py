@@ -60,6 +60,7 @@ def with_true_titles(results: dict[str, Any]) -> dict[str, Any]:
     renamed: dict[str, str] = {}
     for measurement in _measurements(results):
         protocol = measurement["protocol"]
+        protocol.update(published=protocol.get("published", False), note=protocol.get("note", ""))
         if "counterpart" in protocol:
             continue
         title, note = measurement["title"], protocol.get("note", "")

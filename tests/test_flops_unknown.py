@@ -25,6 +25,7 @@ from prologue_bench.reporting.results import load_results
 from prologue_bench.spec.ablation import Ablation
 from prologue_metrics.cost import Cost
 from tests.conftest import Recorder
+from tests.documents import whole
 from tests.test_metrics import by_name, inputs
 
 Load = Callable[..., Ablation]
@@ -219,12 +220,13 @@ def older_results(path: Path, trained: bool) -> Path:
     ]
     protocol = {"name": "cost", "details": {}, "published": False, "note": ""}
     measurements = [
-        {"name": name, "title": name, "value": value, "protocol": protocol}
+        {"name": name, "title": name, "value": value, "protocol": protocol, "unit": "", "direction": "lower",
+         "count": 1, "detail": False}
         for name, value in (("training_flops", 1.0), ("training_seconds", 18.0))
-    ]
-    curves = {"train-generator": {}, **({"train-tokenizer": {}} if trained else {})}
+    ]  # fmt: skip
+    curves: dict[str, Any] = {"train-generator": {}, **({"train-tokenizer": {}} if trained else {})}
     run = {"variant": "a", "seed": 0, "stages": stages, "measurements": measurements, "curves": curves}
-    path.write_text(json.dumps({"schema": 1, "runs": [run]}))
+    path.write_text(json.dumps(whole({"runs": [run]})))
     return path
 
 

@@ -17,6 +17,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.regression import check_results, check_speed, noise, parse_tolerance, read_benchmarks
 from prologue_bench.reporting.results import frame
 from tests.conftest import ROOT
+from tests.documents import whole
 
 PROTOCOL = {"name": "fid", "details": {"resize": 64}}
 
@@ -149,18 +150,18 @@ def test_speed_is_the_ratio_to_the_calibration_so_a_slow_machine_is_no_regressio
     assert {check.status for check in loose} == {"ok"}
     assert check_speed({}, old, [])[0].status == "missing"
     (tmp_path / "text.json").write_text("no")
-    for name, message in (("text.json", "found something else"), ("none.json", "no such file")):
+    for name, message in (("text.json", "found no JSON"), ("none.json", "no such file")):
         with pytest.raises(UserError, match=message):
             read_benchmarks(tmp_path / name)
     (tmp_path / "bare.json").write_text(
         json.dumps({"benchmarks": [{"name": "x", "stats": {"min": 1, "median": 1, "iqr": 0}}]})
     )
-    with pytest.raises(UserError, match="found no 'extra_info', expected the JSON that `make bench` writes"):
+    with pytest.raises(UserError, match=r"benchmarks\[0\].extra_info: missing; expected the JSON"):
         read_benchmarks(tmp_path / "bare.json")
 
 
 def test_bless_and_regress_end_to_end(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text(json.dumps(BASE))
+    (tmp_path / "results.json").write_text(json.dumps(whole(BASE)))
     speed = benchmarks(tmp_path / "speed.json", encode=(1.0, 0.1))
     out = tmp_path / "baselines" / "study.json"
     run = CliRunner()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import math
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Mapping
@@ -13,12 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.checksums import fingerprint, known_checksum
-from prologue_bench.errors import StageError, UserError
+from prologue_bench.errors import StageError, UserError, shortened
 from prologue_bench.interfaces import ImageSpec, MetricInputs
 from prologue_metrics.features import load_features
 from prologue_metrics.frechet import Moments, moments, too_few
 from prologue_metrics.settings import FidSettings
 
+UNREADABLE = (
+    OSError, ValueError, TypeError, AttributeError, EOFError, LookupError, RuntimeError, SyntaxError, MemoryError,
+    ArithmeticError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+"""What a damaged or hostile archive can end in."""
+SYMMETRY = 1e-4
+"""By how much of its largest entry a covariance may differ from its transpose: published ones are rounded."""
 MOMENTS = {"mu", "sigma"}
 IMAGES = "arr_0"
 """Under which ADM's batches hold their images, [N, H, W, C]."""
@@ -52,7 +61,9 @@ def check_reference(path: Path, settings: FidSettings, images: ImageSpec, featur
     try:
         headers = _headers(path)
         use_moments = _uses_moments(headers, settings.extractor == "inception-v3-compat")
-        if use_moments:
+        if use_moments and len(headers["mu"][0]) == 1 and headers["mu"][0] != (features,):
+            problem = f"found mu of {headers['mu'][0][0]} features, expected {features}"
+        elif use_moments:
             found = _given_moments(path, _read(path, MOMENTS))
             problem = (
                 "" if len(found.mean) == features else f"found mu of {len(found.mean)} features, expected {features}"
@@ -72,6 +83,8 @@ def check_reference(path: Path, settings: FidSettings, images: ImageSpec, featur
 def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape and type of each array of an .npz."""
     found = {}
+    if path.exists() and not path.is_file():
+        raise StageError(f"{path}: no file; expected an .npz")
     with _readable(path), zipfile.ZipFile(path) as file:
         for name in file.namelist():
             if name.endswith(".npy"):
@@ -81,6 +94,9 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
                         version, np.lib.format.read_array_header_2_0
                     )
                     shape, _, dtype = read(array)
+                    size = math.prod(shape) * dtype.itemsize
+                    if min(shape, default=0) < 0 or size != file.getinfo(name).file_size - array.tell():
+                        raise ValueError(f"{name} is of another size than its shape {shape} of {dtype}")
                     found[name.removesuffix(".npy")] = (shape, dtype)
     return found
 
@@ -91,8 +107,8 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise StageError(f"{path}: no such file; expected an .npz with mu and sigma, or images as {IMAGES}") from None
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StageError(f"{path}: cannot be read as .npz: {error}") from None
+    except UNREADABLE as error:
+        raise StageError(f"{path}: cannot be read as .npz: {shortened(str(error), 160)}") from None
 
 
 def _uses_moments(names: Collection[str], prefer_moments: bool) -> bool:
@@ -110,11 +126,17 @@ def _read(path: Path, names: Collection[str]) -> Mapping[str, NDArray[Any]]:
 
 
 def _given_moments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Moments:
+    for name in sorted(MOMENTS):
+        if arrays[name].dtype.kind not in "fiu":
+            raise StageError(f"{path}: found {name} of {arrays[name].dtype}, expected numbers")
     mean, covariance = (np.asarray(arrays[name], dtype=np.float64) for name in ("mu", "sigma"))
     if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
         raise StageError(f"{path}: mu has shape {mean.shape} and sigma {covariance.shape}, expected [F] and [F, F]")
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise StageError(f"{path}: mu or sigma hold NaN or infinity, expected finite numbers")
+    largest = np.abs(covariance).max(initial=0.0)
+    if np.abs(covariance - covariance.T).max(initial=0.0) > SYMMETRY * largest or (np.diag(covariance) < 0).any():
+        raise StageError(f"{path}: sigma is no covariance, which is symmetric and has no negative variance")
     return Moments(mean, covariance)
 
 

@@ -112,7 +112,7 @@ class Importer:
 
     def _layout(self, files: list[PartFile]) -> TokenLayout:
         """The layout of a tokenizer preset whose vocabulary has the size of the checkpoint's embedding."""
-        rows = {file.shapes["semantic_emb.weight"][0] for file in files if "semantic_emb.weight" in file.shapes}
+        rows = {file.shapes["semantic_emb.weight"][0] for file in files if file.shapes.get("semantic_emb.weight")}
         if not rows:
             raise UserError(f"{self.folder}: no file has an autoregressive model (semantic_emb.weight); expected one")
         layouts = _layouts_by_vocabulary(self.registry)

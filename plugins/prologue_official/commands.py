@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from prologue_bench.errors import PrologueBenchError
+from prologue_bench.errors import PrologueBenchError, listed
 
 TOLERANCE = 1e-4
 
@@ -112,5 +112,5 @@ def check_golden(folder: Path, tolerance: float) -> None:
         click.echo(f"{each.name:<{width}}  {error:>13}  {ids:<6} {verdict}")
     failed = [each.name for each in comparisons if not each.holds(tolerance)]
     if failed:
-        raise PrologueBenchError(f"{folder}: {len(failed)} of {len(comparisons)} tensors differ: {', '.join(failed)}")
+        raise PrologueBenchError(f"{folder}: {len(failed)} of {len(comparisons)} tensors differ: {listed(failed)}")
     click.echo(f"all {len(comparisons)} tensors agree to {tolerance:g}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from attrs import frozen
 
 from prologue_bench.errors import UserError
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
+from prologue_bench.results.checking import Between, Mismatch, check, shown
+from prologue_bench.results.documents import LARGEST_CONFIG
+from prologue_bench.results.reading import read_json
+from prologue_bench.results.schema import Side
 from prologue_generators.ar import Ar
 from prologue_generators.settings import ArSettings, ArTransformerSettings
 from prologue_layers.settings import TransformerSettings
@@ -29,6 +32,60 @@ _COMMON = {"attn_norm": True, "norm_layer": "RMSNorm", "ffn_type": "geglu", "rop
 _QUANTIZER = {"z_norm_type": "l2", "codebook_proj": "l2", "use_entropy_loss": False}
 
 
+Size = Annotated[int, Between(1, 2**20)]
+Positive = Annotated[float, Between(1e-6, 1e6)]
+
+
+@frozen(kw_only=True)
+class TransformerRecord:
+    """One transformer. What may stand at `_COMMON` is checked when it is read."""
+
+    dim: Size
+    layer_num: Size
+    heads: Size
+    mlp_ratio: Positive | str
+    cond_dim: Size
+    rope_axes_dim: tuple[Annotated[int, Between(0, 2**20)], ...]
+    context_type: str
+    rope_input_type: Literal["hw", "l"]
+    rope_theta: Positive
+    rope_ctx_type: Literal["hw", "l"] = "l"
+    rope_ctx_theta: Positive = 1.0
+    tied_embedding: bool = False
+
+
+@frozen(kw_only=True)
+class QuantizerRecord:
+    """One quantizer."""
+
+    z_dim: Size
+    codebook_size: Size
+    vq_beta: Annotated[float, Between(0, 1e6)]
+    ste: str
+    temperature: Positive = 1.0
+
+
+@frozen(kw_only=True)
+class ConfigRecord:
+    """config.json of the paper's implementation, as far as it is read here."""
+
+    z_len: Annotated[int, Between(0, 2**20)]
+    Prologue: bool
+    share_semantic_codebook: bool = False
+    share_semantic_encoder: bool = True
+    use_eos: bool = False
+    image_size: Side
+    patch_size: Side
+    num_classes: Annotated[int, Between(1, 2**20)]
+    semantic_input_type: str = ""
+    Encoder: TransformerRecord
+    Decoder: TransformerRecord
+    ARModel: TransformerRecord
+    Quantizer: QuantizerRecord
+    SemanticEncoder: TransformerRecord | None = None
+    SemanticQuantizer: QuantizerRecord | None = None
+
+
 @frozen
 class OfficialConfig:
     """A config.json, read as settings of the models here. Raises UserError for what they cannot be set to."""
@@ -38,15 +95,12 @@ class OfficialConfig:
 
     @classmethod
     def read(cls, path: Path) -> OfficialConfig:
-        """Read a file. Raises UserError when it is missing or no JSON object."""
+        """Read a file. Raises UserError when it is missing, no JSON, or not as `ConfigRecord` describes it."""
+        values = read_json(path, "the config.json of a model of the paper's implementation", LARGEST_CONFIG, True)
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: not valid JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{path}: found a {type(values).__name__}, expected an object")
+            check(values, ConfigRecord)
+        except Mismatch as wrong:
+            raise UserError(f"{path}: {wrong}") from None
         return cls(values, path)
 
     @property
@@ -144,17 +198,18 @@ class OfficialConfig:
                 condition_width=self.get(name, "cond_dim"),
                 rotary_axes=tuple(self.get(name, "rope_axes_dim")),
             )
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise UserError(f"{self.path}: {name}: {error.args[0] if error.args else error}") from None
 
     def _expect(self, name: str, expected: Mapping[str, Any]) -> None:
         for key, value in expected.items():
             found = self.get(name).get(key, value)
             if found != value:
-                raise UserError(f"{self.path}: {name}.{key}: found {found!r}, expected {value!r}")
+                raise UserError(f"{self.path}: {name}.{key}: found {shown(found)}, expected {value!r}")
 
     def _choice(self, name: str, key: str, known: Mapping[str, str]) -> Any:
         found = self.get(name, key) if name else self.get(key)
         if found not in known:
-            raise UserError(f"{self.path}: {name}.{key}: found {found!r}, expected one of {', '.join(known)}")
+            place = f"{name}.{key}" if name else key
+            raise UserError(f"{self.path}: {place}: found {shown(found)}, expected one of {', '.join(known)}")
         return known[found]

@@ -7,21 +7,23 @@ paper's implementation.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
-from prologue_bench.errors import UserError
-from prologue_bench.interfaces import Generator, Tokenizer
+from prologue_bench.errors import UserError, shortened
+from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
+from prologue_bench.pipeline.weights import at_most, made
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.spec.settings import Guidance, Sampling
 from prologue_layers.vit import to_patches
 from prologue_official.config import OfficialConfig
-from prologue_official.files import read_tensors
-from prologue_official.names import load_official
+from prologue_official.files import read_shapes, read_tensors
+from prologue_official.names import Part, check_shapes, load_official, official_shapes
 from prologue_tokenizers.prologue import Prologue
 from prologue_tokenizers.prologue_post import ProloguePost
 from prologue_tokenizers.vq_2d import VqTokenizer
@@ -62,21 +64,59 @@ def check_folder(folder: Path) -> list[Comparison]:
     for name in INPUTS:
         if name not in golden:
             raise UserError(f"{folder / 'io.safetensors'}: input {name!r} is missing")
-    tokenizer = config.tokenizer()
     labels = config.images.labels
-    parts = {part: read_tensors(folder / f"{part}.safetensors") for part in ("encoder", "decoder")}
-    load_official(tokenizer, parts, labels)  # type: ignore[arg-type]
-    generator = config.generator(tokenizer)
-    load_official(generator, {"ar": read_tensors(folder / "ar.safetensors")}, labels)
-    computed = dict(_tokenizer_outputs(tokenizer, golden["images"]))
-    computed |= dict(_generator_outputs(tokenizer, generator, golden["images"], golden["labels"], labels - 1))
+    _check_inputs(golden, config.images, folder / "io.safetensors")
+    files: dict[Part, Path] = {"encoder": folder / "encoder.safetensors", "decoder": folder / "decoder.safetensors"}
+    tokenizer = _loaded(config, "the tokenizer", config.tokenizer, files)
+    generator = _loaded(config, "the generator", lambda: config.generator(tokenizer), {"ar": folder / "ar.safetensors"})
+    tied = None
     if "ar_tied_logits" in golden:
-        tied = config.generator(tokenizer, tied=True)
-        load_official(tied, {"ar": read_tensors(folder / "ar_tied.safetensors")}, labels)
-        with torch.inference_mode():
-            ids = tokenizer.encode(golden["images"])
-            computed["ar_tied_logits"] = tied.logits(ids, golden["labels"])
+        files = {"ar": folder / "ar_tied.safetensors"}
+        tied = _loaded(config, "the tied generator", lambda: config.generator(tokenizer, tied=True), files)
+    try:
+        computed = dict(_tokenizer_outputs(tokenizer, golden["images"]))
+        computed |= dict(_generator_outputs(tokenizer, generator, golden["images"], golden["labels"], labels - 1))
+        if tied is not None:
+            with torch.inference_mode():
+                ids = tokenizer.encode(golden["images"])
+                computed["ar_tied_logits"] = tied.logits(ids, golden["labels"])
+    except (RuntimeError, IndexError, ValueError, ArithmeticError) as error:  # of weights without sense
+        raise UserError(f"{folder}: its models cannot be computed: {shortened(str(error), 160)}") from error
     return [_compare(name, golden[name], computed.get(name)) for name in sorted(golden) if name not in INPUTS]
+
+
+def _check_inputs(golden: Mapping[str, Tensor], spec: ImageSpec, path: Path) -> None:
+    images, labels = (golden[name] for name in INPUTS)
+    expected = [spec.channels, spec.height, spec.width]
+    if not images.is_floating_point() or images.ndim != 4 or list(images.shape[1:]) != expected or not len(images):
+        raise UserError(f"{path}: images: found {images.dtype} {list(images.shape)}, expected floats [B, *{expected}]")
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise UserError(f"{path}: labels: found {labels.dtype} {list(labels.shape)}, expected int64 [{len(images)}]")
+    if int(labels.min()) < 0 or int(labels.max()) >= spec.labels:
+        raise UserError(
+            f"{path}: labels: found {int(labels.min())} to {int(labels.max())}, expected 0 to {spec.labels - 1}"
+        )
+
+
+M = TypeVar("M", Tokenizer, Generator)
+
+
+def _loaded(config: OfficialConfig, what: str, build: Callable[[], M], files: Mapping[Part, Path]) -> M:
+    """The model with the weights of these files. It is made only where its shapes are those of the files."""
+    labels = config.images.labels
+    found = {part: read_shapes(path) for part, path in files.items()}
+    with at_most(4 * sum(map(len, found.values())) + 1000, str(config.path)):
+        with torch.device("meta"):
+            expected = official_shapes(made(f"{config.path}: {what}", build), labels)
+        for part, path in files.items():
+            check_shapes(expected[part], found[part], str(path))
+        model = made(f"{config.path}: {what}", build)
+    tensors = {part: read_tensors(path) for part, path in files.items()}
+    try:
+        load_official(model, tensors, labels)
+    except UserError as error:
+        raise UserError(f"{config.path.parent}: {error}") from None
+    return model
 
 
 def _tokenizer_outputs(tokenizer: Tokenizer, images: Tensor) -> Iterator[tuple[str, Tensor]]:
@@ -147,7 +187,9 @@ def _compare(name: str, expected: Tensor, found: Tensor | None) -> Comparison:
         return Comparison(name, problem="not known here")
     if found.shape != expected.shape:
         return Comparison(name, problem=f"shape {list(found.shape)}, expected {list(expected.shape)}")
+    if found.is_floating_point() != expected.is_floating_point():
+        return Comparison(name, problem=f"type {found.dtype}, expected {expected.dtype}")
     if not expected.is_floating_point():
-        return Comparison(name, equal=bool(torch.equal(found, expected)))
+        return Comparison(name, equal=bool(torch.equal(found.long(), expected.long())))
     error = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
     return Comparison(name, error=math.inf if math.isnan(error) else error)

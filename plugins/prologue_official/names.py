@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from prologue_bench.errors import UserError
+from prologue_bench.errors import UserError, shortened
 from prologue_bench.interfaces import Generator, Tokenizer, TokenLayout
 
 Part = Literal["encoder", "decoder", "ar"]
@@ -115,6 +115,10 @@ def load_official(model: Tokenizer | Generator, parts: Mapping[Part, Mapping[str
         name: torch.cat([parts[part][there].to(own[name].dtype) for there in names])
         for name, (part, names) in official_names(model).items()
     }
+    for name, value in loaded.items():
+        part, (there, *_) = official_names(model)[name]
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise UserError(f"{part}: {there} holds NaN or infinity, expected finite numbers")
     model.load_state_dict(loaded, strict=not _is_tied(model))
 
 
@@ -128,7 +132,7 @@ def check_shapes(expected: Shapes, found: Shapes, where: str) -> None:
     if extra:
         problems.append(f"left over {_some(extra)}")
     if wrong:
-        name = wrong[0]
+        name = wrong[0]  # one of those expected, so it is short
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         problems.append(f"{name} has shape {list(found[name])}, expected {list(expected[name])}{more}")
     if problems:
@@ -137,7 +141,7 @@ def check_shapes(expected: Shapes, found: Shapes, where: str) -> None:
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(map(shortened, names[:3])) + more
 
 
 def _is_tied(model: nn.Module) -> bool:

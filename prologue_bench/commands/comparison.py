@@ -27,10 +27,10 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
     from fnmatch import fnmatchcase
 
     from prologue_bench.reporting import comparison
-    from prologue_bench.reporting.results import load_results
+    from prologue_bench.reporting.results import load_numbers
     from prologue_bench.titles import caveats
 
-    one, other = load_results(first), load_results(second)
+    one, other = load_numbers(first), load_numbers(second)
     found = comparison.compare_results(one, other)
     if metrics:
         found = [each for each in found if any(fnmatchcase(each.metric, pattern) for pattern in metrics)]

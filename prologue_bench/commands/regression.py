@@ -54,10 +54,10 @@ def regress(
         read_benchmarks,
     )
     from prologue_bench.reporting import gate
-    from prologue_bench.reporting.results import load_results
+    from prologue_bench.reporting.results import load_numbers
 
     tolerances = [parse_tolerance(limit) for limit in limits]
-    found, baseline = load_results(results), load_results(against)
+    found, baseline = load_numbers(results), load_numbers(against)
     checks = check_results(found, baseline, tolerances)
     if benchmarks is not None:
         if not baseline.get("benchmarks"):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import UserError, nearest, shortened
+
+MOST_IMAGES = 2000
+"""Of one grid: they are drawn at once."""
+MOST_SEED = 2**53 - 1
+"""As settings of sampling have it."""
 
 
 @click.command()
@@ -15,12 +21,12 @@ from prologue_bench.errors import UserError, nearest
 @click.option("--variant", help="Which variant  [the last of the results]")
 @click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
 @click.option("--class", "label", help="One class, by name or number  [all in turn, a column each]")
-@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, MOST_SEED), help="Seed of the draws.")
 @click.option(
     "--fix-prologue", is_flag=True, help="Rows share the tokens of their first segment; the last row shares none."
 )
-@click.option("--rows", default=6, show_default=True, type=click.IntRange(min=1))
-@click.option("--columns", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--rows", default=6, show_default=True, type=click.IntRange(1, MOST_IMAGES))
+@click.option("--columns", default=10, show_default=True, type=click.IntRange(1, MOST_IMAGES))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("samples.png"), show_default=True)
 @store_option
 @plugin_option
@@ -55,6 +61,8 @@ def sample(
     classes = run.images.class_names
     chosen = _class(label, classes)
     count = rows * columns
+    if count > MOST_IMAGES:
+        raise UserError(f"--rows {rows} --columns {columns}: {count:,} images, expected at most {MOST_IMAGES:,}")
     labels = torch.arange(count) % columns % max(1, len(classes)) if chosen is None else torch.full((count,), chosen)
     if fix_prologue:
         if not run.leading:
@@ -76,6 +84,7 @@ def _class(label: str | None, classes: tuple[str, ...]) -> int | None:
         return None
     if label in classes:
         return classes.index(label)
-    if label.isdigit() and int(label) < len(classes):
+    if re.fullmatch(r"[0-9]{1,9}", label) and int(label) < len(classes):
         return int(label)
-    raise UserError(f"--class {label}: no such class; {nearest(label, classes)}, or a number below {len(classes)}")
+    known = f"{nearest(label, classes)}, or a number below {len(classes)}"
+    raise UserError(f"--class {shortened(label)}: no such class; {known}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
+from html import escape
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 
-from prologue_bench.demo.studio import Drawn, Studio, tokens_table
+from prologue_bench.demo.studio import MOST_IMAGES, Drawn, Studio, tokens_table
 from prologue_bench.errors import PrologueBenchError, UserError
 
 SANS = ["system-ui", "sans-serif"]
@@ -21,7 +23,7 @@ table.tokens caption { text-align: left; padding-bottom: 4px; white-space: nowra
 #drawn .thumbnail-item, #redrawn .thumbnail-item { aspect-ratio: 1; height: auto; }
 table.tokens td { padding: 2px 6px; text-align: right; }
 """
-COUNTS = (1, 40, 20)
+COUNTS = (1, MOST_IMAGES, 20)
 """Images a draw: fewest, most, at first."""
 
 
@@ -31,7 +33,7 @@ def build_page(studio: Studio) -> gr.Blocks:
     variant, seed = studio.first
     kept, most = studio.kept(variant, seed)
     with gr.Blocks(title=f"{title} · prologue-bench", analytics_enabled=False) as page:
-        gr.Markdown(f"# {title}", sanitize_html=True)
+        gr.HTML(f"<h1>{escape(title)}</h1>")  # as it is: Markdown of others could name images and links
         drawn: Any = gr.State(None)
         redrawn: Any = gr.State(None)
         with gr.Row():
@@ -54,15 +56,19 @@ def build_page(studio: Studio) -> gr.Blocks:
                 tokens = gr.HTML(elem_id="tokens")
 
         @_shown
-        def on_draw(variant: str, seed: int, label: str, count: float, sampling_seed: int) -> tuple[Any, ...]:
-            new = studio.draw(variant, seed, label, int(count), int(sampling_seed))
+        def on_draw(variant: str, seed: int, label: str, count: float, sampling_seed: float | None) -> tuple[Any, ...]:
+            new = studio.draw(variant, seed, label, int(count), _whole(sampling_seed))
             ready = gr.update(interactive=True)
-            return new, None, list(new.images), [], tokens_table(new, 0), int(sampling_seed) + 1, ready
+            return new, None, list(new.images), [], tokens_table(new, 0), _whole(sampling_seed) + 1, ready
 
         @_shown
-        def on_redraw(variant: str, seed: int, before: Drawn, kept: float, sampling_seed: int) -> tuple[Any, ...]:
-            new = studio.redraw(variant, seed, before, int(kept), int(sampling_seed))
-            return new, list(new.images), tokens_table(new, 0, before), int(sampling_seed) + 1
+        def on_redraw(
+            variant: str, seed: int, before: Drawn | None, kept: float, sampling_seed: float | None
+        ) -> tuple[Any, ...]:
+            if before is None:
+                raise UserError("nothing is drawn yet whose first tokens could be kept")
+            new = studio.redraw(variant, seed, before, int(kept), _whole(sampling_seed))
+            return new, list(new.images), tokens_table(new, 0, before), _whole(sampling_seed) + 1
 
         @_shown
         def on_model(variant: str, seed: int, label: str) -> tuple[Any, ...]:
@@ -115,6 +121,13 @@ def serve(page: gr.Blocks, host: str, port: int | None, show: bool, wait: bool =
         raise UserError(f"--host {host} --port {port}: {error}; name another port, or none") from None
     found: str = address
     return found
+
+
+def _whole(number: float | None) -> int:
+    """The number of a field. Raises UserError for an empty one."""
+    if number is None or not math.isfinite(number):
+        raise UserError("give a whole number as the seed of the next draw")
+    return int(number)
 
 
 def _gallery(label: str, name: str) -> gr.Gallery:

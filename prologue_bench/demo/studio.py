@@ -12,11 +12,15 @@ from attrs import define, field, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prologue_bench.errors import UserError, nearest, shortened
 from prologue_bench.interfaces import Segment, TokenLayout
 from prologue_bench.pipeline.finished import FinishedRun, chosen_run, images_of, load_run
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 
+MOST_IMAGES = 40
+"""In a draw."""
+MOST_SEED = 2**53 - 1
 ALL_CLASSES = "all in turn"
 SHOWN_PIXELS = 112
 """Images are enlarged by whole numbers to at least this height."""
@@ -90,6 +94,11 @@ class Studio:
         """New images of a class, or of all in turn."""
         run = self.run(variant, seed)
         classes = self.classes_of(variant)
+        if label not in classes:
+            raise UserError(f"no class {shortened(str(label))!r}; {nearest(str(label), classes)}")
+        if not 1 <= count <= MOST_IMAGES:
+            raise UserError(f"{count} images, expected 1 to {MOST_IMAGES}")
+        check_seed(sampling_seed)
         index = classes.index(label) - 1
         labels = torch.arange(count) % max(1, len(classes) - 1) if index < 0 else torch.full((count,), index)
         return _drawn(run, run.draw(labels, sampling_seed), labels)
@@ -97,8 +106,15 @@ class Studio:
     def redraw(self, variant: str, seed: int, before: Drawn, kept: int, sampling_seed: int) -> Drawn:
         """Each image again with its first `kept` tokens and everything behind them drawn anew."""
         run = self.run(variant, seed)
+        check_seed(sampling_seed)
         ids = run.draw(before.labels, sampling_seed, before.ids[:, :kept] if kept else None)
         return _drawn(run, ids, before.labels)
+
+
+def check_seed(seed: int) -> None:
+    """Raises UserError for a seed that a page cannot hold: JavaScript's whole numbers end there."""
+    if not 0 <= seed < MOST_SEED:
+        raise UserError(f"the seed of a draw must be from 0 to {MOST_SEED - 1}")
 
 
 def _is_of(run: Mapping[str, Any], variant: str, seed: int) -> bool:

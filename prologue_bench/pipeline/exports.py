@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,17 @@ from typing import Any
 import attrs
 
 from prologue_bench.errors import UserError
-from prologue_bench.files import write_text
+from prologue_bench.files import checksum, write_text
 from prologue_bench.interfaces import ImageSpec
-from prologue_bench.pipeline.finished import FinishedRun, build_run, describe_run, find_run
-from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, load_weights, save_weights
+from prologue_bench.pipeline.finished import FinishedRun, Weights, build_run, describe_run, find_run
+from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, save_weights
 from prologue_bench.provenance import own_name, source_of
 from prologue_bench.registry import Registry
+from prologue_bench.results.documents import read_export
+from prologue_bench.results.schema import EXPORT_FORMAT
 
 CONFIG = "config.json"
-FORMAT = 1
+FORMAT = EXPORT_FORMAT
 
 
 def export_run(run: FinishedRun, results: Mapping[str, Any], folder: Path, registry: Registry) -> dict[str, Any]:
@@ -43,13 +46,17 @@ def export_run(run: FinishedRun, results: Mapping[str, Any], folder: Path, regis
     }
     save_weights(run.tokenizer, folder / TOKENIZER_WEIGHTS)
     save_weights(run.generator, folder / GENERATOR_WEIGHTS)
+    config["weights"] = {
+        "tokenizer": checksum(folder / TOKENIZER_WEIGHTS),
+        "generator": checksum(folder / GENERATOR_WEIGHTS),
+    }
     write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
     return config
 
 
 def is_export(folder: Path) -> bool:
-    """Whether `export_run` wrote the folder."""
-    return (folder / CONFIG).is_file() and (folder / TOKENIZER_WEIGHTS).is_file()
+    """Whether a folder has something of an export, whole or not; results have nothing of that name."""
+    return any(os.path.lexists(folder / name) for name in (CONFIG, TOKENIZER_WEIGHTS))
 
 
 def load_export(folder: Path, registry: Registry | None = None) -> FinishedRun:
@@ -59,12 +66,7 @@ def load_export(folder: Path, registry: Registry | None = None) -> FinishedRun:
     """
     registry = registry or Registry.load()
     path = folder / CONFIG
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(f"{path}: found no description, expected a folder written by 'prologue-bench export'") from None
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise UserError(f"{path}: found another format, expected {FORMAT}; export the run again")
+    config = read_export(path)
     for kind in ("tokenizer", "generator"):
         name, expected = config[kind]["use"], config["versions"][kind]
         found = registry.find(kind, name).version
@@ -74,7 +76,14 @@ def load_export(folder: Path, registry: Registry | None = None) -> FinishedRun:
                 "differ. Install the version of the package that made it, or export the run again"
             )
     images = ImageSpec(**{**config["images"], "class_names": tuple(config["images"]["class_names"])})
-    run = build_run(config, images, registry)
-    load_weights(run.tokenizer, folder / TOKENIZER_WEIGHTS)
-    load_weights(run.generator, folder / GENERATOR_WEIGHTS)
-    return run
+    digests = config.get("weights") or {}
+    weights = Weights(
+        folder / TOKENIZER_WEIGHTS,
+        folder / GENERATOR_WEIGHTS,
+        (digests.get("tokenizer"), digests.get("generator")),
+        follow=False,
+    )
+    try:
+        return build_run(config, images, registry, weights)
+    except UserError as error:
+        raise error if str(error).startswith(str(folder)) else UserError(f"{path}: {error}") from None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from attrs import evolve, frozen
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from prologue_bench.errors import UserError
+from prologue_bench.errors import StageError, UserError, listed, shortened
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
 from prologue_bench.pipeline.models import (
@@ -21,11 +23,11 @@ from prologue_bench.pipeline.models import (
     build_tokenizer,
     load_generator,
     load_tokenizer,
-    load_weights,
     open_data,
 )
 from prologue_bench.pipeline.planner import Pipeline
-from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.pipeline.weights import built_for
 from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.provenance import find_variant, source_of
 from prologue_bench.registry import Registry
@@ -40,6 +42,24 @@ GENERATORS = ("train-generator", "take-prior", "imported-generator")
 
 
 @frozen
+class Prior:
+    """The generator that a tokenizer was trained with, as results describe it."""
+
+    use: str
+    settings: Mapping[str, Any]
+
+
+@frozen
+class Weights:
+    """The files of a run's weights, and their SHA-256 where that is known. `follow`: links to them are followed."""
+
+    tokenizer: Path
+    generator: Path
+    digests: tuple[str | None, str | None] = (None, None)
+    follow: bool = True
+
+
+@frozen
 class FinishedRun:
     """Tokenizer and generator of one variant and seed, in evaluation mode, with the variant's sampling settings."""
 
@@ -51,14 +71,28 @@ class FinishedRun:
     sampling: Sampling
 
     def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
-        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] where it is given."""
-        return draw_ids(self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed)
+        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] where it is given.
+
+        Raises StageError where the models compute nothing that can be drawn from.
+        """
+        with self._computing("draw tokens"):
+            return draw_ids(self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed)
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> NDArray[Any]:
-        """uint8 images [B, C, H, W]."""
-        images: NDArray[Any] = to_bytes(self.tokenizer.decode(ids)).cpu().numpy()
+        """uint8 images [B, C, H, W]. Raises StageError as `draw` does."""
+        with self._computing("decode tokens"):
+            images: NDArray[Any] = to_bytes(self.tokenizer.decode(ids)).cpu().numpy()
         return images
+
+    @contextmanager
+    def _computing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (RuntimeError, IndexError, ValueError, OverflowError, MemoryError) as error:  # of weights without sense
+            raise StageError(
+                f"the models of {shortened(self.variant)!r} cannot {what}: {shortened(str(error), 160)}"
+            ) from error
 
     @property
     def leading(self) -> int:
@@ -87,11 +121,17 @@ def load_run(results: Mapping[str, Any], store: Store, registry: Registry, varia
     """
     run = find_run(results, variant, seed)
     keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
-    found = build_run(describe_run(results, variant, seed), images_of(results, variant), registry)
     if not (run.get("unfinished") or run["failures"] or set(keys) & set(GENERATORS)):
         raise UserError(f"variant {variant!r} has no generator: no metric needed one; add one that does, like gfid")
-    _fill(found.tokenizer, store, _key(keys, TOKENIZERS, variant), TOKENIZER_WEIGHTS)
-    _fill(found.generator, store, _key(keys, GENERATORS, variant), GENERATOR_WEIGHTS)
+    weights = Weights(
+        _artifact(store, _key(keys, TOKENIZERS, variant)) / TOKENIZER_WEIGHTS,
+        _artifact(store, _key(keys, GENERATORS, variant)) / GENERATOR_WEIGHTS,
+    )
+    found = build_run(describe_run(results, variant, seed), images_of(results, variant), registry, weights)
+    layout = find_variant(results, variant)["layout"]
+    made = [{"name": s.name, "length": s.length, "vocabulary": s.vocabulary} for s in found.tokenizer.layout]
+    if made != [{name: segment[name] for name in ("name", "length", "vocabulary")} for segment in layout]:
+        raise UserError(f"variant {shortened(variant)!r}: its settings give other tokens than its layout says")
     return found
 
 
@@ -114,27 +154,32 @@ def chosen_run(results: Mapping[str, Any], variant: str | None, seed: int | None
 def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[str, Any]:
     """The settings of a run's models and of sampling from them, as plain values. Raises UserError if none is there."""
     run, settings = find_run(results, variant, seed), find_variant(results, variant)["settings"]
-    prior = settings["tokenizer_training"].get("prior", {})
     is_joint = any(stage["stage"] == "take-prior" for stage in run["stages"])
+    prior = structure(Prior, settings["tokenizer_training"].get("prior"), "the results' prior") if is_joint else None
     return {
         "variant": variant,
         "training_seed": seed,
         "profile": source_of(results, variant)["profile"],
         "tokenizer": settings["tokenizer"],
-        "generator": {"use": prior["use"], **prior["settings"]} if is_joint else settings["generator"],
+        "generator": settings["generator"] if prior is None else {"use": prior.use, **prior.settings},
         "sampling": plain_values(_sampling(run, settings["sampling"])),
     }
 
 
-def build_run(description: Mapping[str, Any], images: ImageSpec, registry: Registry) -> FinishedRun:
-    """The models that `describe_run` describes, with new weights.
+def build_run(description: Mapping[str, Any], images: ImageSpec, registry: Registry, weights: Weights) -> FinishedRun:
+    """The models that `describe_run` describes. Raises UserError where they are none, or the weights do not fit.
 
     The description has every setting, so that the profile need not be there any more.
     """
     resolve = partial(_resolve, registry=registry)
-    tokenizer = build_tokenizer(resolve("tokenizer", description["tokenizer"]), images)
-    generator = build_generator(resolve("generator", description["generator"]), tokenizer.layout, images.labels)
+    first, second = (resolve(kind, description[kind]) for kind in ("tokenizer", "generator"))
     sampling = structure(Sampling, description["sampling"], "the run's sampling")
+    load = partial(built_for, follow=weights.follow)
+    tokenizer = load(weights.tokenizer, "the tokenizer", lambda: build_tokenizer(first, images), weights.digests[0])
+    layout = tokenizer.layout
+    generator = load(
+        weights.generator, "the generator", lambda: build_generator(second, layout, images.labels), weights.digests[1]
+    )
     return FinishedRun(description["variant"], description["training_seed"], images, tokenizer, generator, sampling)
 
 
@@ -145,7 +190,7 @@ def find_run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str
         run["seed"]: run for run in reversed(results["runs"]) if run["variant"] == variant
     }
     if seed not in runs:
-        raise UserError(f"variant {variant!r} has no training seed {seed}; it has {', '.join(map(str, sorted(runs)))}")
+        raise UserError(f"variant {shortened(variant)!r} has no training seed {seed}; it has {listed(sorted(runs))}")
     return runs[seed]
 
 
@@ -161,11 +206,11 @@ def _key(keys: Mapping[str, str], stages: tuple[str, ...], variant: str) -> str:
     raise UserError(f"variant {variant!r} was not trained to the end; run the ablation again")
 
 
-def _fill(module: nn.Module, store: Store, key: str, name: str) -> None:
+def _artifact(store: Store, key: str) -> Artifact:
     artifact = store.find(key)
     if artifact is None:
         raise UserError(f"{store.root}: the artifact {key} of this run is not there; name its store, or run it again")
-    load_weights(module, artifact / name)
+    return artifact
 
 
 def _sampling(run: Mapping[str, Any], settings: Mapping[str, Any]) -> Sampling:

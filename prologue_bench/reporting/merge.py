@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prologue_bench.errors import UserError
+from prologue_bench.errors import UserError, listed
 from prologue_bench.provenance import sources
 from prologue_bench.reporting.pictures import VARIANT_PICTURES, Pictures
 from prologue_bench.reporting.sections import remarks
@@ -144,7 +144,7 @@ def _baseline(parts: Sequence[Part], labels: Sequence[str], asked: str | None, n
     ]
     chosen = asked if asked is not None else next(iter(own), None)
     if chosen is not None and chosen not in names:
-        raise UserError(f"--baseline {chosen}: no such variant; expected one of: {'; '.join(names)}")
+        raise UserError(f"--baseline {chosen}: no such variant; expected one of: {listed(names)}")
     return chosen
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,14 @@ from attrs import define, field
 from numpy.typing import NDArray
 from PIL import Image
 
+from prologue_bench.errors import UserError
 from prologue_bench.files import write_bytes
 from prologue_bench.pipeline.finished import run_of
 from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.store import Artifact, Store
 from prologue_bench.provenance import one_data_set, sources
+from prologue_bench.results.reading import MEGABYTE, is_folder, read_bytes
 from prologue_bench.sampling.grids import row_labels, shared_prefixes
 from prologue_bench.subsets import class_balanced
 
@@ -27,6 +32,10 @@ SAMPLE_ROWS = 6
 VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
 GAP = 2
 """Pixels between images."""
+PICTURE_NAME = re.compile(r"(originals(?:-\d{1,6})?|(?:" + "|".join(VARIANT_PICTURES) + r")-\d{1,6})\.png", re.ASCII)
+LARGEST_PICTURE, MOST_BYTES = 64 * MEGABYTE, 1024 * MEGABYTE
+"""Of one picture, and of all that a report holds."""
+MOST_PIXELS, LONGEST_SIDE = 2**26, 2**15
 
 
 @define
@@ -37,6 +46,8 @@ class Pictures:
     """
 
     files: dict[str, bytes] = field(factory=dict)
+    left_out: list[str] = field(factory=list)
+    """A line for each picture that was found and not taken."""
 
 
 def draw_pictures(plan: Plan, store: Store) -> Pictures:
@@ -114,8 +125,46 @@ def to_png(image: NDArray[Any]) -> bytes:
 
 
 def load_pictures(folder: Path) -> Pictures:
-    """The pictures of a written report."""
-    return Pictures({path.stem: path.read_bytes() for path in sorted((folder / "assets").glob("*.png"))})
+    """The pictures of a written report: whole PNG files under a report's names, and nothing behind a link."""
+    assets, found = folder / "assets", Pictures()
+    if not os.path.lexists(assets):
+        return found
+    try:
+        names = sorted(os.listdir(assets)) if is_folder(assets) else []
+    except OSError as error:
+        found.left_out.append(f"{assets}: {error.strerror}; the report is without its pictures")
+        return found
+    if not is_folder(assets):
+        found.left_out.append(f"{assets}: no folder itself, or a link to one; the report is without its pictures")
+    room = MOST_BYTES
+    for name in names:
+        if (is_picture := PICTURE_NAME.fullmatch(name)) is None:
+            continue
+        try:
+            content = read_bytes(assets / name, min(LARGEST_PICTURE, room))
+            check_png(content, assets / name)
+        except (UserError, OSError) as error:
+            found.left_out.append(f"{error}; the picture is left out")
+            continue
+        room -= len(content)
+        found.files[is_picture[1]] = content
+    return found
+
+
+def check_png(content: bytes, path: Path) -> None:
+    """Raises UserError for what is no whole PNG, or has more pixels than a grid of images."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # so that no bomb is a warning only
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+                pixels = image.width * image.height
+                if pixels > MOST_PIXELS or max(image.size) > LONGEST_SIDE:
+                    raise UserError(f"{path}: {image.width} x {image.height} pixels, more than a grid of images has")
+                image.verify()
+    except UserError:
+        raise
+    except Exception as error:  # whatever a decoder finds
+        raise UserError(f"{path}: no whole PNG ({str(error) or type(error).__name__:.80})") from None
 
 
 def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, str]]:

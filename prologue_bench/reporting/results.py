@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,7 +14,6 @@ import attrs
 import numpy as np
 import pandas as pd
 
-from prologue_bench.errors import UserError
 from prologue_bench.intervals import known_width
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
@@ -27,12 +27,14 @@ from prologue_bench.registry import Kind, Registry
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
 from prologue_bench.reporting.uncounted import forget_uncounted
+from prologue_bench.results.documents import RESULTS as RESULTS
+from prologue_bench.results.documents import read_numbers, read_results
+from prologue_bench.results.schema import RESULTS_SCHEMA
 from prologue_bench.spec.settings import flat_values, plain_values
 from prologue_bench.titles import with_true_titles
 from prologue_bench.training.hooks import CURVES, read_curves
 
-SCHEMA = 1
-RESULTS = "results.json"
+SCHEMA = RESULTS_SCHEMA
 
 
 def collect(plan: Plan, outcome: Outcome, store: Store, registry: Registry) -> tuple[dict[str, Any], Pictures]:
@@ -203,16 +205,17 @@ def _rounded(value: float | None) -> float | None:
 
 
 def load_results(folder: Path) -> dict[str, Any]:
-    """The results in a report's folder. Raises UserError when there are none."""
-    path = folder / RESULTS if folder.is_dir() else folder
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"{path}: no results; expected a folder written by 'prologue-bench run'") from None
-    except ValueError:
-        raise UserError(f"{path}: found no JSON, expected results written by 'prologue-bench run'") from None
-    if not isinstance(results, dict) or results.get("schema") != SCHEMA:
-        raise UserError(f"{path}: found another format, expected results of schema {SCHEMA}; run the ablation again")
+    """The results in a report's folder, or of a file. Raises UserError when there are none, or they are not whole."""
+    return _as_today(read_results(folder))
+
+
+def load_numbers(path: Path) -> dict[str, Any]:
+    """As `load_results`, also of a baseline: what it has are names, numbers and protocols."""
+    return _as_today(read_numbers(path))
+
+
+def _as_today(results: dict[str, Any]) -> dict[str, Any]:
+    """Results as they are written today."""
     forget_uncounted(results)
     return with_true_titles(results)
 
@@ -239,6 +242,7 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
             "sampling_seed": run.get("sampling_seed", 0),
             "metric": measurement["name"],
             **{name: measurement.get(name) for name in COLUMNS},
+            "value": math.nan if measurement["value"] is None else measurement["value"],
             "protocol": protocol_hash(measurement["protocol"], varied),
             "detail": measurement.get("detail", False),
             "artifact": measurement.get("artifact", ""),

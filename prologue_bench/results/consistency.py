@@ -1,0 +1,82 @@
+"""What must agree within one document of results, beyond the types of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prologue_bench.results.checking import Mismatch, shown
+
+
+def check_numbers(results: Mapping[str, Any]) -> None:
+    """Raises Mismatch where names stand twice, or stand for nothing."""
+    _once((each["name"] for each in results["variants"]), "variants", "name")
+    names = {each["name"] for each in results["variants"]}
+    if results["baseline"] is not None:
+        _known(results["baseline"], names, "variant", "baseline")
+    places: set[tuple[Any, ...]] = set()
+    for index, run in enumerate(results["runs"]):
+        _known(run["variant"], names, "variant", "runs", index, "variant")
+        place = (run["variant"], run["seed"], run.get("sampling_seed", 0))
+        if place in places:
+            raise Mismatch(
+                f"a second run of {shown(place[0])}, seed {place[1]}, sampling seed {place[2]}", "runs", index
+            )
+        places.add(place)
+        try:
+            _once((each["name"] for each in run["measurements"]), "measurements", "name")
+        except Mismatch as wrong:
+            raise wrong.within(index).within("runs") from None
+
+
+def check_results(results: Mapping[str, Any]) -> None:
+    """Raises Mismatch where columns of one table have different lengths, or a variant is of an unknown source."""
+    check_numbers(results)
+    sources = results.get("sources")
+    labels = {each["label"] for each in sources} if sources is not None else {""}
+    _once((each["label"] for each in sources or ()), "sources", "label")
+    for index, variant in enumerate(results["variants"]):
+        _known(variant.get("source") or "", labels, "source", "variants", index, "source")
+    for index, reference in enumerate(results.get("references", ())):
+        for key, row in reference["rows"].items():
+            _alike(len(row["values"]), len(reference["columns"]), "references", index, "rows", key, "values")
+    lengths: dict[tuple[str, str], int] = {}
+    for index, run in enumerate(results["runs"]):
+        for stage, columns in run.get("curves", {}).items():
+            _check_curves(columns, "runs", index, "curves", stage)
+        for number, each in enumerate(run["measurements"]):
+            if each.get("positions"):
+                expected = lengths.setdefault((run["variant"], each["name"]), len(each["positions"]))
+                _alike(len(each["positions"]), expected, "runs", index, "measurements", number, "positions")
+
+
+def check_benchmarks(benchmarks: Sequence[Mapping[str, Any]]) -> None:
+    """Raises Mismatch for two benchmarks of one name."""
+    _once((each["name"] for each in benchmarks), "benchmarks", "name")
+
+
+def _check_curves(columns: Mapping[str, list[float | None]], *place: str | int) -> None:
+    if not columns:
+        return
+    if "step" not in columns:
+        raise Mismatch("missing", *place, "step")
+    for name, values in columns.items():
+        _alike(len(values), len(columns["step"]), *place, name)
+
+
+def _alike(found: int, expected: int, *place: str | int) -> None:
+    if found != expected:
+        raise Mismatch(f"found a list of {found}, expected {expected} as in the others", *place)
+
+
+def _once(names: Iterable[str], *place: str) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(names):
+        if name in seen:
+            raise Mismatch(f"found {shown(name)} twice, expected it once", place[0], index, *place[1:])
+        seen.add(name)
+
+
+def _known(name: str, known: Iterable[str], what: str, *place: str | int) -> None:
+    if name not in known:
+        raise Mismatch(f"found {shown(name)}, which is no {what} of these results", *place)
