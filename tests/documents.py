@@ -26,10 +26,26 @@ RESULTS = {
 }  # fmt: skip
 
 
+SEGMENT = {"vocabulary": 8, "grid": None}
+
+
 def whole(results: Mapping[str, Any]) -> dict[str, Any]:
     """Results with what is missing put in, and the variants of their runs."""
-    runs = [
-        {**RUN, **run, "stages": [{**STAGE, **stage} for stage in run.get("stages", [])]} for run in results["runs"]
-    ]
-    variants = results.get("variants", [{"name": name} for name in dict.fromkeys(run["variant"] for run in runs)])
-    return {**RESULTS, **results, "runs": runs, "variants": [{**VARIANT, **variant} for variant in variants]}
+    names = dict.fromkeys(run["variant"] for run in results["runs"])
+    variants = results.get("variants", [{"name": name} for name in names])
+    return {**RESULTS, **results, "runs": list(map(_run, results["runs"])), "variants": list(map(_variant, variants))}
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **RUN,
+        **run,
+        "stages": [{**STAGE, **stage} for stage in run.get("stages", [])],
+        "measurements": [{"detail": False, **each} for each in run.get("measurements", [])],
+    }
+
+
+def _variant(variant: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {**SETTINGS, **variant.get("settings", {})}
+    layout = [{**SEGMENT, **segment} for segment in variant.get("layout", VARIANT["layout"])]
+    return {**VARIANT, **variant, "settings": settings, "layout": layout}

@@ -14,6 +14,7 @@ from scipy import stats
 from prologue_bench.reporting.statistics import Point, paired
 from prologue_official import claims
 from prologue_official.commands import claims as command
+from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {}}
 
@@ -131,7 +132,7 @@ def test_different_protocols_are_never_subtracted() -> None:
 
 def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None:
     base = {"gfid": [10.0, 11.0, 12.0]}
-    (tmp_path / "results.json").write_text(json.dumps(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}})))
+    (tmp_path / "results.json").write_text(json.dumps(whole(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}}))))
     shown = CliRunner().invoke(command, [str(tmp_path)])
     assert shown.exit_code == 0
     assert "1a  gFID falls with prologue tokens. holds (1 of 1)" in shown.output
