@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from prologue_bench import __version__
-from prologue_bench.commands import planning
+from prologue_bench.commands import BUILT_IN, planning
 from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.commands.planning import profile_option, reuse_option, seeds_option, set_option
-from prologue_bench.endings import main
+from prologue_bench.endings import is_interrupt, main
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
+from prologue_bench.guard import brief, place_of, shown
 from prologue_bench.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 SAME_SIGNAL_SECONDS = 1.0
 """torchrun passes a Ctrl-C on to processes that the terminal has sent it to already."""
+
+
+C = TypeVar("C")
+L = TypeVar("L")
 
 
 class PluginGroup(click.Group):
@@ -42,8 +47,26 @@ class PluginGroup(click.Group):
         found = the_registry().commands.get(name)
         if found is None:
             return None
-        command: click.Command = found.load()
+        command = found.load()
+        if not isinstance(command, click.Command):
+            raise UserError(f"command {name!r}: {found.target} is {shown(command)}, expected a click command")
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command. What a plugin's code does wrong ends it with one line that names the plugin."""
+        try:
+            return super().invoke(ctx)
+        except BaseException as error:
+            if is_interrupt(error) or isinstance(error, PrologueBenchError) or not the_registry.cache_info().currsize:
+                raise
+            name = ctx.invoked_subcommand
+            if name in the_registry().commands and name not in (each.name for each in BUILT_IN):
+                if isinstance(error, click.ClickException | click.exceptions.Exit | SystemExit | OSError):
+                    raise  # how a command ends
+                who = f"command {name!r}"
+            elif not (who := the_registry().culprit(error)):
+                raise
+            raise PrologueBenchError(f"{who}: {brief(error)}{place_of(error)}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Without importing what plugins bring."""
@@ -143,7 +166,7 @@ def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, sh
 def list_components(kind: str | None) -> None:
     """List the components, presets and profiles that are installed, with their origin."""
     from prologue_bench.spec.files import load_profile
-    from prologue_bench.spec.presets import all_presets
+    from prologue_bench.spec.presets import find_preset, preset_cards
 
     registry = the_registry()
     rows: list[tuple[str, str, str, str]] = [
@@ -152,12 +175,11 @@ def list_components(kind: str | None) -> None:
         if kind in (None, of)
     ]
     if kind in (None, "preset"):
-        rows += [("preset", preset.name, preset.summary, "prologue-bench") for preset in all_presets(registry)]
+        presets = _readable(preset_cards(registry), lambda card: find_preset(*card, registry))
+        rows += [("preset", preset.name, preset.summary, "prologue-bench") for preset in presets if preset]
     if kind in (None, "profile"):
-        rows += [
-            ("profile", name, load_profile(name, registry, "profile").summary, "prologue-bench")
-            for name in registry.cards("profiles")
-        ]
+        profiles = _readable(registry.cards("profiles"), lambda name: load_profile(name, registry, "profile"))
+        rows += [("profile", profile.name, profile.summary, "prologue-bench") for profile in profiles]
     before = None
     for of, name, summary, origin in rows:
         if of != before:
@@ -165,6 +187,15 @@ def list_components(kind: str | None) -> None:
             before = of
         source = "" if origin.startswith("prologue-bench") else f"  [{origin}]"
         click.echo(f"  {name:<24}{summary}{source}")
+
+
+def _readable(cards: Iterable[C], load: Callable[[C], L]) -> Iterator[L]:
+    """What the cards hold; one that is broken is left out with a line."""
+    for card in cards:
+        try:
+            yield load(card)
+        except UserError as error:
+            click.echo(f"prologue-bench: a card is left out: {brief(error)}", err=True)
 
 
 @contextmanager
@@ -178,18 +209,17 @@ def _processes(launcher: Launcher | None) -> Iterator[bool]:
     from prologue_bench.pipeline.work import join
 
     distributed.start(launcher)
-    try:
-        if distributed.is_leader():
-            try:
-                yield True
-            finally:
-                distributed.announce(None)
-        else:
-            with _stop_signals(lambda text: None) as stop:
-                distributed.follow(lambda task: join(task, stop.requested))
-            yield False
-    finally:
-        distributed.stop()
+    if distributed.is_leader():
+        try:
+            yield True
+        finally:
+            distributed.announce(None)
+            distributed.stop()
+        return
+    with _stop_signals(lambda text: None) as stop:
+        distributed.follow(lambda task: join(task, stop.requested))
+    distributed.stop()
+    yield False
 
 
 def _run(

@@ -8,7 +8,9 @@ the store must be on a shared disk.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,36 +18,87 @@ import torch.distributed
 from torch import Tensor
 
 from prologue_bench.errors import UserError
+from prologue_bench.guard import brief
 from prologue_bench.launchers import Launcher
 from prologue_bench.spec.settings import Training
+from prologue_bench.watch import GRACE_SECONDS, Watch, open_watch
 
 PATIENCE = datetime.timedelta(days=30)
 """How long the others wait for the leader, which may be busy with stages of its own."""
 
 _control: Any = None
+_watch: Watch | None = None
 
 
 def start(launcher: Launcher) -> None:
     """Join the other processes: NCCL where there are GPUs, gloo elsewhere.
 
-    Raises UserError for launchers other than torchrun where there are no GPUs.
+    Raises UserError for launchers other than torchrun where there are no GPUs, and where the others are not found.
     """
-    global _control
+    global _control, _watch
     from mmengine.dist import init_dist
 
-    if torch.cuda.is_available():
-        init_dist(launcher, backend="nccl")
-    elif launcher == "pytorch":  # mmengine's launchers take GPUs for granted
-        torch.distributed.init_process_group("gloo")
-    else:
+    if not torch.cuda.is_available() and launcher != "pytorch":
         raise UserError(f"--launcher {launcher}: found no GPU, expected one for each process; use torchrun on CPUs")
-    # Announcements may be hours apart, which a GPU backend does not wait for.
-    _control = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+    try:
+        if torch.cuda.is_available():
+            init_dist(launcher, backend="nccl")
+        else:  # mmengine's launchers take GPUs for granted
+            torch.distributed.init_process_group("gloo")
+        # Announcements may be hours apart, which a GPU backend does not wait for.
+        _control = torch.distributed.new_group(backend="gloo", timeout=PATIENCE)
+        _watch = open_watch(rank(), world_size(), _share)
+    except Exception as error:  # variables of the launcher that are missing or wrong, a process that does not come
+        raise UserError(
+            f"--launcher {launcher}: the processes cannot be joined: {brief(error)}; start them by torchrun"
+        ) from error
 
 
 def stop() -> None:
     """Leave the other processes."""
+    if _watch is not None:
+        _watch.leave()
     torch.distributed.destroy_process_group()
+
+
+STOPPED = "stopped"
+"""The reason of a process that was asked to stop, which is no failure."""
+
+
+def end_of_stage(reason: str) -> str:
+    """Meet all others at the end of a shared stage, with the reason why it failed here, or an empty text.
+
+    Returns that of the first process for which it failed, or STOPPED. Where not all of them come, as when one fails
+    alone, the watch ends this process.
+    """
+    if world_size() == 1:
+        return reason
+    assert _watch is not None
+    if reason and reason != STOPPED:
+        _watch.failed(reason)
+    reasons: list[str] = [""] * world_size()
+    with _together():
+        torch.distributed.all_gather_object(reasons, reason, group=_control)
+    _watch.stage_over()
+    failed = [f"process {number}: {each}" for number, each in enumerate(reasons) if each and each != STOPPED]
+    return failed[0] if failed else STOPPED if STOPPED in reasons else ""
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    """What all processes do; one that is gone breaks it, and then the watch ends this one with the reason."""
+    try:
+        yield
+    except RuntimeError:
+        time.sleep(2 * GRACE_SECONDS)
+        raise
+
+
+def _share(value: Any) -> Any:
+    """The leader's value."""
+    box = [value]
+    torch.distributed.broadcast_object_list(box, src=0, group=_control)
+    return box[0]
 
 
 def check_batch_size(training: Training) -> None:
@@ -77,26 +130,26 @@ def is_mine(number: int) -> bool:
     return number % world_size() == rank()
 
 
-def wait() -> None:
-    """Wait until all processes are here."""
-    if world_size() > 1:
-        torch.distributed.barrier(group=_control)
-
-
 def announce(message: Any) -> None:
     """Hand a message to all others, which wait in `follow`. Does nothing where there are none."""
     if world_size() > 1:
-        torch.distributed.broadcast_object_list([message], src=0, group=_control)
+        with _together():
+            _share(message)
 
 
 def follow(act: Callable[[Any], None]) -> None:
     """Act on the leader's messages until it says None."""
     while True:
-        box: list[Any] = [None]
-        torch.distributed.broadcast_object_list(box, src=0, group=_control)
-        if box[0] is None:
+        with _together():
+            message = _share(None)
+        if message is None:
             return
-        act(box[0])
+        try:
+            act(message)
+        except BaseException as error:
+            if _watch is not None:
+                _watch.failed(brief(error))
+            raise
 
 
 def mean(values: dict[str, Tensor]) -> dict[str, Tensor]:

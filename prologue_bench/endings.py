@@ -42,6 +42,13 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
     raise _Stopped
 
 
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error comes of a signal that asks the program to stop, and not of code that raises the like itself."""
+    if _Asked.to_stop:
+        return True
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def on_stop_signals(handler: object) -> None:
     """Set the handler of SIGINT and SIGTERM, but of none that whoever started the program lets it ignore."""
     for number in STOP_SIGNALS:

@@ -7,6 +7,7 @@ are int64, and the last label, `ImageSpec.none_label`, stands for "no class".
 
 from __future__ import annotations
 
+import operator
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,14 +25,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in found):
+        raise TypeError("'class_names' must be texts")
+    return found
+
+
 @frozen
 class ImageSpec:
     """What the images of a data set look like."""
 
-    channels: int = field(validator=validators.ge(1))
-    height: int = field(validator=validators.ge(1))
-    width: int = field(validator=validators.ge(1))
-    class_names: tuple[str, ...] = ()
+    channels: int = field(converter=operator.index, validator=validators.ge(1))
+    height: int = field(converter=operator.index, validator=validators.ge(1))
+    width: int = field(converter=operator.index, validator=validators.ge(1))
+    class_names: tuple[str, ...] = field(default=(), converter=_texts)
 
     @property
     def none_label(self) -> int:
@@ -57,9 +65,9 @@ class ImageSpec:
 class Segment:
     """A run of tokens of one kind."""
 
-    name: str
-    length: int = field(validator=validators.ge(1))
-    vocabulary: int = field(validator=validators.ge(2))
+    name: str = field(validator=validators.instance_of(str))
+    length: int = field(converter=operator.index, validator=validators.ge(1))
+    vocabulary: int = field(converter=operator.index, validator=validators.ge(2))
     grid: tuple[int, int] | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -68,7 +76,10 @@ class Segment:
 
 
 def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
-    return tuple(segments)
+    found = tuple(segments)
+    if not all(isinstance(each, Segment) for each in found):
+        raise TypeError("'segments' must be Segments")
+    return found
 
 
 @frozen
@@ -129,8 +140,12 @@ class TokenLayout:
         """The inverse of `split`."""
         return torch.cat([parts[name] for name in self.names], dim=1)
 
-    def check(self, ids: Tensor) -> None:
-        """Raises ValueError when ids [B, L] have another length or leave a segment's vocabulary."""
+    def check(self, ids: Tensor, count: int | None = None) -> None:
+        """Raises ValueError when ids [B, L] are no integers, have another shape or leave a segment's vocabulary."""
+        if not isinstance(ids, Tensor) or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise ValueError(f"ids are {getattr(ids, 'dtype', type(ids).__name__)}, expected torch.int64")
+        if count is not None and ids.shape[:1] != (count,):
+            raise ValueError(f"ids have shape {tuple(ids.shape)}, expected [{count}, {self.length}]")
         if ids.ndim != 2 or ids.shape[1] != self.length:
             raise ValueError(f"ids have shape {tuple(ids.shape)}, expected [B, {self.length}]")
         for segment in self.segments:

@@ -11,10 +11,12 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pluggy
 import yaml
@@ -22,8 +24,10 @@ from attrs import define, evolve, field, frozen
 
 from prologue_bench import hookspecs
 from prologue_bench.commands import BUILT_IN
-from prologue_bench.components import Command, Component
+from prologue_bench.components import Command, Component, culprit
+from prologue_bench.endings import is_interrupt
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
+from prologue_bench.guard import brief, left_out, of_component, place_of, short, shown
 
 Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
 KINDS: dict[Kind, str] = {
@@ -36,6 +40,13 @@ KINDS: dict[Kind, str] = {
 PRESET_FOLDERS: dict[Kind, str] = {"tokenizer": "tokenizers", "generator": "generators"}
 """Folders of cards that name a component with settings."""
 ENTRY_POINT_GROUP = "prologue_bench"
+NOT_OF_PLUGINS = ("run", "report", "list")
+"""Commands of the command line that are no `Command`s."""
+MOST_ITEMS = 1000
+"""What one hook may give."""
+LARGEST_FILE = 10_000_000
+"""Bytes of a plugin in one file, which is read and parsed whole."""
+T = TypeVar("T")
 
 
 @frozen
@@ -61,71 +72,82 @@ class Registry:
     def load(cls) -> Registry:
         """Everything that the installed plugins bring. A broken plugin becomes a line in `problems`."""
         registry = cls()
-        found = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
-        for point in sorted(found, key=lambda point: point.name):
-            origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.name
-            try:
-                registry.add_plugin(point.load(), f"{origin} ({point.name})")
-            except (Exception, SystemExit) as error:
-                registry.problems.append(f"plugin {point.name!r} of {origin} is left out: {_line(error)}")
+        for point in sorted(registry._entry_points(), key=lambda point: point.name):
+            origin = point.name
+            with left_out(f"plugin {short(repr(point.name))}", registry.problems.append):
+                origin = short(f"{point.dist.name} {point.dist.version}") if point.dist else point.name
+            with left_out(f"plugin {short(repr(point.name))} of {origin}", registry.problems.append):
+                registry.add_plugin(point.load(), f"{origin} ({short(point.name)})")
         return registry
+
+    def _entry_points(self) -> Iterable[importlib.metadata.EntryPoint]:
+        """The entry points of all distributions, but of those whose own files are broken."""
+        try:
+            return importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+        except Exception:  # one of them cannot be read
+            found: dict[str, importlib.metadata.EntryPoint] = {}
+            for distribution in importlib.metadata.distributions():
+                with left_out(f"a distribution in {distribution.locate_file('')}", self.problems.append):
+                    for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
+                        found.setdefault(point.name, point)
+            return found.values()
 
     def add_plugin(self, plugin: Any, origin: str, source: str = "") -> None:
         """Take in one plugin, a module or object with hook implementations.
 
-        A hook that raises costs its own components alone, and a line in `problems`. Raises UserError for a plugin
-        that is written for another interface, and pluggy's PluginValidationError for a hook that there is none of.
+        A hook that raises, or that gives something else than what it is for, costs its own components alone, and a line
+        in `problems`. Raises UserError for a plugin that is written for another interface, and pluggy's
+        PluginValidationError for a hook that there is none of.
         """
         written_for = getattr(plugin, "INTERFACE_VERSION", 1)
         if written_for != hookspecs.INTERFACE_VERSION:
             raise UserError(
-                f"it is written for interface {written_for} and this is interface {hookspecs.INTERFACE_VERSION}; "
-                "install a version that fits"
+                f"it is written for interface {short(str(written_for))} and this is interface "
+                f"{hookspecs.INTERFACE_VERSION}; install a version that fits"
             )
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin)
         manager.check_pending()
 
-        def call(hook: str) -> list[Any]:
-            try:
-                return [item for items in getattr(manager.hook, hook)() for item in items]
-            except (Exception, SystemExit) as error:
-                self.problems.append(f"{hook} of {origin} is left out: {_line(error)}")
-                return []
+        def call(hook: str, kind: type[T]) -> list[T]:
+            found: list[T] = []
+            with left_out(f"{hook} of {origin}", self.problems.append):
+                found = [item for items in getattr(manager.hook, hook)() for item in _items(items, kind)]
+            return found
 
         for kind, hook in KINDS.items():
-            for component in call(hook):
-                self.add(kind, evolve(component, source=source) if source else component, origin)
-        for command in call("prologue_commands"):
-            if self.commands.setdefault(command.name, command) is not command:
+            for component in call(hook, Component):
+                self.add(kind, evolve(component, source=source or component.source), origin)
+        for command in call("prologue_commands", Command):
+            if command.name in NOT_OF_PLUGINS or self.commands.setdefault(command.name, command) is not command:
                 self.problems.append(f"command {command.name!r} of {origin} is left out: the name is taken")
-        self.card_folders.extend(call("prologue_cards"))
+        for folder in call("prologue_cards", Path):
+            with left_out(f"cards of {origin}", self.problems.append):
+                if not folder.is_dir():
+                    raise UserError(f"{folder}: found no such folder, expected one laid out like registry/")
+                self.card_folders.append(folder)
 
-    def add_file(self, path: Path, where: str) -> None:
+    def add_file(self, path: Path | str, where: str) -> None:
         """Take in a plugin that is a single Python file. A second time does nothing.
 
         Its components carry the checksum of the file and of those beside it that it imports, so that a change of any
         makes their artifacts anew. Raises UserError, in one line, for everything that is wrong with it.
         """
-        path = path.resolve()
+        with of_component(f"{where}: {short(str(path))}"):
+            path = _plugin_file(Path(path), where)
         if path in self.files:
             return
-        if path.suffix != ".py" or not path.is_file():
-            found = "no such file" if not path.exists() else "no Python file"
-            raise UserError(f"{where}: {path}: {found}; expected a .py file with hook implementations")
-        known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
-        place = getattr(known, "__file__", None) or getattr(known, "origin", None)
-        if known is not None and (place is None or Path(place).resolve() != path):
-            raise UserError(f"{where}: {path}: there is a module {path.stem!r} already; give the file another name")
         problems = len(self.problems)
         try:
             if path.stem not in sys.modules:
                 _import_file(path)
             checksum = source_checksum(path)
             self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
-        except (Exception, SystemExit) as error:
-            raise UserError(f"{where}: {path}: {_line(error)}") from error
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
+            raise UserError(f"{where}: {path}: {brief(error)}") from error
         if len(self.problems) > problems:
             raise UserError(f"{where}: {self.problems[problems]}")
         self.files.append(path)
@@ -138,7 +160,22 @@ class Registry:
                 f"{kind} {component.name!r} of {origin} is left out: {known[component.name].origin} has that name"
             )
             return
-        known[component.name] = Entry(component, origin)
+        of = Path(origin.rpartition(" ")[0]).name if component.source else origin
+        known[component.name] = Entry(evolve(component, origin=short(of)), origin)
+
+    def culprit(self, error: BaseException) -> str:
+        """The component of a plugin whose code an error came out of; empty for none."""
+        return culprit(error, ((kind, entry.component) for kind, entry in self))
+
+    @contextmanager
+    def blaming(self, raises: type[PrologueBenchError]) -> Iterator[None]:
+        """Errors out of a plugin's code name its component in one line; others pass."""
+        try:
+            yield
+        except BaseException as error:
+            if isinstance(error, PrologueBenchError) or is_interrupt(error) or not (who := self.culprit(error)):
+                raise
+            raise raises(f"{who}: {brief(error)}{place_of(error)}") from error
 
     def find(self, kind: Kind, name: str, where: str = "") -> Component:
         """The component of that name. Raises UserError with the nearest names when there is none."""
@@ -167,7 +204,8 @@ class Registry:
         found: dict[str, Path] = {}
         for root in [built_in_cards(), *self.card_folders]:
             for path in sorted((root / folder).glob("*.yaml")):
-                found.setdefault(path.stem, path)
+                if path.is_file():
+                    found.setdefault(path.stem, path)
         return found
 
 
@@ -220,12 +258,38 @@ def _import_file(path: Path) -> None:
         raise
 
 
-def _line(error: BaseException) -> str:
-    """An error in one line; our own speak for themselves."""
-    if isinstance(error, PrologueBenchError):
-        return str(error)
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+def _plugin_file(path: Path, where: str) -> Path:
+    """The whole path of a plugin's file. Raises UserError for what is none, and for a name that is taken."""
+    path = path.expanduser().resolve()
+    if path.suffix != ".py" or not path.is_file():
+        found = "no such file" if not path.exists() else "no Python file"
+        raise UserError(f"{where}: {short(str(path))}: {found}; expected a .py file with hook implementations")
+    if not path.stem.isidentifier():
+        raise UserError(
+            f"{where}: {path}: found the name {path.stem!r}, expected letters, digits and '_' that Python can import"
+        )
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise UserError(
+            f"{where}: {path}: found {size / 1e6:.0f} MB, expected a Python file of at most {LARGEST_FILE / 1e6:.0f} MB"
+        )
+    known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
+    place = getattr(known, "__file__", None) or getattr(known, "origin", None)
+    if known is not None and (place is None or Path(place).resolve() != path):
+        raise UserError(f"{where}: {path}: there is a module {path.stem!r} already; give the file another name")
+    return path
+
+
+def _items(found: Any, kind: type[T]) -> list[T]:
+    """What a hook gave, each of the kind that the hook is for. Raises TypeError."""
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise TypeError(f"found {shown(found)}, expected a list of {kind.__name__}s")
+    items = list(itertools.islice(found, MOST_ITEMS + 1))
+    if len(items) > MOST_ITEMS:
+        raise ValueError(f"found more than {MOST_ITEMS} items, expected a list of {kind.__name__}s")
+    for item in items:
+        if not isinstance(item, kind):
+            raise TypeError(f"found {shown(item)}, expected a {kind.__name__}")
+    return items
 
 
 @functools.cache

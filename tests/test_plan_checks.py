@@ -361,17 +361,17 @@ def test_the_same_metric_with_other_settings_stays(load: Load, store: Store, plu
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["metrics=[bad-need]"], "metric 'bad-need' needs 'recons', expected some of: reconstructions, samples"),
+        (["metrics=[bad-need]"], "metric 'bad-need' of odd_for_planning.py needs 'recons', expected some of: recons"),
         (["metrics=[bad-check]"], r"metrics\[0\]: cannot be checked: KeyError: 'oops'"),
         (["metrics=[even]", "sampling.samples=3"], r"metrics\[0\]: even: found 3 samples, expected an even number"),
         (
             ["generator={use: no-way}"],
-            "generator: generator 'no-way' cannot be made: ValueError: 3 heads do not divide",
+            "generator: generator 'no-way' of odd_for_planning.py cannot be made: ValueError: 3 heads do not divide",
         ),
-        (["tokenizer_training.prior={use: no-way}"], "tokenizer_training.prior: generator 'no-way' cannot be made"),
+        (["tokenizer_training.prior={use: no-way}"], "prior: generator 'no-way' of odd_for_planning.py cannot be made"),
         (
             ["tokenizer_training.losses=[{use: bad-loss}]"],
-            "loss 'bad-loss' cannot be made: ValueError: no such weights",
+            "loss 'bad-loss' of odd_for_planning.py cannot be made: ValueError: no such weights",
         ),
     ],
 )

@@ -96,10 +96,11 @@ def make_plan_with(ablation: Ablation, store: Store, reuse: tuple[Path, ...]) ->
     from prologue_bench.pipeline.planner import make_plan
     from prologue_bench.reporting.reuse import EarlierRuns, load_earlier_runs
 
+    earlier = load_earlier_runs(reuse) if reuse else EarlierRuns()
+    with the_registry().blaming(UserError):
+        plan = make_plan(ablation, store, known=earlier.__contains__)
     if not reuse:
-        return make_plan(ablation, store), EarlierRuns()
-    earlier = load_earlier_runs(reuse)
-    plan = make_plan(ablation, store, known=earlier.__contains__)
+        return plan, earlier
     earlier.check_used(plan, reuse)
     taken = sum(pipeline in earlier and not pipeline.is_measured(store) for pipeline in plan.pipelines)
     click.echo(f"{taken} of {len(plan.pipelines)} runs are taken from {', '.join(map(str, reuse))}", err=True)
@@ -111,7 +112,9 @@ def read_ablation(path: Path, profile: str | None, seeds: str | None, values: tu
     from prologue_bench.spec.ablation import load_ablation
     from prologue_bench.spec.files import Overrides
 
-    return load_ablation(path, the_registry(), Overrides(values=values, profile=profile, seeds=parse_seeds(seeds)))
+    overrides = Overrides(values=values, profile=profile, seeds=parse_seeds(seeds))
+    with the_registry().blaming(UserError):
+        return load_ablation(path, the_registry(), overrides)
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:

@@ -9,15 +9,14 @@ def test_contract(check):
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from prologue_bench.conformance import generators, metrics, tokenizers
+from prologue_bench.conformance import data, generators, losses, metrics, tokenizers
 from prologue_bench.conformance.checks import IMAGES, Broken, Check, Skipped
-from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec
 from prologue_bench.registry import Kind, Registry
-from prologue_bench.spec.ablation import resolve_alone
+from prologue_bench.spec.ablation import Resolved, resolve_alone
 
 __all__ = ["Broken", "Check", "Skipped", "checks_of"]
 
@@ -29,16 +28,17 @@ def checks_of(
     images: ImageSpec = IMAGES,
     registry: Registry | None = None,
 ) -> list[Check]:
-    """The checks of a tokenizer, generator or metric, made with these settings over those of profile `smoke`.
+    """The checks of a component, made with these settings over those of profile `smoke`.
 
-    Raises UserError for unknown names and settings, and for kinds that have no checks.
+    A data source is checked on its own images, the others on made-up ones like `images`. Raises UserError for unknown
+    names and settings.
     """
-    makers = {
+    makers: dict[Kind, Callable[[Resolved, ImageSpec], list[Check]]] = {
         "tokenizer": tokenizers.checks,
         "generator": generators.checks,
         "metric": metrics.checks,
+        "data": data.checks,
+        "loss": losses.checks,
     }
-    if kind not in makers:
-        raise UserError(f"there are no checks for a {kind}; expected one of: {', '.join(makers)}")
     registry = registry or Registry.load()
     return makers[kind](resolve_alone(kind, name, settings or {}, "smoke", registry), images)

@@ -6,7 +6,6 @@ import functools
 import json
 import math
 import tempfile
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 from prologue_bench import seeds
 from prologue_bench.conformance.checks import Broken, Check, Skipped, require
 from prologue_bench.errors import DoesNotApply, UserError
+from prologue_bench.guard import shown
 from prologue_bench.interfaces import (
     DataSource,
     DecodingState,
@@ -29,7 +29,6 @@ from prologue_bench.interfaces import (
     Measurement,
     Metric,
     MetricInputs,
-    Need,
     PlannedInputs,
     Segment,
     Split,
@@ -38,6 +37,7 @@ from prologue_bench.interfaces import (
     TokenizerOutput,
     TokenLayout,
 )
+from prologue_bench.pipeline.contracts import check_needs, problem_of_measurement
 from prologue_bench.spec.ablation import Resolved
 
 COUNT = 1400
@@ -73,9 +73,10 @@ class _Subject:
         return metric
 
     def needs(self) -> None:
-        known = typing.get_args(Need)
-        unknown = [name for name in self.make().needs if name not in known]
-        require(not unknown, f"`needs` has {', '.join(map(repr, unknown))}, expected some of: {', '.join(known)}")
+        try:
+            check_needs(self.make().needs, "the metric")
+        except UserError as error:
+            raise Broken(str(error)) from None
 
     def planning(self) -> None:
         metric = self.make()
@@ -98,7 +99,10 @@ class _Subject:
 
     def measured(self, metric: Metric, inputs: MetricInputs | None = None) -> list[Measurement]:
         with torch.inference_mode():
-            return metric.measure(inputs or self.inputs(metric))
+            found: object = metric.measure(inputs or self.inputs(metric))
+        if not isinstance(found, list | tuple):
+            raise Broken(f"`measure` gave {shown(found)}, expected a list of Measurements")
+        return list(found)
 
     @functools.cached_property
     def found(self) -> list[Measurement]:
@@ -109,14 +113,8 @@ class _Subject:
         found = self.found
         require(bool(found), "no measurement at all")
         for each in found:
-            require(isinstance(each, Measurement), f"found a {type(each).__name__}, expected Measurements")
-            require(math.isfinite(each.value), f"{each.name} is {each.value}")
-            width = each.half_width
-            require(
-                width is None or (math.isfinite(width) and width > 0),
-                f"{each.name}: half_width is {width}, expected a positive number, or None where it is not known",
-            )
-            require(each.count >= 1, f"{each.name}: count is {each.count}")
+            problem = problem_of_measurement(each)
+            require(not problem, problem)
         names = [each.name for each in found]
         twice = sorted({name for name in names if names.count(name) > 1})
         require(not twice, f"{', '.join(twice)} is given twice")
@@ -124,8 +122,8 @@ class _Subject:
     def protocols(self) -> None:
         for each in self.found:
             try:
-                json.dumps(attrs.asdict(each.protocol))
-            except TypeError as error:
+                json.dumps(attrs.asdict(each.protocol), allow_nan=False)
+            except (TypeError, ValueError) as error:
                 raise Broken(f"{each.name}: the protocol cannot be written as JSON: {error}") from None
             require(bool(each.protocol.details), f"{each.name}: the protocol says nothing of what was compared")
 

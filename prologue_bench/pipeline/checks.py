@@ -9,11 +9,21 @@ from contextlib import contextmanager
 from attrs import evolve, field, frozen
 
 from prologue_bench import distributed
+from prologue_bench.endings import is_interrupt
 from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
-from prologue_bench.interfaces import DataSource, Generator, Metric, Need, PlannedInputs, Split, Tokenizer
+from prologue_bench.guard import brief, place_of
+from prologue_bench.interfaces import DataSource, Generator, PlannedInputs, Split, Tokenizer
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.held_out import HeldOut
-from prologue_bench.pipeline.models import check_loss, data_of, generator_on_meta, open_data, tokenizer_on_meta
+from prologue_bench.pipeline.models import (
+    build_metric,
+    check_loss,
+    data_of,
+    generator_on_meta,
+    needs_of,
+    open_data,
+    tokenizer_on_meta,
+)
 from prologue_bench.pipeline.nominal import NominalData
 from prologue_bench.spec.ablation import Ablation, Experiment, Resolved
 from prologue_bench.spec.settings import Training
@@ -47,16 +57,6 @@ def _to(of: Sequence[str], variants: int) -> str:
     if len(of) == variants:
         return " to any variant" if variants > 1 else ""
     return f" to variant{'s' if len(of) > 1 else ''} {', '.join(of)}"
-
-
-def needs_of(metric: Resolved) -> tuple[str, ...]:
-    """What a metric asks for. Raises UserError for something that there is not."""
-    needs = tuple(metric.component.load().needs)
-    known = typing.get_args(Need)
-    for name in needs:
-        if name not in known:
-            raise UserError(f"metric {metric.name!r} needs {name!r}, expected some of: {', '.join(known)}")
-    return needs
 
 
 @frozen
@@ -181,8 +181,7 @@ class _Variant:
     def _check_metric(self, metric: Resolved, inputs: PlannedInputs, place: str) -> None:
         """Raises DoesNotApply, and UserError for what cannot work."""
         with self._at(place):
-            made: Metric = metric.component.load()(metric.settings)
-            made.check(inputs)
+            build_metric(metric).check(inputs)
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:
@@ -197,10 +196,10 @@ class _Variant:
             self.missing.append(f"{self.where}{place}: {error}")
         except UserError as error:
             raise UserError(f"{self.where}{place}: {error}") from None
-        except Exception as error:  # whatever a plugin does
-            text = str(error).strip().splitlines()
-            shown = f"{type(error).__name__}: {text[0] if text else 'no message'}"
-            raise UserError(f"{self.where}{place}: cannot be checked: {shown}") from error
+        except BaseException as error:  # whatever a plugin does
+            if is_interrupt(error):
+                raise
+            raise UserError(f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}") from error
 
 
 def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:

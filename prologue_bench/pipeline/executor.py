@@ -18,13 +18,16 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from prologue_bench import __version__
+from prologue_bench.components import culprit
+from prologue_bench.endings import is_interrupt
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.files import write_text
+from prologue_bench.guard import brief
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
-from prologue_bench.pipeline.stages import Measure, Stage
+from prologue_bench.pipeline.stages import Measure, Stage, components_of
 from prologue_bench.pipeline.store import Store, is_full_disk
 
 SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
@@ -75,17 +78,16 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
                 seconds = _run_stage(planned, store, watcher, stop_requested)
         except Interrupted:
             raise
-        except PrologueBenchError as error:
-            outcome.failures[stage.key] = _own_text(error)
-        except (Exception, SystemExit) as error:  # a component must not end the run with a code of its own
-            if is_full_disk(error) or store.is_full():
+        except BaseException as error:  # a component must not end the run, by whatever it raises
+            if is_interrupt(error):
+                raise
+            own = isinstance(error, PrologueBenchError)
+            if (not own or error.__cause__ is not None) and (is_full_disk(error) or store.is_full()):
                 raise StageError(
                     f"{store.root}: no space is left on the disk; free some and run the same command again, "
                     "it goes on from the last checkpoint"
                 ) from None
-            trace = store.work(stage.key) / "traceback.txt"
-            trace.write_text(traceback.format_exc())
-            outcome.failures[stage.key] = f"{type(error).__name__}: {_first_line(error)} (traceback in {trace})"
+            outcome.failures[stage.key] = _failure(stage, store, error)
         if stage.key in outcome.failures:
             watcher.failed(planned, outcome.failures[stage.key])
         else:
@@ -93,6 +95,21 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
         if stop_requested():
             raise Interrupted("stopped between two stages")
     return outcome
+
+
+def _failure(stage: Stage, store: Store, error: BaseException) -> str:
+    """Why a stage failed, in one line; what a component did is kept whole in traceback.txt."""
+    if isinstance(error, PrologueBenchError) and error.__cause__ is None:
+        return _own_text(error)
+    trace = store.work(stage.key) / "traceback.txt"
+    trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+    if isinstance(error, PrologueBenchError):
+        return _own_text(error)
+    components = components_of(stage)
+    who = culprit(error, components)
+    if not who and components and not components[0][1].is_own:
+        who = components[0][1].called(components[0][0])
+    return f"{f'{who}: ' if who else ''}{brief(error)} (traceback in {trace})"
 
 
 def _run_stage(
@@ -239,11 +256,6 @@ def _own_text(error: PrologueBenchError) -> str:
     if "\nOriginal Traceback" not in text:
         return text
     return text.splitlines()[-1].partition(f"{type(error).__name__}: ")[2]
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else "no message"
 
 
 def read_measurements(folder: Path) -> list[dict[str, Any]]:

@@ -13,8 +13,17 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.interfaces import DataSource, Generator, ImageSpec, ReconstructionLoss, Tokenizer, TokenLayout
-from prologue_bench.pipeline import stages
+from prologue_bench.guard import of_component
+from prologue_bench.interfaces import (
+    DataSource,
+    Generator,
+    ImageSpec,
+    Metric,
+    ReconstructionLoss,
+    Tokenizer,
+    TokenLayout,
+)
+from prologue_bench.pipeline import contracts, stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Resolved
@@ -33,7 +42,10 @@ def open_data(resolved: Resolved) -> DataSource:
     """The data source, kept for the stages that follow."""
     name = identity(resolved)
     if name not in _sources:
-        _sources[name] = resolved.component.load()(resolved.settings)
+        who = resolved.component.called("data")
+        with of_component(who):
+            made = resolved.component.load()(resolved.settings)
+        _sources[name] = contracts.CheckedData(made, who)
     return _sources[name]
 
 
@@ -65,9 +77,9 @@ def assumptions() -> Iterator[None]:
 
 
 def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
-    """A tokenizer with new weights."""
-    tokenizer: Tokenizer = resolved.component.load()(resolved.settings, images)
-    return tokenizer
+    """A tokenizer with new weights. Raises UserError when it cannot be made, or is none."""
+    made = _built("tokenizer", resolved, resolved.settings, images)
+    return contracts.check_tokenizer(made, resolved.component.called("tokenizer"))
 
 
 def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
@@ -78,29 +90,32 @@ def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
     name = identity(tokenizer) + identity(data)
     if name not in _on_meta:
         images = open_data(data).spec
-        try:
-            with torch.device("meta"):
-                _on_meta[name] = build_tokenizer(tokenizer, images)
-        except UserError:
-            raise
-        except Exception:  # such as one that loads weights in its constructor
-            _on_meta[name] = _built("tokenizer", tokenizer, lambda: build_tokenizer(tokenizer, images))
+        _on_meta[name] = _without_memory(lambda: build_tokenizer(tokenizer, images))
     return _on_meta[name]
 
 
-def _built(kind: str, resolved: Resolved, build: Callable[[], M]) -> M:
+def _without_memory(build: Callable[[], M]) -> M:
+    """A model on torch's meta device, or where that cannot be, such as one that loads weights, as it is."""
     try:
-        return build()
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{kind} {resolved.name!r} cannot be made: {type(error).__name__}: {error}") from error
+        with torch.device("meta"):
+            return build()
+    except UserError as error:
+        if error.__cause__ is None:  # the component says so itself
+            raise
+    return build()
+
+
+def _built(kind: str, resolved: Resolved, *arguments: object) -> object:
+    """An instance of a component. Raises UserError for whatever goes wrong."""
+    cls = resolved.component.load()
+    with of_component(f"{resolved.component.called(kind)} cannot be made"):
+        return cls(*arguments)
 
 
 def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
-    """A generator with new weights."""
-    generator: Generator = resolved.component.load()(resolved.settings, layout, labels)
-    return generator
+    """A generator with new weights. Raises UserError when it cannot be made, or is none."""
+    made = _built("generator", resolved, resolved.settings, layout, labels)
+    return contracts.check_generator(made, resolved.component.called("generator"))
 
 
 def generator_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
@@ -110,31 +125,47 @@ def generator_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> G
     """
     name = (identity(resolved), layout, labels)
     if name not in _generators_on_meta:
-        try:
-            with torch.device("meta"):
-                _generators_on_meta[name] = build_generator(resolved, layout, labels)
-        except UserError:
-            raise
-        except Exception:  # such as one that loads weights in its constructor
-            _generators_on_meta[name] = _built("generator", resolved, lambda: build_generator(resolved, layout, labels))
+        _generators_on_meta[name] = _without_memory(lambda: build_generator(resolved, layout, labels))
     return _generators_on_meta[name]
 
 
 def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:
-    """A loss of reconstructions. Raises UserError when weights that it needs cannot be found."""
-    loss: ReconstructionLoss = resolved.component.load()(resolved.settings, images)
+    """A loss of reconstructions. Raises UserError when it cannot be made, as without weights that it needs."""
+    made = _built("loss", resolved, resolved.settings, images)
+    return contracts.check_loss(made, resolved.component.called("loss"))
+
+
+def loss_class(resolved: Resolved) -> type[ReconstructionLoss]:
+    """The class of a loss of reconstructions. Raises UserError for another one."""
+    loss: type[ReconstructionLoss] = resolved.component.load()
+    contracts.check_class(loss, ReconstructionLoss, resolved.component.called("loss"))
     return loss
 
 
 def check_loss(resolved: Resolved, images: ImageSpec) -> None:
     """Raises UserError when a loss cannot work with these settings for these images."""
-    loss: type[ReconstructionLoss] = resolved.component.load()
+    loss = loss_class(resolved)
     try:
-        loss.check(resolved.settings, images)
-    except UserError:
-        raise
-    except Exception:  # such as one that loads weights in its constructor
-        _built("loss", resolved, lambda: build_loss(resolved, images))
+        with of_component(resolved.component.called("loss")):
+            loss.check(resolved.settings, images)
+    except UserError as error:
+        if error.__cause__ is None:  # the loss says so itself
+            raise
+        build_loss(resolved, images)  # such as one that loads weights in its constructor
+
+
+def build_metric(resolved: Resolved) -> Metric:
+    """A metric. Raises UserError when it cannot be made, or is none."""
+    made = _built("metric", resolved, resolved.settings)
+    return contracts.expect(made, Metric, resolved.component.called("metric"))  # type: ignore[type-abstract]
+
+
+def needs_of(metric: Resolved) -> tuple[str, ...]:
+    """What a metric asks for. Raises UserError for something that there is not."""
+    cls: type[Metric] = metric.component.load()
+    who = metric.component.called("metric")
+    contracts.check_class(cls, Metric, who)
+    return contracts.check_needs(cls.needs, who)
 
 
 def load_foundation(tokenizer: Tokenizer, path: Path) -> None:

@@ -8,11 +8,11 @@ from attrs import evolve, frozen
 
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.interfaces import Tokenizer, TokenLayout
-from prologue_bench.pipeline.checks import Checks, LeftOut, needs_of
+from prologue_bench.pipeline.checks import Checks, LeftOut
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import recorded_flops
 from prologue_bench.pipeline.imports import find_imported, generator_fits, tokenizer_fits
-from prologue_bench.pipeline.models import open_data, tokenizer_on_meta
+from prologue_bench.pipeline.models import loss_class, needs_of, open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
@@ -255,7 +255,7 @@ def _trained(
         prior=experiment.prior if model.prior is not None else None,
         seed=experiment.seed,
         losses=losses,
-        losses_learn=any(loss.component.load().learns for loss in losses),
+        losses_learn=any(loss_class(loss).learns for loss in losses),
         reconstructs=model.reconstructs,
         foundation=foundation,
     )

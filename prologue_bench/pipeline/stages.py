@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from attrs import asdict, field, frozen
 
+from prologue_bench.components import Component
 from prologue_bench.interfaces import ImageSpec, TokenLayout
 from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.search import sampling_at
@@ -352,6 +353,32 @@ class Measure(Stage):
             "sampling": self.sampling(),
             "prefixes": list(self.prefixes) if "prefixes" in self.needs else [],
         }
+
+
+def components_of(stage: Stage) -> tuple[tuple[str, Component], ...]:
+    """The components whose code a stage runs, with their kinds; what it is about comes first."""
+    if isinstance(stage, Measure):
+        return (("metric", stage.metric.component), *components_of(stage.samples))
+    if isinstance(stage, SearchSampling):
+        return (("metric", stage.metric.component), *components_of(stage.generator))
+    if isinstance(stage, SampleImages):
+        return components_of(stage.generator)
+    if isinstance(stage, GeneratorStage):
+        return (("generator", stage.generator.component), *components_of(stage.tokens.tokenizer))
+    if isinstance(stage, EncodeImages):
+        return components_of(stage.tokenizer)
+    if isinstance(stage, Reconstruct):
+        return components_of(stage.tokens)
+    if isinstance(stage, TokenizerStage):
+        losses = stage.losses if isinstance(stage, TrainTokenizer) else ()
+        prior = stage.prior if isinstance(stage, TrainTokenizer) else None
+        return (
+            ("tokenizer", stage.tokenizer.component),
+            *(("loss", loss.component) for loss in losses),
+            *((("generator", prior.component),) if prior else ()),
+            ("data", stage.data.resolved.component),
+        )
+    return ()
 
 
 def sampling_points(sampling: Sampling) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,13 +14,15 @@ from attrs import frozen
 from prologue_bench.components import Component
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.files import user_path
+from prologue_bench.guard import of_component, shown
 from prologue_bench.registry import Kind, Registry
+from prologue_bench.spec.external import as_read
 from prologue_bench.spec.files import AblationFile, Overrides, Profile, load_profile, read_ablation_file
 from prologue_bench.spec.naming import same, short_names, value_labels, within
 from prologue_bench.spec.presets import Reference, expand_preset, load_recipe, load_references
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.sections import SECTIONS, Section, make_sections, merge, parse_override, set_path
-from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining
+from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, plain_values
 from prologue_bench.spec.structure import Choice, convert, describe, structure
 
 T = TypeVar("T")
@@ -410,11 +413,18 @@ class _Resolver:
 
     def foundation(self, tokenizer: Resolved) -> Resolved | None:
         """The tokenizer that this one builds on, where it names one."""
-        base = tokenizer.component.load().foundation(tokenizer.settings) if tokenizer.component.builds_on else None
+        if not tokenizer.component.builds_on:
+            return None
+        who = f"{self.where}: {tokenizer.component.called('tokenizer')}: `foundation`"
+        cls = tokenizer.component.load()
+        with of_component(who):
+            base = _name_and_settings(cls.foundation(tokenizer.settings))
         if base is None:
             return None
         component = self.registry.find("tokenizer", base[0], f"{self.where}: tokenizer")
-        return Resolved(component, component.load_settings()(**base[1]))
+        settings = component.load_settings()
+        with of_component(who):
+            return Resolved(component, settings(**base[1]))
 
     def component(self, kind: Kind, section: Section) -> Resolved:
         where = f"{self.where}: {kind}"
@@ -429,16 +439,29 @@ class _Resolver:
         settings = component.load_settings()
         offered = {key: value for key, value in self.profile.offers.items() if key in _names(settings)}
         values = merge(offered, choice.settings)
-        checked = structure(settings, values, where, owner=f"{kind} {choice.use!r}")
-        return Resolved(component, checked, self._same(kind, checked))
+        who = f"{where}: settings of {component.called(kind)}"
+        with of_component(who):
+            checked = structure(settings, values, where, owner=f"{kind} {choice.use!r}")
+            json.dumps(plain_values(as_read(checked)))  # as keys hold them
+        return Resolved(component, checked, self._same(kind, checked, who))
 
-    def _same(self, kind: Kind, settings: Any) -> Resolved | None:
+    def _same(self, kind: Kind, settings: Any, who: str) -> Resolved | None:
         """The component that another one is with these settings; None where its plugin is not there."""
-        found: tuple[str, Mapping[str, Any]] | None = settings.same_as() if hasattr(settings, "same_as") else None
-        if found is None or found[0] not in self.registry.entries[kind]:
-            return None
-        component = self.registry.find(kind, found[0])
-        return Resolved(component, component.load_settings()(**found[1]))
+        with of_component(who):
+            found = _name_and_settings(settings.same_as()) if hasattr(settings, "same_as") else None
+            if found is None or found[0] not in self.registry.entries[kind]:
+                return None
+            component = self.registry.find(kind, found[0])
+            return Resolved(component, component.load_settings()(**found[1]))
+
+
+def _name_and_settings(found: object) -> tuple[str, Mapping[str, Any]] | None:
+    """What a plugin names another component by. Raises TypeError for something else."""
+    if found is None:
+        return None
+    if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], str)):
+        raise TypeError(f"found {shown(found)}, expected a name and settings, or None")
+    return found[0], dict(found[1])
 
 
 def _replace_place(text: str, where: str, places: Mapping[str, str]) -> str:

@@ -81,14 +81,15 @@ def find_preset(kind: Kind, name: str, registry: Registry) -> Preset | None:
     return structure(Preset, {"name": name, **read_yaml(path, str(path))}, str(path)) if path else None
 
 
+def preset_cards(registry: Registry) -> list[tuple[Kind, str]]:
+    """Kind and name of every preset, tokenizers first."""
+    return [(kind, name) for kind, folder in PRESET_FOLDERS.items() for name in registry.cards(folder)]
+
+
 def all_presets(registry: Registry) -> list[Preset]:
     """Every preset, tokenizers first."""
-    return [
-        preset
-        for kind, folder in PRESET_FOLDERS.items()
-        for name in registry.cards(folder)
-        if (preset := find_preset(kind, name, registry)) is not None
-    ]
+    found = (find_preset(kind, name, registry) for kind, name in preset_cards(registry))
+    return [preset for preset in found if preset is not None]
 
 
 def expand_preset(kind: Kind, choice: Choice, registry: Registry, where: str) -> Choice:

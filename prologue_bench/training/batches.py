@@ -1,14 +1,15 @@
-"""Arrays in memory or memory-mapped, read a whole batch at a time."""
+"""Arrays in memory or memory-mapped, read a whole batch at a time, in an order that can be entered anywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
 from prologue_bench.interfaces import ImageArray
 
@@ -35,6 +36,38 @@ class ArrayDataset(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         return {name: torch.from_numpy(np.asarray(array[indices])) for name, array in self.arrays.items()}
+
+
+class Shuffled(Sampler[int]):
+    """Endless indices of `size` images, in a new random order for each pass, of which each process takes its own.
+
+    The order depends on the seed alone. The processes take turns in it, so together they read the same batches
+    however many they are. It begins behind its first `start` indices, of all processes together, for a
+    training that goes on: what lies before is not read, and costs one random order for each whole pass.
+
+    Raises ValueError for no images at all, over which there would be no end to look for one.
+    """
+
+    def __init__(self, size: int, seed: int, start: int = 0, rank: int = 0, world: int = 1) -> None:
+        if size < 1:
+            raise ValueError("found no training images, expected at least one")
+        self.size, self.seed, self.start, self.rank, self.world = size, seed, start, rank, world
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[int]:
+        return islice(self._all(), self.rank, None, self.world)
+
+    def _all(self) -> Iterator[int]:
+        """The indices of all processes."""
+        rng = torch.Generator().manual_seed(self.seed)
+        passes, begun = divmod(self.start, self.size)
+        for _ in range(passes):
+            torch.randperm(self.size, generator=rng)
+        while True:
+            yield from torch.randperm(self.size, generator=rng)[begun:].tolist()
+            begun = 0
 
 
 def whole_batch(batch: Batch) -> Batch:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from prologue_bench import distributed, seeds
 from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.files import write_text
 from prologue_bench.pipeline.context import StageContext
 
 CURVES = "curves.jsonl"
@@ -72,24 +73,46 @@ class CurveHook(Hook):
     """Appends mean losses to a file of JSON lines, about a hundred over the run: {"step", "seconds", losses...}.
 
     A loss that is not computed in every step has its mean over the steps in which it was, and stands in those lines
-    alone that have any.
+    alone that have any. Checkpoints hold the points and the sums since the last one, so that a training
+    that was stopped anywhere has the points of one that was not.
     """
 
     priority = "BELOW_NORMAL"
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.points: list[dict[str, float]] = []
         self.sums: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.seconds_before = 0.0
         self.started = time.monotonic()
 
+    @property
+    def seconds(self) -> float:
+        """What training has taken, the time before the checkpoint included."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint["curves"] = {
+            "points": self.points,
+            "sums": self.sums,
+            "counts": dict(self.counts),
+            "seconds": self.seconds,
+        }
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get("curves")
+        if saved is None:  # an older version's
+            self.points = [each for each in read_curves(self.path) if each["step"] <= checkpoint["meta"]["iter"]]
+            self.seconds_before = self.points[-1]["seconds"] if self.points else 0.0
+            return
+        self.points, self.sums, self.counts = saved["points"], saved["sums"], Counter(saved["counts"])
+        self.seconds_before = saved["seconds"]
+
     def before_train(self, runner: Runner) -> None:
-        """Drop what lies beyond the checkpoint from which this run goes on."""
-        points = [point for point in read_curves(self.path) if point["step"] <= runner.iter]
+        """Begin the file with the points up to the checkpoint from which this run goes on, whatever it holds."""
         if runner.rank == 0:
-            self.path.write_text("".join(json.dumps(point) + "\n" for point in points))
-        self.seconds_before = points[-1]["seconds"] if points else 0.0
+            write_text(self.path, "".join(json.dumps(point) + "\n" for point in self.points))
         self.started = time.monotonic()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
@@ -98,11 +121,11 @@ class CurveHook(Hook):
             self.counts[name] += 1
         step = runner.iter + 1
         if step % max(1, runner.max_iters // POINTS) == 0 or step == runner.max_iters:
-            seconds = self.seconds_before + time.monotonic() - self.started
             means = {name: total / self.counts[name] for name, total in self.sums.items()}
+            self.points.append({"step": step, "seconds": round(self.seconds, 2), **means})
             if runner.rank == 0:
                 with self.path.open("a") as file:
-                    file.write(json.dumps({"step": step, "seconds": round(seconds, 2), **means}) + "\n")
+                    file.write(json.dumps(self.points[-1]) + "\n")
             self.sums, self.counts = {}, Counter()
 
 
@@ -121,7 +144,7 @@ class SlimCheckpointHook(Hook):
 def read_curves(path: Path) -> list[dict[str, float]]:
     """The points of a learning curve; an unfinished last line is left out."""
     points = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
             points.append(json.loads(line))
         except json.JSONDecodeError:

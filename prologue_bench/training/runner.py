@@ -15,13 +15,13 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 
 from prologue_bench import distributed, seeds
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.spec.settings import Optimisation, Training, plain_values
-from prologue_bench.training.batches import ArrayDataset, whole_batch
+from prologue_bench.training.batches import ArrayDataset, Shuffled, whole_batch
 from prologue_bench.training.hooks import (
     CURVES,
     CurveHook,
@@ -53,6 +53,22 @@ class QuietRunner(Runner):
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Nothing: asking compilers for their versions takes seconds, and each artifact records its software."""
+
+
+class Loop(IterBasedTrainLoop):
+    """mmengine's loop without the batches of the steps that are done already, which it would read once more."""
+
+    def run(self) -> torch.nn.Module:
+        """Train from the step of the checkpoint; the sampler begins there too."""
+        self.runner.call_hook("before_train")
+        self.runner.call_hook("before_train_epoch")
+        while self._iter < self._max_iters:
+            self.runner.model.train()
+            self.run_iter(next(self.dataloader_iterator))
+        self.runner.call_hook("after_train_epoch")
+        self.runner.call_hook("after_train")
+        model: torch.nn.Module = self.runner.model
+        return model
 
 
 @frozen(kw_only=True)
@@ -117,14 +133,16 @@ def make_runner(job: TrainingJob) -> Runner:
             "batch_size": training.batch_size // world,
             "num_workers": training.workers,
             "persistent_workers": training.workers > 0,
-            "sampler": {
-                "type": "InfiniteSampler",
-                "shuffle": True,
-                "seed": seeds.stream(job.model.purpose, "data order", seed),
-            },
+            "sampler": Shuffled(
+                len(job.data),
+                seeds.stream(job.model.purpose, "data order", seed),
+                start=training.batch_size * (steps_of(checkpoint) if checkpoint else 0),
+                rank=distributed.rank(),
+                world=world,
+            ),
             "collate_fn": whole_batch,
         },
-        train_cfg={"type": "IterBasedTrainLoop", "max_iters": training.steps, "val_interval": training.steps + 1},
+        train_cfg={"type": Loop, "max_iters": training.steps, "val_interval": training.steps + 1},
         optim_wrapper=wrappers[name] if single else JointOptimWrapper(**wrappers),
         param_scheduler=(schedules[name] if single else schedules) or None,
         log_processor={"by_epoch": False},
@@ -165,6 +183,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
             continue
         return path
     return None
+
+
+def steps_of(checkpoint: Path) -> int:
+    """How many steps of training a checkpoint holds, by its content."""
+    steps: int = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["meta"]["iter"]
+    return steps
 
 
 def _keep_log(folder: Path, context: StageContext) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from attrs import frozen
 
 from prologue_bench import distributed
-from prologue_bench.errors import PrologueBenchError, StageError
+from prologue_bench.endings import is_interrupt
+from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
+from prologue_bench.guard import brief
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.store import Store
@@ -48,17 +51,43 @@ _AFTERWARDS: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]
 
 
 def perform(stage: stages.Stage, store: Store, context: StageContext) -> None:
-    """Write the files of a stage's artifact into `context.output`; its inputs are in the store."""
-    shared = isinstance(stage, _SHARED)
-    if shared and distributed.is_leader():
+    """Write the files of a stage's artifact into `context.output`; its inputs are in the store.
+
+    A shared stage that fails for all processes, or in which they all come to an end, has failed, and the run goes
+    on; where one fails alone, all processes end.
+    """
+    if not isinstance(stage, _SHARED):
+        _WORK[type(stage)](stage, store, context)
+        return
+    if distributed.is_leader():
         distributed.announce(Task(stage, store.root, context.work, context.output))
+    reason = ""
     try:
         _WORK[type(stage)](stage, store, context)
+    except Interrupted:
+        reason = distributed.STOPPED
+        raise
+    except BaseException as error:
+        reason = _reason(error, context)
+        raise
     finally:
-        if shared:
-            distributed.wait()
+        failed = distributed.end_of_stage(reason)
+    if failed == distributed.STOPPED:
+        raise Interrupted("stopped")
+    if failed:
+        raise StageError(failed)
     if distributed.is_leader() and type(stage) in _AFTERWARDS:
         _AFTERWARDS[type(stage)](stage, store, context)
+
+
+def _reason(error: BaseException, context: StageContext) -> str:
+    """What the other processes are told, whose own end would leave no traceback."""
+    if distributed.world_size() == 1 or isinstance(error, PrologueBenchError):
+        return brief(error)
+    trace = context.work / f"traceback-{distributed.rank()}.txt"
+    with contextlib.suppress(OSError):
+        trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+    return f"{brief(error)} (traceback in {trace})"
 
 
 @frozen
@@ -74,5 +103,8 @@ class Task:
 def join(task: Task, stop_requested: Callable[[], bool]) -> None:
     """Take part in the leader's stage. What fails here fails there too, and the leader reports it."""
     context = StageContext(work=task.work, output=task.output, stop_requested=stop_requested)
-    with contextlib.suppress(PrologueBenchError):
+    try:
         perform(task.stage, Store(task.store), context)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise

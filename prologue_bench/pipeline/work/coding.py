@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench import distributed
+from prologue_bench.errors import StageError
+from prologue_bench.guard import of_component, shown
 from prologue_bench.images import to_bytes, to_float
 from prologue_bench.interfaces import ImageArray, Tokenizer
 from prologue_bench.pipeline import models, stages
@@ -25,6 +27,7 @@ def encode_images(stage: stages.EncodeImages, store: Store, context: StageContex
     tokenizer = models.load_tokenizer(stage.tokenizer, store, context.device)
     splits = {"train": data.training_views(), "test": data.images("test")}
     total = sum(map(len, splits.values()))
+    who = f"{stage.tokenizer.tokenizer.component.called('tokenizer')}: `encode`"
     before = 0
     for name, images in splits.items():
 
@@ -32,7 +35,8 @@ def encode_images(stage: stages.EncodeImages, store: Store, context: StageContex
             parts = []
             for first, batch in batches(images, context, start, stop):
                 ids = tokenizer.encode(to_float(batch))
-                tokenizer.layout.check(ids)
+                with of_component(who, StageError):
+                    tokenizer.layout.check(ids, len(batch))
                 parts.append(ids.cpu().numpy())
                 context.advance(before + first + len(batch), total)
             return np.concatenate(parts)
@@ -45,23 +49,41 @@ def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) 
     """Decode the tokens of the test split."""
     tokenizer = models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
     ids = open_tokens(store.get(stage.tokens.key).folder, "test")
-    decode_images(tokenizer, ids, context, len(ids), 0)
+    decode_images(stage.tokens.tokenizer, tokenizer, ids, context, len(ids), 0)
 
 
 @torch.inference_mode()
 def decode_images(
-    tokenizer: Tokenizer, ids: NDArray[Any] | Shards, context: StageContext, total: int, done: int
+    stage: stages.TokenizerStage,
+    tokenizer: Tokenizer,
+    ids: NDArray[Any] | Shards,
+    context: StageContext,
+    total: int,
+    done: int,
 ) -> None:
-    """Write images.npy, the images of ids [N, L], without holding all of them in memory."""
-    images: NDArray[Any] | None = None
+    """Write images.npy, the images of ids [N, L], without holding all of them in memory.
+
+    Raises StageError for images of another shape than the data's, and for values that are no numbers.
+    """
+    who, spec = stage.tokenizer.component.called("tokenizer"), models.open_data(stage.data.resolved).spec
+    shape = (spec.channels, spec.height, spec.width)
+    images = np.lib.format.open_memmap(context.output / "images.npy", "w+", np.uint8, (len(ids), *shape))
     for start, batch in batches(ids, context, 0, len(ids)):
-        decoded = to_bytes(tokenizer.decode(batch.long())).cpu().numpy()
-        if images is None:
-            shape = (len(ids), *decoded.shape[1:])
-            images = np.lib.format.open_memmap(context.output / "images.npy", "w+", np.uint8, shape)
-        images[start : start + len(batch)] = decoded
+        decoded = tokenizer.decode(batch.long())
+        check_decoded(decoded, (len(batch), *shape), who)
+        images[start : start + len(batch)] = to_bytes(decoded).cpu().numpy()
         context.advance(min(total, done + start + len(batch)), max(total, done + len(ids)))
     context.advance(total, total)
+
+
+def check_decoded(decoded: object, shape: tuple[int, ...], who: str) -> None:
+    """Raises StageError for what is no images [B, C, H, W] of this shape."""
+    if not isinstance(decoded, Tensor) or not decoded.is_floating_point() or tuple(decoded.shape) != shape:
+        is_tensor = isinstance(decoded, Tensor)
+        found = f"{decoded.dtype} {list(decoded.shape)}" if is_tensor else shown(decoded)  # type: ignore[attr-defined]
+        raise StageError(f"{who}: `decode` gave {found}, expected floats {list(shape)}")
+    if not bool(torch.isfinite(decoded).all()):
+        raise StageError(f"{who}: `decode` gave values that are no finite numbers")
 
 
 def batches(array: ImageArray | Shards, context: StageContext, start: int, stop: int) -> Iterator[tuple[int, Tensor]]:

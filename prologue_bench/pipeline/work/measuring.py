@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench.errors import StageError
-from prologue_bench.interfaces import Metric, MetricInputs, StageCost
+from prologue_bench.guard import brief
+from prologue_bench.interfaces import MetricInputs, StageCost
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import INFERENCE_BATCH, StageContext
+from prologue_bench.pipeline.contracts import check_measurements
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.flops import counted_flops, recorded_flops
 from prologue_bench.pipeline.store import Store
@@ -28,8 +30,9 @@ from prologue_bench.sampling.decoding import draw_ids
 def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     """Compute one metric."""
     data = models.data_of(stage.tokens.tokenizer)
-    metric: Metric = stage.metric.component.load()(stage.metric.settings)
-    has = metric.needs
+    metric = models.build_metric(stage.metric)
+    who = stage.metric.component.called("metric")
+    has = stage.needs
     tokens = store.get(stage.tokens.key).folder if "tokens" in has else None
 
     def advance(done: int, total: int) -> None:
@@ -67,14 +70,12 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         known=_known_images(stage, store),
     )
     with torch.inference_mode():
-        measurements = metric.measure(inputs)
-    bad = [m.name for m in measurements if not np.isfinite(m.value)]
-    if bad:
-        raise StageError(f"metric {stage.metric.name!r}: {', '.join(bad)} is not a finite number")
-    names = [m.name for m in measurements]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise StageError(f"metric {stage.metric.name!r}: found {', '.join(twice)} twice, expected each name once")
-    (context.output / "measurements.json").write_text(json.dumps([attrs.asdict(m) for m in measurements], indent=1))
+        measurements = check_measurements(metric.measure(inputs), who)
+    try:
+        text = json.dumps([attrs.asdict(m) for m in measurements], indent=1, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise StageError(f"{who}: what it measured cannot be written as JSON: {brief(error)}") from None
+    (context.output / "measurements.json").write_text(text)
 
 
 def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench import distributed
+from prologue_bench.errors import StageError
 from prologue_bench.files import write_array, write_text
 from prologue_bench.images import to_bytes
-from prologue_bench.interfaces import Metric, MetricInputs, Tokenizer
+from prologue_bench.interfaces import MetricInputs, Tokenizer
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import INFERENCE_BATCH, StageContext
+from prologue_bench.pipeline.contracts import check_measurements
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work.coding import decode_images
@@ -37,7 +39,8 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
     data = HeldOut(models.open_data(ref.resolved), ref.held_out)
     tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
     generator = models.load_generator(stage.generator, store, context.device)
-    metric: Metric = stage.metric.component.load()(stage.metric.settings)
+    metric = models.build_metric(stage.metric)
+    who = stage.metric.component.called("metric")
     labels = torch.from_numpy(data.spec.labels_in_turn(search.samples))
     points = search.points()
     found = []
@@ -67,7 +70,10 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
                 known={"test": f"{json.dumps(stage.reads()['data'], sort_keys=True)} {data.fingerprint}"},
             )
             with torch.inference_mode():
-                measured = metric.measure(inputs)[0]
+                numbers = check_measurements(metric.measure(inputs), who)
+            if not numbers:
+                raise StageError(f"{who}: `measure` gave nothing, expected a number to choose by")
+            measured = numbers[0]
             result = {
                 "point": point, "metric": measured.title, "value": measured.value, "direction": measured.direction
             }  # fmt: skip
@@ -124,7 +130,9 @@ def decode_samples(stage: stages.SampleImages, store: Store, context: StageConte
     drawn = np.concatenate([np.load(path) for path in _drawn(stage, context)])
     np.save(context.output / "tokens.npy", drawn)
     np.save(context.output / "labels.npy", _sample_labels(stage))
-    decode_images(tokenizer, drawn, context, stage.sampling.samples, stage.sampling.samples)
+    decode_images(
+        stage.generator.tokens.tokenizer, tokenizer, drawn, context, stage.sampling.samples, stage.sampling.samples
+    )
 
 
 def _sample_labels(stage: stages.SampleImages) -> NDArray[Any]:

@@ -1,0 +1,147 @@
+"""The contract of data sources."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prologue_bench.conformance.checks import Broken, Check, Skipped, require
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.interfaces import ImageArray, ImageSpec, Split
+from prologue_bench.pipeline.contracts import CheckedData
+from prologue_bench.spec.ablation import Resolved
+
+SPLITS: tuple[Split, ...] = typing.get_args(Split)
+LOOKED_AT = 16
+"""Images of a split that are read."""
+
+
+def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
+    """All checks of one data source, on its own images."""
+    subject = _Subject(resolved)
+    return [
+        Check("spec", "`spec` is an ImageSpec, the same each time", subject.spec),
+        Check("splits", "`labels` are int64 [N] of the classes, with images in both splits", subject.splits),
+        Check("images", "`images` are uint8 [N, C, H, W], as many as labels", subject.images),
+        Check("views", "`training_views` are uint8 [N * views, C, H, W]", subject.views),
+        Check("fingerprint", "`fingerprint` is a text that stays the same", subject.fingerprint),
+        Check("repeats", "the same images and labels come each time, alone or together", subject.repeats),
+        Check("subset", "`subset` is sorted, balanced, seeded, and part of a larger one", subject.subset),
+    ]
+
+
+class _Subject:
+    def __init__(self, resolved: Resolved) -> None:
+        self.resolved = resolved
+
+    def make(self) -> CheckedData:
+        """A new instance, whose answers are held to what a run holds them to."""
+        try:
+            made = CheckedData(self.resolved.component.load()(self.resolved.settings), "it")
+            _ = made.spec
+        except MissingDataError as error:
+            raise Skipped(f"its images are not at hand: {error}") from None
+        except UserError as error:
+            raise Broken(str(error)) from None
+        return made
+
+    def spec(self) -> None:
+        require(self.make().spec == self.make().spec, "another instance has another `spec`")
+
+    def splits(self) -> None:
+        data = self.make()
+        classes = max(1, len(data.spec.class_names))
+        for split in SPLITS:
+            labels = self._labels(data, split)
+            require(len(labels) > 0, f"found no {split} images")
+            low, high = int(labels.min()), int(labels.max())
+            require(low >= 0 and high < classes, f"{split} labels go from {low} to {high}, expected 0 to {classes - 1}")
+
+    def images(self) -> None:
+        data = self.make()
+        for split in SPLITS:
+            images = self._images(partial(data.images, split))
+            count = len(images)
+            for index in (slice(0, min(3, count)), [count - 1, 0], slice(count - 1, count)):
+                self._read(images, index)
+
+    def views(self) -> None:
+        data = self.make()
+        views = self._images(data.training_views)
+        self._read(views, slice(0, min(len(views), data.views)))
+        self._read(views, [len(views) - 1])
+
+    def fingerprint(self) -> None:
+        try:
+            made = self.make(), self.make()
+            one, other = (each.fingerprint for each in made)
+        except UserError as error:
+            raise Broken(str(error)) from None
+        require(one == other, f"`fingerprint` is {one!r} first and then {other!r}")
+
+    def repeats(self) -> None:
+        one, other = self.make(), self.make()
+        for split in SPLITS:
+            labels = self._labels(one, split)
+            require(np.array_equal(labels, self._labels(other, split)), f"{split} labels differ the second time")
+            chosen = self._some(len(labels))
+            first, again = (self._images(partial(each.images, split)) for each in (one, other))
+            together = self._read(first, chosen)
+            require(np.array_equal(together, self._read(again, chosen)), f"{split} images differ the second time")
+            alone = np.concatenate([self._read(first, [index]) for index in chosen])
+            require(np.array_equal(together, alone), f"{split} images differ with those that are read beside them")
+
+    def subset(self) -> None:
+        data = self.make()
+        for split in SPLITS:
+            labels = self._labels(data, split)
+            try:
+                whole = data.subset(split, len(labels) + 5)
+                large, small = (data.subset(split, max(1, len(labels) // part)) for part in (2, 4))
+                again = data.subset(split, len(small))
+            except UserError as error:
+                raise Broken(str(error)) from None
+            require(np.array_equal(whole, np.arange(len(labels))), f"more than all of {split} is not all of it")
+            require(len(small) == max(1, len(labels) // 4), f"found {len(small)} of {split}, asked for another number")
+            require(np.array_equal(small, again), f"a subset of {split} differs the second time")
+            require(bool((np.diff(small) > 0).all()), f"a subset of {split} is not sorted, or has an image twice")
+            require(bool(np.isin(small, large).all()), f"a subset of {split} is no part of a larger one")
+            _check_balance(labels, small, split)
+
+    def _some(self, count: int) -> list[int]:
+        return sorted({int(index) for index in np.linspace(0, count - 1, min(LOOKED_AT, count))})
+
+    def _labels(self, data: CheckedData, split: Split) -> NDArray[np.int64]:
+        try:
+            return data.labels(split)
+        except UserError as error:
+            raise Broken(str(error)) from None
+
+    def _images(self, ask: Callable[[], ImageArray]) -> ImageArray:
+        try:
+            return ask()
+        except UserError as error:
+            raise Broken(str(error)) from None
+
+    def _read(self, images: ImageArray, index: typing.Any) -> NDArray[np.uint8]:
+        try:
+            return np.asarray(images[index])
+        except UserError as error:
+            raise Broken(str(error)) from None
+
+
+def _check_balance(labels: NDArray[np.int64], chosen: NDArray[np.int64], split: str) -> None:
+    """Classes may differ by one image, but for those that have no more."""
+    known = np.unique(labels)
+    counts = {int(label): int((labels[chosen] == label).sum()) for label in known}
+    most = max(counts.values())
+    for label, count in counts.items():
+        has = int((labels == label).sum())
+        require(
+            count >= min(has, most - 1),
+            f"a subset of {split} has {count} images of class {label} and {most} of another",
+        )

@@ -1,0 +1,256 @@
+"""Whatever a plugin does wrong costs itself one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from prologue_bench.components import Component
+from prologue_bench.conformance import Broken, checks_of
+from prologue_bench.errors import StageError, UserError
+from prologue_bench.hookspecs import hookimpl
+from prologue_bench.interfaces import ImageSpec, Measurement, Protocol, ReconstructionLoss
+from prologue_bench.pipeline.contracts import CheckedData, check_measurements
+from prologue_bench.registry import Registry
+from prologue_datasets.settings import ShapesSettings
+from prologue_datasets.shapes import Shapes
+
+GOOD = Component(name="good", target="nowhere:Nothing", summary="a test")
+
+
+class Boom(BaseException):
+    """Neither an Exception nor SystemExit."""
+
+
+def _endless() -> Iterator[Component]:
+    while True:
+        yield GOOD
+
+
+def _half_way() -> Iterator[Component]:
+    yield GOOD
+    raise Boom("half way")
+
+
+def _raise(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("gives", "line"),
+    [
+        (lambda: "a text", "TypeError: found 'a text' (str), expected a list of Components"),
+        (lambda: {"a": 1}, "TypeError: found {'a': 1} (dict), expected a list of Components"),
+        (lambda: 3, "TypeError: found 3 (int), expected a list of Components"),
+        (lambda: [GOOD, None], "TypeError: found None (NoneType), expected a Component"),
+        (_endless, "ValueError: found more than 1000 items, expected a list of Components"),
+        (_half_way, "Boom: half way"),
+        (lambda: _raise(SystemExit(0)), "SystemExit: 0"),
+        (lambda: _raise(GeneratorExit()), "GeneratorExit"),
+        (lambda: [Component(name="a b", target="a:b", summary="")], "ValueError: 'name' must match regex"),
+        (lambda: [Component(name="a", target="a:b", summary=3)], "TypeError: found 3 (int), expected a text"),  # type: ignore[arg-type]
+        (lambda: [Component(name="a", target="a:b", summary="", version=0.5)], "TypeError: "),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_hook_does_wrong_is_one_line_and_the_others_stay(gives: Callable[[], Any], line: str) -> None:
+    @hookimpl
+    def prologue_metrics() -> Any:
+        return gives()
+
+    @hookimpl
+    def prologue_tokenizers() -> list[Component]:
+        return [GOOD]
+
+    registry = Registry()
+    plugin = SimpleNamespace(prologue_metrics=prologue_metrics, prologue_tokenizers=prologue_tokenizers)
+    registry.add_plugin(plugin, "mine 1.0")
+    assert registry.find("tokenizer", "good")
+    assert not registry.entries["metric"]
+    (problem,) = registry.problems
+    assert problem.startswith(f"prologue_metrics of mine 1.0 is left out: {line}")
+    assert len(problem) < 500
+    assert problem.isprintable()
+
+
+def test_cards_that_are_no_folder_are_one_line(tmp_path: Path) -> None:
+    @hookimpl
+    def prologue_cards() -> list[Path]:
+        return [tmp_path, tmp_path / "nowhere"]
+
+    registry = Registry()
+    registry.add_plugin(SimpleNamespace(prologue_cards=prologue_cards), "mine 1.0")
+    assert registry.card_folders == [tmp_path]
+    assert [line.partition(": ")[0] for line in registry.problems] == ["cards of mine 1.0 is left out"]
+
+
+@pytest.mark.parametrize("name", ["a.b.py", "folder.py", "huge.py", "nul\0.py", "~nosuch/x.py", "x" * 300 + ".py"])
+def test_a_file_that_cannot_be_a_plugin_is_one_line(tmp_path: Path, name: str) -> None:
+    path = Path(name) if name[0] == "~" else tmp_path / name
+    if name == "folder.py":
+        path.mkdir()
+    elif name in ("a.b.py", "huge.py"):
+        with path.open("wb") as file:
+            file.truncate(100_000_000 if name == "huge.py" else 0)
+    with pytest.raises(UserError) as caught:
+        Registry().add_file(path, "--plugin")
+    assert str(caught.value).startswith("--plugin: ")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 500
+
+
+def test_settings_that_are_no_attrs_class_are_one_line() -> None:
+    component = Component(name="a", target="json:loads", settings="json:JSONDecoder", summary="")
+    with pytest.raises(UserError, match=r"json:JSONDecoder is .*, expected a frozen attrs class"):
+        component.load_settings()
+
+
+class Wrong(Shapes):
+    """A data source that gives something else in one place."""
+
+    what: str = ""
+    gives: Any = None
+
+    def __init__(self, settings: ShapesSettings) -> None:
+        super().__init__(settings)
+
+    def labels(self, split: Any) -> Any:
+        return self.gives if self.what == "labels" else super().labels(split)
+
+    def images(self, split: Any) -> Any:
+        return self.gives if self.what == "images" else super().images(split)
+
+    @property
+    def fingerprint(self) -> Any:
+        return self.gives if self.what == "fingerprint" else super().fingerprint
+
+
+SMALL = ShapesSettings(size=14, train_images=30, test_images=20)
+
+
+@pytest.mark.parametrize(
+    ("what", "gives", "message"),
+    [
+        ("labels", [0, 1], r"`labels\('train'\)`: found \[0, 1\] \(list\), expected a ndarray"),
+        ("labels", np.zeros(30), r"`labels\('train'\)` gave float64 \[30\], expected int64 \[N\]"),
+        ("images", np.zeros((30, 3, 14, 14)), r"`images\('train'\)` gave float64 .*, expected uint8 \[30, 3, 14, 14\]"),
+        ("images", np.zeros((9, 3, 14, 14), np.uint8), r"`images\('train'\)` gave 9 images, expected 30"),
+        ("images", None, r"`images\('train'\)` gave None"),
+        ("fingerprint", 7, r"`fingerprint`: found 7 \(int\), expected a str"),
+        ("fingerprint", "", r"`fingerprint` is empty"),
+    ],
+)
+def test_what_a_data_source_gives_wrong_names_it(what: str, gives: Any, message: str) -> None:
+    made = Wrong(SMALL)
+    made.what, made.gives = what, gives
+    data = CheckedData(made, "data 'wrong' of mine 1.0")
+    with pytest.raises(UserError, match=f"data 'wrong' of mine 1.0: .*{message}"):
+        _ = data.labels("train"), data.images("train"), data.fingerprint
+
+
+def measured(**changes: Any) -> Any:
+    values = {
+        "name": "a", "title": "A", "value": 1.0, "unit": "", "direction": "lower", "count": 2,
+        "protocol": Protocol(name="p"), **changes,
+    }  # fmt: skip
+    return Measurement(**values)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (lambda: None, "`measure` gave None"),
+        (lambda: "text", "`measure` gave 'text'"),
+        (lambda: [1.0], "found 1.0 .float., expected a prologue_bench.interfaces.Measurement"),
+        (lambda: [measured(direction="sideways")], "direction"),
+        (lambda: [measured(value=float("nan"))], "a is not a finite number"),
+        (lambda: [measured(), measured()], "found a twice"),
+        (lambda: [measured(protocol=None)], "protocol is None"),
+    ],
+)
+def test_what_a_metric_gives_wrong_names_it(found: Callable[[], Any], message: str) -> None:
+    with pytest.raises((StageError, ValueError, TypeError), match=message):
+        check_measurements(found(), "metric 'wrong'")
+
+
+class _Loss(ReconstructionLoss):
+    learns = False
+
+    def __init__(self, settings: object, images: ImageSpec) -> None:
+        super().__init__()
+
+
+class NoGradient(_Loss):
+    def forward(self, reconstruction: torch.Tensor, images: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+        return {"a": reconstruction.detach().mean()}
+
+
+class NoScalar(_Loss):
+    def forward(self, reconstruction: torch.Tensor, images: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+        return {"a": reconstruction - images}
+
+
+class HiddenParameters(_Loss):
+    def __init__(self, settings: object, images: ImageSpec) -> None:
+        super().__init__(settings, images)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, reconstruction: torch.Tensor, images: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+        return {"a": (self.weight * (reconstruction - images)).square().mean()}
+
+
+class Unseeded(Shapes):
+    """Another order, another subset and another fingerprint each time."""
+
+    def labels(self, split: Any) -> Any:
+        return np.random.default_rng().permutation(super().labels(split))
+
+    def subset(self, split: Any, count: int, seed: int = 0) -> Any:
+        return np.random.default_rng().permutation(len(self.labels(split)))[:count]
+
+    @property
+    def fingerprint(self) -> str:
+        return str(id(self))
+
+
+def broken(kind: Any, target: str, settings: str = "prologue_bench.components:NoSettings", **values: Any) -> set[str]:
+    """The checks that a component of this module does not pass."""
+    registry = Registry.load()
+    registry.add(
+        kind, Component(name="wrong", target=f"{__name__}:{target}", summary="", settings=settings), "mine 1.0"
+    )
+    found = set()
+    for check in checks_of(kind, "wrong", values, registry=registry):
+        try:
+            check.run()
+        except Broken:
+            found.add(check.name)
+        except Exception:
+            found.add(check.name)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("NoGradient", {"gradient"}),
+        ("NoScalar", {"terms"}),
+        ("HiddenParameters", {"learns", "sides"}),
+    ],
+)
+def test_check_plugin_finds_what_a_loss_does_wrong(target: str, names: set[str]) -> None:
+    assert names <= broken("loss", target)
+
+
+def test_check_plugin_finds_what_a_data_source_does_wrong() -> None:
+    values = {"size": 14, "train_images": 40, "test_images": 20}
+    assert broken("data", "Unseeded", "prologue_datasets.settings:ShapesSettings", **values) == {
+        "fingerprint",
+        "repeats",
+        "subset",
+    }
