@@ -95,6 +95,14 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
 
 
+def follow_umask(path: Path) -> None:
+    """Give a file the mode of any new one beside it, where a library made it private."""
+    usual = path.with_name(f".{path.name}.{os.getpid()}")
+    usual.touch()
+    path.chmod(usual.stat().st_mode & 0o777)
+    usual.unlink()
+
+
 @contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
     """A file beside the path, put in its place once it is complete and on the disk."""

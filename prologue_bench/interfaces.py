@@ -495,8 +495,9 @@ class MetricInputs:
     `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in order, the latter
     of the classes in turn, as `sample_labels` says; `train_ids` and `test_ids` are [N, L] of the data set's splits.
     A metric that needs fewer takes `data.subset(split, count)` or `sample_subset(count)`, never the first ones.
-    `cache` is a folder for what runs share. `prefixes` are the lengths of the variants' leading segments, so that
-    equally many first tokens can be compared. A metric that takes long calls `advance(done, total)` now and then.
+    `cache` is a folder for what runs share, kept and checked by `prologue_bench.kept`. `prefixes` are the lengths of
+    the variants' leading segments, so that equally many first tokens can be compared. A metric that takes long calls
+    `advance(done, total)` now and then.
     `draw(labels, prefix, seed)` gives ids [B, L] of samples, with the variant's sampling settings and the first
     tokens fixed to `prefix` [B, n]. `sampling` holds those settings for metrics of samples and those that draw, and
     nothing for others. `costs` are those of the trainings before the metric, by kind, those that a tokenizer builds on

@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from prologue_bench.checksums import fingerprint
 from prologue_bench.errors import MissingDataError, StageError, UserError, nearest
-from prologue_bench.files import fetch_problem, write_array
+from prologue_bench.files import fetch_problem
 from prologue_bench.interfaces import ImageArray, MetricInputs, PlannedInputs
+from prologue_bench.kept import find_kept, keep
 from prologue_metrics.published import LAYERS
 from prologue_metrics.settings import INCEPTION, FeatureSettings, extractor_weights
 
 BATCH = 50
+KIND, FILE = "features", "features.npy"
+"""How they are kept."""
 DIMENSIONS = {
     "efficientnet-lite0": {"1280": 1280},
     "inception-v3-compat": {
@@ -49,13 +52,12 @@ def load_features(
         known = _content(images)
     layer = f" {settings.layer}" if settings.layer else ""
     text = f"{known} {settings.extractor} {settings.resize} {weights_identity(settings)}{layer}"
-    kept = inputs.cache / "features" / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npy"
-    if (cached := _read(kept)) is not None:
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    if (cached := _read(inputs.cache, key)) is not None:
         return cached
     images = images() if callable(images) else images
     features = extract_features(images, settings, inputs.device, inputs.advance)
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_array(kept, features)
+    keep(inputs.cache, KIND, key, lambda folder: np.save(folder / FILE, features), f"{len(images)} images")
     return features
 
 
@@ -66,13 +68,14 @@ def _content(images: ImageArray) -> str:
     return seen.hexdigest()
 
 
-def _read(path: Path) -> NDArray[Any] | None:
-    """An array that was kept; None where there is none, or it is damaged."""
+def _read(cache: Path, key: str) -> NDArray[Any] | None:
+    """Features that were kept; None where there are none, or they are damaged."""
     try:
-        kept: NDArray[Any] = np.load(path)
-    except (OSError, ValueError, EOFError):
+        kept = find_kept(cache, KIND, key)
+        array: NDArray[Any] | None = None if kept is None else np.load(kept / FILE)
+    except (OSError, ValueError):  # removed meanwhile
         return None
-    return kept
+    return array
 
 
 def part_of(known: str, chosen: NDArray[np.int64]) -> str:

@@ -10,12 +10,13 @@ from typing import Literal
 import torch
 from attrs import frozen
 
+from prologue_bench.artifacts import Artifact
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.files import checksum
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer, TokenLayout
 from prologue_bench.pipeline.imports import add_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import build_generator, build_tokenizer, count_parameters
-from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.presets import Preset, find_preset

@@ -46,11 +46,13 @@ def import_checkpoint(
 
     DIR holds the safetensors files of one released model. Every name and shape is checked; pickles are refused.
     """
+    from prologue_bench.names import named_path
     from prologue_bench.pipeline.store import Store, default_store
     from prologue_bench.registry import Registry
     from prologue_official.checkpoint import Importer
 
     store = Store((store_folder or default_store()).resolve())
+    named_path(store.root, name or preset, "--name" if name else "--preset")
     importer = Importer(folder=folder, name=name or preset, store=store, registry=Registry.load(), weights=weights)
     for done in importer.run(preset, parts):
         files = ", ".join(path.name for path in done.files)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -14,6 +13,9 @@ import click
 
 from prologue_bench.commands.options import open_store, store_option
 from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.leftovers import bytes_in, last_touched, link_target
+from prologue_bench.names import name_problem, one_line
+from prologue_bench.notices import notice
 
 if TYPE_CHECKING:
     from prologue_bench.pipeline.store import Store
@@ -31,10 +33,17 @@ def store() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @store_option
 def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
-    """List the artifacts with kind, first experiment, size and time, the largest last."""
+    """List the artifacts with kind, first experiment, size and time, the largest last.
+
+    What metrics and pictures keep in the cache (features, prefixes) is listed too.
+    """
     opened = open_store(store)
     rows = sorted(
-        (_row(manifest) for manifest in opened.manifests() if kind is None or fnmatchcase(manifest["kind"], kind)),
+        (
+            _row(manifest)
+            for manifest in (*opened.manifests(), *opened.kept_manifests())
+            if kind is None or fnmatchcase(manifest["kind"], kind)
+        ),
         key=lambda row: row["bytes"],
     )
     if as_json:
@@ -51,10 +60,10 @@ def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "key": manifest["key"],
         "kind": manifest["kind"],
         "metric": manifest.get("metric"),
-        "experiment": manifest.get("experiment", ""),
+        "experiment": manifest.get("experiment") or manifest.get("name", ""),
         "bytes": sum(file["bytes"] for file in manifest["files"].values()),
-        "seconds": manifest["seconds"],
-        "finished": manifest["finished"],
+        "seconds": manifest.get("seconds"),
+        "finished": manifest.get("finished", ""),
     }
 
 
@@ -63,16 +72,27 @@ def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def verify(store: Path | None) -> None:
     """Compare every file of every artifact with its checksum; exit code 1 if any differs."""
     opened = open_store(store)
-    keys = opened.artifact_keys()
-    damaged = 0
-    for key in keys:
-        problems = opened.check(key)
+    folders = [*opened.artifacts(), *opened.kept()]
+    damaged = foreign = 0
+    for folder in folders:
+        if opened.is_foreign(folder):
+            foreign += 1
+            click.echo(f"{_shown(folder, opened)}: not an artifact of this store; left alone")
+            continue
+        problems = opened.check(folder)
         damaged += bool(problems)
         for problem in problems:
-            click.echo(f"{key}: {problem}")
+            click.echo(f"{_shown(folder, opened)}: {problem}")
+    count = len(folders) - foreign
     if damaged:
-        raise PrologueBenchError(f"{damaged} of {len(keys)} artifacts are damaged; runs that need them make them anew")
-    click.echo(f"all {len(keys)} artifacts are as they were written")
+        raise PrologueBenchError(f"{damaged} of {count} artifacts are damaged; runs that need them make them anew")
+    click.echo(f"all {count} artifacts are as they were written")
+
+
+def _shown(folder: Path, opened: Store) -> str:
+    """An artifact by its key, and anything else by where it lies."""
+    where = folder if folder.parent.name != "artifacts" else folder.relative_to(folder.parent)
+    return one_line(str(where.relative_to(opened.root) if where.is_absolute() else where))
 
 
 @store.command()
@@ -84,7 +104,7 @@ def verify(store: Path | None) -> None:
 )
 @click.option(
     "--older-than", "days", type=click.FloatRange(min=0), default=14.0, show_default=True, metavar="DAYS",
-    help="Unfinished work and features that were not touched for so long.",
+    help="Unfinished work and what is in the cache, if not touched for so long; never what a process is at work on.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="Remove; without it, only say what would go.")
 @store_option
@@ -93,38 +113,39 @@ def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> No
     from prologue_bench.reporting.results import load_results
 
     opened = open_store(store)
-    gone = [(key, "damaged") for key in opened.artifact_keys() if opened.check(key)]
+    found = [*opened.artifacts(), *opened.kept()]
+    going = {path: "damaged" for path in found if opened.check(path) and not opened.is_foreign(path)}
     if keep:
         kept = {
             stage["key"] for results in map(load_results, keep) for run in results["runs"] for stage in run["stages"]
         }
-        damaged = {key for key, _ in gone}
-        gone += [
-            (key, "in no kept results") for key in opened.artifact_keys() if key not in kept and key not in damaged
-        ]
+        others = [path for path in opened.artifacts() if path.name not in kept and not opened.is_foreign(path)]
+        going = {**dict.fromkeys(others, "in no kept results"), **going}
     before = time.time() - days * SECONDS_A_DAY
-    leftovers = [
-        path
-        for folder in (opened.root / "work", opened.cache / "features")
-        for path in sorted(folder.glob("*"))
-        if _last_touched(path) < before
-    ]
-    freed = sum(_bytes(opened.root / "artifacts" / key) for key, _ in gone) + sum(map(_bytes, leftovers))
-    for key, reason in gone:
-        click.echo(f"artifact {key}: {reason}")
-    for path in leftovers:
-        click.echo(f"{path.relative_to(opened.root)}: older than {days:g} days")
-    if yes:
-        _remove(opened, [key for key, _ in gone], leftovers)
+    old = [path for path in (*opened.leftovers(), *opened.kept()) if path not in going and last_touched(path) < before]
+    going.update(dict.fromkeys(old, f"older than {days:g} days"))
+    freed = items = 0
+    for path, reason in going.items():
+        shown, count = _shown_with_kind(path, opened), bytes_in(path)
+        what: str | None = f"a link to {target}, which stays" if (target := link_target(path)) else ""
+        if yes:
+            what = opened.remove_idle(path)
+        elif opened.is_at_work(path):
+            what = None
+        if what is None:
+            click.echo(f"{shown}: {reason}, but a process is at work on it; it stays")
+            continue
+        click.echo(f"{shown}: {reason}{what and f' ({what})'}")
+        freed, items = freed + count, items + 1
+    if yes and (locks := opened.free_locks()):
+        click.echo(f"locks: {len(locks)} that no process holds")
     verb = "removed" if yes else "would be removed; --yes removes them"
-    click.echo(f"{len(gone) + len(leftovers)} items, {size(freed)}, {verb}")
+    click.echo(f"{items} items, {size(freed)}, {verb}")
 
 
-def _remove(opened: Store, keys: list[str], leftovers: list[Path]) -> None:
-    for key in keys:
-        opened.remove(key)
-    for path in leftovers:
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+def _shown_with_kind(path: Path, opened: Store) -> str:
+    shown = _shown(path, opened)
+    return shown if "/" in shown else f"artifact {shown}"
 
 
 @store.command()
@@ -133,28 +154,32 @@ def _remove(opened: Store, keys: list[str], leftovers: list[Path]) -> None:
 def rm(keys: tuple[str, ...], store: Path | None) -> None:
     """Remove the artifacts KEYS, each by its key or the beginning of one; runs that need them make them anew."""
     opened = open_store(store)
-    known = opened.artifact_keys()
+    known = [*opened.artifacts(), *opened.kept()]
     found = []
     for part in keys:
-        matches = [key for key in known if key.startswith(part)]
+        if problem := name_problem(part):
+            raise UserError(f"{ascii(part)[:60]}: expected {problem}; `store ls` lists the keys")
+        matches = [path for path in known if path.name.startswith(part)]
         if len(matches) != 1:
             raise UserError(
                 f"{part}: found {len(matches)} artifacts that begin so, expected one; `store ls` lists them"
             )
         found += matches
-    for key in found:
-        opened.remove(key)
-        click.echo(f"removed {key}")
+    for path in dict.fromkeys(found):
+        what = opened.remove(path, _Waiting(path.name))
+        click.echo(f"removed {_shown(path, opened)}{what and f' ({what})'}")
 
 
-def _last_touched(path: Path) -> float:
-    """The newest modification of a file or of anything in a folder."""
-    return max((each.stat().st_mtime for each in (path, *path.rglob("*")) if each.exists()), default=0.0)
+class _Waiting:
+    """Says once that another process has what is to be removed."""
 
+    def __init__(self, key: str) -> None:
+        self.key, self.said = key, False
 
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(each.stat().st_size for each in files if each.is_file())
+    def __call__(self) -> None:
+        if not self.said:
+            notice(f"{self.key}: waiting for the process that is at work on it")
+        self.said = True
 
 
 def size(count: float) -> str:

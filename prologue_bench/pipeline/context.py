@@ -9,6 +9,7 @@ import torch
 from attrs import frozen
 
 from prologue_bench.errors import Interrupted
+from prologue_bench.pipeline.unfinished import seal
 
 INFERENCE_BATCH = 125
 """Images that go through trained models at once."""
@@ -26,9 +27,9 @@ def _never() -> bool:
 class StageContext:
     """The surroundings of one stage.
 
-    `work` outlives an interruption and holds checkpoints; what is put into `output` becomes the artifact. `log` is a
-    text file in `output`, and `label` names the stage for people. `advance(done, total)` reports progress in steps;
-    `stop_requested()` says whether to save and leave.
+    `work` outlives an interruption and holds checkpoints; what is put into `output` becomes the artifact. Of both only
+    what was sealed is there when the stage goes on. `log` is a text file in `output`, and `label` names the stage for
+    people. `advance(done, total)` reports progress in steps; `stop_requested()` says whether to save and leave.
     """
 
     work: Path
@@ -46,6 +47,10 @@ class StageContext:
     def device(self) -> torch.device:
         """The first GPU where there is one."""
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def seal(self, path: Path) -> None:
+        """Say that a file in `work` or `output` is complete, so that it is kept when the stage is interrupted."""
+        seal(self.work, path)
 
     def check_stop(self) -> None:
         """Raises Interrupted when the user asked to stop; for stages that have nothing to save."""

@@ -152,9 +152,10 @@ def _recorded_steps(manifest: Mapping[str, Any]) -> int | None:
         return int(manifest["steps"])
     settings = {"train-tokenizer": TokenizerTraining, "train-generator": GeneratorTraining}.get(manifest["kind"])
     training = manifest.get("reads", {}).get("training")
-    if settings is None or training is None:
+    if settings is None or not isinstance(training, Mapping):
         return None
-    return int(training.get("steps", attrs.fields_dict(settings)["steps"].default))
+    steps = training.get("steps", attrs.fields_dict(settings)["steps"].default)
+    return steps if isinstance(steps, int) else None
 
 
 def _batches(count: int, size: int) -> int:

@@ -23,12 +23,14 @@ from prologue_bench.endings import is_interrupt
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.files import write_text
 from prologue_bench.guard import brief
+from prologue_bench.notices import notice
 from prologue_bench.pipeline import work
 from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure, Stage, components_of
 from prologue_bench.pipeline.store import Store, is_full_disk
+from prologue_bench.pipeline.unfinished import checked_text, read_checked
 
 SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
 
@@ -62,7 +64,7 @@ class Outcome:
 def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable[[], bool]) -> Outcome:
     """Run what is missing. A failed stage takes those behind it along, and the rest goes on.
 
-    Raises Interrupted when the user asks to stop, and StageError when the disk is full.
+    Raises Interrupted when the user asks to stop, and StageError when the disk is full or the store cannot be written.
     """
     outcome = Outcome()
     missing = plan.missing
@@ -87,6 +89,11 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
                     f"{store.root}: no space is left on the disk; free some and run the same command again, "
                     "it goes on from the last checkpoint"
                 ) from None
+            if isinstance(error, OSError) and store.refuses(error):
+                raise StageError(
+                    f"{error.filename}: {error.strerror}; what is finished can be used, but the {stage.kind} of "
+                    f"{planned.experiment} is not; take a store that you may write to, or ask the owner of {store.root}"
+                ) from None
             outcome.failures[stage.key] = _failure(stage, store, error)
         if stage.key in outcome.failures:
             watcher.failed(planned, outcome.failures[stage.key])
@@ -101,15 +108,24 @@ def _failure(stage: Stage, store: Store, error: BaseException) -> str:
     """Why a stage failed, in one line; what a component did is kept whole in traceback.txt."""
     if isinstance(error, PrologueBenchError) and error.__cause__ is None:
         return _own_text(error)
-    trace = store.work(stage.key) / "traceback.txt"
-    trace.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+    trace = _trace(store, stage, error)
     if isinstance(error, PrologueBenchError):
         return _own_text(error)
     components = components_of(stage)
     who = culprit(error, components)
     if not who and components and not components[0][1].is_own:
         who = components[0][1].called(components[0][0])
-    return f"{f'{who}: ' if who else ''}{brief(error)} (traceback in {trace})"
+    return f"{f'{who}: ' if who else ''}{brief(error)}{trace}"
+
+
+def _trace(store: Store, stage: Stage, error: BaseException) -> str:
+    """Where the traceback of an error is written; empty where it cannot be."""
+    path = store.work(stage.key) / "traceback.txt"
+    try:
+        write_text(path, "".join(traceback.format_exception(error)))
+    except OSError:
+        return ""
+    return f" (traceback in {path})"
 
 
 def _run_stage(
@@ -121,10 +137,9 @@ def _run_stage(
     """Run one stage under its lock and commit its artifact; returns the seconds over all attempts."""
     stage = planned.stage
     if done := store.find(stage.key):  # another run finished it while this one waited
-        return float(done.manifest["seconds"])
-    folder = store.work(stage.key)
+        return float(done.manifest.get("seconds") or 0.0)
+    folder = store.begin(stage.key)
     output = folder / "output"
-    output.mkdir(parents=True, exist_ok=True)
     clock = _Clock(folder / "seconds")
 
     def advance(done: int, total: int) -> None:
@@ -186,8 +201,14 @@ class _Clock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.before = float(path.read_text()) if path.exists() else 0.0
+        self.before = self._noted()
         self.started = self.noted = time.monotonic()
+
+    def _noted(self) -> float:
+        noted = read_checked(self.path)
+        if noted is None and self.path.exists():
+            notice(f"{self.path} is not what was written; the time before this attempt is not counted")
+        return float(noted or 0.0)
 
     @property
     def seconds(self) -> float:
@@ -202,7 +223,7 @@ class _Clock:
         """Write the seconds down."""
         self.noted = time.monotonic()
         with contextlib.suppress(OSError):  # on a full disk the error that matters is on its way already
-            write_text(self.path, f"{self.seconds:.3f}")
+            write_text(self.path, checked_text(f"{self.seconds:.3f}"))
 
 
 def _details(planned: PlannedStage, seconds: float) -> dict[str, Any]:

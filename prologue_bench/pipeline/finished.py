@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prologue_bench.artifacts import Artifact
 from prologue_bench.errors import StageError, UserError, listed, shortened
 from prologue_bench.images import to_bytes
 from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
@@ -26,7 +27,7 @@ from prologue_bench.pipeline.models import (
     open_data,
 )
 from prologue_bench.pipeline.planner import Pipeline
-from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.weights import built_for
 from prologue_bench.pipeline.work.sampling import chosen_sampling
 from prologue_bench.provenance import find_variant, source_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -12,12 +11,15 @@ from typing import Any, Literal
 from torch import nn
 
 from prologue_bench import __version__
+from prologue_bench.artifacts import Artifact
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.files import checksum
 from prologue_bench.interfaces import ImageSpec, TokenLayout
+from prologue_bench.leftovers import remove_entry
+from prologue_bench.names import named_path
 from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.stages import KEY_LENGTH, component_key
-from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.pipeline.store import Store
 from prologue_bench.spec.ablation import Resolved
 
 Part = Literal["tokenizer", "generator"]
@@ -44,23 +46,37 @@ def add_imported(
 ) -> Artifact:
     """Make a model with loaded weights an artifact; the same weights give the same key.
 
-    Raises UserError when the name stands for other weights.
+    Raises UserError when the name stands for other weights, or is none.
     """
-    work = store.root / "work" / f"import-{part}-{name}"
-    output = work / "output"
-    shutil.rmtree(work, ignore_errors=True)
-    output.mkdir(parents=True)
+    named_path(store.root / "work", name, "--name")
+    work = f"import-{part}-{name}"
+    with store.lock(work):
+        return _add(store, part, name, work, resolved, fits, module, source)
+
+
+def _add(
+    store: Store,
+    part: Part,
+    name: str,
+    work: str,
+    resolved: Resolved,
+    fits: Mapping[str, Any],
+    module: nn.Module,
+    source: Mapping[str, Any],
+) -> Artifact:
+    remove_entry(store.work(work))
+    output = store.begin(work) / "output"
     weights = output / f"{part}.safetensors"
     save_weights(module, weights)
     component = component_key(resolved)
     text = json.dumps([part, component, fits, checksum(weights)], sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
     for other in _imported(store, part):
-        if other["name"] == name and other["key"] != key:
-            shutil.rmtree(work, ignore_errors=True)
+        if other.get("name") == name and other["key"] != key:
+            remove_entry(store.work(work))
             raise UserError(
                 f"{part} {name!r} was imported before with other weights, as "
-                f"{store.root / 'artifacts' / other['key']}; give this one a name of its own with --name, "
+                f"{store.artifact(other['key'])}; give this one a name of its own with --name, "
                 "or remove that folder"
             )
     details = {
@@ -75,7 +91,7 @@ def add_imported(
     }
     with store.lock(key):
         artifact = store.commit(key, output, details)
-    shutil.rmtree(work, ignore_errors=True)
+    remove_entry(store.work(work))
     return artifact
 
 
@@ -84,7 +100,7 @@ def find_imported(store: Store, part: Part, name: str, resolved: Resolved, fits:
 
     Raises UserError when there is none, or when it has other settings, or is for other images or tokens.
     """
-    found = {str(manifest["name"]): manifest for manifest in _imported(store, part)}
+    found = {str(manifest.get("name")): manifest for manifest in _imported(store, part)}
     if name not in found:
         names = sorted(found)
         known = nearest(name, names) if names else "none is there"
@@ -93,7 +109,7 @@ def find_imported(store: Store, part: Part, name: str, resolved: Resolved, fits:
             f"Import it with: prologue-bench import-checkpoint DIR --preset {name} --out {store.root}"
         )
     expected = {**component_key(resolved), **fits}
-    imported = {**found[name]["component"], **found[name]["fits"]}
+    imported = {**found[name].get("component", {}), **found[name].get("fits", {})}
     if imported != expected:
         raise UserError(
             f"{part}_training.imported: {name!r} is a {part} with other settings than the experiment's; "

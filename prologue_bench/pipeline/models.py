@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from prologue_bench.errors import StageError, UserError
+from prologue_bench.files import follow_umask
 from prologue_bench.guard import of_component
 from prologue_bench.interfaces import (
     DataSource,
@@ -203,6 +204,7 @@ def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights as safetensors."""
     # Shared tensors (tied embeddings) are stored once under each name.
     save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, path)
+    follow_umask(path)
 
 
 def load_weights(module: M, path: Path, device: torch.device | str = "cpu") -> M:

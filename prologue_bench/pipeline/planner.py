@@ -133,10 +133,9 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
             if stage.key not in planned:
                 found = store.find(stage.key)
                 if found is None and isinstance(stage, Imported):
-                    folder = store.root / "artifacts" / stage.key
                     raise UserError(
-                        f"{ablation.path}: the {stage.kind.replace('-', ' ')} {folder} is damaged; import the "
-                        "checkpoint again"
+                        f"{ablation.path}: the {stage.kind.replace('-', ' ')} {store.artifact(stage.key)} is damaged; "
+                        "import the checkpoint again"
                     )
                 flops = recorded_flops(found.manifest) if found else estimator.flops(stage)
                 seconds = 0.0 if found else estimator.seconds(stage)

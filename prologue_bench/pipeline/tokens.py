@@ -6,12 +6,14 @@ Arrays are memory-mapped, so that a data set's tokens need not fit into memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prologue_bench.artifacts import Artifact
 from prologue_bench.files import write_array
 
 SHARD = 100_000
@@ -19,9 +21,14 @@ SHARD = 100_000
 
 
 def write_shards(
-    folder: Path, split: str, count: int, encode: Callable[[int, int], NDArray[Any]], mine: Callable[[int], bool]
+    folder: Path,
+    split: str,
+    count: int,
+    encode: Callable[[int, int], NDArray[Any]],
+    mine: Callable[[int], bool],
+    written: Callable[[Path], None] = lambda path: None,
 ) -> None:
-    """Write those shards of `count` images that are mine and not there yet.
+    """Write those shards of `count` images that are mine and not there yet, and call `written` with each.
 
     `encode(start, stop)` returns ids [stop - start, L].
     """
@@ -30,18 +37,20 @@ def write_shards(
         path = folder / (f"{split}.npy" if len(starts) == 1 else f"{split}-{number:05}.npy")
         if mine(number) and not path.exists():
             write_array(path, encode(start, min(start + SHARD, count)).astype(np.int32))
+            written(path)
 
 
-def open_tokens(folder: Path, split: str) -> NDArray[Any] | Shards:
-    """The ids of a split, memory-mapped."""
-    single = folder / f"{split}.npy"
-    if single.exists():
-        array: NDArray[Any] = np.load(single, mmap_mode="r")
+def open_tokens(folder: Path | Artifact, split: str) -> NDArray[Any] | Shards:
+    """The ids of a split, memory-mapped; of an artifact only the files that belong to it are looked at."""
+    names = folder.files if isinstance(folder, Artifact) else [path.name for path in folder.iterdir()]
+    if f"{split}.npy" in names:
+        array: NDArray[Any] = np.load(folder / f"{split}.npy", mmap_mode="r")
         return array
-    return Shards([np.load(path, mmap_mode="r") for path in sorted(folder.glob(f"{split}-*.npy"))])
+    shards = [name for name in sorted(names) if fnmatchcase(name, f"{split}-*.npy")]
+    return Shards([np.load(folder / name, mmap_mode="r") for name in shards])
 
 
-def read_tokens(folder: Path, split: str, every: int = 1) -> NDArray[Any]:
+def read_tokens(folder: Path | Artifact, split: str, every: int = 1) -> NDArray[Any]:
     """The ids int64 of every n-th image of a split, in memory."""
     tokens = open_tokens(folder, split)
     array: NDArray[Any] = np.asarray(tokens[::every], dtype=np.int64)

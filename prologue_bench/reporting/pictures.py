@@ -15,12 +15,14 @@ from attrs import define, field
 from numpy.typing import NDArray
 from PIL import Image
 
+from prologue_bench.artifacts import Artifact
 from prologue_bench.errors import UserError
 from prologue_bench.files import write_bytes
+from prologue_bench.kept import find_kept, keep
 from prologue_bench.pipeline.finished import run_of
 from prologue_bench.pipeline.models import open_data
 from prologue_bench.pipeline.planner import Pipeline, Plan
-from prologue_bench.pipeline.store import Artifact, Store
+from prologue_bench.pipeline.store import Store
 from prologue_bench.provenance import one_data_set, sources
 from prologue_bench.results.reading import MEGABYTE, is_folder, read_bytes
 from prologue_bench.sampling.grids import row_labels, shared_prefixes
@@ -30,6 +32,8 @@ COLUMNS = 10
 RECONSTRUCTION_ROWS = 2
 SAMPLE_ROWS = 6
 VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
+PREFIXES, PREFIXES_FILE = "prefixes", "prefixes.png"
+"""How grids of shared prefixes are kept."""
 GAP = 2
 """Pixels between images."""
 PICTURE_NAME = re.compile(r"(originals(?:-\d{1,6})?|(?:" + "|".join(VARIANT_PICTURES) + r")-\d{1,6})\.png", re.ASCII)
@@ -78,14 +82,20 @@ def shared_prefix_grid(pipeline: Pipeline, plan: Plan, store: Store) -> bytes | 
     length = pipeline.layout.leading or min((each for each in lengths if each), default=0)
     if not 0 < length < pipeline.layout.length:
         return None
-    kept = store.cache / "prefixes" / f"{pipeline.samples.key}-{length}.png"
-    if not kept.exists():
-        run = run_of(pipeline, store)
-        labels = row_labels(SAMPLE_ROWS, COLUMNS, len(run.images.class_names))
-        images = run.decode(shared_prefixes(run.draw, labels, COLUMNS, length, seed=0))
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(kept, to_png(sheet(images)))
-    return kept.read_bytes()
+    key = f"{pipeline.samples.key}-{length}"
+    if kept := find_kept(store.cache, PREFIXES, key):
+        return (kept / PREFIXES_FILE).read_bytes()
+    run = run_of(pipeline, store)
+    labels = row_labels(SAMPLE_ROWS, COLUMNS, len(run.images.class_names))
+    picture = to_png(sheet(run.decode(shared_prefixes(run.draw, labels, COLUMNS, length, seed=0))))
+    keep(
+        store.cache,
+        PREFIXES,
+        key,
+        lambda folder: write_bytes(folder / PREFIXES_FILE, picture),
+        pipeline.experiment.name,
+    )
+    return picture
 
 
 def spread_over_classes(labels: NDArray[Any], count: int) -> NDArray[Any]:

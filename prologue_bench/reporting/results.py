@@ -162,9 +162,9 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
             if taken := sorted(each["name"] for each in found if each["name"] in names):
                 failures[_stage_name(stage)] = f"another metric gives {', '.join(taken)} too; left out here"
             measurements += [each for each in found if each["name"] not in names]
-        if (artifact / SEARCH).exists():
+        if SEARCH in artifact.files:
             search = json.loads((artifact / SEARCH).read_text())
-        if (artifact / CURVES).exists():
+        if CURVES in artifact.files:
             curves[stage.kind] = _columns(read_curves(artifact / CURVES))
         stages.append(
             {

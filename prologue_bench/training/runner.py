@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from attrs import frozen
 from mmengine.config import Config
+from mmengine.dist import master_only
 from mmengine.hooks import EMAHook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
@@ -20,6 +21,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from prologue_bench import distributed, seeds
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline.unfinished import seal
 from prologue_bench.spec.settings import Optimisation, Training, plain_values
 from prologue_bench.training.batches import ArrayDataset, Shuffled, whole_batch
 from prologue_bench.training.hooks import (
@@ -42,7 +44,7 @@ from prologue_bench.training.tracking import visualizer
 
 
 class QuietRunner(Runner):
-    """A Runner that logs to its file and leaves the terminal to the progress display."""
+    """A Runner that logs to its file, leaves the terminal to the progress display, and seals its checkpoints."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -50,6 +52,11 @@ class QuietRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 logger.removeHandler(handler)
         return logger
+
+    @master_only  # type: ignore[untyped-decorator]
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        super().save_checkpoint(out_dir, filename, *args, **kwargs)
+        seal(Path(self.work_dir).parent, Path(out_dir, filename))
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Nothing: asking compilers for their versions takes seconds, and each artifact records its software."""

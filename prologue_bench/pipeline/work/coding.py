@@ -41,14 +41,14 @@ def encode_images(stage: stages.EncodeImages, store: Store, context: StageContex
                 context.advance(before + first + len(batch), total)
             return np.concatenate(parts)
 
-        write_shards(context.output, name, len(images), encode, distributed.is_mine)
+        write_shards(context.output, name, len(images), encode, distributed.is_mine, context.seal)
         before += len(images)
 
 
 def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) -> None:
     """Decode the tokens of the test split."""
     tokenizer = models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
-    ids = open_tokens(store.get(stage.tokens.key).folder, "test")
+    ids = open_tokens(store.get(stage.tokens.key), "test")
     decode_images(stage.tokens.tokenizer, tokenizer, ids, context, len(ids), 0)
 
 

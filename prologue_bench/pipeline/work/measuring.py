@@ -33,7 +33,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     metric = models.build_metric(stage.metric)
     who = stage.metric.component.called("metric")
     has = stage.needs
-    tokens = store.get(stage.tokens.key).folder if "tokens" in has else None
+    tokens = store.get(stage.tokens.key) if "tokens" in has else None
 
     def advance(done: int, total: int) -> None:
         context.check_stop()
@@ -97,7 +97,7 @@ def _cost(stage: stages.Stage, store: Store) -> StageCost:
     flops = recorded_flops(manifest)
     # An older version could not count all models.
     flops = counted_flops(stage) if flops is None else flops
-    return StageCost(seconds=manifest["seconds"], flops=flops, machine=manifest["machine"])
+    return StageCost(seconds=manifest.get("seconds"), flops=flops, machine=manifest.get("machine", "elsewhere"))
 
 
 def _sum(costs: Sequence[StageCost]) -> StageCost:

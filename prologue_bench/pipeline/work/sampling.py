@@ -78,6 +78,7 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
                 "point": point, "metric": measured.title, "value": measured.value, "direction": measured.direction
             }  # fmt: skip
             write_text(kept, json.dumps(result))
+            context.seal(kept)
         found.append(json.loads(kept.read_text()))
         context.advance(index + 1, len(points))
     best = min(found, key=lambda each: each["value"] if each["direction"] == "lower" else -each["value"])
@@ -120,6 +121,7 @@ def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext)
                 generator, sampling, data.spec.none_label, batch, None, "samples", sampling.seed, first=start
             )
             write_array(path, ids.cpu().numpy().astype(np.int32))
+            context.seal(path)
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
         context.advance(min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples))
 

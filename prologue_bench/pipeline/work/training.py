@@ -72,7 +72,7 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
 def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
     """Train a generator on the cached tokens."""
     data = models.data_of(stage.tokens.tokenizer)
-    ids = open_tokens(store.get(stage.tokens.key).folder, "train")
+    ids = open_tokens(store.get(stage.tokens.key), "train")
     layout = models.layout_of(stage.tokens.tokenizer)
     generator = _new_generator(stage.generator, layout, data.spec, "generator", stage.seed)
     averaged = train(
