@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
+LONGEST_MESSAGE = 480
+"""Characters of a message: what is named in it may be of any length."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LONGEST_NAME = 100
 """Characters of a name that are compared with others; comparing takes the product of both lengths."""
 
@@ -16,9 +20,15 @@ class PrologueBenchError(Exception):
 
 
 class UserError(PrologueBenchError):
-    """A mistake in what the user gave: a setting, a name, a file. Nothing was run because of it."""
+    """A mistake in what the user gave: a setting, a name, a file. Nothing was run because of it.
+
+    The text may name whatever the user gave: it is cut in the middle where it is long, and stays one line.
+    """
 
     exit_code = 2
+
+    def __init__(self, text: str) -> None:
+        super().__init__(abridged(one_line(text), LONGEST_MESSAGE))
 
 
 class MissingDataError(UserError):
@@ -35,6 +45,27 @@ class StageError(PrologueBenchError):
 
 class Interrupted(PrologueBenchError):  # noqa: N818 - nothing went wrong
     """The user asked to stop; the running stage has saved a checkpoint to go on from."""
+
+
+def abridged(text: str, longest: int) -> str:
+    """The text, without its middle where it is too long.
+
+    >>> abridged("abcdefghijklmnop", 11)
+    'abcd...mnop'
+    """
+    if len(text) <= longest:
+        return text
+    end = (longest - 3) // 2
+    return f"{text[: longest - 3 - end]}...{text[-end:]}"
+
+
+def one_line(text: str) -> str:
+    r"""The text with line breaks and control characters as escapes.
+
+    >>> one_line("a\nb")
+    'a\\nb'
+    """
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def shortened(text: str, most: int = 60) -> str:

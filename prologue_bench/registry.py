@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pluggy
-import yaml
 from attrs import define, evolve, field, frozen
 
 from prologue_bench import hookspecs
@@ -197,7 +196,11 @@ class Registry:
     def card(self, folder: str, name: str) -> dict[str, Any]:
         """One card's content; empty when there is none of that name."""
         path = self.cards(folder).get(name)
-        return {} if path is None else dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+        if path is None:
+            return {}
+        from prologue_bench.spec.documents import read_document  # what lists components only reads no card
+
+        return dict(read_document(path, str(path)).values)
 
     def cards(self, folder: str) -> dict[str, Path]:
         """The YAML cards of one folder of registry/, by name, built-in ones first."""

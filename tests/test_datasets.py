@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from prologue_bench.components import NoSettings
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.spec import yaml_values
 from prologue_datasets import fashion_mnist
 from prologue_datasets.fashion_mnist import EmbeddedFashionMnist, FashionMnist, read_idx
 from prologue_datasets.make_embedded import write_idx
@@ -37,7 +37,7 @@ def test_the_debian_package_is_found_and_is_the_published_data() -> None:
     data = FashionMnist(FashionMnistSettings(download=False))
     assert len(data.labels("train")) == 60000
     assert len(data.images("test")) == 10000
-    card = yaml.safe_load((ROOT / "registry" / "datasets" / "fashion-mnist.yaml").read_text())
+    card = yaml_values.read((ROOT / "registry" / "datasets" / "fashion-mnist.yaml").read_text())
     for path in data.paths.values():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"][path.name]
     embedded = EmbeddedFashionMnist(NoSettings())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from prologue_bench import hookspecs
 from prologue_bench.cli import cli
 from prologue_bench.registry import Registry
+from prologue_bench.spec import yaml_values
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -82,7 +82,7 @@ def test_the_example_is_as_short_as_the_tutorial_promises() -> None:
 
 
 def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
-    found = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", DOCS["regression.md"], flags=re.S)]
+    found = [yaml_values.read(text) for text in re.findall(r"```yaml\n(.*?)```", DOCS["regression.md"], flags=re.S)]
     commands = [
         words[1]
         for workflow in found

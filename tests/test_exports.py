@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from click.testing import CliRunner, Result
 
 from prologue_bench.cli import cli
@@ -21,6 +20,7 @@ from prologue_bench.pipeline.finished import load_run
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.results import load_results
+from prologue_bench.spec import yaml_values
 from tests.conftest import SMOKE, run_tiny
 
 VARIANT = "prologue_tokens=2"
@@ -61,7 +61,7 @@ def test_an_export_draws_what_the_run_draws_without_the_store(folder: Path, tmp_
 def test_the_card_has_metadata_measurements_and_code_that_runs(folder: Path) -> None:
     card = (folder / "export" / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
-    metadata = yaml.safe_load(front)
+    metadata = yaml_values.read(front)
     run = next(run for run in load_results(folder / "report")["runs"] if run["variant"] == VARIANT)
     values = {each["name"]: each["value"] for each in run["measurements"] if not each["detail"]}
     metrics = metadata["model-index"][0]["results"][0]["metrics"]

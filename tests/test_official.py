@@ -235,14 +235,14 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
     monkeypatch.setattr(checkpoint, "IMAGENET", spec)
     for kind, resolved in (("tokenizers", experiment.tokenizer), ("generators", experiment.generator)):
         import attrs
-        import yaml
 
+        from prologue_bench.spec import yaml_values
         from prologue_bench.spec.settings import plain_values
 
         assert attrs.has(type(resolved.settings))
         card = {"summary": "tiny", "use": resolved.name, "settings": plain_values(resolved.settings)}
         name = "tiny" if kind == "tokenizers" else "tiny-ar"
-        (tiny_registry.card_folders[-1] / kind / f"{name}.yaml").write_text(yaml.safe_dump(card))
+        (tiny_registry.card_folders[-1] / kind / f"{name}.yaml").write_text(yaml_values.dump(card))
     tokenizer = build_tokenizer(preset("tokenizer", "tiny", tiny_registry), spec)
     generator = build_generator(preset("generator", "tiny-ar", tiny_registry), tokenizer.layout, spec.labels)
     for path in [*released.glob("*.safetensors"), *(released / "ar").glob("*.safetensors")]:

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from prologue_bench.pipeline.nominal import assume_missing_data
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TrainTokenizer
 from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
+from prologue_bench.spec import yaml_values
 from prologue_bench.spec.ablation import Experiment, load_ablation
 from prologue_bench.spec.settings import Optimisation, TokenizerTraining
 from tests.conftest import ROOT
@@ -139,7 +139,7 @@ def test_every_row_samples_with_the_published_settings(row: str, registry: Regis
 
 
 def test_rows_with_a_published_is_precision_and_recall_measure_them(registry: Registry) -> None:
-    rows = yaml.safe_load((ROOT / "registry" / "references" / "imagenet-256.yaml").read_text())["rows"]
+    rows = yaml_values.read((ROOT / "registry" / "references" / "imagenet-256.yaml").read_text())["rows"]
     for row in PAPER:
         metrics = {metric.name: metric.settings for metric in experiment(row, registry).metrics}
         assert {"rfid", "gfid"} <= set(metrics)
@@ -153,7 +153,7 @@ CARDS = [path for folder in ("recipes", "profiles") for path in sorted((ROOT / "
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
 def test_no_card_has_an_l2_that_the_paper_has_not(path: Path) -> None:
-    training = yaml.safe_load(path.read_text()).get("tokenizer_training", {})
+    training = yaml_values.read(path.read_text()).get("tokenizer_training", {})
     assert "l2_weight" not in training
     assert TokenizerTraining().l2_weight == 0.0
 

@@ -33,23 +33,31 @@ class Shapes(DataSource):
         return f"shapes-{VERSION}-{own.size}-{own.train_images}-{own.test_images}-{own.seed}"
 
     def images(self, split: Split) -> NDArray[Any]:
-        return self._scenes[split][0]
+        return self._scenes[split]
 
     def labels(self, split: Split) -> NDArray[Any]:
-        return self._scenes[split][1]
+        return _labels(self._counts[split])
+
+    @property
+    def _counts(self) -> dict[Split, int]:
+        return {"train": self.settings.train_images, "test": self.settings.test_images}
 
     @cached_property
-    def _scenes(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
-        counts = {"train": self.settings.train_images, "test": self.settings.test_images}
+    def _scenes(self) -> dict[Split, NDArray[Any]]:
         return {
             split: _draw(count, self.settings.size, np.random.default_rng((self.settings.seed, index)))
-            for index, (split, count) in enumerate(counts.items())
+            for index, (split, count) in enumerate(self._counts.items())
         }
 
 
-def _draw(count: int, size: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Images uint8 [count, 3, size, size] and labels int64 [count]."""
-    labels = np.arange(count) % len(SHAPES)
+def _labels(count: int) -> NDArray[Any]:
+    """The shapes in turn, int64 [count]; known without drawing anything."""
+    return (np.arange(count) % len(SHAPES)).astype(np.int64)
+
+
+def _draw(count: int, size: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Images uint8 [count, 3, size, size]."""
+    labels = _labels(count)
     radius = rng.uniform(0.15, 0.35, (count, 1, 1)) * size
     x, y = (rng.uniform(0.3, 0.7, (count, 1, 1)) * size for _ in range(2))
     rows, columns = np.mgrid[:size, :size] + 0.5
@@ -66,4 +74,4 @@ def _draw(count: int, size: int, rng: np.random.Generator) -> tuple[NDArray[Any]
     colours = COLOURS[rng.integers(len(COLOURS), size=count)]
     background = rng.integers(200, 240, (count, 1, 1, 1))
     images = np.where(inside[:, None], colours[:, :, None, None], background)
-    return images.astype(np.uint8), labels.astype(np.int64)
+    return images.astype(np.uint8)

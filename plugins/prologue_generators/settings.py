@@ -6,14 +6,14 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
-from prologue_layers.settings import Initialisation, TransformerSettings
+from prologue_layers.settings import MOST_RATIO, Initialisation, TransformerSettings, has_channels
 
 
 @frozen(kw_only=True)
 class ArTransformerSettings(TransformerSettings):
     """A transformer without biases and with the wider feed-forward layer of the paper's AR models."""
 
-    ffn_ratio: float = field(default=11 / 4, validator=validators.gt(0))
+    ffn_ratio: float = field(default=11 / 4, validator=[validators.gt(0), validators.le(MOST_RATIO), has_channels])
     bias: bool = False
     dropout: float = field(default=0.1, validator=[validators.ge(0.0), validators.lt(1.0)])
 

@@ -15,6 +15,20 @@ Initialisation = Literal["open", "paper"]
 the paper's implementation (`prologue_layers.initialisation`), with closed gates."""
 
 
+MOST_CHANNELS = 2**16
+MOST_LAYERS = 256
+MOST_RATIO = 64
+MOST_CODES = 2**24
+MOST_TOKENS = 2**16
+"""Far over what is trained anywhere, and still planned in a moment."""
+
+
+def has_channels(instance: TransformerSettings, attribute: attrs.Attribute[float], value: float) -> None:
+    """A validator of `ffn_ratio`: the feed-forward layer needs at least one channel."""
+    if round(instance.width * value) < 1:
+        raise ValueError(f"'ffn_ratio' must leave a hidden channel at width {instance.width}: {value}")
+
+
 def _fits_heads(instance: TransformerSettings, attribute: attrs.Attribute[int], value: int) -> None:
     if instance.width % value or (instance.width // value) % 4:
         raise ValueError(
@@ -35,11 +49,11 @@ def _fills_head(
 class TransformerSettings:
     """Sizes of one transformer; `ffn_ratio` is the hidden width of the feed-forward layer in widths."""
 
-    width: int = field(default=768, validator=validators.ge(4))
-    layers: int = field(default=12, validator=validators.ge(1))
+    width: int = field(default=768, validator=[validators.ge(4), validators.le(MOST_CHANNELS)])
+    layers: int = field(default=12, validator=[validators.ge(1), validators.le(MOST_LAYERS)])
     heads: int = field(default=12, validator=[validators.ge(1), _fits_heads])
-    ffn_ratio: float = field(default=8 / 3, validator=validators.gt(0))
-    condition_width: int = field(default=32, validator=validators.ge(1))
+    ffn_ratio: float = field(default=8 / 3, validator=[validators.gt(0), validators.le(MOST_RATIO), has_channels])
+    condition_width: int = field(default=32, validator=[validators.ge(1), validators.le(MOST_CHANNELS)])
     bias: bool = True
     """Biases in the output, feed-forward and gate layers."""
     dropout: float = field(default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)])

@@ -12,6 +12,8 @@ from prologue_bench.checksums import fingerprint
 from prologue_bench.spec.external import PublishedFile, external_file
 from prologue_bench.spec.settings import unread
 
+MOST = 10**6
+"""Images, repeats and the like: far over what anyone measures."""
 INCEPTION = PublishedFile("weights-inception-2015-12-05-6726825d.pth", variable="INCEPTION_WEIGHTS")
 """Under its name at github.com/toshas/torch-fidelity/releases."""
 
@@ -30,7 +32,7 @@ class FeatureSettings:
     """How images become features."""
 
     extractor: Literal["efficientnet-lite0", "inception-v3-compat"] = "efficientnet-lite0"
-    resize: int = field(default=64, validator=validators.ge(32))
+    resize: int = field(default=64, validator=[validators.ge(32), validators.le(2048)])
     """Edge in pixels to which efficientnet-lite0 sees the images; inception-v3-compat always resizes to 299."""
     layer: str = ""
     """The extractor's layer; empty takes the one that Fréchet distances are measured on."""
@@ -51,7 +53,7 @@ class FidSettings(FeatureSettings):
     """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
     few_samples: Literal["error", "shrink"] = "error"
     """What to do with no more images than features: refuse, or shrink the covariance, which the protocol then says."""
-    images: int = field(default=0, validator=validators.ge(0))
+    images: int = field(default=0, validator=[validators.ge(0), validators.le(MOST)])
     """Measure only so many of the samples or reconstructions, equally many of every class; 0 measures all."""
     extrapolate: bool = False
     """Also give the distance for infinitely many samples, free of the bias that few have."""
@@ -63,24 +65,24 @@ class InceptionScoreSettings(FeatureSettings):
 
     extractor: Literal["inception-v3-compat"] = "inception-v3-compat"
     layer: str = "logits_unbiased"
-    splits: int = field(default=10, validator=validators.ge(1))
+    splits: int = field(default=10, validator=[validators.ge(1), validators.le(MOST)])
 
 
 @frozen(kw_only=True)
 class KidSettings(FeatureSettings):
     """Means over random subsets."""
 
-    subsets: int = field(default=100, validator=validators.ge(1))
-    subset_size: int = field(default=1000, validator=validators.ge(2))
-    seed: int = 0
+    subsets: int = field(default=100, validator=[validators.ge(1), validators.le(MOST)])
+    subset_size: int = field(default=1000, validator=[validators.ge(2), validators.le(MOST)])
+    seed: int = field(default=0, validator=validators.ge(0))
 
 
 @frozen(kw_only=True)
 class PrecisionRecallSettings(FeatureSettings):
     """Nearest neighbours among the images of each set."""
 
-    neighbours: int = field(default=3, validator=validators.ge(1))
-    images: int = field(default=10000, validator=validators.ge(2))
+    neighbours: int = field(default=3, validator=[validators.ge(1), validators.le(MOST)])
+    images: int = field(default=10000, validator=[validators.ge(2), validators.le(MOST)])
     """At most so many of each set, equally many of every class."""
 
 
@@ -88,25 +90,25 @@ class PrecisionRecallSettings(FeatureSettings):
 class DensityCoverageSettings(PrecisionRecallSettings):
     """The same with the neighbours of its authors."""
 
-    neighbours: int = field(default=5, validator=validators.ge(1))
+    neighbours: int = field(default=5, validator=[validators.ge(1), validators.le(MOST)])
 
 
 @frozen(kw_only=True)
 class LayoutSettings(FeatureSettings):
     """Groups of samples that share their first tokens."""
 
-    groups_per_class: int = field(default=8, validator=validators.ge(2))
-    group_size: int = field(default=4, validator=validators.ge(2))
-    lowpass: int = field(default=7, validator=validators.ge(1))
+    groups_per_class: int = field(default=8, validator=[validators.ge(2), validators.le(MOST)])
+    group_size: int = field(default=4, validator=[validators.ge(2), validators.le(MOST)])
+    lowpass: int = field(default=7, validator=[validators.ge(1), validators.le(MOST)])
     """Edge in pixels to which images are averaged down."""
-    seed: int = 0
+    seed: int = field(default=0, validator=validators.ge(0))
 
 
 @frozen(kw_only=True)
 class AttentionSettings:
     """Attention over some of the test images."""
 
-    images: int = field(default=500, validator=validators.ge(1))
+    images: int = field(default=500, validator=[validators.ge(1), validators.le(MOST)])
     """At most so many, equally many of every class."""
 
 
@@ -131,9 +133,9 @@ class ProbeSettings:
     validation_share: float = field(default=0.2, validator=[validators.gt(0), validators.lt(1)])
     """Share of the images that C is chosen with, in the classes' proportions, on which it is validated; the
     classifier then learns from all."""
-    selection_images: int = field(default=5000, validator=validators.ge(2))
+    selection_images: int = field(default=5000, validator=[validators.ge(2), validators.le(MOST)])
     """At most so many training images, equally many of every class, are used to choose C."""
-    train_images: int = field(default=20000, validator=validators.ge(1))
+    train_images: int = field(default=20000, validator=[validators.ge(1), validators.le(MOST)])
     """At most so many training images, equally many of every class."""
 
 
@@ -141,6 +143,6 @@ class ProbeSettings:
 class SpeedSettings:
     """The best of several repeats, which other work on the machine disturbs least."""
 
-    images: int = field(default=250, validator=validators.ge(1))
+    images: int = field(default=250, validator=[validators.ge(1), validators.le(MOST)])
     """Drawn and decoded as one batch."""
-    repeats: int = field(default=3, validator=validators.ge(1))
+    repeats: int = field(default=3, validator=[validators.ge(1), validators.le(MOST)])

@@ -10,7 +10,14 @@ import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.spec.settings import unread
-from prologue_layers.settings import Initialisation, StraightThrough, TransformerSettings
+from prologue_layers.settings import (
+    MOST_CHANNELS,
+    MOST_CODES,
+    MOST_TOKENS,
+    Initialisation,
+    StraightThrough,
+    TransformerSettings,
+)
 
 
 @frozen(kw_only=True)
@@ -21,9 +28,9 @@ class VqSettings:
     """Edge of a patch in pixels."""
     encoder: TransformerSettings = TransformerSettings()
     decoder: TransformerSettings = TransformerSettings()
-    visual_codebook: int = field(default=16384, validator=validators.ge(2))
+    visual_codebook: int = field(default=16384, validator=[validators.ge(2), validators.le(MOST_CODES)])
     """Number of codes."""
-    code_width: int = field(default=14, validator=validators.ge(1))
+    code_width: int = field(default=14, validator=[validators.ge(1), validators.le(MOST_CHANNELS)])
     commitment: float = field(default=0.25, validator=validators.ge(0))
     """Weight of the pull of the latents towards their codes; the codes' pull towards the latents has weight one."""
     straight_through_temperature: float = field(default=0.1, validator=validators.gt(0))
@@ -49,7 +56,7 @@ class Vq2dSettings(VqSettings):
 class Vq1dSettings(VqSettings):
     """A sequence of tokens that have no places in the image."""
 
-    tokens: int = field(default=256, validator=validators.ge(1))
+    tokens: int = field(default=256, validator=[validators.ge(1), validators.le(MOST_TOKENS)])
     """Learned queries of the encoder, whose features are quantized."""
 
 
@@ -73,8 +80,8 @@ def _target_weights(instance: object, attribute: attrs.Attribute[Any], value: Ma
 class PrologueSettings(VqSettings):
     """The 2D baseline's settings and those of the prologue; `prologue_tokens: 0` is the baseline itself."""
 
-    prologue_tokens: int = field(default=16, validator=validators.ge(0))
-    prologue_codebook: int = field(default=1024, validator=validators.ge(2))
+    prologue_tokens: int = field(default=16, validator=[validators.ge(0), validators.le(MOST_TOKENS)])
+    prologue_codebook: int = field(default=1024, validator=[validators.ge(2), validators.le(MOST_CODES)])
     """Number of codes."""
     shared_codebook: bool = False
     """Quantize the prologue with the visual tokens' projection and codes; `prologue_codebook` then does not count."""

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_layers.settings import Initialisation, TransformerSettings
+from prologue_layers.settings import MOST_CHANNELS, MOST_CODES, Initialisation, TransformerSettings
+
+MOST_LEVELS = 64
+MOST_FSQ_CODES = 2**20
+"""The library makes a table of all codes."""
 
 
 def _levels(instance: object, attribute: attrs.Attribute[Any], value: tuple[int, ...]) -> None:
     if not value or min(value) < 2:
         raise ValueError(f"'levels' must be whole numbers from 2: {list(value)}")
+    if len(value) > MOST_LEVELS or math.prod(value) > MOST_FSQ_CODES:
+        raise ValueError(
+            f"'levels' must be at most {MOST_LEVELS} numbers with a product of at most {MOST_FSQ_CODES}: "
+            f"{len(value)} numbers"
+        )
 
 
 @frozen(kw_only=True)
@@ -45,15 +55,15 @@ class LfqSettings(PatchTokenizerSettings):
 class CodebookSettings(PatchTokenizerSettings):
     """A codebook of vectors."""
 
-    codes: int = field(default=256, validator=validators.ge(2))
-    code_width: int = field(default=16, validator=validators.ge(1))
+    codes: int = field(default=256, validator=[validators.ge(2), validators.le(MOST_CODES)])
+    code_width: int = field(default=16, validator=[validators.ge(1), validators.le(MOST_CHANNELS)])
 
 
 @frozen(kw_only=True)
 class ResidualVqSettings(CodebookSettings):
     """Every level quantizes what the levels before it leave over."""
 
-    levels: int = field(default=2, validator=validators.ge(1))
+    levels: int = field(default=2, validator=[validators.ge(1), validators.le(MOST_LEVELS)])
 
 
 @frozen(kw_only=True)

@@ -74,7 +74,8 @@ class FsqTokenizer(PatchTokenizer):
     def __init__(self, settings: FsqSettings, images: ImageSpec) -> None:
         width = settings.encoder.width
         super().__init__(settings, images, math.prod(settings.levels), width)
-        self.quantizer = FSQ(levels=list(settings.levels), dim=width)
+        with torch.device("cpu"):  # it reads values while it is made, which tensors without memory lack
+            self.quantizer = FSQ(levels=list(settings.levels), dim=width)
 
     def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         codes, ids = self.quantizer(features)

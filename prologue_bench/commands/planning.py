@@ -97,7 +97,7 @@ def make_plan_with(ablation: Ablation, store: Store, reuse: tuple[Path, ...]) ->
     from prologue_bench.reporting.reuse import EarlierRuns, load_earlier_runs
 
     earlier = load_earlier_runs(reuse) if reuse else EarlierRuns()
-    with the_registry().blaming(UserError):
+    with the_registry().blaming(UserError), ablation.document.naming_lines():
         plan = make_plan(ablation, store, known=earlier.__contains__)
     if not reuse:
         return plan, earlier

@@ -122,18 +122,29 @@ class _OnMeta:
         return torch.zeros(1, images.channels, images.height, images.width, dtype=torch.uint8)
 
 
+MOST_ON_CPU = 200_000_000
+"""Parameters of a model that is made for counting alone."""
+LONGEST_ON_CPU = 4096
+"""Tokens of an image that is put forward for counting alone."""
+
+
 class _OnCpu(_OnMeta):
-    """Models with new weights, each made once, and the first training image."""
+    """Models with new weights, each made once, and the first training image.
+
+    Raises ValueError for a model that would take more memory and time than a count is worth.
+    """
 
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
 
     def tokenizer(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
         images = models.open_data(data).spec
+        _check_small(models.tokenizer_on_meta(tokenizer, data))
         made: Tokenizer = self._once(tokenizer, lambda: models.build_tokenizer(tokenizer, images))
         return made
 
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
+        _check_small(models.generator_on_meta(generator, layout, labels))
         made: Generator = self._once(generator, lambda: models.build_generator(generator, layout, labels))
         return made
 
@@ -148,6 +159,12 @@ class _OnCpu(_OnMeta):
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
+
+
+def _check_small(model: Tokenizer | Generator) -> None:
+    length = model.layout.length if isinstance(model, Tokenizer) else 0
+    if models.count_parameters(model) > MOST_ON_CPU or length > LONGEST_ON_CPU:
+        raise ValueError("the model is too large to be counted on the CPU")
 
 
 def _is_frozen(stage: stages.Stage) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
@@ -123,7 +124,10 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
     """
     _check_segment_names(ablation)
     checks, held_out = Checks(ablation, _prefixes(ablation)), _held_out(ablation)
-    pipelines = tuple(_pipeline(experiment, checks, held_out, store) for experiment in ablation.experiments)
+    pipelines = []
+    for experiment in ablation.experiments:
+        with _named(ablation, experiment):
+            pipelines.append(_pipeline(experiment, checks, held_out, store))
     estimator = Estimator(store)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
@@ -140,12 +144,33 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
                 flops = recorded_flops(found.manifest) if found else estimator.flops(stage)
                 seconds = 0.0 if found else estimator.seconds(stage)
                 planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, found is not None, seconds, flops)
-    return Plan(ablation, pipelines, tuple(planned.values()), checks.notes())
+    return Plan(ablation, tuple(pipelines), tuple(planned.values()), checks.notes())
+
+
+@contextmanager
+def _named(ablation: Ablation, experiment: Experiment) -> Iterator[None]:
+    """Errors that do not name the file get it, and where there are several the variant."""
+    try:
+        yield
+    except UserError as error:
+        if isinstance(error, MissingDataError) or str(error).startswith(f"{ablation.path}: "):
+            raise
+        variant = f"variant {experiment.variant.name!r}: " if len(ablation.variants) > 1 else ""
+        raise UserError(f"{ablation.path}: {variant}{error}") from error.__cause__
+
+
+def _layouts(ablation: Ablation) -> list[TokenLayout]:
+    """The token layout of each experiment."""
+    layouts = []
+    for experiment in ablation.experiments:
+        with _named(ablation, experiment):
+            layouts.append(_tokenizer(experiment).layout)
+    return layouts
 
 
 def _check_segment_names(ablation: Ablation) -> None:
     """Temperatures and guidance may name only segments that some variant has."""
-    known = {name for experiment in ablation.experiments for name in _tokenizer(experiment).layout.names}
+    known = {name for layout in _layouts(ablation) for name in layout.names}
     for experiment in ablation.experiments:
         for name in sorted(experiment.sampling.named_segments() - known):
             raise UserError(
@@ -156,8 +181,7 @@ def _check_segment_names(ablation: Ablation) -> None:
 
 def _prefixes(ablation: Ablation) -> tuple[int, ...]:
     """Lengths of the leading segments of all variants that have more than one segment."""
-    layouts = [_tokenizer(experiment).layout for experiment in ablation.experiments]
-    return tuple(sorted({layout.leading for layout in layouts if layout.leading}))
+    return tuple(sorted({layout.leading for layout in _layouts(ablation) if layout.leading}))
 
 
 def _held_out(ablation: Ablation) -> int:
@@ -262,7 +286,6 @@ def _trained(
 
 def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokenizer, store: Store) -> GeneratorStage:
     training = experiment.generator_training
-    name = experiment.variant.name
     if training.imported:
         fits = generator_fits(model.layout, open_data(experiment.data).spec.labels)
         key = find_imported(store, "generator", training.imported, experiment.generator, fits)
@@ -270,17 +293,16 @@ def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokeni
     if training.joint:
         if model.prior is None:
             raise UserError(
-                f"{name}: generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these settings has no "
+                f"generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these settings has no "
                 "joint prior; expected one that has, or joint: false"
             )
         if not experiment.tokenizer_training.prior_labels:
             raise UserError(
-                f"{name}: generator_training.joint: the joint prior sees no labels; "
-                "set tokenizer_training.prior_labels: true"
+                "generator_training.joint: the joint prior sees no labels; set tokenizer_training.prior_labels: true"
             )
         if isinstance(tokens.tokenizer, ImportedTokenizer):
             raise UserError(
-                f"{name}: generator_training.joint: the tokenizer is imported, without a prior; "
+                "generator_training.joint: the tokenizer is imported, without a prior; "
                 "set generator_training.imported too"
             )
         return TakePrior(tokens=tokens, generator=experiment.prior.kept_as)
@@ -294,13 +316,10 @@ def _tokenizer(experiment: Experiment) -> Tokenizer:
         tokenizer = tokenizer_on_meta(experiment.tokenizer, experiment.data)
         if tokenizer.prior is not None:
             tokenizer.prior.check(tokenizer.layout)
-    except MissingDataError:
+    except UserError:
         raise
-    except UserError as error:
-        raise UserError(f"{experiment.variant.name}: {error}") from None
     except ValueError as error:  # `check`'s alone: building a tokenizer raises UserError
-        name = experiment.tokenizer.name
-        raise UserError(f"{experiment.variant.name}: tokenizer {name!r}: {error}") from None
+        raise UserError(f"tokenizer: {experiment.tokenizer.name!r}: {error}") from None
     return tokenizer
 
 

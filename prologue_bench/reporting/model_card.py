@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from prologue_bench.durations import duration
 from prologue_bench.files import write_text
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.formatting import environment
+from prologue_bench.spec import yaml_values
 from prologue_bench.titles import caveats
 
 CARD = "README.md"
@@ -22,7 +21,7 @@ def write_model_card(config: Mapping[str, Any], layout: Any, parameters: Mapping
     measurements = [each for each in config["measurements"] if not each["detail"]]
     text = environment().get_template("model_card.md.j2").render(
         config=config,
-        metadata=yaml.safe_dump(_metadata(config, measurements), sort_keys=False, allow_unicode=True).strip(),
+        metadata=yaml_values.dump(_metadata(config, measurements)).strip(),
         layout=layout,
         parameters=parameters,
         measurements=[{**each, "hash": protocol_hash(each["protocol"])} for each in measurements],

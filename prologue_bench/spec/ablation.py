@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,16 +18,21 @@ from prologue_bench.errors import UserError, nearest
 from prologue_bench.files import user_path
 from prologue_bench.guard import of_component, shown
 from prologue_bench.registry import Kind, Registry
+from prologue_bench.spec.documents import Document, read_document
 from prologue_bench.spec.external import as_read
 from prologue_bench.spec.files import AblationFile, Overrides, Profile, load_profile, read_ablation_file
-from prologue_bench.spec.naming import same, short_names, value_labels, within
+from prologue_bench.spec.naming import normal, same, short_names, value_labels, within
 from prologue_bench.spec.presets import Reference, expand_preset, load_recipe, load_references
 from prologue_bench.spec.search import sampling_at
-from prologue_bench.spec.sections import SECTIONS, Section, make_sections, merge, parse_override, set_path
+from prologue_bench.spec.sections import SECTIONS, Section, make_sections, merge, path_of, set_path
 from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, plain_values
 from prologue_bench.spec.structure import Choice, convert, describe, structure
 
 T = TypeVar("T")
+
+MOST_VARIANTS = 100
+MOST_RUNS = 500
+"""Planning takes time for each; several files do what one cannot."""
 
 
 @frozen
@@ -109,30 +116,39 @@ class Ablation:
     experiments: tuple[Experiment, ...]
     references: tuple[Reference, ...] = ()
     sampling_seeds: tuple[int, ...] = ()
+    document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
+    """What was read: it names the lines of what is found to be wrong later."""
 
 
 def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = None) -> Ablation:
     """Read, check and expand an ablation file. Raises UserError in one line for every mistake."""
     overrides = overrides or Overrides()
-    where = str(path)
-    file = read_ablation_file(path, where, overrides)
+    document = attrs.evolve(read_document(path, str(path)), options=overrides.places())
+    with document.naming_lines():
+        return _checked(document, path, registry, overrides)
+
+
+def _checked(document: Document, path: Path, registry: Registry, overrides: Overrides) -> Ablation:
+    where = document.where
+    file = read_ablation_file(document, path, overrides)
     for index, plugin in enumerate(file.plugins):
         registry.add_file(path.parent / user_path(plugin), f"{where}: plugins[{index}]")
     profile = load_profile(file.profile, registry, f"{where}: profile")
     resolver = _Resolver(registry, profile, where)
     base = make_sections({name: getattr(file, name) for name in SECTIONS}, where)
-    for key, value in map(parse_override, overrides.values):
+    for key, value in overrides.settings:
         if key.split(".")[0] in SECTIONS:
-            set_path(base, key, value, where="--set")
+            set_path(base, key, value, where="--set ")
     variants = _variants(file, where)
     _check_overrides_count(overrides, variants)
-    metrics = tuple(resolver.metric(value, f"{where}: metrics[{i}]") for i, value in enumerate(file.metrics))
-    _check_measured_once(metrics, f"{where}: metrics")
-    trained = (
-        resolver.experiment(base, variant, seed, metrics, overrides) for seed in file.seeds for variant in variants
+    metrics = tuple(
+        resolver.resolve("metric", choice, f"{where}: metrics[{i}]") for i, choice in enumerate(file.metrics)
     )
+    _check_measured_once(metrics, f"{where}: metrics")
+    firsts = [resolver.experiment(base, variant, file.seeds[0], metrics, overrides) for variant in variants]
+    _check_no_twins(firsts, where)
+    trained = (attrs.evolve(first, seed=seed) for seed in file.seeds for first in firsts)
     experiments = tuple(sampled for one in trained for sampled in _sampled(one, file.sampling_seeds))
-    _check_no_twins(experiments, where)
     return Ablation(
         name=file.name,
         title=file.title or file.name,
@@ -146,6 +162,7 @@ def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = 
         experiments=experiments,
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
+        document=document,
     )
 
 
@@ -181,7 +198,7 @@ _NO_CHOICE = Choice("")
 def _check_overrides_count(overrides: Overrides, variants: Sequence[Variant]) -> None:
     """Raises UserError for a --set of what is varied: each variant would put its own value in its place."""
     varied = variants[0].values.keys() - variants[0].named
-    for key, _ in map(parse_override, overrides.values):
+    for key, _ in overrides.settings:
         for name in sorted(varied):
             if key == name or key.startswith(f"{name}."):
                 raise UserError(
@@ -238,6 +255,7 @@ def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
         for key in base.values:
             _check_one_data_set(key, f"{where}: variants.{base.name}.{key}")
     axes = _axes(file.vary, where)
+    _check_runs(max(1, len(named)) * math.prod(map(len, axes)), file, where)
     variants = []
     for base in named or [Variant(name="", values={})]:
         for combination in itertools.product(*axes):
@@ -250,11 +268,25 @@ def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
                     named=frozenset(base.values),
                 )
             )
-    names = [variant.name for variant in variants]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(variant.name for variant in variants).items():
+        if count > 1:
             raise UserError(f"{where}: vary: two variants are both {name!r}; give each value once")
     return tuple(variants)
+
+
+def _check_runs(variants: int, file: AblationFile, where: str) -> None:
+    """Raises UserError for more runs than can be planned in a moment."""
+    if variants > MOST_VARIANTS:
+        raise UserError(
+            f"{where}: found {variants} variants, expected at most {MOST_VARIANTS}; split them over several files"
+        )
+    seeds, draws = len(file.seeds), max(1, len(file.sampling_seeds))
+    if variants * seeds * draws > MOST_RUNS:
+        counts = [f"{variants} variants", f"{seeds} seeds", *([f"{draws} sampling seeds"] if draws > 1 else [])]
+        raise UserError(
+            f"{where}: found {' x '.join(counts)}, expected at most {MOST_RUNS} runs; split them over "
+            "several files, or over calls with --seeds"
+        )
 
 
 @frozen
@@ -274,14 +306,18 @@ def _axes(vary: Mapping[str, Any], where: str) -> list[list[_Choice]]:
         _check_one_data_set(key, f"{where}: vary.{key}")
         if not isinstance(values, list) or not values:
             raise UserError(f"{where}: vary.{key}: found {describe(values)}, expected a list of values")
+        if len(values) > MOST_VARIANTS:
+            raise UserError(f"{where}: vary.{key}: found {len(values)} values, expected at most {MOST_VARIANTS}")
         choices = [
             _Choice(key, value, f"{names[key]}={label}")
             for value, label in zip(values, value_labels(values), strict=True)
         ]
-        for one, other in itertools.combinations(choices, 2):
-            if same(one.value, other.value):
-                name = f"{names[key]}={value_labels([one.value])[0]}"
+        seen = set()
+        for choice in choices:
+            if (meaning := normal(choice.value)) in seen:
+                name = f"{names[key]}={value_labels([choice.value])[0]}"
                 raise UserError(f"{where}: vary.{key}: two variants are both {name!r}; give each value once")
+            seen.add(meaning)
         axes.append(choices)
     return axes
 
@@ -319,7 +355,7 @@ def _baseline(value: Any, variants: Sequence[Variant], where: str) -> str | None
     matches = matches or [v.name for v in variants if within(_nested(value, where), _nested(v.values, where))]
     if len(matches) != 1:
         raise UserError(
-            f"{where}: {dict(value)} fits {len(matches)} variants, expected exactly one of: {'; '.join(names)}"
+            f"{where}: {describe(value)} fits {len(matches)} variants, expected exactly one of: {'; '.join(names)}"
         )
     return matches[0]
 
@@ -328,7 +364,7 @@ def _nested(values: Mapping[str, Any], where: str) -> dict[str, Section]:
     """Settings by dotted name as the sections that they are of; a plain name stands for {use: name}."""
     sections: dict[str, Section] = {str(key).split(".")[0]: {} for key in values}
     for key, value in values.items():
-        set_path(sections, str(key), value, where)
+        set_path(sections, str(key), value, f"{where}.")
     return sections
 
 
@@ -355,7 +391,7 @@ class _Resolver:
         try:
             return self._resolve(sections, variant, seed, metrics)
         except UserError as error:
-            places = {key: f"--set {key}" for key, _ in map(parse_override, overrides.values)}
+            places = {key: f"--set {key}" for key, _ in overrides.settings}
             places |= {key: f"{self.where}: {variant.place_of(key)}" for key in variant.values}
             raise UserError(_replace_place(str(error), self.where, places)) from None
 
@@ -401,14 +437,16 @@ class _Resolver:
         section = dict(sections[name])
         recipe = section.pop("recipe", None)
         below = getattr(self.profile, name) if recipe is None else {"recipe": recipe}
-        return structure(cls, merge(self._with_recipe(below, name), section), f"{self.where}: {name}")
+        return structure(
+            cls, merge(self._with_recipe(below, name), section, f"{self.where}: {name}"), f"{self.where}: {name}"
+        )
 
     def _with_recipe(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         if "recipe" not in values:
             return values
         own = {key: value for key, value in values.items() if key != "recipe"}
         recipe = load_recipe(values["recipe"], name, self.registry, f"{self.where}: {name}.recipe")
-        merged: Mapping[str, Any] = merge(recipe, own)
+        merged: Mapping[str, Any] = merge(recipe, own, f"{self.where}: {name}")
         return merged
 
     def foundation(self, tokenizer: Resolved) -> Resolved | None:
@@ -430,15 +468,12 @@ class _Resolver:
         where = f"{self.where}: {kind}"
         return self.resolve(kind, convert(Choice, section, where), where)
 
-    def metric(self, value: Any, where: str) -> Resolved:
-        return self.resolve("metric", convert(Choice, value, where), where)
-
     def resolve(self, kind: Kind, choice: Choice, where: str) -> Resolved:
         choice = expand_preset(kind, choice, self.registry, where)
         component = self.registry.find(kind, choice.use, where)
         settings = component.load_settings()
         offered = {key: value for key, value in self.profile.offers.items() if key in _names(settings)}
-        values = merge(offered, choice.settings)
+        values = merge(offered, choice.settings, where)
         who = f"{where}: settings of {component.called(kind)}"
         with of_component(who):
             checked = structure(settings, values, where, owner=f"{kind} {choice.use!r}")
@@ -467,8 +502,9 @@ def _name_and_settings(found: object) -> tuple[str, Mapping[str, Any]] | None:
 def _replace_place(text: str, where: str, places: Mapping[str, str]) -> str:
     """Blame a mistake on the line of `vary`, `variants` or --set that brought it."""
     for key in sorted(places, key=len, reverse=True):
-        if text.startswith((f"{where}: {key}:", f"{where}: {key}.", f"{where}: {key}[")):
-            return places[key] + text.removeprefix(f"{where}: {key}")
+        start = f"{where}: {path_of(key)}"
+        if text.startswith((f"{start}:", f"{start}.", f"{start}[")):
+            return places[key] + text.removeprefix(start)
     return text
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
-import yaml
 from attrs import field, frozen
 
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import UserError, nearest, shortened
+from prologue_bench.names import name_problem
 from prologue_bench.registry import Registry
-from prologue_bench.spec import yaml_values
-from prologue_bench.spec.sections import SECTIONS, parse_override
-from prologue_bench.spec.structure import describe, structure
+from prologue_bench.spec.documents import Document, read_document
+from prologue_bench.spec.sections import SECTIONS, merge, nested, parse_override, path_of
+from prologue_bench.spec.structure import Choice, describe, structure
 
 LARGEST_SEED = 2**53 - 1
 """Seeds are hashed; any number would do, but readers of results.json hold larger ones as floats."""
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
@@ -41,7 +44,7 @@ class AblationFile:
     sampling_seeds: tuple[int, ...] = ()
     """Each training is sampled from with each of these; empty takes `sampling.seed` alone."""
     baseline: Any = None
-    metrics: tuple[Any, ...] = ("rfid", "gfid", "rate", "codebook")
+    metrics: tuple[Choice, ...] = (Choice("rfid"), Choice("gfid"), Choice("rate"), Choice("codebook"))
     references: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     """Python files with hook implementations, relative to this file."""
@@ -70,27 +73,26 @@ class Overrides:
     profile: str | None = None
     seeds: tuple[int, ...] | None = None
 
+    @cached_property
+    def settings(self) -> tuple[tuple[str, Any], ...]:
+        """The --set values by their dotted keys. Raises UserError."""
+        return tuple(map(parse_override, self.values))
 
-def read_yaml(path: Path, where: str) -> Mapping[str, Any]:
-    """A YAML mapping, read with plain values only.
+    def places(self) -> dict[str, str]:
+        """What messages call the paths that are overridden, such as "metrics[0].images": "--set metrics.0.images"."""
+        places = {path_of(key): f"--set {key}" for key, _ in self.settings}
+        if self.profile is not None:
+            places["profile"] = "--profile"
+        if self.seeds is not None:
+            places["seeds"] = "--seeds"
+        return places
 
-    Raises UserError with line and column for bad syntax and for a key that stands twice.
-    """
-    try:
-        loaded = yaml_values.read(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{where}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{where}: cannot be read: {error}") from None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UserError(f"{where}: {place}not valid YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(loaded, Mapping):
-        raise UserError(f"{where}: found {describe(loaded)}, expected a mapping")
-    return loaded
+
+def read_card(cls: type[T], path: Path, **given: str) -> T:
+    """A card of registry/ as the attrs class `cls`. Raises UserError, with the line, for what is wrong in it."""
+    document = read_document(path, str(path))
+    with document.naming_lines():
+        return structure(cls, {**given, **document.values}, f"{path}:")
 
 
 def load_profile(name: str, registry: Registry, where: str) -> Profile:
@@ -98,22 +100,25 @@ def load_profile(name: str, registry: Registry, where: str) -> Profile:
     cards = registry.cards("profiles")
     if name not in cards:
         raise UserError(f"{where}: unknown profile {name!r}; {nearest(name, cards)}")
-    return structure(Profile, {"name": name, **read_yaml(cards[name], str(cards[name]))}, str(cards[name]))
+    return read_card(Profile, cards[name], name=name)
 
 
-def read_ablation_file(path: Path, where: str, overrides: Overrides) -> AblationFile:
+def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> AblationFile:
     """An ablation's file with --profile, --seeds and those --set values that are no part of an experiment."""
-    raw = dict(read_yaml(path, where))
+    raw, where = dict(document.values), document.where
     raw.setdefault("name", path.stem)
     if overrides.profile is not None:
         raw["profile"] = overrides.profile
     if overrides.seeds is not None:
         raw["seeds"] = list(overrides.seeds)
-    for key, value in map(parse_override, overrides.values):
+    for key, value in overrides.settings:
         _override_file(raw, key, value)
     file = structure(AblationFile, raw, where + ":", owner="an ablation")
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", file.name):
-        raise UserError(f"{where}: name: found {file.name!r}, expected letters, digits, '_', '-' and '.'")
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", file.name) or name_problem(file.name):
+        found = describe(file.name)
+        raise UserError(
+            f"{where}: name: found {found}, expected letters, digits, '_', '-' and '.', no dot in front, at most 200"
+        )
     if not file.seeds:
         raise UserError(f"{where}: seeds: found an empty list, expected at least one whole number")
     _check_seeds(file.seeds, LARGEST_SEED, f"{where}: seeds")
@@ -126,7 +131,7 @@ def _check_seeds(seeds: tuple[int, ...], largest: int, where: str) -> None:
         if not 0 <= seed <= largest:
             raise UserError(f"{where}: found {seed}, expected whole numbers from 0 to {largest}")
     if len(set(seeds)) != len(seeds):
-        raise UserError(f"{where}: found {list(seeds)}, expected each seed once")
+        raise UserError(f"{where}: found {shortened(str(list(seeds)), 60)}, expected each seed once")
 
 
 def _override_file(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -135,7 +140,39 @@ def _override_file(raw: dict[str, Any], key: str, value: Any) -> None:
     known = {field.name for field in attrs.fields(AblationFile)}
     if head not in known:
         raise UserError(f"--set {key}: unknown section {head!r}; {nearest(head, known)}")
-    if head in ("vary", "variants") and rest:
-        raw[head] = {**(raw.get(head) or {}), rest: value}
-    elif head not in SECTIONS:
-        raw[key] = value
+    if head in SECTIONS:
+        return
+    if not rest:
+        raw[head] = value
+    elif head == "vary":
+        raw[head] = _with_dotted(raw.get(head), rest, value, f"--set {head}")
+    elif head == "variants":
+        raw[head] = _with_variant(raw.get(head), rest, value, f"--set {head}")
+    else:
+        raw[head] = merge(raw.get(head), nested(rest, value), f"--set {head}")
+
+
+def _with_dotted(settings: Any, key: str, value: Any, where: str) -> Any:
+    """Settings by dotted name with one set, or an element of its list changed: "tokenizer.tokens.0"."""
+    if not isinstance(settings, Mapping):
+        return {key: value}
+    for known in settings:
+        if key.startswith(f"{known}.") and isinstance(settings[known], list):
+            inside = nested(key.removeprefix(f"{known}."), value)
+            return {**settings, known: merge(settings[known], inside, f"{where}.{known}")}
+    return {**settings, key: value}
+
+
+def _with_variant(variants: Any, key: str, value: Any, where: str) -> Any:
+    """The named variants with one set, or with a setting of the one that has this name or is the so-manieth."""
+    if not isinstance(variants, Mapping):
+        return {key: value}
+    names = list(variants)
+    for index, name in enumerate(names):
+        start = next((start for start in (f"{name}.", f"{index}.") if key.startswith(start)), None)
+        if start is not None:
+            changes = _with_dotted(variants[name], key.removeprefix(start), value, f"{where}.{name}")
+            return {**variants, name: changes}
+    if re.match(r"\d+\.", key):
+        raise UserError(f"{where}.{key}: there are {len(names)} variants, expected one of 0 to {len(names) - 1}")
+    return {**variants, key: value}

@@ -91,16 +91,17 @@ def _with_settings(value: Any, parts: Sequence[str]) -> str:
 
 def same(one: Any, other: Any) -> bool:
     """Whether two values of a setting mean the same: a name stands for {use: name}, and 1 for 1.0, but not for true."""
-    return bool(_normal(one) == _normal(other))
+    return bool(normal(one) == normal(other))
 
 
-def _normal(value: Any) -> Any:
+def normal(value: Any) -> Any:
+    """A value as something to compare and to put into sets, equal for what means the same."""
     if isinstance(value, Mapping):
         if set(value) == {"use"}:
-            return _normal(value["use"])
-        return ("mapping", tuple(sorted((str(key), _normal(item)) for key, item in value.items())))
+            return normal(value["use"])
+        return ("mapping", tuple(sorted((str(key), normal(item)) for key, item in value.items())))
     if isinstance(value, list | tuple):
-        return ("list", tuple(map(_normal, value)))
+        return ("list", tuple(map(normal, value)))
     return ("bool", value) if isinstance(value, bool) else value
 
 

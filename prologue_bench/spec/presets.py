@@ -10,9 +10,9 @@ from attrs import field, frozen
 
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.registry import PRESET_FOLDERS, Kind, Registry
-from prologue_bench.spec.files import read_yaml
+from prologue_bench.spec.files import read_card
 from prologue_bench.spec.sections import merge
-from prologue_bench.spec.structure import Choice, structure
+from prologue_bench.spec.structure import Choice, describe
 
 
 @frozen(kw_only=True)
@@ -66,7 +66,7 @@ def load_references(names: Sequence[str], registry: Registry, where: str) -> tup
         card, _, row = name.partition("/")
         if card not in cards:
             raise UserError(f"{where}: unknown reference {card!r}; {nearest(card, cards)}")
-        whole = structure(Reference, {"name": card, **read_yaml(cards[card], str(cards[card]))}, str(cards[card]))
+        whole = read_card(Reference, cards[card], name=card)
         if row and row not in whole.rows:
             raise UserError(f"{where}: reference {card!r} has no row {row!r}; {nearest(row, whole.rows)}")
         rows = {row: whole.rows[row]} if row else whole.rows
@@ -78,7 +78,7 @@ def load_references(names: Sequence[str], registry: Registry, where: str) -> tup
 def find_preset(kind: Kind, name: str, registry: Registry) -> Preset | None:
     """The preset of that name, None when there is none."""
     path = registry.cards(PRESET_FOLDERS[kind]).get(name) if kind in PRESET_FOLDERS else None
-    return structure(Preset, {"name": name, **read_yaml(path, str(path))}, str(path)) if path else None
+    return read_card(Preset, path, name=name) if path else None
 
 
 def preset_cards(registry: Registry) -> list[tuple[Kind, str]]:
@@ -105,10 +105,12 @@ def expand_preset(kind: Kind, choice: Choice, registry: Registry, where: str) ->
 
 def load_recipe(name: Any, section: str, registry: Registry, where: str) -> Mapping[str, Any]:
     """What a recipe says of one section. Raises UserError when there is no such recipe or it says nothing of it."""
+    if not isinstance(name, str):
+        raise UserError(f"{where}: found {describe(name)}, expected a recipe's name")
     cards = registry.cards("recipes")
     if name not in cards:
-        raise UserError(f"{where}: unknown recipe {name!r}; {nearest(str(name), cards)}")
-    recipe = structure(Recipe, {"name": name, **read_yaml(cards[name], str(cards[name]))}, str(cards[name]))
+        raise UserError(f"{where}: unknown recipe {name!r}; {nearest(name, cards)}")
+    recipe = read_card(Recipe, cards[name], name=name)
     values: Mapping[str, Any] | None = getattr(recipe, section)
     if values is None:
         raise UserError(f"{where}: recipe {name!r} says nothing of {section}")

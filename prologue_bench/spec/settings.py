@@ -29,6 +29,20 @@ def _fraction(instance: object, attribute: attrs.Attribute[float], value: float)
         raise ValueError(f"{attribute.name!r} must be from 0 to 1: {value}")
 
 
+def _betas(instance: object, attribute: attrs.Attribute[Any], value: tuple[float, float]) -> None:
+    if not all(0 <= beta < 1 for beta in value):
+        raise ValueError(f"{attribute.name!r} must be from 0 to below 1: {list(value)}")
+
+
+LARGEST_BATCH = 10**6
+"""Nothing holds the activations of more images at a time."""
+MOST_SAMPLES = 10**8
+MOST_SCALE = 1e4
+"""Logits that are multiplied by it are still finite numbers of float32."""
+HALF_LIVES = (0.05, 1e12)
+"""Outside, the share that a moving average gives to a step is 0 or 1 in float64."""
+
+
 @frozen(kw_only=True)
 class Optimisation:
     """AdamW with a warm-up, a flat stretch, and a linear fall to `final_fraction` of the learning rate."""
@@ -37,7 +51,7 @@ class Optimisation:
     final_fraction: float = field(default=0.1, validator=_fraction)
     warmup_steps: int = field(default=0, validator=_not_negative)
     flat_steps: int = field(default=0, validator=_not_negative)
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: tuple[float, float] = field(default=(0.9, 0.99), validator=_betas)
     weight_decay: float = field(default=0.0, validator=_not_negative)
     clip_norm: float = field(default=0.0, validator=_not_negative)
     """Largest gradient norm; 0 switches clipping off."""
@@ -48,16 +62,18 @@ class Training:
     """What both trainings have in common."""
 
     steps: int = field(default=1000, validator=_positive)
-    batch_size: int = field(default=64, validator=_positive)
-    ema_half_life_steps: float = field(default=1000.0, validator=_positive)
+    batch_size: int = field(default=64, validator=[_positive, validators.le(LARGEST_BATCH)])
+    ema_half_life_steps: float = field(
+        default=1000.0, validator=[validators.ge(HALF_LIVES[0]), validators.le(HALF_LIVES[1])]
+    )
     """Steps after which a weight's share in the moving average has halved."""
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = field(default=False, metadata=HOW_NOT_WHAT)
     """Use torch.compile where a compiler is found."""
     checkpoint_steps: int = field(default=500, validator=_positive, metadata=HOW_NOT_WHAT)
-    accumulate: int = field(default=1, validator=_positive, metadata=HOW_NOT_WHAT)
+    accumulate: int = field(default=1, validator=[_positive, validators.le(LARGEST_BATCH)], metadata=HOW_NOT_WHAT)
     """Parts that a batch is cut into, so that a large one fits into memory."""
-    workers: int = field(default=0, validator=_not_negative, metadata=HOW_NOT_WHAT)
+    workers: int = field(default=0, validator=[_not_negative, validators.le(1024)], metadata=HOW_NOT_WHAT)
     """Processes that read images, for data that is decoded when it is asked for."""
     trackers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = field(default=(), metadata=HOW_NOT_WHAT)
     """Where learning curves go while the training runs, besides the report; the extra `trackers` installs them."""
@@ -112,8 +128,8 @@ class Guidance:
     """
 
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    scale: float = field(default=1.0, validator=_not_negative)
-    start: float = field(default=1.0, validator=_not_negative)
+    scale: float = field(default=1.0, validator=[_not_negative, validators.le(MOST_SCALE)])
+    start: float = field(default=1.0, validator=[_not_negative, validators.le(MOST_SCALE)])
     power: float = field(default=1.0, validator=_positive)
 
     def as_read(self) -> Guidance:
@@ -151,9 +167,15 @@ def _temperature(instance: object, attribute: attrs.Attribute[Any], value: float
             raise ValueError(f"'temperature' must be at least {COLDEST:g}: {number}")
 
 
+MOST_POINTS = 1000
+"""Each is a set of samples drawn and measured."""
+
+
 def _grid(instance: object, attribute: attrs.Attribute[Any], value: Mapping[str, tuple[Any, ...]]) -> None:
     if not value or not all(value.values()):
         raise ValueError("'grid' must have at least one setting with at least one value")
+    if (points := math.prod(map(len, value.values()))) > MOST_POINTS:
+        raise ValueError(f"'grid' must have at most {MOST_POINTS} combinations: {points}")
 
 
 @frozen(kw_only=True)
@@ -167,7 +189,7 @@ class Search:
     """Settings of sampling, by dotted name, with the values to try; all combinations are."""
     metric: Choice = Choice("gfid")
     """What decides: the first number of this metric of samples, by its better direction."""
-    samples: int = field(default=2000, validator=_positive)
+    samples: int = field(default=2000, validator=[_positive, validators.le(MOST_SAMPLES)])
     """Drawn for each combination."""
     validation_images: int = field(default=5000, validator=_positive)
     """Training images, equally many of every class, that all variants' trainings leave out, and that stand in for
@@ -188,7 +210,7 @@ class Sampling:
     `temperature` is one number or one a segment, where `default` stands for the segments not named.
     """
 
-    samples: int = field(default=1000, validator=_positive)
+    samples: int = field(default=1000, validator=[_positive, validators.le(MOST_SAMPLES)])
     temperature: float | Mapping[str, float] = field(default=1.0, validator=_temperature)
     top_k: int = field(default=0, validator=_not_negative)
     """Draw from the k likeliest tokens; 0 draws from all."""
@@ -197,7 +219,7 @@ class Sampling:
     guidance: Mapping[str, Guidance] = field(factory=dict, validator=_guidance)
     """One schedule a segment, by name (`default` for the segments not named), or one over `all` tokens."""
     seed: int = field(default=0, validator=[_not_negative, validators.lt(2**53)])
-    batch_size: int = field(default=250, validator=_positive)
+    batch_size: int = field(default=250, validator=[_positive, validators.le(LARGEST_BATCH)])
     search: Search | None = None
     """Choose some of these settings for each variant anew."""
 

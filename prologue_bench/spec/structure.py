@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections.abc
+import math
 import re
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -11,9 +13,14 @@ from typing import Any, TypeVar
 
 import attrs
 
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import UserError, nearest, shortened
 
 T = TypeVar("T")
+
+LARGEST_INTEGER = 2**53 - 1
+"""JSON's readers hold larger ones as floats, and torch none over 2^63."""
+LARGEST_FLOAT = 3.4e38
+"""That of float32, roughly, in which models compute."""
 
 
 @attrs.frozen
@@ -45,14 +52,15 @@ def structure(cls: type[T], values: object, where: str, owner: str = "") -> T:
     for name, value in values.items():
         if name not in known:
             of = f" of {owner}" if owner else ""
-            raise UserError(f"{join(where, name)}: unknown setting{of}; {nearest(str(name), known)}")
+            near = nearest(str(name), known)
+            raise UserError(f"{join(where, shortened(str(name), 100))}: unknown setting{of}; {near}")
         arguments[name] = convert(hints[name], value, join(where, name))
     for name, field in known.items():
         if field.default is attrs.NOTHING and name not in arguments:
             raise UserError(f"{join(where, name)}: missing, expected {type_name(hints[name])}")
     try:
         return cls(**arguments)
-    except ValueError as error:
+    except (ValueError, OSError, RuntimeError) as error:  # validators look at files, too
         raise UserError(_validator_text(error, where)) from None
 
 
@@ -62,13 +70,20 @@ def join(where: str, name: object) -> str:
 
 
 def convert(expected: Any, value: Any, where: str) -> Any:
-    """`value` as the type `expected`; raises UserError when it is not one. Integers pass as floats, nothing else."""
+    """`value` as the type `expected`; raises UserError when it is not one. Integers pass as floats, nothing else.
+
+    Numbers are finite, and no larger than models and readers of results can hold.
+    """
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if expected is Any:
         return value
     if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+        _check_size(value, LARGEST_FLOAT, where)
         return float(value)
-    if expected in (int, bool, str) and type(value) is expected:
+    if expected is int and type(value) is int:
+        _check_size(value, LARGEST_INTEGER, where)
+        return value
+    if expected in (bool, str) and type(value) is expected:
         return value
     if expected is type(None) and value is None:
         return None
@@ -76,7 +91,7 @@ def convert(expected: Any, value: Any, where: str) -> Any:
         return _choice(value, where)
     if attrs.has(expected) and (isinstance(value, Mapping) or value is None):
         return structure(expected, value, where)
-    if origin is typing.Literal and value in arguments:
+    if origin is typing.Literal and any(type(value) is type(each) and value == each for each in arguments):
         return value
     if origin in (typing.Union, types.UnionType):
         return _union(expected, arguments, value, where)
@@ -85,6 +100,14 @@ def convert(expected: Any, value: Any, where: str) -> Any:
     if origin is collections.abc.Mapping and isinstance(value, Mapping):
         return {str(key): convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+
+
+def _check_size(value: float, largest: float, where: str) -> None:
+    """Raises UserError for a number that is none, infinite or too large."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: found {describe(value)}, expected a finite number")
+    if abs(value) > largest:
+        raise UserError(f"{where}: found {describe(value)}, expected at most {largest:.16g} in size")
 
 
 def _choice(value: Any, where: str) -> Choice:
@@ -117,12 +140,29 @@ def _tuple(expected: Any, arguments: tuple[Any, ...], value: list[Any] | tuple[A
     )
 
 
+class _Short(reprlib.Repr):
+    """Looks at no more of a value than it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = DESCRIBED
+
+    def repr_int(self, value: int, level: int) -> str:
+        """Python writes none of thousands of digits."""
+        digits = int(value.bit_length() * math.log10(2))
+        return repr(value) if digits < DESCRIBED else f"a whole number of about {digits} digits"
+
+
+DESCRIBED = 60
+"""Characters of a value that a message shows."""
+_SHORT = _Short()
+
+
 def describe(value: Any) -> str:
     """A value as a message shows it: short, with its kind."""
     if value is None:
         return "nothing"
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+    return f"{shortened(_SHORT.repr(value), DESCRIBED)} ({type(value).__name__})"
 
 
 def type_name(expected: Any) -> str:
@@ -131,6 +171,8 @@ def type_name(expected: Any) -> str:
     plain = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "nothing"}
     if expected in plain:
         return plain[expected]
+    if expected is Any:
+        return "a value"
     if expected is Choice:
         return "a component's name or a mapping with 'use: NAME'"
     if origin is typing.Literal:
@@ -144,7 +186,7 @@ def type_name(expected: Any) -> str:
     return "a mapping"
 
 
-def _validator_text(error: ValueError, where: str) -> str:
+def _validator_text(error: Exception, where: str) -> str:
     """attrs' validators say "'name' must be ..." first and repeat the field and the value behind it."""
     text = str(error.args[0]) if error.args else str(error)
     named = re.fullmatch(r"'(\w+)' (must .*)", text)
