@@ -15,12 +15,13 @@ import click
 
 from prologue_bench import __version__
 from prologue_bench.commands import BUILT_IN, planning
-from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.commands.options import force_option, open_store, plugin_option, store_option, the_registry
 from prologue_bench.commands.planning import profile_option, reuse_option, seeds_option, set_option
 from prologue_bench.endings import is_interrupt, main
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 from prologue_bench.guard import brief, place_of, shown
 from prologue_bench.launchers import Launcher, launcher_of
+from prologue_bench.terminal import guarded, style
 
 if TYPE_CHECKING:
     from prologue_bench.pipeline.store import Store
@@ -78,8 +79,11 @@ class PluginGroup(click.Group):
 
 @click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="prologue-bench")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Train image tokenizers and generators, compare them in ablations, and report what holds."""
+    context.color = True  # what is no text is escaped, so that nothing need be taken out
+    context.with_resource(guarded())
 
 
 @cli.command()
@@ -87,13 +91,18 @@ def cli() -> None:
 @profile_option
 @seeds_option
 @set_option
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report  [reports/NAME]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the report  [reports/NAME, or reports/NAME-PROFILE]",
+)
 @click.option("--dry-run", is_flag=True, help="Show the stages, what is cached and about how long the rest takes.")
 @click.option(
     "--so-far",
     is_flag=True,
     help="Run nothing: write the report of what is finished while other processes go on.",
 )
+@force_option
 @reuse_option
 @click.option(
     "--launcher",
@@ -110,6 +119,7 @@ def run(
     out: Path | None,
     dry_run: bool,
     so_far: bool,
+    force: bool,
     reuse: tuple[Path, ...],
     launcher: Launcher | None,
     store: Path | None,
@@ -119,10 +129,10 @@ def run(
         planning.show(ablation, profile, seeds, values, store, reuse)
         return
     checked = planning.read_ablation(ablation, profile, seeds, values)
-    folder = out or Path("reports") / checked.name
+    folder = out or planning.report_folder(ablation, checked)
     with _processes(launcher) as leads:
         if leads:
-            _run(checked, the_registry(), folder, open_store(store), reuse, so_far)
+            _run(checked, the_registry(), folder, open_store(store), reuse, so_far, force)
 
 
 @cli.command()
@@ -131,8 +141,9 @@ def run(
     "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder of the report of several RESULTS."
 )
 @click.option("--baseline", help="Of several RESULTS, the variant to compare with, as 'results: variant'.")
+@force_option
 @click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
-def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, show: bool) -> None:
+def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, force: bool, show: bool) -> None:
     """Write the report of RESULTS, a folder that `run` wrote, anew; or put several into one report, with --out."""
     from prologue_bench.reporting.merge import labels_of, merge_results
     from prologue_bench.reporting.pictures import load_pictures
@@ -140,7 +151,8 @@ def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, sh
     from prologue_bench.reporting.results import load_results
 
     folders = [path if path.is_dir() else path.parent for path in results]
-    parts = [(load_results(path), load_pictures(folder)) for path, folder in zip(results, folders, strict=True)]
+    loaded = map(load_results, results)
+    parts = [(each, load_pictures(folder, each)) for each, folder in zip(loaded, folders, strict=True)]
     for line in (line for _, pictures in parts for line in pictures.left_out):
         click.echo(f"prologue-bench: {line}", err=True)
     if len(parts) > 1 and out is None:
@@ -152,7 +164,7 @@ def report(results: tuple[Path, ...], out: Path | None, baseline: str | None, sh
         raise UserError("--baseline is for several results; one has the baseline of its ablation")
     else:
         found, pictures = parts[0]
-    path = write_report(found, pictures, out or folders[0])
+    path = write_report(found, pictures, out or folders[0], force)
     click.echo(path)
     if show:
         click.launch(path.resolve().as_uri())
@@ -183,7 +195,7 @@ def list_components(kind: str | None) -> None:
     before = None
     for of, name, summary, origin in rows:
         if of != before:
-            click.echo(click.style({"data": "data sources", "loss": "losses"}.get(of, f"{of}s"), bold=True))
+            click.echo(style({"data": "data sources", "loss": "losses"}.get(of, f"{of}s"), "bold"))
             before = of
         source = "" if origin.startswith("prologue-bench") else f"  [{origin}]"
         click.echo(f"  {name:<24}{summary}{source}")
@@ -223,10 +235,17 @@ def _processes(launcher: Launcher | None) -> Iterator[bool]:
 
 
 def _run(
-    ablation: Ablation, registry: Registry, folder: Path, store: Store, reuse: tuple[Path, ...], so_far: bool
+    ablation: Ablation,
+    registry: Registry,
+    folder: Path,
+    store: Store,
+    reuse: tuple[Path, ...],
+    so_far: bool,
+    force: bool,
 ) -> None:
     from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.progress import open_progress
+    from prologue_bench.reporting.replacing import check_plan, keep_remarks
     from prologue_bench.reporting.report import write_report
     from prologue_bench.reporting.results import collect
     from prologue_bench.reporting.reuse import fill_in
@@ -236,8 +255,12 @@ def _run(
     if so_far:
         results, pictures = collect(plan, Outcome(), store, registry)
         fill_in(results, pictures, plan, earlier)
-        click.echo(f"Report: {write_report(results, pictures, folder)}")
+        if not any(run["stages"] for run in results["runs"]):
+            raise UserError(f"nothing of {ablation.name} is finished in {store.root}; no report is written")
+        keep_remarks(results, folder)
+        click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
+    check_plan(plan, folder, force)
     with open_progress(plan) as progress, _stop_signals(progress.say) as stop:
         for note in plan.notes:
             progress.say(note)
@@ -247,12 +270,17 @@ def _run(
             raise Interrupted(f"{error}; nothing is lost, the same command goes on from here") from None
     results, pictures = collect(plan, outcome, store, registry)
     fill_in(results, pictures, plan, earlier)
-    path = write_report(results, pictures, folder)
+    keep_remarks(results, folder)
+    reasons = dict.fromkeys(outcome.failures.values())
+    failed = f"{len(reasons)} stage(s) failed: {'; '.join(reasons)}"
+    try:
+        path = write_report(results, pictures, folder, force)
+    except UserError as error:
+        raise PrologueBenchError(f"{failed}; the report is left as it is: {error}" if reasons else str(error)) from None
     click.echo(render_markdown(results))
     click.echo(f"Report: {path}")
-    if outcome.failures:
-        reasons = dict.fromkeys(outcome.failures.values())
-        raise PrologueBenchError(f"{len(reasons)} stage(s) failed: {'; '.join(reasons)}")
+    if reasons:
+        raise PrologueBenchError(failed)
 
 
 class _Stop:

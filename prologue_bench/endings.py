@@ -140,8 +140,10 @@ def _exit_code(returned: object) -> int:
 def _fail(text: str, code: int) -> NoReturn:
     import click
 
+    from prologue_bench.terminal import one_line
+
     with _broken_pipe_is_no_error():
-        click.echo(f"prologue-bench: {text}", err=True)
+        click.echo(f"prologue-bench: {one_line(text)}", err=True)
     sys.exit(code)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
 import os
 import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,8 @@ from numpy.typing import NDArray
 
 from prologue_bench.errors import UserError
 
+FORGOTTEN_SECONDS = 60.0
+"""After which a file of a process that is not here is nobody's: another machine may be writing it."""
 FETCH_SECONDS = 5.0
 """How long a server may take to say whether it has a file."""
 
@@ -95,6 +100,26 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
         np.save(file, array)
 
 
+def _forget_killed(path: Path) -> None:
+    """Remove what processes wrote aside that were killed before they put it in place."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        number = left.name.removeprefix(f".{path.name}.")
+        if number.isascii() and number.isdigit() and not _is_running(int(number)):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > FORGOTTEN_SECONDS:
+                    left.unlink()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it is somebody else's
+        pass
+    return True
+
+
 def follow_umask(path: Path) -> None:
     """Give a file the mode of any new one beside it, where a library made it private."""
     usual = path.with_name(f".{path.name}.{os.getpid()}")
@@ -105,7 +130,16 @@ def follow_umask(path: Path) -> None:
 
 @contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside the path, put in its place once it is complete and on the disk."""
+    """A file beside the path, put in its place once it is complete and on the disk.
+
+    What is no plain file, such as /dev/stdout, is written to as it is; a link stays, and the file behind it is written.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    _forget_killed(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("wb") as file:

@@ -7,6 +7,7 @@ are int64, and the last label, `ImageSpec.none_label`, stands for "no class".
 
 from __future__ import annotations
 
+import math
 import operator
 import typing
 from abc import ABC, abstractmethod
@@ -19,6 +20,7 @@ import torch
 from attrs import define, field, frozen, validators
 from torch import Tensor, nn
 
+from prologue_bench.numbers import plain_number, plain_value
 from prologue_bench.subsets import class_balanced
 
 if TYPE_CHECKING:
@@ -430,6 +432,8 @@ class Protocol:
     counterpart: str = ""
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.details, Mapping):
+            object.__setattr__(self, "details", plain_value(self.details))
         if self.counterpart and self.published == bool(self.note):
             raise ValueError(
                 f"protocol {self.name!r}: say in `note` how it differs from published {self.counterpart}, or that it "
@@ -455,6 +459,8 @@ class Measurement:
     `positions` holds the values at each token of a segment, for plots, of which `value` is the
     mean. `warning` says in words what is wrong with what was measured, such as a collapsed
     codebook; the report's summary names it with the variant and the seed.
+
+    Numbers may be those of numpy and torch. A `half_width` that is not a number is one that is not known.
     """
 
     name: str
@@ -469,6 +475,14 @@ class Measurement:
     half_width: float | None = None
     positions: tuple[float, ...] = ()
     warning: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        width = plain_number(self.half_width)
+        object.__setattr__(self, "value", plain_number(self.value))
+        object.__setattr__(self, "count", plain_number(self.count))
+        object.__setattr__(self, "half_width", None if isinstance(width, float) and math.isnan(width) else width)
+        if np.ndim(self.positions) == 1:
+            object.__setattr__(self, "positions", tuple(map(plain_number, self.positions)))
 
 
 @frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from prologue_bench.pipeline.flops import parameters
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.progress import label
+from prologue_bench.terminal import one_line, raw
 
 GPU_FLOPS = 989e12
 GPU_EFFICIENCY = 0.4
@@ -30,22 +32,23 @@ def show_plan(plan: Plan, root: Path) -> None:
         table.add_column(name, justify="right")
     for planned in plan.stages:
         table.add_row(
-            label(planned),
+            one_line(label(planned)),
             planned.stage.key,
             _parameters(planned),
             _flops(planned),
             _gpu_hours(planned.flops) if planned.flops and not planned.cached else "",
             _state(planned),
         )
-    console = Console(markup=False, highlight=False)
+    console = Console(markup=False, highlight=False, file=raw(sys.stdout))
     console.width = max(console.width, 150)
     console.print(table)
     missing = plan.missing
     console.print(
-        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; {_rest(missing)}Store: {root}"
+        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; {_rest(missing)}"
+        f"Store: {one_line(str(root))}"
     )
     for note in plan.notes:
-        console.print(note)
+        console.print(one_line(note))
 
 
 def _rest(missing: Sequence[PlannedStage]) -> str:

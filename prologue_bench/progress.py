@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from prologue_bench.durations import duration
 from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
+from prologue_bench.terminal import one_line, raw
 
 LINE_EVERY_SECONDS = 30.0
 
@@ -80,7 +81,7 @@ class _Budget:
 class PlainProgress(Watcher):
     """A line when a stage starts, every half minute, and when it ends."""
 
-    def __init__(self, plan: Plan, out: TextIO = sys.stderr) -> None:
+    def __init__(self, plan: Plan, out: TextIO | None = None) -> None:
         self.out = out
         self.budget = _Budget(plan)
         self.pace = Pace()
@@ -118,7 +119,7 @@ class PlainProgress(Watcher):
 
     def say(self, text: str) -> None:
         """Show a line."""
-        print(text, file=self.out, flush=True)
+        print(one_line(text), file=self.out or sys.stderr, flush=True)
 
 
 class LiveProgress(Watcher):
@@ -154,7 +155,7 @@ class LiveProgress(Watcher):
             total=total,
             note=f"stage {index + 1} of {total}, {self.budget.text()}",
         )
-        self.stage = self.bars.add_task(escape(label(planned)), total=None, note="")
+        self.stage = self.bars.add_task(escape(one_line(label(planned))), total=None, note="")
 
     def waiting(self, planned: PlannedStage) -> None:
         if self.stage is not None:
@@ -167,15 +168,15 @@ class LiveProgress(Watcher):
 
     def finished(self, planned: PlannedStage, seconds: float) -> None:
         self.budget.done(planned, seconds)
-        self._close(f"[green]done[/]    {escape(label(planned))}  [dim]{duration(seconds)}[/]")
+        self._close(f"[green]done[/]    {escape(one_line(label(planned)))}  [dim]{duration(seconds)}[/]")
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
         self.budget.failed(planned)
-        self._close(f"[red]failed[/]  {escape(label(planned))}  {escape(reason)}")
+        self._close(f"[red]failed[/]  {escape(one_line(label(planned)))}  {escape(one_line(reason))}")
 
     def say(self, text: str) -> None:
         """Show a line above the bars."""
-        self.console.print(text, highlight=False, markup=False)
+        self.console.print(one_line(text), highlight=False, markup=False)
 
     def _close(self, line: str) -> None:
         self.console.print(line, highlight=False)
@@ -186,5 +187,5 @@ class LiveProgress(Watcher):
 
 def open_progress(plan: Plan) -> PlainProgress | LiveProgress:
     """The live display on a terminal, plain lines elsewhere; both on stderr."""
-    console = Console(stderr=True)
+    console = Console(file=raw(sys.stderr))
     return LiveProgress(plan, console) if console.is_terminal else PlainProgress(plan)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -17,7 +18,7 @@ from scipy.special import stdtrit
 from prologue_bench.errors import UserError
 from prologue_bench.intervals import LEVEL, ROUNDING
 from prologue_bench.reporting.comparability import differences
-from prologue_bench.reporting.results import frame
+from prologue_bench.reporting.results import frame, load_numbers
 from prologue_bench.results import documents
 
 SPEED = "speed"
@@ -331,6 +332,34 @@ def make_baseline(results: Mapping[str, Any], benchmarks: Mapping[str, Any], not
         "benchmarks": dict(benchmarks),
         "note": note,
     }
+
+
+def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
+    """Raises UserError where a baseline of these results would take the place of something else.
+
+    That is a file that is no baseline, one of another ablation or profile, and one with runs that the results lack.
+    """
+    if not os.path.lexists(path):
+        return
+    advice = "name another file by --out, or overwrite it by --force"
+    try:
+        there = load_numbers(path) if path.is_file() else None
+    except UserError:
+        there = None
+    if there is None:
+        raise UserError(f"{path}: found no baseline, which would be overwritten; {advice}")
+    for key in ("name", "profile"):
+        if there.get(key) != results.get(key):
+            raise UserError(
+                f"{path}: a baseline of {key} {there.get(key)!s:.60}, and the results are of {results.get(key)!s:.60}; "
+                + advice
+            )
+    runs = {(run["variant"], _seeds_of(run)) for run in results["runs"]}
+    gone = [
+        f"{run['variant']}, {_seeds_of(run)}" for run in there["runs"] if (run["variant"], _seeds_of(run)) not in runs
+    ]
+    if gone:
+        raise UserError(f"{path}: its runs {'; '.join(gone[:3]):.200} are not in these results ({len(gone)}); {advice}")
 
 
 def _seeds_of(run: Mapping[str, Any]) -> str:

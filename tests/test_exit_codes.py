@@ -84,7 +84,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 TABLE = {
     # done
     "run": (0, "run tiny.yaml --out again"),
-    "run, so far": (0, "run tiny.yaml --so-far --out so_far --store empty"),
+    "run, so far": (0, "run tiny.yaml --so-far --out so_far"),
     "plan": (0, "plan tiny.yaml"),
     "report": (0, "report report"),
     "report, of failed runs": (0, "report failed"),
@@ -118,6 +118,8 @@ TABLE = {
     # a mistake in what was given
     "run, no file": (2, "run nowhere.yaml"),
     "run, data that vary": (2, "run tiny.yaml --set vary.data=[shapes,fashion-mnist]"),
+    "run, so far of nothing": (2, "run tiny.yaml --so-far --out nothing --store empty"),
+    "run, over other runs": (2, "run tiny.yaml --seeds 5 --out report"),
     "run, a plugin that leaves": (2, "run tiny.yaml --plugin leaves_at_import.py"),
     "plan, no setting": (2, "plan tiny.yaml --set tokenizer.none=1"),
     "report, no results": (2, "report nowhere"),

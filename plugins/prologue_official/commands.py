@@ -8,6 +8,7 @@ from typing import Literal
 import click
 
 from prologue_bench.errors import PrologueBenchError, listed
+from prologue_bench.terminal import style
 
 TOLERANCE = 1e-4
 
@@ -87,7 +88,7 @@ def claims(results: tuple[Path, ...], form: str | None) -> None:
         return
     for claim in found:
         verdict = claim.verdict_text if claim.evidence else "not tested"
-        click.echo(f"{claim.number:<3} {claim.text} {click.style(verdict, bold=True)}")
+        click.echo(f"{claim.number:<3} {claim.text} {style(verdict, 'bold')}")
         for each in claim.evidence:
             click.echo(f"      {each}")
         if claim.missing:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prologue_bench.errors import UserError
+from prologue_bench.terminal import style
 
 if TYPE_CHECKING:
     from prologue_bench.reporting.comparison import MetricComparison, Row
@@ -53,7 +54,7 @@ def _show(metric: MetricComparison) -> None:
     from prologue_bench.reporting.formatting import number
 
     unit = f" ({metric.unit})" if metric.unit else ""
-    click.echo(click.style(f"{metric.title}{unit}", bold=True))
+    click.echo(style(f"{metric.title}{unit}", "bold"))
     if metric.conflict:
         click.echo(f"  not subtracted, the protocols differ in {'; '.join(metric.conflict)}")
     width = max(len(row.variant) for row in metric.rows)

@@ -12,6 +12,7 @@ import click
 
 from prologue_bench.commands.options import plugin_option, the_registry
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.terminal import style
 
 if TYPE_CHECKING:
     from prologue_bench.registry import Entry
@@ -108,7 +109,7 @@ def _type(annotation: Any) -> str:
 
 
 def _print(each: dict[str, Any]) -> None:
-    click.echo(click.style(f"{each['kind']} {each['name']}", bold=True))
+    click.echo(style(f"{each['kind']} {each['name']}", "bold"))
     if "file" in each:
         from pathlib import Path
 

@@ -10,6 +10,7 @@ from prologue_bench.commands.options import plugin_option, the_registry
 from prologue_bench.endings import is_interrupt
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
 from prologue_bench.guard import brief
+from prologue_bench.terminal import style
 
 if TYPE_CHECKING:
     from prologue_bench.conformance import Check
@@ -69,18 +70,18 @@ def _passes(check: Check, show_traceback: bool) -> bool:
     try:
         check.run()
     except Skipped as reason:
-        click.echo(f"  {click.style('skipped', fg='yellow')}  {check.name}: {reason}")
+        click.echo(f"  {style('skipped', 'yellow')}  {check.name}: {reason}")
         return True
     except Broken as problem:
-        click.echo(f"  {click.style('BROKEN', fg='red')}   {check.name}: {check.contract}")
+        click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
         click.echo(f"           found: {problem}")
         return False
     except BaseException as error:
         if is_interrupt(error):
             raise
-        click.echo(f"  {click.style('BROKEN', fg='red')}   {check.name}: {check.contract}")
+        click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
         click.echo(f"           it raised {brief(error)}")
         click.echo(traceback.format_exc() if show_traceback else "           --traceback shows where")
         return False
-    click.echo(f"  {click.style('ok', fg='green')}       {check.name}: {check.contract}")
+    click.echo(f"  {style('ok', 'green')}       {check.name}: {check.contract}")
     return True

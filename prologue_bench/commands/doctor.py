@@ -16,6 +16,7 @@ import click
 from prologue_bench import __version__
 from prologue_bench.commands.options import open_store, store_option, the_registry
 from prologue_bench.errors import PrologueBenchError
+from prologue_bench.terminal import style
 
 LIBRARIES = ("torch", "torchvision", "mmengine", "torch-fidelity", "attrs", "pluggy", "pandas", "jinja2")
 OPTIONAL = {
@@ -53,10 +54,10 @@ def doctor(as_json: bool, store: Path | None) -> None:
         click.echo(json.dumps(sections, indent=1))
     else:
         for name, lines in sections.items():
-            click.echo(click.style(name, bold=True))
+            click.echo(style(name, "bold"))
             for line in lines:
                 colour = {"ok": "green", "missing": "yellow", "broken": "red"}[line["state"]]
-                click.echo(f"  {click.style(line['state'], fg=colour):<16} {line['what']}: {line['says']}")
+                click.echo(f"  {style(line['state'], colour):<9} {line['what']}: {line['says']}")
     broken = [line["what"] for lines in sections.values() for line in lines if line["state"] == "broken"]
     if broken:
         raise PrologueBenchError(f"does not work: {', '.join(broken)}")

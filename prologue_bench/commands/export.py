@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.commands.options import force_option, open_store, plugin_option, store_option, the_registry
 
 
 @click.command()
@@ -14,20 +14,28 @@ from prologue_bench.commands.options import open_store, plugin_option, store_opt
 @click.option("--variant", help="Which variant  [the last of the results]")
 @click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of the export.")
+@force_option
 @store_option
 @plugin_option
-def export(results: Path, variant: str | None, training_seed: int | None, out: Path, store: Path | None) -> None:
+def export(
+    results: Path, variant: str | None, training_seed: int | None, out: Path, force: bool, store: Path | None
+) -> None:
     """Write the models of a finished run in RESULTS to a folder that needs no store: weights, settings, model card."""
-    from prologue_bench.pipeline.exports import export_run
+    from prologue_bench.pipeline.exports import CONFIG, check_export_place, describe_export, write_config, write_weights
     from prologue_bench.pipeline.finished import chosen_run, load_run
-    from prologue_bench.pipeline.models import count_parameters
-    from prologue_bench.reporting.model_card import write_model_card
+    from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, count_parameters
+    from prologue_bench.placing import placing
+    from prologue_bench.reporting.model_card import CARD, write_model_card
     from prologue_bench.reporting.results import load_results
 
     found = load_results(results)
     name, seed = chosen_run(found, variant, training_seed)
     run = load_run(found, open_store(store), the_registry(), name, seed)
-    config = export_run(run, found, out, the_registry())
+    config = describe_export(run, found, the_registry())
+    own = check_export_place(out, config, (TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS, CARD, CONFIG), force)
     parameters = {"tokenizer": count_parameters(run.tokenizer), "generator": count_parameters(run.generator)}
-    write_model_card(config, run.tokenizer.layout, parameters, out)
+    with placing(out, own, last=CONFIG) as aside:
+        write_weights(run, aside)
+        write_model_card(config, run.tokenizer.layout, parameters, aside, out.resolve().name)
+        write_config(config, aside)
     click.echo(f"{out}: {name}, training seed {seed}")

@@ -18,6 +18,10 @@ store_option = click.option(
     help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
 
+force_option = click.option(
+    "--force", is_flag=True, help="Overwrite files that are not of this program, and results of other runs."
+)
+
 
 @functools.cache
 def the_registry() -> Registry:

@@ -117,6 +117,16 @@ def read_ablation(path: Path, profile: str | None, seeds: str | None, values: tu
         return load_ablation(path, the_registry(), overrides)
 
 
+def report_folder(path: Path, ablation: Ablation) -> Path:
+    """Where the report of an ablation's file goes by default: with another profile than the file's, beside its own."""
+    from prologue_bench.names import named_path
+
+    name = ablation.name
+    if ablation.document.values.get("profile", ablation.profile) != ablation.profile:
+        name = f"{name}-{ablation.profile}"
+    return named_path(Path("reports"), name, f"{path}: name")
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     """The seeds of --seeds. Raises UserError."""
     if text is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from prologue_bench.commands.options import force_option
 from prologue_bench.errors import PrologueBenchError, UserError
 
 EXIT_REGRESSION = 1
@@ -26,6 +27,7 @@ EXIT_REGRESSION = 1
 @click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), help="Write a table for a pull request.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@force_option
 def regress(
     results: Path,
     against: Path,
@@ -34,6 +36,7 @@ def regress(
     markdown: Path | None,
     junit: Path | None,
     as_json: bool,
+    force: bool,
 ) -> None:
     """Hold RESULTS, a folder that `run` wrote, against a baseline; exit code 1 on a regression.
 
@@ -56,6 +59,9 @@ def regress(
     from prologue_bench.reporting import gate
     from prologue_bench.reporting.results import load_numbers
 
+    if not force:
+        _check_output(markdown, "### ")
+        _check_output(junit, "<?xml")
     tolerances = [parse_tolerance(limit) for limit in limits]
     found, baseline = load_numbers(results), load_numbers(against)
     checks = check_results(found, baseline, tolerances)
@@ -84,24 +90,37 @@ def regress(
         raise click.exceptions.Exit(EXIT_REGRESSION)
 
 
+def _check_output(path: Path | None, start: str) -> None:
+    """Raises UserError for a file that holds something else than what this command writes, which begins so."""
+    if path is None or not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        if file.read(len(start)) != start.encode():
+            raise UserError(f"{path}: is not as this command wrote it; name another file, or overwrite it by --force")
+
+
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option("--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, for the speed.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [registry/baselines/NAME.json]")
 @click.option("--note", default="", help="Why these results are the baseline.")
-def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str) -> None:
+@force_option
+def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str, force: bool) -> None:
     """Make RESULTS, a folder that `run` wrote, a baseline: its numbers with protocols, settings, revision and keys."""
     import json
 
     from prologue_bench.files import write_text
-    from prologue_bench.regression import make_baseline, read_benchmarks
+    from prologue_bench.names import named_path
+    from prologue_bench.regression import check_baseline_place, make_baseline, read_benchmarks
     from prologue_bench.reporting.results import load_results
 
     found = load_results(results)
     if any(run["failures"] or run.get("unfinished") for run in found["runs"]):
         raise PrologueBenchError(f"{results}: runs failed or are unfinished; run the ablation until all are there")
     speed = read_benchmarks(benchmarks) if benchmarks is not None else {}
-    path = out or Path("registry") / "baselines" / f"{found['name']}.json"
+    path = out or named_path(Path("registry") / "baselines", found["name"], f"{results}: name", ".json")
+    if not force:
+        check_baseline_place(path, found)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(make_baseline(found, speed, note), indent=1) + "\n")
     click.echo(path)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import click
 
-from prologue_bench.commands.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.commands.options import force_option, open_store, plugin_option, store_option, the_registry
 from prologue_bench.errors import UserError, nearest, shortened
 
 MOST_IMAGES = 2000
 """Of one grid: they are drawn at once."""
 MOST_SEED = 2**53 - 1
 """As settings of sampling have it."""
+
+SOFTWARE = "prologue-bench sample"
+"""In the pictures, by which the command knows its own."""
 
 
 @click.command()
@@ -28,6 +32,7 @@ MOST_SEED = 2**53 - 1
 @click.option("--rows", default=6, show_default=True, type=click.IntRange(1, MOST_IMAGES))
 @click.option("--columns", default=10, show_default=True, type=click.IntRange(1, MOST_IMAGES))
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("samples.png"), show_default=True)
+@force_option
 @store_option
 @plugin_option
 def sample(
@@ -40,17 +45,20 @@ def sample(
     rows: int,
     columns: int,
     out: Path,
+    force: bool,
     store: Path | None,
 ) -> None:
     """Draw a grid of images from a finished run in RESULTS, a folder that `run` or `export` wrote."""
     import torch
 
+    from prologue_bench.files import write_bytes
     from prologue_bench.pipeline.exports import is_export, load_export
     from prologue_bench.pipeline.finished import chosen_run, load_run
     from prologue_bench.reporting.pictures import sheet, to_png
     from prologue_bench.reporting.results import load_results
     from prologue_bench.sampling.grids import row_labels, shared_prefixes
 
+    _check_place(out, force)
     if is_export(results):
         if variant is not None or training_seed is not None:
             raise UserError(f"{results} is an export of one run; leave out --variant and --training-seed")
@@ -73,9 +81,24 @@ def sample(
         ids = run.draw(labels, seed)
     images = run.decode(ids)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(to_png(sheet(images, columns)))
+    write_bytes(out, to_png(sheet(images, columns), software=SOFTWARE))
     what = "all classes in turn" if chosen is None else f"class {classes[chosen] if classes else chosen}"
     click.echo(f"{out}: {run.variant}, training seed {run.seed}, {what}, seed {seed}")
+
+
+def _check_place(path: Path, force: bool) -> None:
+    """Raises UserError for a file that this command did not write; its own are drawn again by the same options."""
+    from PIL import Image
+
+    if force or not os.path.lexists(path):
+        return
+    try:
+        with Image.open(path) as image:
+            if image.info.get("Software") == SOFTWARE:
+                return
+    except Exception:  # whatever there is, it is no picture of ours
+        pass
+    raise UserError(f"{path}: is not as this command wrote it; name another file by --out, or overwrite by --force")
 
 
 def _class(label: str | None, classes: tuple[str, ...]) -> int | None:

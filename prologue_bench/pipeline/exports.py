@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from prologue_bench.errors import UserError
-from prologue_bench.files import checksum, write_text
+from prologue_bench.files import checksum
 from prologue_bench.interfaces import ImageSpec
 from prologue_bench.pipeline.finished import FinishedRun, Weights, build_run, describe_run, find_run
 from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, save_weights
+from prologue_bench.placing import checksums, is_inside, not_own, recover
 from prologue_bench.provenance import own_name, source_of
 from prologue_bench.registry import Registry
 from prologue_bench.results.documents import read_export
@@ -22,15 +23,16 @@ from prologue_bench.results.schema import EXPORT_FORMAT
 
 CONFIG = "config.json"
 FORMAT = EXPORT_FORMAT
+FILES = "files"
+"""Under which config.json lists the other files, with checksums."""
 
 
-def export_run(run: FinishedRun, results: Mapping[str, Any], folder: Path, registry: Registry) -> dict[str, Any]:
-    """Write the run's weights and config.json, and return what is in the latter."""
-    folder.mkdir(parents=True, exist_ok=True)
+def describe_export(run: FinishedRun, results: Mapping[str, Any], registry: Registry) -> dict[str, Any]:
+    """What config.json says of a run: all that its models are built from, and where they are from."""
     description = describe_run(results, run.variant, run.seed)
     source = source_of(results, run.variant)
     record = find_run(results, run.variant, run.seed)
-    config = {
+    return {
         "format": FORMAT,
         **description,
         "variant": own_name(results, run.variant),
@@ -44,14 +46,64 @@ def export_run(run: FinishedRun, results: Mapping[str, Any], folder: Path, regis
         "stages": record["stages"],
         "software": source["software"],
     }
+
+
+def write_weights(run: FinishedRun, folder: Path) -> None:
+    """Write the weights of an export."""
     save_weights(run.tokenizer, folder / TOKENIZER_WEIGHTS)
     save_weights(run.generator, folder / GENERATOR_WEIGHTS)
-    config["weights"] = {
-        "tokenizer": checksum(folder / TOKENIZER_WEIGHTS),
-        "generator": checksum(folder / GENERATOR_WEIGHTS),
-    }
-    write_text(folder / CONFIG, json.dumps(config, indent=1) + "\n")
-    return config
+
+
+def check_export_place(folder: Path, config: Mapping[str, Any], names: Iterable[str], force: bool) -> dict[str, str]:
+    """SHA-256, by name, of the files of the export that a folder holds already, which a new one may replace.
+
+    Raises UserError where files of others would be overwritten, or the models of another run, unless `force` says so.
+    """
+    there = _export_in(folder)
+    listed = there.get(FILES) if there is not None else None
+    own = {name: text for name, text in listed.items() if is_inside(name)} if isinstance(listed, dict) else {}
+    taken = {CONFIG: None, **own} if own else dict.fromkeys(names if there is not None else ())
+    foreign = not_own(folder, names, taken)
+    if force:
+        return own
+    if foreign:
+        raise UserError(
+            f"{folder}: {', '.join(foreign)} would be overwritten, and is not as an export wrote it; name another "
+            "folder by --out, or overwrite by --force"
+        )
+    if there is not None and _identity(there) != _identity(config):
+        raise UserError(
+            f"{folder}: holds the export of another run ({there.get('variant')!s:.60}, training seed "
+            f"{there.get('training_seed')!s:.20}); name another folder by --out, or lose it by --force"
+        )
+    return own
+
+
+def _identity(config: Mapping[str, Any]) -> list[Any]:
+    """What two exports of one run have in common."""
+    stages = config.get("stages")
+    keys = [each.get("key") for each in stages if isinstance(each, dict)] if isinstance(stages, list) else None
+    return [config.get("variant"), config.get("training_seed"), keys]
+
+
+def _export_in(folder: Path) -> Mapping[str, Any] | None:
+    """The description of the export in a folder; None where there is none."""
+    recover(folder, CONFIG)
+    path = folder / CONFIG
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return config if isinstance(config, dict) and config.get("format") == FORMAT else None
+
+
+def write_config(config: Mapping[str, Any], folder: Path) -> None:
+    """Write config.json beside the other files of an export, which it lists."""
+    weights = {"tokenizer": checksum(folder / TOKENIZER_WEIGHTS), "generator": checksum(folder / GENERATOR_WEIGHTS)}
+    listed = {**config, "weights": weights, FILES: checksums(folder)}
+    (folder / CONFIG).write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
 
 
 def is_export(folder: Path) -> bool:

@@ -14,11 +14,28 @@ from markupsafe import Markup
 from prologue_bench.reporting.results import flat_settings
 from prologue_bench.reporting.statistics import Difference
 from prologue_bench.spec.naming import short_names
+from prologue_bench.terminal import one_line
+
+SPECIAL = re.compile(r"[\\`*#\[\]|{}&<~$]|(?<![^\W_])_|_(?![^\W_])|^[-+](?=[\s-]|$)|^[>=]")
+"""What begins code, emphasis, a link, a cell, an attribute, HTML or a formula, and at the start a list or a heading."""
+NO_ESCAPE = "&<~$-+>="
+"""Of these not all dialects of Markdown know an escape, but all know their numbers."""
 
 
 def markdown_line(text: str) -> str:
-    """Text as one line of Markdown that shows as it is: no links, emphasis or HTML of its own."""
-    return re.sub(r"[\\`*#\[\]|]", r"\\\g<0>", " ".join(text.split())).replace("<", "&lt;")
+    """Text as one line of Markdown that shows as it is: no links, emphasis or HTML of its own.
+
+    >>> print(markdown_line("<b>*1*"))
+    &lt;b>\\*1\\*
+    """
+    line = SPECIAL.sub(lambda found: _escaped(found[0]), one_line(text))
+    return re.sub(r"^(\d+)([.)])", r"\1\\\2", line)  # a numbered list
+
+
+def _escaped(character: str) -> str:
+    if character == "<":
+        return "&lt;"
+    return f"&#{ord(character)};" if character in NO_ESCAPE else f"\\{character}"
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -16,8 +16,13 @@ from prologue_bench.titles import caveats
 CARD = "README.md"
 
 
-def write_model_card(config: Mapping[str, Any], layout: Any, parameters: Mapping[str, int], folder: Path) -> Path:
-    """Write README.md beside an export. `parameters` counts those of each part; `layout` is the tokenizer's."""
+def write_model_card(
+    config: Mapping[str, Any], layout: Any, parameters: Mapping[str, int], folder: Path, name: str
+) -> Path:
+    """Write README.md beside an export.
+
+    `parameters` counts those of each part; `layout` is the tokenizer's; `name` is what the folder will be called.
+    """
     measurements = [each for each in config["measurements"] if not each["detail"]]
     text = environment().get_template("model_card.md.j2").render(
         config=config,
@@ -27,7 +32,7 @@ def write_model_card(config: Mapping[str, Any], layout: Any, parameters: Mapping
         measurements=[{**each, "hash": protocol_hash(each["protocol"])} for each in measurements],
         protocols={protocol_hash(each["protocol"]): each["protocol"] for each in measurements},
         caveats=caveats({"runs": [config]}),
-        folder=folder.name,
+        folder=name,
         duration=duration,
     )  # fmt: skip
     path = folder / CARD

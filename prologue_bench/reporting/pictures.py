@@ -14,6 +14,7 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from prologue_bench.artifacts import Artifact
 from prologue_bench.errors import UserError
@@ -32,6 +33,10 @@ COLUMNS = 10
 RECONSTRUCTION_ROWS = 2
 SAMPLE_ROWS = 6
 VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
+ASSETS = "assets"
+"""The folder of a report's pictures."""
+FILES = "files"
+"""Under which results list the files of their report, with checksums."""
 PREFIXES, PREFIXES_FILE = "prefixes", "prefixes.png"
 """How grids of shared prefixes are kept."""
 GAP = 2
@@ -127,16 +132,31 @@ def sheet(images: NDArray[Any], columns: int = COLUMNS) -> NDArray[Any]:
     return found
 
 
-def to_png(image: NDArray[Any]) -> bytes:
-    """A PNG file of uint8 [height, width, C]."""
+def to_png(image: NDArray[Any], software: str = "") -> bytes:
+    """A PNG file of uint8 [height, width, C], which names the software that made it where that is given."""
     buffer = io.BytesIO()
-    Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(buffer, "PNG", optimize=True)
+    info = PngInfo()
+    if software:
+        info.add_text("Software", software)
+    found = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
+    found.save(buffer, "PNG", optimize=True, pnginfo=info)
     return buffer.getvalue()
 
 
-def load_pictures(folder: Path) -> Pictures:
-    """The pictures of a written report: whole PNG files under a report's names, and nothing behind a link."""
-    assets, found = folder / "assets", Pictures()
+def picture_names(variants: int, parts: int) -> list[str]:
+    """The names of all pictures that a report of so many variants, put together from so many results, may have."""
+    own = [f"{kind}-{index}" for index in range(variants) for kind in VARIANT_PICTURES]
+    return ["originals", *(f"originals-{index}" for index in range(parts)), *own]
+
+
+def load_pictures(folder: Path, results: Mapping[str, Any] | None = None) -> Pictures:
+    """The pictures of a written report: whole PNG files under a report's names, and nothing behind a link.
+
+    With its results, no others than they can have, and list where they list any.
+    """
+    assets, found = folder / ASSETS, Pictures()
+    known = None if results is None else set(picture_names(len(results["variants"]), len(sources(results))))
+    listed_files = None if results is None else results.get(FILES)
     if not os.path.lexists(assets):
         return found
     try:
@@ -149,6 +169,10 @@ def load_pictures(folder: Path) -> Pictures:
     room = MOST_BYTES
     for name in names:
         if (is_picture := PICTURE_NAME.fullmatch(name)) is None:
+            continue
+        if known is not None and is_picture[1] not in known:
+            continue
+        if isinstance(listed_files, dict) and f"{ASSETS}/{name}" not in listed_files:
             continue
         try:
             content = read_bytes(assets / name, min(LARGEST_PICTURE, room))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,23 @@ from typing import Any
 from markupsafe import Markup
 
 from prologue_bench.durations import duration
-from prologue_bench.files import write_text
+from prologue_bench.placing import checksums, placing
 from prologue_bench.provenance import most_seeds, one_data_set, sources
 from prologue_bench.reporting.comparability import conflicts
 from prologue_bench.reporting.figures import curve_plots, heat_maps, metric_plots, search_plots, tradeoffs
 from prologue_bench.reporting.formatting import environment
-from prologue_bench.reporting.pictures import Pictures, comparable_pictures, originals
+from prologue_bench.reporting.pictures import ASSETS, FILES, Pictures, comparable_pictures, originals
+from prologue_bench.reporting.replacing import (
+    CSV,
+    LATEX,
+    MARKDOWN,
+    PARQUET,
+    REPORT,
+    check_place,
+    measure_keys,
+    own_files,
+    report_in,
+)
 from prologue_bench.reporting.results import RESULTS, frame
 from prologue_bench.reporting.sections import (
     failed_runs,
@@ -34,31 +44,37 @@ from prologue_bench.reporting.sections import (
     unfinished_runs,
 )
 from prologue_bench.reporting.statistics import summarise
+from prologue_bench.reporting.strict import to_json
 from prologue_bench.reporting.summary import findings, is_judged, metric_infos, reading, split_metrics
-from prologue_bench.reporting.tables import render_latex, render_markdown
+from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.reporting.vega import library
 from prologue_bench.titles import caveats
 
-REPORT = "report.html"
 
+def write_report(results: Mapping[str, Any], pictures: Pictures, folder: Path, force: bool = False) -> Path:
+    """Put all files of a report into a folder together, in place of the report there, and return the HTML's path.
 
-def write_report(results: Mapping[str, Any], pictures: Pictures, folder: Path) -> Path:
-    """Write all files of a report and return the HTML's path."""
-    assets = folder / "assets"
-    assets.mkdir(parents=True, exist_ok=True)
-    for old in assets.glob("*.png"):
-        if old.stem not in pictures.files:
-            old.unlink()
-    for name, content in pictures.files.items():
-        (assets / f"{name}.png").write_bytes(content)
+    Raises UserError, with nothing written, where files of others would be overwritten or other runs lost, unless
+    `force` says so.
+    """
+    there = report_in(folder)
+    check_place(folder, results["name"], set(measure_keys(results["runs"])), pictures.files, force, there)
     rows = frame(results)
-    write_text(folder / RESULTS, json.dumps(results, separators=(",", ":")))
-    write_text(folder / "results.csv", rows.to_csv(index=False))
-    write_text(folder / "results.md", render_markdown(results))
-    write_text(folder / "results.tex", render_latex(results))
-    if importlib.util.find_spec("pyarrow") is not None:
-        rows.to_parquet(folder / "results.parquet", index=False)
-    write_text(folder / REPORT, render_html(results, pictures))
+    texts = {
+        CSV: render_csv(rows),
+        MARKDOWN: render_markdown(results),
+        LATEX: render_latex(results),
+        REPORT: render_html(results, pictures),
+    }
+    with placing(folder, own_files(there), last=RESULTS) as aside:
+        (aside / ASSETS).mkdir()
+        for name, content in pictures.files.items():
+            (aside / ASSETS / f"{name}.png").write_bytes(content)
+        for name, text in texts.items():
+            (aside / name).write_bytes(text.encode("utf-8", errors="backslashreplace"))
+        if importlib.util.find_spec("pyarrow") is not None:
+            rows.to_parquet(aside / PARQUET, index=False)
+        (aside / RESULTS).write_text(to_json({**results, FILES: checksums(aside)}), encoding="utf-8")
     return folder / REPORT
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import platform
@@ -23,6 +24,7 @@ from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Imported, Measure, Stage
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.work.sampling import SEARCH
+from prologue_bench.placing import recover
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.pictures import Pictures, draw_pictures
@@ -201,16 +203,22 @@ def _columns(points: list[dict[str, float]]) -> dict[str, list[float | None]]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(np.format_float_positional(value, 5, fractional=False))
+    if value is None or not math.isfinite(value):
+        return None
+    return float(np.format_float_positional(value, 5, fractional=False))
 
 
 def load_results(folder: Path) -> dict[str, Any]:
     """The results in a report's folder, or of a file. Raises UserError when there are none, or they are not whole."""
+    with contextlib.suppress(OSError):  # a folder that may not be written is read as it is
+        recover(folder if folder.is_dir() else folder.parent, RESULTS)
     return _as_today(read_results(folder))
 
 
 def load_numbers(path: Path) -> dict[str, Any]:
     """As `load_results`, also of a baseline: what it has are names, numbers and protocols."""
+    with contextlib.suppress(OSError):
+        recover(path if path.is_dir() else path.parent, RESULTS)
     return _as_today(read_numbers(path))
 
 
@@ -250,5 +258,6 @@ def frame(results: Mapping[str, Any]) -> pd.DataFrame:
         }
         for run in results["runs"]
         for measurement in run["measurements"]
+        if measurement["value"] is not None  # a failed number
     ]
     return pd.DataFrame(rows, columns=["variant", "seed", "sampling_seed", "metric", *COLUMNS, "artifact"])

@@ -65,7 +65,7 @@ def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
     found: dict[frozenset[str], EarlierRun] = {}
     for folder in folders:
         results = load_results(folder)
-        pictures = load_pictures(folder if folder.is_dir() else folder.parent)
+        pictures = load_pictures(folder if folder.is_dir() else folder.parent, results)
         origin = {"results": results["name"], "created": results["created"]}
         drawn: set[str] = set()
         for run in results["runs"]:

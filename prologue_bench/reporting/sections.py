@@ -36,6 +36,11 @@ def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             {"run": number, "variant": run["variant"], "seed": run["seed"], "stage": ", ".join(of), "reason": reason}
             for reason, of in stages.items()
         ]
+        failed += [
+            {"run": number, "variant": run["variant"], "seed": run["seed"], "stage": each["title"],
+             "reason": each.get("reason", "not a finite number")}
+            for each in run["measurements"] if each["value"] is None
+        ]  # fmt: skip
     return failed
 
 

@@ -1,9 +1,13 @@
-"""The summary table as Markdown and LaTeX."""
+"""The summary table as Markdown and LaTeX, and all measurements as CSV. What is a text in the results is one there."""
 
 from __future__ import annotations
 
+import csv
+import re
 from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from prologue_bench.provenance import most_seeds, one_data_set, sources
 from prologue_bench.reporting.comparability import conflicts
@@ -13,6 +17,7 @@ from prologue_bench.reporting.sections import failed_runs, left_out, remarks, un
 from prologue_bench.reporting.statistics import Cell, summarise
 from prologue_bench.reporting.summary import (
     SAME_WEIGHTS,
+    MetricInfo,
     findings,
     is_judged,
     metric_infos,
@@ -21,10 +26,22 @@ from prologue_bench.reporting.summary import (
     verdict_text,
     warnings,
 )
+from prologue_bench.terminal import one_line, plain_text
 from prologue_bench.titles import caveats
+
+LIGATURE = re.compile(r"([-',])(?=\1)")
+"""Characters of which LaTeX makes another where two stand together."""
+FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+"""How spreadsheets know a formula, also in full width."""
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
+    **{character: f"{{{character}}}" for character in "[]*"},  # what a line break takes as its argument
+    "`": r"\textasciigrave{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\char34{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "\\": r"\textbackslash{}",
@@ -43,15 +60,15 @@ def render_markdown(results: Mapping[str, Any]) -> str:
     if not main:
         return _no_measurements(results)
     lines = [
-        f"# {results['title']}",
+        f"# {markdown_line(results['title'])}",
         "",
         *_remarks(results),
         *(f"- {markdown_line(sentence)}" for sentence in findings(cells, main, results)),
         "",
-        *(line for sentence in caveats(results) for line in (sentence, "")),
+        *(line for sentence in caveats(results) for line in (markdown_line(sentence), "")),
         f"{_from(results)}. " + reading({**results, "seeds": most_seeds(results)}, cells),
         "",
-        "| variant | " + " | ".join(f"{i.title} {i.arrow}{f' ({i.unit})' if i.unit else ''}" for i in main) + " |",
+        "| variant | " + " | ".join(markdown_line(_head(info)) for info in main) + " |",
         "| --- |" + " ---: |" * len(main),
     ]
     for variant in results["variants"]:
@@ -60,9 +77,9 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         lines.append(f"| {markdown_line(name)} | " + " | ".join(shown) + " |")
     lines += _not_measured(results)
     if unfinished := unfinished_runs(results):
-        lines += ["", f"Not finished yet: {'; '.join(unfinished)}."]
+        lines += ["", markdown_line(f"Not finished yet: {'; '.join(unfinished)}.")]
     for conflict in conflicts(results):
-        lines += ["", conflict]
+        lines += ["", markdown_line(conflict)]
     for reference in results.get("references", []):
         lines += ["", *_published(reference)]
     return "\n".join(lines) + "\n"
@@ -75,7 +92,8 @@ def _from(results: Mapping[str, Any]) -> str:
         data, seeds = source["data"], len(source["seeds"])
         shape = "" if one_data_set(results) else f" {' × '.join(map(str, data['shape'][1:]))}"
         count = f"{seeds} seed{'s' * (seeds > 1)}"
-        told[source["label"]] = f"ata {data['name']}{shape}, profile {source['profile']}, {count}"
+        text = f"ata {data['name']}{shape}, profile {source['profile']}, {count}"
+        told[source["label"]] = markdown_line(text)
     if len(set(told.values())) == 1:
         return "D" + next(iter(told.values()))
     return "; ".join(f"{markdown_line(label)}: d{text}" for label, text in told.items())
@@ -93,7 +111,8 @@ def render_latex(results: Mapping[str, Any]) -> str:
         spread = f" ± {short(found.spread)}" if found.spread is not None else ""
         return _latex(f"{number(found.mean)}{spread}") + ("$^*$" if found.verdict in ("better", "worse") else "")
 
-    heads = [_latex(f"{info.title} {info.arrow}" + (f" ({info.unit})" if info.unit else "")) for info in main]
+    heads = [_latex(_head(info)) for info in main]
+    seeds = len(most_seeds(results))
     notes = [*remarks(results), *warnings(results), f"$^*$: {verdict_text(cells)}"]
     body = [
         " & ".join([_latex(variant["name"]), *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main)])
@@ -101,9 +120,9 @@ def render_latex(results: Mapping[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"% {results['name']}, {len(most_seeds(results))} training seed{'s' * (len(most_seeds(results)) > 1)}",
-            *(f"% {sentence}" for sentence in caveats(results)),
-            *(f"% {' '.join(note.split())}" for note in notes),
+            f"% {one_line(results['name'])}, {seeds} training seed{'s' * (seeds > 1)}",
+            *(f"% {one_line(sentence)}" for sentence in caveats(results)),
+            *(f"% {one_line(note)}" for note in notes),
             rf"\begin{{tabular}}{{l{'r' * len(main)}}}",
             r"\toprule",
             " & ".join(["variant", *heads]) + r" \\",
@@ -121,20 +140,45 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    escaped = "".join(LATEX.get(character, character) for character in one_line(text))
+    return LIGATURE.sub(r"\1{}", escaped)
+
+
+def _head(info: MetricInfo) -> str:
+    """A metric as the head of its column: title, which way is better, unit."""
+    return f"{info.title} {info.arrow}" + (f" ({info.unit})" if info.unit else "")
+
+
+def render_csv(rows: pd.DataFrame) -> str:
+    """All measurements, one per line, of a frame as `results.frame` makes it.
+
+    A spreadsheet takes a cell that begins as FORMULA for one to compute; a quote before it makes it a text.
+    """
+    texts = {
+        name: [_cell(value) if isinstance(value, str) else value for value in rows[name]]
+        for name in rows.columns
+        if rows[name].dtype.kind not in "bifu"
+    }
+    text: str = rows.assign(**texts).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    return text
+
+
+def _cell(text: str) -> str:
+    text = plain_text(text)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def _published(reference: Mapping[str, Any]) -> list[str]:
     """Published results as a Markdown table of their own."""
     return [
-        f"Published, not measured here. {reference['summary']} {reference['source']}. "
-        f"Protocol: {reference['protocol']}.",
+        f"Published, not measured here. {markdown_line(reference['summary'])} {markdown_line(reference['source'])}. "
+        f"Protocol: {markdown_line(reference['protocol'])}.",
         "",
-        "| model | " + " | ".join(reference["columns"]) + " |",
+        "| model | " + " | ".join(map(markdown_line, reference["columns"])) + " |",
         "| --- |" + " ---: |" * len(reference["columns"]),
         *(
-            f"| {row['title']} (published) | "
-            + " | ".join("–" if value is None else str(value) for value in row["values"])
+            f"| {markdown_line(row['title'])} (published) | "
+            + " | ".join("–" if value is None else markdown_line(str(value)) for value in row["values"])
             + " |"
             for row in reference["rows"].values()
         ),
@@ -142,7 +186,11 @@ def _published(reference: Mapping[str, Any]) -> list[str]:
 
 
 def _no_measurements(results: Mapping[str, Any]) -> str:
-    head = [f"# {results['title']}", *filter(None, _remarks(results)), *map(markdown_line, warnings(results))]
+    head = [
+        f"# {markdown_line(results['title'])}",
+        *filter(None, _remarks(results)),
+        *map(markdown_line, warnings(results)),
+    ]
     lines = "\n\n".join([*head, "No metric with a better direction was measured of the baseline or of every variant."])
     return "\n".join([lines, *_not_measured(results)]) + "\n"
 

@@ -78,6 +78,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(path: Path) -> str:
+    if not path.exists():  # killed before it could say anything
+        return ""
     with path.open("rb") as file:
         return file.read(LONGEST_OUTPUT).decode("utf-8", errors="replace")
 

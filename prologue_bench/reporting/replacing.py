@@ -1,0 +1,144 @@
+"""What a report would take the place of: whether the files are a report's own, and which runs would be lost."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.planner import Plan
+from prologue_bench.placing import is_inside, not_own, recover
+from prologue_bench.reporting.pictures import ASSETS, FILES, picture_names
+from prologue_bench.reporting.results import RESULTS, load_results
+
+REPORT = "report.html"
+CSV, MARKDOWN, LATEX, PARQUET = TABLES = ("results.csv", "results.md", "results.tex", "results.parquet")
+SHOWN = 3
+"""Names in an error."""
+
+
+def report_in(folder: Path) -> dict[str, Any] | None:
+    """The results of the report that lies in a folder; None where there is none that can be read."""
+    if not folder.is_dir():
+        return None
+    recover(folder, RESULTS)
+    try:
+        if not stat.S_ISREG((folder / RESULTS).lstat().st_mode):
+            return None
+        return load_results(folder)
+    except (FileNotFoundError, UserError):
+        return None
+
+
+def check_place(
+    folder: Path,
+    name: str,
+    keys: Collection[str],
+    pictures: Iterable[str],
+    force: bool,
+    there: Mapping[str, Any] | None,
+) -> None:
+    """Raises UserError where a report in a folder would overwrite what is not its own, or lose runs of the one there.
+
+    Args:
+        folder: Where the report is to go.
+        name: That of its ablation.
+        keys: Of all measurements that it will have.
+        pictures: Names of the pictures that it may have.
+        force: Overwrite all the same, but nothing through a link.
+        there: The results of the report that is there already.
+    """
+    _check_folder(folder)
+    names = [REPORT, *TABLES, *(f"{ASSETS}/{each}.png" for each in pictures), RESULTS]
+    foreign = not_own(folder, names, _own(there))
+    if force:
+        return
+    if foreign:
+        raise UserError(
+            f"{folder}: {_some(foreign)} would be overwritten, and {'is' if len(foreign) == 1 else 'are'} not as this "
+            "program wrote it; name another folder by --out, or overwrite by --force"
+        )
+    if there is not None and (losses := lost(there, name, keys)):
+        raise UserError(f"{folder}: {losses} would be lost; name another folder by --out, or lose this by --force")
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises OSError, as writing would, for what is no folder, and for one that cannot be written or made."""
+    nearest = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+    if not nearest.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def check_plan(plan: Plan, folder: Path, force: bool) -> None:
+    """As `check_place`, before anything of a plan is run."""
+    keys = {measure.key for pipeline in plan.pipelines for measure in pipeline.measures}
+    pictures = picture_names(len(plan.first_pipelines), 0)
+    check_place(folder, plan.ablation.name, keys, pictures, force, report_in(folder))
+
+
+def keep_remarks(results: dict[str, Any], folder: Path) -> None:
+    """Take over what authors say of the report in a folder, where these results take its place without losing runs."""
+    there = report_in(folder)
+    if there and there.get("remarks") and not lost(there, results["name"], set(measure_keys(results["runs"]))):
+        results["remarks"] = there["remarks"]
+
+
+def lost(there: Mapping[str, Any], name: str, keys: Collection[str]) -> str:
+    """What results hold that others of this name and with measurements of these keys do not; empty for nothing."""
+    measured = {index: set(measure_keys([run])) for index, run in enumerate(there["runs"])}
+    gone = [there["runs"][index] for index, own in measured.items() if own and not own & set(keys)]
+    partly = [there["runs"][index] for index, own in measured.items() if own & set(keys) and own - set(keys)]
+    parts = []
+    if gone and there.get("remarks"):
+        parts.append("its remarks")
+    if there["name"] != name and any(measured.values()):
+        parts.append(f"the results of ablation {there['name']!r:.60}")
+    if gone:
+        parts.append(f"{_count(len(gone))} that would not be in the new report ({_some([*map(_run, gone)], '; ')})")
+    if partly:
+        parts.append(f"measurements of {_count(len(partly))} ({_some([*map(_run, partly)], '; ')})")
+    return " and ".join(parts)
+
+
+def measure_keys(runs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The keys of all measurements of results' runs."""
+    for run in runs:
+        yield from (stage["key"] for stage in run["stages"] if stage["stage"].startswith("measure "))
+
+
+def own_files(there: Mapping[str, Any] | None) -> dict[str, str]:
+    """SHA-256, by name, of the files that results list as their report's own; nothing of earlier versions."""
+    files = (there or {}).get(FILES)
+    if not isinstance(files, dict):
+        return {}
+    return {name: text for name, text in files.items() if is_inside(name) and isinstance(text, str)}
+
+
+def _own(there: Mapping[str, Any] | None) -> dict[str, str | None]:
+    """As `own_files`, with the results themselves. Reports of earlier versions list nothing, and have fixed names."""
+    if there is None:
+        return {}
+    if isinstance(there.get(FILES), dict):
+        return {RESULTS: None, **own_files(there)}
+    pictures = (f"{ASSETS}/{each}.png" for each in picture_names(len(there["variants"]), len(there["runs"])))
+    return dict.fromkeys([RESULTS, REPORT, *TABLES, *pictures])
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    sampling = f", sampling seed {run['sampling_seed']}" if run.get("sampling_seed") else ""
+    return f"{str(run['variant'])[:40]}, seed {run['seed']}{sampling}"
+
+
+def _count(number: int) -> str:
+    return f"{number} run{'s' * (number > 1)}"
+
+
+def _some(texts: Sequence[str], separator: str = ", ") -> str:
+    more = f"{separator}{len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
+    return separator.join(texts[:SHOWN]) + more
