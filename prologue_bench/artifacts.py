@@ -22,9 +22,8 @@ from typing import Any
 from attrs import frozen
 
 from prologue_bench.checksums import FINE_TICK, Status, note_checksums, settled_at, status_of
-from prologue_bench.errors import StageError
 from prologue_bench.files import checksum, write_text
-from prologue_bench.leftovers import link_target, remove_entry
+from prologue_bench.leftovers import make_folder, remove_entry
 
 MANIFEST = "manifest.json"
 OWN_CHECKSUM = "checksum"
@@ -101,15 +100,6 @@ def put_in_place(output: Path, folder: Path) -> bool:
     for leftover in (old, output):
         remove_entry(leftover)
     return moved
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of the store. Raises StageError where something else is in its place, such as a link to nowhere."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        found = f"a link to {target}, which is not there" if (target := link_target(folder)) else "a file"
-        raise StageError(f"{folder}: found {found}, expected a folder; remove it or put it right") from None
 
 
 def read_artifact(folder: Path, key: str) -> Artifact:

@@ -16,13 +16,12 @@ from prologue_bench.artifacts import (
     Artifact,
     Damage,
     damages,
-    make_folder,
     put_in_place,
     read_artifact,
     seal_artifact,
 )
 from prologue_bench.checksums import known_checksums
-from prologue_bench.leftovers import remove_entry
+from prologue_bench.leftovers import make_folder, remove_entry
 from prologue_bench.locks import locked
 from prologue_bench.names import named_path
 from prologue_bench.notices import notice
@@ -57,6 +56,7 @@ def keep(cache: Path, kind: str, key: str, write: Callable[[Path], None], of: st
     folder = named_path(cache / kind, key, kind)
     aside = folder.with_name(f".{key}.{os.getpid()}")
     try:
+        make_folder(cache)
         with locked(cache / LOCKS / f"{key}.lock"):
             make_folder(folder.parent)
             remove_entry(aside)

@@ -8,6 +8,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from prologue_bench.errors import StageError
+
 
 def remove_entry(path: Path) -> None:
     """Remove a file, a folder with all that is in it, or a link, whose target stays. Nothing to do where none is.
@@ -22,6 +24,23 @@ def remove_entry(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of a store. What is no folder in the place of one is removed: nothing else was ever written there.
+
+    Raises StageError where it is a link, which may lead to a disk that is not mounted, or a file called artifacts.
+    """
+    for _ in range(2):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return
+        except FileExistsError:
+            target = link_target(folder)
+            if target or folder.name == "artifacts":
+                found = f"a link to {target}, which is no folder" if target else "a file"
+                raise StageError(f"{folder}: found {found}, expected a folder; remove it or put it right") from None
+            remove_entry(folder)
 
 
 def link_target(path: Path) -> str:

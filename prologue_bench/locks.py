@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prologue_bench.errors import StageError
-from prologue_bench.leftovers import remove_entry
+from prologue_bench.leftovers import make_folder, remove_entry
 
 WAIT_SECONDS = 1.0
 MODE = 0o666
@@ -41,7 +41,7 @@ def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
 
 def try_lock(path: Path) -> int | None:
     """An open file that holds the lock until it is given to `release`; None where another process has it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     while True:
         lock = _open(path)
         try:

@@ -19,6 +19,8 @@ from prologue_bench.errors import StageError, UserError
 from prologue_bench.kept import find_kept, keep
 from prologue_bench.locks import try_lock
 from prologue_bench.pipeline import store as stores
+from prologue_bench.pipeline.executor import _Clock
+from prologue_bench.pipeline.imports import add_imported
 from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import open_tokens
@@ -307,7 +309,7 @@ def test_artifacts_may_lie_on_another_disk(store: Store) -> None:
 def test_a_link_to_a_disk_that_is_not_there_is_named(store: Store) -> None:
     store.root.mkdir()
     (store.root / "artifacts").symlink_to("/nowhere/at/all")
-    with pytest.raises(StageError, match="a link to /nowhere/at/all, which is not there"):
+    with pytest.raises(StageError, match="a link to /nowhere/at/all, which is no folder"):
         put(store, KEYS[0])
 
 
@@ -354,3 +356,47 @@ def test_an_error_of_permissions_in_the_store_is_told_from_others(store: Store) 
     assert not store.refuses(PermissionError(errno.EACCES, "", "/data/images"))
     assert not store.refuses(OSError(errno.ENOSPC, "", str(store.root / "locks")))
     assert stores.is_full_disk(OSError(errno.ENOSPC, "", str(store.root / "locks")))
+
+
+def test_imported_checkpoints_are_listed_by_their_name(store: Store) -> None:
+    output = store.begin("k") / "output"
+    (output / "tokenizer.safetensors").write_bytes(b"x")
+    store.commit("k", output, {"kind": "imported-tokenizer", "name": "theirs", "seconds": None, "finished": "2026"})
+    assert "imported-tokenizer" in (listed := command(store, "ls").output)
+    assert "theirs" in listed
+
+
+def test_a_name_of_an_import_cannot_leave_the_store(store: Store, tmp_path: Path) -> None:
+    folder = put(store, KEYS[0])
+    name = "../../../artifacts"
+    argv = ["import-checkpoint", str(tmp_path), "--preset", "ar-b", "--name", name, "--out", str(store.root)]
+    found = CliRunner().invoke(cli, argv)
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception).startswith(f"--name: found '{name}', expected a name without")
+    with pytest.raises(UserError, match=r"--name: found '\.\.'"):
+        add_imported(store, "tokenizer", "..", None, {}, nn.Linear(1, 1), {})  # type: ignore[arg-type]
+    assert folder.is_dir()
+
+
+def test_a_damaged_time_of_unfinished_work_is_said_and_not_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = _Clock(tmp_path / "seconds")
+    clock.before = 40.0
+    clock.note()
+    assert _Clock(tmp_path / "seconds").before >= 40.0
+    (tmp_path / "seconds").write_text("90" + (tmp_path / "seconds").read_text()[2:])
+    assert _Clock(tmp_path / "seconds").before == 0.0
+    assert "is not what was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["work", "locks", "cache", "cache/features", "cache/.locks"])
+def test_a_file_in_the_place_of_a_folder_of_the_store_is_no_obstacle(store: Store, name: str) -> None:
+    (store.root / name).parent.mkdir(parents=True)
+    (store.root / name).write_text("x")
+    look(store)
+    with store.lock("k"):
+        put(store, "k") if name != "work" else store.begin("k")
+    keep(store.cache, "features", "a", lambda folder: None)
+    assert find_kept(store.cache, "features", "a") is not None
+    assert command(store, "gc", "--yes", "--older-than", "0").exit_code == 0

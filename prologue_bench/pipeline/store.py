@@ -17,7 +17,6 @@ from prologue_bench.artifacts import (
     Damage,
     all_checksums,
     damages,
-    make_folder,
     put_in_place,
     read_artifact,
     seal_artifact,
@@ -26,7 +25,7 @@ from prologue_bench.checksums import Status, known_checksums, status_of
 from prologue_bench.errors import StageError
 from prologue_bench.files import user_cache, user_path
 from prologue_bench.kept import LOCKS, NOT_WRITABLE
-from prologue_bench.leftovers import link_target, remove_entry
+from prologue_bench.leftovers import link_target, make_folder, remove_entry
 from prologue_bench.locks import locked, release, try_lock
 from prologue_bench.names import named_path
 from prologue_bench.notices import notice
@@ -106,7 +105,6 @@ class Store:
 
     def lock(self, key: str, waiting: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
         """Only one process at a time works on a key; the others wait, and call `waiting` every second."""
-        make_folder(self.root / "locks")
         return locked(self._lock(key), waiting)
 
     def begin(self, key: str) -> Path:
