@@ -17,6 +17,8 @@ EXIT_UNFORESEEN = 70
 EXIT_INTERRUPTED = 130
 LARGEST_EXIT_CODE = 255
 """The system keeps the lowest eight bits: 256 would be a success."""
+COMPLETION = "_PROLOGUE_BENCH_COMPLETE"
+"""The variable by which a shell asks click how a word goes on."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -99,6 +101,8 @@ def _end(error: BaseException) -> NoReturn:
     if left or isinstance(error, BrokenPipeError):
         _forget_output()
         sys.exit(EXIT_FAILED)
+    if isinstance(error, SystemExit) and COMPLETION in os.environ:  # click answers the shell, and exits
+        sys.exit(error.code)
     if isinstance(error, SystemExit):  # our commands return their codes
         _fail(f"a component ended the program by sys.exit({error.code!r})", EXIT_FAILED)
     if isinstance(error, OSError):  # a folder that cannot be written, a full disk

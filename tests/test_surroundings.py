@@ -171,3 +171,9 @@ def test_an_interrupt_that_passes_an_exec_ends_with_130_and_by_no_signal(tmp_pat
     )
     command = [sys.executable, "-m", "interrupted"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 130
+
+
+def test_a_shell_can_ask_how_a_command_goes_on() -> None:
+    told = python("list", _PROLOGUE_BENCH_COMPLETE="bash_source")
+    assert told.returncode == 0, told.stderr
+    assert b"complete" in told.stdout
