@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from prologue_bench.errors import UserError
 from prologue_bench.interfaces import ImageSpec
 
 IMAGES = ImageSpec(channels=3, height=28, width=28, class_names=("a", "b", "c", "d", "e"))
 """Made-up images that components are checked on: small, in colour, with a side that 4 and 7 divide."""
 BATCH = 6
+M = TypeVar("M")
 TOLERANCE = 1e-4
 
 
@@ -38,6 +40,16 @@ def require(holds: bool | Tensor, message: str) -> None:
     """Raise Broken where it does not hold."""
     if not bool(holds):
         raise Broken(message)
+
+
+def made(build: Callable[[], M]) -> M:
+    """An instance. Raises Broken where it is none of its kind, and what its constructor raises."""
+    try:
+        return build()
+    except UserError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise Broken(str(error)) from None
 
 
 def random_images(images: ImageSpec, count: int = BATCH, seed: int = 0) -> Tensor:

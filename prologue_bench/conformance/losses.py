@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from prologue_bench.conformance.checks import Broken, Check, check_devices, check_pickling, random_images, require
+from prologue_bench.conformance.checks import Broken, Check, check_devices, check_pickling, made, random_images, require
 from prologue_bench.errors import UserError
 from prologue_bench.guard import shown
 from prologue_bench.interfaces import ImageSpec, ReconstructionLoss
@@ -42,12 +42,7 @@ class _Subject:
 
     def make(self) -> ReconstructionLoss:
         torch.manual_seed(0)
-        try:
-            return build_loss(self.resolved, self.spec)
-        except UserError as error:
-            if error.__cause__ is not None:
-                raise error.__cause__ from None
-            raise Broken(str(error)) from None
+        return made(lambda: build_loss(self.resolved, self.spec))
 
     def found(self, loss: ReconstructionLoss, near: Tensor | None = None, step: int = STEP) -> Mapping[str, Tensor]:
         reconstruction = self.near if near is None else near

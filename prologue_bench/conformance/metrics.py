@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench import seeds
-from prologue_bench.conformance.checks import Broken, Check, Skipped, require
+from prologue_bench.conformance.checks import Broken, Check, Skipped, made, require
 from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.guard import shown
 from prologue_bench.interfaces import (
@@ -38,6 +38,7 @@ from prologue_bench.interfaces import (
     TokenLayout,
 )
 from prologue_bench.pipeline.contracts import check_needs, problem_of_measurement
+from prologue_bench.pipeline.models import build_metric
 from prologue_bench.spec.ablation import Resolved
 
 COUNT = 1400
@@ -67,10 +68,7 @@ class _Subject:
         """For what metrics keep between runs, such as features."""
 
     def make(self) -> Metric:
-        metric = self.resolved.component.load()(self.resolved.settings)
-        if not isinstance(metric, Metric):
-            raise Broken(f"found a {type(metric).__name__}, expected a subclass of prologue_bench.interfaces.Metric")
-        return metric
+        return made(lambda: build_metric(self.resolved))
 
     def needs(self) -> None:
         try:

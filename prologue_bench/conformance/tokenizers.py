@@ -14,6 +14,7 @@ from prologue_bench.conformance.checks import (
     check_devices,
     check_pickling,
     check_state,
+    made,
     parameters_without_gradient,
     random_images,
     require,
@@ -51,12 +52,7 @@ class _Subject:
 
     def make(self, seed: int = 0) -> Tokenizer:
         torch.manual_seed(seed)
-        tokenizer = build_tokenizer(self.resolved, self.images)
-        if not isinstance(tokenizer, Tokenizer):
-            raise Broken(
-                f"found a {type(tokenizer).__name__}, expected a subclass of prologue_bench.interfaces.Tokenizer"
-            )
-        return tokenizer.eval()
+        return made(lambda: build_tokenizer(self.resolved, self.images)).eval()
 
     def layout(self) -> None:
         layout = getattr(self.make(), "layout", None)

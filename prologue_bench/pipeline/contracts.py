@@ -34,6 +34,10 @@ T = TypeVar("T")
 
 def expect(found: object, kind: type[T], who: str, what: str = "") -> T:
     """What was found, of that kind. Raises UserError."""
+    if not isinstance(found, kind) and not what:
+        raise UserError(
+            f"{who}: found a {type(found).__name__}, expected a subclass of {kind.__module__}.{kind.__name__}"
+        )
     if not isinstance(found, kind):
         place = f"{who}: {what}" if what else who
         raise UserError(f"{place}: found {shown(found)}, expected {_called(kind)}")
