@@ -62,7 +62,9 @@ class PluginGroup(click.Group):
                 raise
             name = ctx.invoked_subcommand
             if name in the_registry().commands and name not in (each.name for each in BUILT_IN):
-                if isinstance(error, click.ClickException | click.exceptions.Exit | SystemExit | OSError):
+                if isinstance(error, SystemExit) and isinstance(error.code, int | None):
+                    return error.code or 0
+                if isinstance(error, click.ClickException | click.exceptions.Exit | OSError):
                     raise  # how a command ends
                 who = f"command {name!r}"
             elif not (who := the_registry().culprit(error)):

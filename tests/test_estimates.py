@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from prologue_bench.artifacts import seal_artifact
 from prologue_bench.cli import cli
 from prologue_bench.pipeline import estimates
 from prologue_bench.pipeline.estimates import Estimator, count_steps, machine
@@ -44,8 +45,7 @@ def training(load: Load, store: Store) -> Stage:
 def note(store: Store, number: int, **manifest: Any) -> None:
     folder = store.root / "artifacts" / f"made-up-{number}"
     folder.mkdir(parents=True)
-    text = {"kind": "train-generator", "machine": machine(), "files": {}, **manifest}
-    (folder / "manifest.json").write_text(json.dumps(text))
+    seal_artifact(folder, folder.name, {"kind": "train-generator", "machine": machine(), **manifest})
 
 
 def flops_of(stage: Stage) -> float:
@@ -105,18 +105,10 @@ def test_nothing_is_concluded_from_a_hundred_times_the_flops(
     assert (Estimator(store).seconds(training) is not None) == known
 
 
-def test_manifests_of_older_versions_have_their_steps_in_the_settings(store: Store, training: Stage) -> None:
-    flops = flops_of(training)
-    note(store, 0, reads={"training": {"steps": 40}}, flops=2 * flops, seconds=40 * 0.1 + 2 * 3)
-    note(store, 1, reads={"training": {}}, flops=50 * flops, seconds=1000 * 0.1 + 50 * 3)  # left at 1000
-    note(store, 2, reads={"training": {"steps": 20}}, flops=50 * flops, seconds=20 * 0.1 + 50 * 3)
-    assert Estimator(store).seconds(training) == pytest.approx(20 * 0.1 + 3)
-
-
 def test_timings_that_say_nothing_are_passed_over(store: Store, training: Stage) -> None:
     flops = flops_of(training)
     before = Estimator(store).seconds(training)
-    note(store, 0, steps=20, flops=0.0, seconds=1.0, files={"curves.jsonl": {}})
+    note(store, 0, steps=20, flops=0.0, seconds=1.0)
     note(store, 1, steps=20, flops=None, seconds=1.0)
     note(store, 2, steps=20, flops=flops, seconds=None)
     note(store, 3, steps=20, flops=flops, seconds=1.0, machine="cpu x 1 on elsewhere")

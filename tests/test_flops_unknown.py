@@ -14,12 +14,11 @@ import torch
 from prologue_bench.errors import StageError
 from prologue_bench.interfaces import StageCost
 from prologue_bench.pipeline.executor import execute
-from prologue_bench.pipeline.flops import recorded_flops, stage_flops
+from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.imports import add_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work.measuring import _training_costs
 from prologue_bench.plan_table import plan_records, show_plan
 from prologue_bench.reporting.results import load_results
 from prologue_bench.spec.ablation import Ablation
@@ -135,39 +134,6 @@ def test_what_cannot_be_counted_is_not_counted_anywhere(
     assert [each["name"] for each in measured] == ["training_seconds"]
     again = {planned.stage.kind: planned.flops for planned in make_plan(uncountable, store).stages}
     assert again["train-tokenizer"] is None
-
-
-def test_an_older_zero_is_counted_anew(load: Load, store: Store) -> None:
-    ablation = load("vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost]")
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, Recorder(), lambda: False).failures == {}
-    pipeline = plan.pipelines[0]
-    path = store.get(pipeline.tokenizer.key) / "manifest.json"
-    manifest = json.loads(path.read_text())
-    counted = manifest["flops"]
-    assert counted
-    path.write_text(json.dumps({**manifest, "flops": 0.0}))
-    older = Store(store.root)
-    assert recorded_flops(older.get(pipeline.tokenizer.key).manifest) is None
-    costs = _training_costs(pipeline.measures[0], older)
-    assert costs["train-tokenizer"].flops == counted
-
-
-@pytest.mark.parametrize(
-    ("manifest", "expected"),
-    [
-        ({"kind": "train-tokenizer", "flops": 0.0, "files": {"curves.jsonl": {}}}, None),
-        ({"kind": "train-tokenizer", "flops": 0.0, "files": {"tokenizer.safetensors": {}}}, 0.0),
-        ({"kind": "train-tokenizer", "flops": 2e9, "files": {"curves.jsonl": {}}}, 2e9),
-        ({"kind": "train-generator", "flops": 0.0, "files": {"curves.jsonl": {}}}, None),
-        ({"kind": "encode", "flops": 0.0, "files": {}}, None),
-        ({"kind": "take-prior", "flops": 0.0, "files": {}}, 0.0),
-        ({"kind": "imported-tokenizer", "files": {}}, None),
-        ({"kind": "measure", "flops": 0.0, "files": {}}, None),
-    ],
-)
-def test_zero_in_a_manifest_is_a_count_only_where_nothing_is_done(manifest: dict[str, Any], expected: Any) -> None:
-    assert recorded_flops(manifest) == expected
 
 
 def test_a_total_is_unknown_where_a_part_is(tmp_path: Path) -> None:

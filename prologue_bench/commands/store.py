@@ -160,10 +160,9 @@ def rm(keys: tuple[str, ...], store: Path | None) -> None:
         if problem := name_problem(part):
             raise UserError(f"{ascii(part)[:60]}: expected {problem}; `store ls` lists the keys")
         matches = [path for path in known if path.name.startswith(part)]
-        if len(matches) != 1:
-            raise UserError(
-                f"{part}: found {len(matches)} artifacts that begin so, expected one; `store ls` lists them"
-            )
+        names = {path.name for path in matches}  # what is kept of an artifact has its key too
+        if len(names) != 1:
+            raise UserError(f"{part}: found {len(names)} artifacts that begin so, expected one; `store ls` lists them")
         found += matches
     for path in dict.fromkeys(found):
         what = opened.remove(path, _Waiting(path.name))

@@ -9,11 +9,9 @@ import re
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
-import attrs
 import numpy as np
 import torch
 from attrs import frozen
@@ -23,7 +21,7 @@ from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.context import INFERENCE_BATCH
 from prologue_bench.pipeline.flops import FlopsBySize, recorded_flops
 from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, key_values
+from prologue_bench.spec.settings import key_values
 
 TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
@@ -56,7 +54,7 @@ class _Timing:
     seconds: float
     flops: float | None
     steps: int | None
-    """None in manifests of older versions."""
+    """None of a stage that has none."""
 
 
 class Estimator:
@@ -79,7 +77,7 @@ class Estimator:
                 apart=0.0 if there == here else OTHER_THREADS,
                 seconds=max(float(manifest["seconds"]), 1e-3),
                 flops=recorded_flops(manifest),
-                steps=_recorded_steps(manifest),
+                steps=manifest.get("steps"),
             )
             self._timed[str(manifest.get("metric") or manifest["kind"])].append(timing)
 
@@ -144,18 +142,6 @@ def count_steps(stage: stages.Stage) -> int | None:
             return tokens * _batches(sampling.samples, sampling.batch_size)
         return tokens * len(search.points()) * _batches(search.samples, sampling.batch_size)
     return None
-
-
-def _recorded_steps(manifest: Mapping[str, Any]) -> int | None:
-    """The steps in a manifest; older ones have those of trainings among the settings that were not left at default."""
-    if manifest.get("steps"):
-        return int(manifest["steps"])
-    settings = {"train-tokenizer": TokenizerTraining, "train-generator": GeneratorTraining}.get(manifest["kind"])
-    training = manifest.get("reads", {}).get("training")
-    if settings is None or not isinstance(training, Mapping):
-        return None
-    steps = training.get("steps", attrs.fields_dict(settings)["steps"].default)
-    return steps if isinstance(steps, int) else None
 
 
 def _batches(count: int, size: int) -> int:

@@ -20,7 +20,6 @@ from prologue_bench.sampling.decoding import guidance_scales, is_guided
 from prologue_bench.spec.ablation import Resolved
 from prologue_bench.spec.search import sampling_at
 from prologue_bench.spec.settings import Sampling, Training
-from prologue_bench.training.hooks import CURVES
 from prologue_bench.training.models import TokenizerModel
 
 
@@ -84,16 +83,9 @@ def stage_flops(stage: stages.Stage) -> float | None:
 
 
 def recorded_flops(manifest: Mapping[str, Any]) -> float | None:
-    """The FLOPs that an artifact's manifest holds; None where they were not counted.
-
-    Older manifests have 0 for what could not be counted. Only taking over a prior takes none, and the training of a
-    frozen tokenizer, which leaves no curves.
-    """
+    """The FLOPs that an artifact's manifest holds; None where they were not counted."""
     flops = manifest.get("flops")
-    idle = manifest["kind"] in {kind.kind for kind in _WITHOUT_WORK} or (
-        manifest["kind"] == stages.TrainTokenizer.kind and CURVES not in manifest.get("files", {CURVES: None})
-    )
-    return None if flops is None or not (flops or idle) else float(flops)
+    return None if flops is None else float(flops)
 
 
 def parameters(stage: stages.Stage) -> int:
