@@ -17,7 +17,9 @@ from prologue_bench.errors import StageError, UserError
 from prologue_bench.hookspecs import hookimpl
 from prologue_bench.interfaces import ImageSpec, Measurement, Protocol, ReconstructionLoss
 from prologue_bench.pipeline.contracts import CheckedData, check_measurements
+from prologue_bench.pipeline.models import loss_class
 from prologue_bench.registry import Registry
+from prologue_bench.spec.ablation import Resolved
 from prologue_datasets.settings import ShapesSettings
 from prologue_datasets.shapes import Shapes
 
@@ -254,3 +256,10 @@ def test_check_plugin_finds_what_a_data_source_does_wrong() -> None:
         "repeats",
         "subset",
     }
+
+
+def test_a_loss_that_does_not_say_whether_it_learns_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NoScalar, "learns", np.zeros(0))
+    component = Component(name="wrong", target=f"{__name__}:NoScalar", summary="")
+    with pytest.raises(UserError, match=r"loss 'wrong': `learns`: found .*, expected a bool"):
+        loss_class(Resolved(component, None))

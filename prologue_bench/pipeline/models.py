@@ -139,7 +139,9 @@ def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:
 def loss_class(resolved: Resolved) -> type[ReconstructionLoss]:
     """The class of a loss of reconstructions. Raises UserError for another one."""
     loss: type[ReconstructionLoss] = resolved.component.load()
-    contracts.check_class(loss, ReconstructionLoss, resolved.component.called("loss"))
+    who = resolved.component.called("loss")
+    contracts.check_class(loss, ReconstructionLoss, who)
+    contracts.expect(loss.learns, bool, who, "`learns`")
     return loss
 
 
