@@ -28,7 +28,7 @@ class UserError(PrologueBenchError):
     exit_code = 2
 
     def __init__(self, text: str) -> None:
-        super().__init__(abridged(one_line(text), LONGEST_MESSAGE))
+        super().__init__(abridged(one_line(own_words(text)), LONGEST_MESSAGE))
 
 
 class MissingDataError(UserError):
@@ -45,6 +45,13 @@ class StageError(PrologueBenchError):
 
 class Interrupted(PrologueBenchError):  # noqa: N818 - nothing went wrong
     """The user asked to stop; the running stage has saved a checkpoint to go on from."""
+
+
+def own_words(text: str) -> str:
+    """What an error says; torch wraps the text of a process that reads images in a traceback, whose end it is."""
+    if "\nOriginal Traceback" not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(": ")[2]
 
 
 def abridged(text: str, longest: int) -> str:

@@ -41,7 +41,7 @@ metrics: [rate]
 def run_tiny(folder: Path, *options: str, text: str = SMOKE) -> None:
     """Run an ablation from tiny.yaml in a folder, with its store and its report there."""
     (folder / "tiny.yaml").write_text(text)
-    where = ["--out", str(folder / "report"), "--store", str(folder / "store")]
+    where = ["--out", str(folder / "report"), "--force", "--store", str(folder / "store")]
     found = CliRunner().invoke(cli, ["run", str(folder / "tiny.yaml"), *where, *options])
     assert found.exit_code == 0, (found.output, found.exception)
 

@@ -224,7 +224,7 @@ def test_numbers_of_one_name_are_never_overwritten_without_a_word(smoke_file: Pa
     smoke_file.write_text(text.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", ""))
     plan = make_plan(load_ablation(smoke_file, registry), store)
     outcome = execute(plan, store, Recorder(), lambda: False)
-    assert list(outcome.failures.values()) == ["metric 'twice': found height twice, expected each name once"]
+    assert list(outcome.failures.values()) == ["metric 'twice' of a test: found height twice, expected each name once"]
     results, _ = collect(plan, outcome, store, registry)
     values = dict(zip(frame(results).metric, frame(results).value, strict=True))
     assert values == {"height": 1.0, "depth": 3.0}

@@ -154,6 +154,10 @@ class CheckedData(DataSource):
             found = ask()
         return expect(found, kind, self.who, f"`{what}`")
 
+    def outline(self) -> DataSource:
+        found = self._asked("outline()", self.data.outline, DataSource)  # type: ignore[type-abstract]
+        return self if found is self.data else CheckedData(found, self.who)
+
     @property
     def spec(self) -> ImageSpec:
         return self._asked("spec", lambda: self.data.spec, ImageSpec)

@@ -20,7 +20,7 @@ from attrs import define, field
 from prologue_bench import __version__
 from prologue_bench.components import culprit
 from prologue_bench.endings import is_interrupt
-from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
+from prologue_bench.errors import Interrupted, PrologueBenchError, StageError, own_words
 from prologue_bench.files import write_text
 from prologue_bench.guard import brief
 from prologue_bench.notices import notice
@@ -107,10 +107,10 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
 def _failure(stage: Stage, store: Store, error: BaseException) -> str:
     """Why a stage failed, in one line; what a component did is kept whole in traceback.txt."""
     if isinstance(error, PrologueBenchError) and error.__cause__ is None:
-        return _own_text(error)
+        return own_words(str(error))
     trace = _trace(store, stage, error)
     if isinstance(error, PrologueBenchError):
-        return _own_text(error)
+        return own_words(str(error))
     components = components_of(stage)
     who = culprit(error, components)
     if not who and components and not components[0][1].is_own:
@@ -269,14 +269,6 @@ def git_revision() -> str:
     except (OSError, subprocess.SubprocessError):
         return "none"
     return revision.stdout.strip() if tracked.returncode == 0 else "none"
-
-
-def _own_text(error: PrologueBenchError) -> str:
-    """The error's text; torch wraps that of a process that reads images in a traceback, whose end it is."""
-    text = str(error).strip()
-    if "\nOriginal Traceback" not in text:
-        return text
-    return text.splitlines()[-1].partition(f"{type(error).__name__}: ")[2]
 
 
 def read_measurements(folder: Path) -> list[dict[str, Any]]:
