@@ -84,8 +84,8 @@ def test_features_of_known_images_are_found_without_the_images(tmp_path: Path, m
     decoded = []
     source = data(make_images(tmp_path / "set"))
     _ = source.labels("test")
-    decode = imagenet.decode
-    monkeypatch.setattr(imagenet, "decode", lambda content: decoded.append(1) or decode(content))
+    read = imagenet.read_picture
+    monkeypatch.setattr(imagenet, "read_picture", lambda *given: decoded.append(1) or read(*given))
     samples = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
     given = inputs(tmp_path, data=source, samples=samples, known={"samples": "one", "test": "two"})
     gfid, kid = FidSettings(few_samples="shrink", **FEATURES), KidSettings(subset_size=4, subsets=2, **FEATURES)  # type: ignore[arg-type]
