@@ -400,3 +400,10 @@ def test_a_file_in_the_place_of_a_folder_of_the_store_is_no_obstacle(store: Stor
     keep(store.cache, "features", "a", lambda folder: None)
     assert find_kept(store.cache, "features", "a") is not None
     assert command(store, "gc", "--yes", "--older-than", "0").exit_code == 0
+
+
+def test_an_artifact_is_removed_by_its_key_though_something_kept_begins_with_it(store: Store) -> None:
+    put(store, KEYS[0])
+    keep(store.cache, "prefixes", f"{KEYS[0]}-2", lambda folder: None)
+    assert f"removed {KEYS[0]}" in command(store, "rm", KEYS[0]).output
+    assert f"removed cache/prefixes/{KEYS[0]}-2" in command(store, "rm", KEYS[0][:6]).output

@@ -154,15 +154,17 @@ def _shown_with_kind(path: Path, opened: Store) -> str:
 def rm(keys: tuple[str, ...], store: Path | None) -> None:
     """Remove the artifacts KEYS, each by its key or the beginning of one; runs that need them make them anew."""
     opened = open_store(store)
-    known = [*opened.artifacts(), *opened.kept()]
+    places = (opened.artifacts(), opened.kept())  # what is kept of an artifact may begin with its key
     found = []
     for part in keys:
         if problem := name_problem(part):
             raise UserError(f"{ascii(part)[:60]}: expected {problem}; `store ls` lists the keys")
-        matches = [path for path in known if path.name.startswith(part)]
-        names = {path.name for path in matches}  # what is kept of an artifact has its key too
-        if len(names) != 1:
-            raise UserError(f"{part}: found {len(names)} artifacts that begin so, expected one; `store ls` lists them")
+        begin = ([path for path in known if path.name.startswith(part)] for known in places)
+        matches = next(filter(None, begin), [])
+        if len(matches) != 1:
+            raise UserError(
+                f"{part}: found {len(matches)} artifacts that begin so, expected one; `store ls` lists them"
+            )
         found += matches
     for path in dict.fromkeys(found):
         what = opened.remove(path, _Waiting(path.name))
