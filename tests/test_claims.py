@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from prologue_bench.cli import cli
 from prologue_bench.reporting.statistics import Point, paired
 from prologue_official import claims
-from prologue_official.commands import claims as command
 from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {}}
@@ -133,13 +133,13 @@ def test_different_protocols_are_never_subtracted() -> None:
 def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None:
     base = {"gfid": [10.0, 11.0, 12.0]}
     (tmp_path / "results.json").write_text(json.dumps(whole(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}}))))
-    shown = CliRunner().invoke(command, [str(tmp_path)])
+    shown = CliRunner().invoke(cli, ["claims", str(tmp_path)])
     assert shown.exit_code == 0
     assert "1a  gFID falls with prologue tokens. holds (1 of 1)" in shown.output
     assert "gfid: 4 less 0 = −2 ±" in shown.output
     assert "5   The rate falls. not tested" in shown.output
-    table = CliRunner().invoke(command, [str(tmp_path), "--markdown"]).output
+    table = CliRunner().invoke(cli, ["claims", str(tmp_path), "--markdown"]).output
     assert table.splitlines()[2].startswith("| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = −2 ±")
     assert table.splitlines()[2].endswith("| **holds (1 of 1)** |")
-    parsed = json.loads(CliRunner().invoke(command, [str(tmp_path), "--json"]).output)
+    parsed = json.loads(CliRunner().invoke(cli, ["claims", str(tmp_path), "--json"]).output)
     assert parsed[0]["verdict"] == "holds"

@@ -239,7 +239,7 @@ CAMPAIGN = Campaign(
     name="exports",
     title="exports, safetensors, golden folders, checkpoints and .npz references with random damage",
     tries=800,
-    share=12,
+    share=6,
     prepare=prepare,
     attempt=attempt,
 )

@@ -545,7 +545,7 @@ CAMPAIGN = Campaign(
     name="images",
     title="Images, folders, zips and idx files as strangers may have made them",
     tries=2500,
-    share=40,
+    share=20,
     prepare=prepare,
     attempt=attempt,
 )

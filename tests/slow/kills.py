@@ -181,8 +181,8 @@ def _is_left(path: Path, folder: str) -> bool:
 CAMPAIGN = Campaign(
     name="kills",
     title="SIGKILL, SIGTERM and SIGINT at any time in fresh, half and finished stores, also while a report is written",
-    tries=160,
-    share=2,
+    tries=70,
+    share=1,
     prepare=prepare,
     attempt=attempt,
 )

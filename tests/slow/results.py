@@ -255,7 +255,7 @@ CAMPAIGN = Campaign(
     name="results",
     title="results, baselines, benchmarks and pictures with random damage, through every command that reads them",
     tries=1500,
-    share=12,
+    share=6,
     prepare=prepare,
     attempt=attempt,
 )

@@ -208,7 +208,7 @@ CAMPAIGN = Campaign(
     name="surroundings",
     title="Homes, users, encodings, streams, limits, arguments, signals while starting",
     tries=400,
-    share=8,
+    share=4,
     prepare=prepare,
     attempt=attempt,
 )
