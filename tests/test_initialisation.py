@@ -16,7 +16,7 @@ from prologue_bench.interfaces import Generator, ImageSpec, Segment, Tokenizer, 
 from prologue_bench.registry import Registry
 from prologue_bench.spec.ablation import Ablation, load_ablation
 from prologue_bench.spec.files import Overrides
-from prologue_bench.spec.presets import all_presets
+from prologue_bench.spec.presets import find_preset, preset_cards
 from prologue_generators.ar import Ar
 from prologue_generators.rar import Rar
 from prologue_generators.settings import ArSettings, ArTransformerSettings, RarSettings
@@ -205,7 +205,7 @@ def test_profiles_of_the_paper_s_sizes_start_as_in_the_paper(profile: str, how: 
 
 
 def test_every_preset_starts_as_in_the_paper(registry: Registry) -> None:
-    presets = all_presets(registry)
+    presets = [preset for card in preset_cards(registry) if (preset := find_preset(*card, registry))]
     assert len(presets) >= 10
     for preset in presets:
         assert preset.settings["initialisation"] == "paper", preset.name

@@ -51,48 +51,35 @@ def add_imported(
     named_path(store.root / "work", name, "--name")
     work = f"import-{part}-{name}"
     with store.lock(work):
-        return _add(store, part, name, work, resolved, fits, module, source)
-
-
-def _add(
-    store: Store,
-    part: Part,
-    name: str,
-    work: str,
-    resolved: Resolved,
-    fits: Mapping[str, Any],
-    module: nn.Module,
-    source: Mapping[str, Any],
-) -> Artifact:
-    remove_entry(store.work(work))
-    output = store.begin(work) / "output"
-    weights = output / f"{part}.safetensors"
-    save_weights(module, weights)
-    component = component_key(resolved)
-    text = json.dumps([part, component, fits, checksum(weights)], sort_keys=True)
-    key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
-    for other in _imported(store, part):
-        if other.get("name") == name and other["key"] != key:
-            remove_entry(store.work(work))
-            raise UserError(
-                f"{part} {name!r} was imported before with other weights, as "
-                f"{store.artifact(other['key'])}; give this one a name of its own with --name, "
-                "or remove that folder"
-            )
-    details = {
-        "kind": f"imported-{part}",
-        "name": name,
-        "component": component,
-        "fits": dict(fits),
-        "source": dict(source),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "software": {"prologue-bench": __version__},
-        "seconds": None,  # nor is anything known of its FLOPs
-    }
-    with store.lock(key):
-        artifact = store.commit(key, output, details)
-    remove_entry(store.work(work))
-    return artifact
+        remove_entry(store.work(work))
+        output = store.begin(work) / "output"
+        weights = output / f"{part}.safetensors"
+        save_weights(module, weights)
+        component = component_key(resolved)
+        text = json.dumps([part, component, fits, checksum(weights)], sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+        for other in _imported(store, part):
+            if other.get("name") == name and other["key"] != key:
+                remove_entry(store.work(work))
+                raise UserError(
+                    f"{part} {name!r} was imported before with other weights, as "
+                    f"{store.artifact(other['key'])}; give this one a name of its own with --name, "
+                    "or remove that folder"
+                )
+        details = {
+            "kind": f"imported-{part}",
+            "name": name,
+            "component": component,
+            "fits": dict(fits),
+            "source": dict(source),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "software": {"prologue-bench": __version__},
+            "seconds": None,  # nor is anything known of its FLOPs
+        }
+        with store.lock(key):
+            artifact = store.commit(key, output, details)
+        remove_entry(store.work(work))
+        return artifact
 
 
 def find_imported(store: Store, part: Part, name: str, resolved: Resolved, fits: Mapping[str, Any]) -> str:

@@ -86,12 +86,6 @@ def preset_cards(registry: Registry) -> list[tuple[Kind, str]]:
     return [(kind, name) for kind, folder in PRESET_FOLDERS.items() for name in registry.cards(folder)]
 
 
-def all_presets(registry: Registry) -> list[Preset]:
-    """Every preset, tokenizers first."""
-    found = (find_preset(kind, name, registry) for kind, name in preset_cards(registry))
-    return [preset for preset in found if preset is not None]
-
-
 def expand_preset(kind: Kind, choice: Choice, registry: Registry, where: str) -> Choice:
     """The component that a preset stands for, the choice's own settings over the preset's; other choices unchanged."""
     if choice.use in registry.entries[kind]:

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import SMOKE
 from tests.slow.harness import ROOT, Campaign, Fault, Program, faults_of
-from tests.slow.mutations import damaged_text, mutated, replaced
+from tests.slow.mutations import mutated, replaced, spoiled
 
 GOLDEN = ("1d", "2d", "prologue", "prologue_post")
 FEATURES = 4
@@ -179,16 +179,7 @@ def read_reference(argv: list[str]) -> None:
 
 
 def _damage_config(draw: random.Random, path: Path, other: Path) -> str:
-    kind = draw.choice(["document", "document", "document", "text", "file"])
-    if kind == "document":
-        changed, told = mutated(draw, json.loads(path.read_text()))
-        path.write_text(json.dumps(changed))
-    elif kind == "text":
-        content, told = damaged_text(draw, path.read_bytes())
-        path.write_bytes(content)
-    else:
-        told = replaced(draw, path, other / "tiny.yaml")
-    return f"config.json: {told}"
+    return f"config.json: {spoiled(draw, path, other / 'tiny.yaml')}"
 
 
 def _damage_tensors(draw: random.Random, path: Path, other: Path) -> str:

@@ -141,3 +141,29 @@ def png(width: int, height: int, data: bytes = b"") -> bytes:
 
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def spoiled(draw: random.Random, path: Path, target: Path) -> str:
+    """Spoil a file of JSON: its document, its text, or the file itself; returns which, and what was done."""
+    kind = draw.choice(["document", "document", "document", "text", "file"])
+    return f"{kind}: {SPOIL[kind](draw, path, target)}"
+
+
+def _document(draw: random.Random, path: Path, target: Path) -> str:
+    changed, told = mutated(draw, json.loads(path.read_text()))
+    path.write_text(json.dumps(changed))
+    return told
+
+
+def _text(draw: random.Random, path: Path, target: Path) -> str:
+    content, told = damaged_text(draw, path.read_bytes())
+    path.write_bytes(content)
+    return told
+
+
+SPOIL: dict[str, Callable[[random.Random, Path, Path], str]] = {
+    "document": _document,
+    "text": _text,
+    "file": replaced,
+}
+"""Ways to spoil a file, of which the last puts something else, such as a link to the target, in its place."""

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from tests.conftest import SMOKE
 from tests.slow.harness import ROOT, Campaign, Ending, Fault, Program, faults_of
-from tests.slow.mutations import damaged_text, mutated, png, replaced
+from tests.slow.mutations import SPOIL, png, replaced, spoiled
 
 YAML = SMOKE.replace("[rate]", "[rate, codebook]")
 SECRET = "a private line"
@@ -78,14 +78,8 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     if what in ("baseline", "benchmarks"):
         return _of_file(context, draw, folder, what)
     path = report / "results.json"
-    if what == "document":
-        changed, told = mutated(draw, json.loads(path.read_text()))
-        path.write_text(json.dumps(changed))
-    elif what == "text":
-        changed, told = damaged_text(draw, path.read_bytes())
-        path.write_bytes(changed)
-    elif what == "file":
-        told = replaced(draw, path, context.folder / "secret.txt")
+    if what in SPOIL:
+        told = SPOIL[what](draw, path, context.folder / "secret.txt")
     else:
         told = _damage_pictures(draw, report / "assets", context.folder / "secret.txt")
     name, command = draw.choice(COMMANDS)
@@ -99,15 +93,7 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
 def _of_file(context: Context, draw: random.Random, folder: Path, what: str) -> list[Fault]:
     path = folder / f"{what}.json"
     shutil.copy(context.baseline if what == "baseline" else context.benchmarks, path)
-    kind = draw.choice(["document", "document", "document", "text", "file"])
-    if kind == "document":
-        changed, told = mutated(draw, json.loads(path.read_text()))
-        path.write_text(json.dumps(changed))
-    elif kind == "text":
-        content, told = damaged_text(draw, path.read_bytes())
-        path.write_bytes(content)
-    else:
-        told = replaced(draw, path, context.folder / "secret.txt")
+    told = spoiled(draw, path, context.folder / "secret.txt")
     report = context.reports[0]
     if what == "baseline":
         commands = [
@@ -122,7 +108,7 @@ def _of_file(context: Context, draw: random.Random, folder: Path, what: str) -> 
             ["bless", report, "--benchmarks", path, "--out", folder / "x.json"],
         ]
     command = draw.choice(commands)
-    return _faults(context.program.run(command, cwd=folder), f"{command[0]}, {what}, {kind}: {told}")
+    return _faults(context.program.run(command, cwd=folder), f"{command[0]}, {what}, {told}")
 
 
 def _damage_pictures(draw: random.Random, assets: Path, secret: Path) -> str:
