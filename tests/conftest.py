@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import settings
 
 from prologue_bench.cli import cli
 from prologue_bench.pipeline.executor import Watcher
@@ -20,6 +21,9 @@ from prologue_bench.spec.files import Overrides
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# The same examples each time; `--hypothesis-profile default --hypothesis-seed N` draws others.
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile("fixed")
 ROOT = Path(__file__).parent.parent
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SMOKE = """

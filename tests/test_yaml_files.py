@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from prologue_bench.commands.planning import make_plan_with
@@ -29,10 +30,14 @@ LONGEST = 500
 def refused(path: Path, registry: Registry, text: str | bytes, *values: str) -> str:
     """The one line in which an ablation is refused, within a second."""
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    before = time.process_time()
+    # Neither other threads nor the garbage of other tests belong to what reading takes.
+    gc.disable()
+    before = time.thread_time()
     with pytest.raises(UserError) as found:
         load_ablation(path, registry, Overrides(values=values))
-    assert time.process_time() - before < 1
+    took = time.thread_time() - before
+    gc.enable()
+    assert took < 1
     line = str(found.value)
     assert len(line) < LONGEST
     assert line.isprintable()
@@ -85,7 +90,7 @@ def test_merge_keys_work_and_own_keys_win() -> None:
         ("a: 1\nb: " + "[" * 30_000, 2, "column 55: values are nested deeper than 50 levels"),
         ("a: 1\n" + "k" * 300 + ": 1", 2, "found a key of 300 characters"),
         ("a: " + "x" * 200_000, 1, "found 200,003 characters, expected at most 100,000"),
-        ("a: [" + "1, " * 20_000 + "]", 1, "found more than 10,000 values"),
+        ("a: [" + "1, " * 20_000 + "]", 1, "found more than 5,000 values"),
         ("a: 1\nb:\t- c\n", 2, "column 3: "),
     ],
 )
@@ -101,7 +106,7 @@ def test_aliases_that_grow_are_refused_at_once(tmp_path: Path, registry: Registr
     bomb = f"title: [{', '.join(levels)}]"
     assert len(bomb) < LONGEST
     found = refused(tmp_path / "bomb.yaml", registry, f"{SMOKE.replace('title: A tiny comparison', bomb)}")
-    assert "found more than 10,000 values up to here, aliases written out" in found
+    assert "found more than 5,000 values up to here, aliases written out" in found
     long = f"title: [&a {'x' * 9000}{', *a' * 100}]"
     assert "found more than 100,000 characters up to here" in refused(tmp_path / "long.yaml", registry, long)
 
@@ -287,6 +292,7 @@ def test_whatever_stands_at_whatever_place_is_taken_or_refused_in_one_line(
 
 
 @given(value=PLAIN.filter(lambda value: "\\ud" not in ascii(value) and "\\x00" not in ascii(value)))
+@example({"\x85": ["\x85", "a\u2028b", "\n\u2029"]})
 @settings(max_examples=100, deadline=None)
 def test_plain_values_survive_a_round_trip(value: Any) -> None:
     def usable(each: Any) -> bool:

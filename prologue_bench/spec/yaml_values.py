@@ -31,7 +31,7 @@ from ruamel.yaml.scanner import Scanner, ScannerError
 from prologue_bench.errors import shortened
 
 MOST_CHARACTERS = 100_000
-MOST_VALUES = 10_000
+MOST_VALUES = 5_000
 """Both as if aliases were written out; so whatever walks through the values ends soon."""
 MOST_LEVELS = 50
 LONGEST_KEY = 200
@@ -43,6 +43,8 @@ _OCTAL = re.compile(r"0o[0-7]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_BREAKS = re.compile("[\x85\u2028\u2029]")
+"""Ends of lines in YAML 1.1, and characters like others in 1.2."""
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
 """No path and no file takes these."""
 _WORDS = {
@@ -118,8 +120,11 @@ def dump(values: Any) -> str:
 
 def _represent_text(representer: Any, text: str) -> Any:
     """With quotes where some version of YAML would read anything but this text, such as `on`."""
-    other = any(pattern.match(text) for _, _, pattern, _ in implicit_resolvers)
-    return representer.represent_scalar("tag:yaml.org,2002:str", text, style="'" if other else None)
+    if _BREAKS.search(text):  # which only escapes keep apart from the ends of lines
+        style: str | None = '"'
+    else:
+        style = "'" if any(pattern.match(text) for _, _, pattern, _ in implicit_resolvers) else None
+    return representer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 def _represent_float(representer: Any, number: float) -> Any:

@@ -63,7 +63,7 @@ def _of_export(context: Context, draw: random.Random, folder: Path) -> list[Faul
     told = _damage_config(draw, export / "config.json", context.folder) if kind != "weights" else ""
     if kind != "config":
         if draw.random() < 0.5 and _is_document(export / "config.json"):  # as exports of earlier versions
-            config = json.loads((export / "config.json").read_text())
+            config = json.loads((export / "config.json").read_bytes())  # in whatever encoding
             config.pop("weights", None)
             (export / "config.json").write_text(json.dumps(config))
             told += " without checksums,"
