@@ -171,6 +171,33 @@ def test_a_baseline_takes_the_place_of_its_own_ablations_alone(here: Path) -> No
     assert call("bless", "report", "--out", "base.json", "--force").exit_code == 0
 
 
+def test_an_export_takes_the_place_of_its_own_run_alone(here: Path) -> None:
+    export = ["export", "report", "--out", "export"]
+    assert call(*export).exit_code == 0
+    (here / "export" / "notes.txt").write_text("mine")
+    assert call(*export).exit_code == 0, "the same run again"
+    assert "holds the export of another run" in str(call(*export, "--training-seed", "1").exception)
+    (here / "export" / "README.md").write_text("mine")
+    assert "README.md (changed since) would be overwritten" in str(call(*export).exception)
+    assert (here / "export" / "README.md").read_text() == "mine"
+    assert call(*export, "--training-seed", "1", "--force").exit_code == 0
+    assert json.loads((here / "export" / "config.json").read_text())["training_seed"] == 1
+    assert (here / "export" / "README.md").read_text() != "mine"
+    assert (here / "export" / "notes.txt").read_text() == "mine"
+
+
+def test_a_drawn_picture_takes_the_place_of_none_but_drawn_ones(here: Path) -> None:
+    sample = ["sample", "report", "--rows", "1", "--columns", "2", "--out", "samples.png"]
+    for seed in (0, 1):
+        assert call(*sample, "--seed", seed).exit_code == 0
+    for mine in (b"mine", (here / "report" / "assets" / "samples-0.png").read_bytes()):
+        (here / "samples.png").write_bytes(mine)
+        assert "samples.png: is not as this command wrote it" in str(call(*sample).exception)
+        assert (here / "samples.png").read_bytes() == mine
+    assert call(*sample, "--force").exit_code == 0
+    assert (here / "samples.png").read_bytes() != mine
+
+
 def test_the_tables_of_a_gate_overwrite_nothing_else(here: Path) -> None:
     assert call("bless", "report", "--out", "base.json").exit_code == 0
     (here / "README.md").write_text("mine")

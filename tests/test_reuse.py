@@ -71,6 +71,17 @@ def test_a_report_reuses_itself(first_seed: Path, tmp_path: Path) -> None:
     assert values(results_of(tmp_path, "report"), 0) == values(results_of(first_seed, "seed-0"), 0)
 
 
+def test_a_picture_that_cannot_be_reused_is_named(first_seed: Path, tmp_path: Path) -> None:
+    shutil.copy(first_seed / "tiny.yaml", tmp_path)
+    shutil.copytree(first_seed / "seed-0", tmp_path / "earlier")
+    (tmp_path / "earlier" / "assets" / "samples-1.png").write_bytes(b"cut")
+    found = run(tmp_path, "--reuse", str(tmp_path / "earlier"))
+    assert found.exit_code == 0, found.output
+    assert "earlier/assets/samples-1.png: no whole PNG" in found.stderr
+    assert (tmp_path / "report" / "assets" / "samples-0.png").exists()
+    assert not (tmp_path / "report" / "assets" / "samples-1.png").exists()
+
+
 def test_results_with_other_settings_are_refused(first_seed: Path, tmp_path: Path) -> None:
     shutil.copy(first_seed / "tiny.yaml", tmp_path)
     found = run(tmp_path, "--reuse", str(first_seed / "seed-0"), "--set", "generator_training.steps=7")

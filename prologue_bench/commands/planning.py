@@ -101,6 +101,8 @@ def make_plan_with(ablation: Ablation, store: Store, reuse: tuple[Path, ...]) ->
         plan = make_plan(ablation, store, known=earlier.__contains__)
     if not reuse:
         return plan, earlier
+    for line in earlier.left_out:
+        click.echo(f"prologue-bench: {line}", err=True)
     earlier.check_used(plan, reuse)
     taken = sum(pipeline in earlier and not pipeline.is_measured(store) for pipeline in plan.pipelines)
     click.echo(f"{taken} of {len(plan.pipelines)} runs are taken from {', '.join(map(str, reuse))}", err=True)

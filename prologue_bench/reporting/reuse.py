@@ -30,6 +30,8 @@ class EarlierRuns:
     """
 
     by_keys: Mapping[frozenset[str], EarlierRun] = field(factory=dict)
+    left_out: Sequence[str] = ()
+    """Of the pictures that could not be read, a line each."""
 
     def __contains__(self, pipeline: Pipeline) -> bool:
         return self.find(pipeline) is not None
@@ -63,9 +65,11 @@ def fill_in(results: dict[str, Any], pictures: Pictures, plan: Plan, earlier: Ea
 def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
     """The complete runs in folders that `run` wrote. Raises UserError for a folder without results."""
     found: dict[frozenset[str], EarlierRun] = {}
+    left_out: list[str] = []
     for folder in folders:
         results = load_results(folder)
         pictures = load_pictures(folder if folder.is_dir() else folder.parent, results)
+        left_out += pictures.left_out
         origin = {"results": results["name"], "created": results["created"]}
         drawn: set[str] = set()
         for run in results["runs"]:
@@ -76,7 +80,7 @@ def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
             keys = frozenset(stage["key"] for stage in run["stages"] if stage["stage"].startswith("measure "))
             own = _pictures_of(run["variant"], results, pictures) if is_drawn else {}
             found.setdefault(keys, EarlierRun({**run, "reused": run.get("reused") or origin}, own))
-    return EarlierRuns(found)
+    return EarlierRuns(found, left_out)
 
 
 def _pictures_of(variant: str, results: Mapping[str, Any], pictures: Pictures) -> dict[str, bytes]:

@@ -218,7 +218,11 @@ def carry_out(
             folder = root / f"try-{number}"
             folder.mkdir()
             draw = random.Random(f"{campaign.name} {seed} {number}")
-            for fault in campaign.attempt(context, draw, folder):
+            try:
+                faults = campaign.attempt(context, draw, folder)
+            except Exception as error:  # of the campaign's own code; the other tries go on
+                faults = [Fault("traceback", f"the campaign itself: {type(error).__name__}: {error}")]
+            for fault in faults:
                 tally.faults.append((number, fault))
                 say(f"{campaign.name} --seed {seed} --only {number}: {fault.kind}: {fault.what}")
             shutil.rmtree(folder, ignore_errors=True)

@@ -125,7 +125,8 @@ def mutated(draw: random.Random, seeds: Mapping[str, bytes]) -> bytes:
     content = bytearray(seeds[name])
     change = draw.choice((_flip, _extreme, _cut, _join, _repeat, _claim, _claim, _chunks))
     for _ in range(draw.choice((1, 1, 2, 5))):
-        content = bytearray(change(draw, content, seeds))
+        if len(content) > 1:
+            content = bytearray(change(draw, content, seeds))
     return bytes(content)
 
 
