@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -189,6 +190,23 @@ def test_a_baseline_is_compared_and_regressed_but_is_no_report(tmp_path: Path) -
     assert found.exit_code == 0, found.output
     found = CliRunner().invoke(cli, ["report", str(baseline), "--out", str(tmp_path)])
     assert "description: missing" in str(found.exception)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        ("runs.0.stages", "x", "runs[0].stages: found 'x', expected a list"),
+        ("runs.0.stages", ["x"], "runs[0].stages[0]: found 'x', expected an object"),
+        ("runs.0.curves", [1], "runs[0].curves: found a list of 1, expected an object"),
+        ("runs.0.search", {"points": 1}, "runs[0].search.points: found 1, expected a list"),
+    ],
+)
+def test_what_a_baseline_need_not_have_is_checked_where_it_is(
+    tmp_path: Path, place: str, value: Any, expected: str
+) -> None:
+    folder = written(tmp_path, set_at(json.loads(json.dumps(document())), place, value))
+    with pytest.raises(UserError, match=re.escape(expected)):
+        load_numbers(folder)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,9 @@ class RunNumbers:
     seed: Seed
     sampling_seed: Seed = 0
     measurements: tuple[MeasurementRecord, ...]
+    stages: tuple[StageRecord, ...] = ()
+    curves: Mapping[str, Mapping[str, tuple[Number | None, ...]]] = field(factory=dict)
+    search: SearchRecord | None = None
 
 
 @frozen(kw_only=True)
@@ -122,7 +125,6 @@ class RunRecord(RunNumbers):
     unfinished: bool = False
     stages: tuple[StageRecord, ...]
     curves: Mapping[str, Mapping[str, tuple[Number | None, ...]]]
-    search: SearchRecord | None = None
     reused: Origin | None = None
 
 
