@@ -328,6 +328,16 @@ def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     assert [planned.flops for planned in trainings] == [stage_flops(planned.stage) for planned in trainings]
 
 
+def test_samples_of_many_seeds_are_of_one_size(load: Load, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    monkeypatch.setattr(flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage))
+    plan = make_plan(load("sampling_seeds=[0, 1, 2, 3]", "seeds=[0, 1]", "vary={}", "baseline="), store)
+    samples = [planned.flops for planned in plan.stages if planned.stage.kind == "sample"]
+    assert len(samples) == 8
+    assert len({*samples}) == 1
+    assert sum(stage.kind == "sample" for stage in counted) == 1
+
+
 def test_the_pace_starts_anew_where_a_stage_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"now": 0.0}
     monkeypatch.setattr("prologue_bench.progress.time.monotonic", lambda: clock["now"])

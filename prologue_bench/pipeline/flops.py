@@ -26,8 +26,8 @@ from prologue_bench.training.models import TokenizerModel
 class FlopsBySize:
     """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
 
-    Stages are of one size where their models have equally many parameters and their settings are equal but for the
-    seed and for fractions, of which only whether they are zero or one matters: weights, rates, temperatures, guidance.
+    Stages are of one size where their models have equally many parameters and their settings are equal but for
+    seeds and for fractions, of which only whether they are zero or one matters: weights, rates, temperatures, guidance.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class FlopsBySize:
 
     def _size(self, stage: stages.Stage) -> str:
         if stage.key not in self._sizes:
-            own = {name: _without_fractions(value) for name, value in stage.reads().items() if name != "seed"}
+            own = _of_size(stage.reads())
             before = [self._size(each) for each in stage.inputs]
             text = json.dumps([stage.kind, own, parameters(stage), before], sort_keys=True)
             self._sizes[stage.key] = hashlib.sha256(text.encode()).hexdigest()
@@ -252,10 +252,10 @@ def _count(function: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
-def _without_fractions(value: Any) -> Any:
-    """Settings with each fraction other than zero and one replaced by one and the same text."""
+def _of_size(value: Any) -> Any:
+    """Settings without seeds, and with each fraction other than zero and one replaced by one and the same text."""
     if isinstance(value, Mapping):
-        return {name: _without_fractions(each) for name, each in value.items()}
+        return {name: _of_size(each) for name, each in value.items() if name != "seed"}
     if isinstance(value, list | tuple):
-        return [_without_fractions(each) for each in value]
+        return [_of_size(each) for each in value]
     return "fraction" if isinstance(value, float) and value not in (0, 1) else value
