@@ -21,7 +21,7 @@ bench: install-dev
 
 # Hours: all tries of all campaigns, and their table in docs/reliability.md.
 campaign: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.slow --write
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.slow --write --jobs $$(nproc)
 
 docs: install-dev
 	$(BIN)/mkdocs build

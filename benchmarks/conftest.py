@@ -1,4 +1,4 @@
-"""A kernel timed around each benchmark, so that times from two machines can be compared as ratios to it."""
+"""A kernel timed around each benchmark, so that times from two machines compare as ratios to it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ REPEATS = 15
 
 
 def kernel() -> None:
-    """Plain operations of a small transformer's sizes: products, a softmax and a norm, forwards and backwards."""
+    """Plain operations of a small transformer's sizes.
+
+    Products, a softmax and a norm, forwards and backwards.
+    """
     rng = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(64, 58, 96, generator=rng), torch.randn(96, 96, generator=rng).requires_grad_()
+    x, weight = (
+        torch.randn(64, 58, 96, generator=rng),
+        torch.randn(96, 96, generator=rng).requires_grad_(),
+    )
     for _ in range(4):
         hidden = x @ weight
         attention = (hidden @ hidden.transpose(1, 2) / 96).softmax(dim=-1)
@@ -24,7 +30,10 @@ def kernel() -> None:
 
 
 def kernel_seconds() -> float:
-    """The fastest of several runs: on a busy machine it varies by a few hundredths, a median by a third."""
+    """The fastest of several runs.
+
+    On a busy machine it varies by a few hundredths, a median by a third.
+    """
     times = []
     for _ in range(REPEATS):
         started = time.perf_counter()
@@ -35,9 +44,10 @@ def kernel_seconds() -> float:
 
 @pytest.fixture(autouse=True)
 def calibration(benchmark: BenchmarkFixture) -> Iterator[None]:
-    """Time the kernel before and after, close to what it is compared with: a noisy machine drifts within one run.
+    """Time the kernel before and after, close to what it is compared with.
 
-    All on one thread, which what else the machine does on its other cores disturbs least.
+    A noisy machine drifts within one run. All on one thread, which what else the machine does on
+    its other cores disturbs least.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -4,8 +4,8 @@
 
 Models are those of the profile `quick`, on 16 embedded images a step and one thread. Ids are those
 of the first 500 test images: codes in use at any of the 8 positions, codes in use per position (the
-mean), and the entropy of whole prologues, which is 0 while all images have the same one, and at most
-9 bits. Weights are the raw ones, without a moving average.
+mean), and the entropy of whole prologues, which is 0 while all images have the same one, and at
+most 9 bits. Weights are the raw ones, without a moving average.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import argparse
 import torch
 from torch import Tensor
 
-from prologue_bench.images import to_float
-from prologue_bench.interfaces import Tokenizer
+from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.contracts import Tokenizer, to_float
 from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import resolve_alone
-from prologue_bench.spec.settings import TokenizerTraining
 from prologue_bench.training.models import TokenizerModel
 
 IMAGES, BATCH, WARMUP, RATE, EVERY = 500, 16, 60, 1e-3, 100
@@ -43,7 +42,9 @@ def line(step: int, tokenizer: Tokenizer, images: Tensor, l1: float) -> str:
 
 def main() -> None:
     """Train for a few steps, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--initialisation", choices=["open", "paper"], default="open")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=300)
@@ -52,10 +53,14 @@ def main() -> None:
     torch.manual_seed(chosen.seed)
     registry, start = Registry.load(), {"initialisation": chosen.initialisation}
     data = open_data(resolve_alone("data", "fashion-mnist-embedded", {}, "quick", registry))
-    prologue = resolve_alone("tokenizer", "prologue", {"prologue_tokens": 8, **start}, "quick", registry)
+    prologue = resolve_alone(
+        "tokenizer", "prologue", {"prologue_tokens": 8, **start}, "quick", registry
+    )
     tokenizer = build_tokenizer(prologue, data.spec)
     prior = build_generator(
-        resolve_alone("generator", "ar", start, "quick", registry), tokenizer.layout, data.spec.labels
+        resolve_alone("generator", "ar", start, "quick", registry),
+        tokenizer.layout,
+        data.spec.labels,
     )
     model = TokenizerModel(tokenizer, prior, TokenizerTraining(l2_weight=1.0), data.spec.none_label)
     optimizers = [
@@ -65,7 +70,10 @@ def main() -> None:
     train = torch.from_numpy(data.images("train")[:].copy())
     test = to_float(torch.from_numpy(data.images("test")[:IMAGES].copy()))
     order = torch.randperm(len(train))
-    print("| step | codes in use | codes per position | bits | L1 |\n| ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| step | codes in use | codes per position | bits | L1 |\n"
+        "| ---: | ---: | ---: | ---: | ---: |"
+    )
     print(line(0, tokenizer, test, float("nan")), flush=True)
     recent: list[float] = []
     for step in range(chosen.steps):
@@ -80,7 +88,9 @@ def main() -> None:
             optimizer.step()
             optimizer.zero_grad()
         if (step + 1) % EVERY == 0 or step + 1 == chosen.steps:
-            print(line(step + 1, tokenizer, test, sum(recent[-20:]) / len(recent[-20:])), flush=True)
+            print(
+                line(step + 1, tokenizer, test, sum(recent[-20:]) / len(recent[-20:])), flush=True
+            )
 
 
 if __name__ == "__main__":

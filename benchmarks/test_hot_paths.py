@@ -12,27 +12,31 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from prologue_bench.components import NoSettings
-from prologue_bench.images import to_float
-from prologue_bench.interfaces import DataSource, Generator, Tokenizer
+from prologue_bench.config.ablation import load_ablation
+from prologue_bench.config.files import Overrides
+from prologue_bench.config.settings import (
+    GeneratorTraining,
+    Guidance,
+    Optimisation,
+    Sampling,
+    TokenizerTraining,
+)
+from prologue_bench.contracts import DataSource, Generator, NoSettings, Tokenizer, to_float
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import sample_ids
-from prologue_bench.spec.ablation import load_ablation
-from prologue_bench.spec.files import Overrides
-from prologue_bench.spec.settings import GeneratorTraining, Guidance, Optimisation, Sampling, TokenizerTraining
+from prologue_bench.storage.store import Store
 from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
 from prologue_bench.training.optimisation import optimizer_wrapper
-from prologue_datasets.fashion_mnist import EmbeddedFashionMnist
-from prologue_generators.ar import Ar
-from prologue_generators.settings import ArSettings, ArTransformerSettings
-from prologue_layers.settings import TransformerSettings
-from prologue_metrics.features import extract_features
-from prologue_metrics.frechet import frechet_distance, moments
-from prologue_metrics.settings import FidSettings
-from prologue_tokenizers.prologue import Prologue
-from prologue_tokenizers.settings import PrologueSettings
+from prologue_plugins.datasets.fashion_mnist import EmbeddedFashionMnist
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
+from prologue_plugins.layers.settings import TransformerSettings
+from prologue_plugins.metrics.features import extract_features
+from prologue_plugins.metrics.frechet import frechet_distance, moments
+from prologue_plugins.metrics.settings import FidSettings
+from prologue_plugins.tokenizers.prologue import Prologue
+from prologue_plugins.tokenizers.settings import PrologueSettings
 
 BATCH = 64
 SIZE = TransformerSettings(width=96, layers=3, heads=3)
@@ -81,12 +85,15 @@ def test_tokenizer_step(
     model = tokenizer(data, prologue_tokens)
     prior = generator(data, model) if model.prior else None
     step = training_step(
-        TokenizerModel(model, prior, TokenizerTraining(l2_weight=1.0), data.spec.none_label), {"images": images}
+        TokenizerModel(model, prior, TokenizerTraining(l2_weight=1.0), data.spec.none_label),
+        {"images": images},
     )
     benchmark(next, step)
 
 
-def test_generator_step(benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor) -> None:
+def test_generator_step(
+    benchmark: BenchmarkFixture, data: DataSource, images: torch.Tensor
+) -> None:
     model = tokenizer(data, 8)
     labels = torch.from_numpy(data.labels("train")[:BATCH])
     with torch.no_grad():
@@ -112,14 +119,21 @@ def test_decode(benchmark: BenchmarkFixture, data: DataSource, images: torch.Ten
 
 
 @pytest.mark.parametrize("guidance", [{}, {"all": Guidance(scale=2.0)}], ids=["plain", "guided"])
-def test_sampling(benchmark: BenchmarkFixture, data: DataSource, guidance: dict[str, Guidance]) -> None:
+def test_sampling(
+    benchmark: BenchmarkFixture, data: DataSource, guidance: dict[str, Guidance]
+) -> None:
     model = generator(data, tokenizer(data, 8)).eval()
     arguments = (model, torch.arange(500) % 10, Sampling(guidance=guidance), torch.Generator(), 10)
     benchmark.pedantic(sample_ids, args=arguments, rounds=5, warmup_rounds=1)
 
 
 def test_features(benchmark: BenchmarkFixture, data: DataSource) -> None:
-    arguments = (data.images("test")[:200], FidSettings(), torch.device("cpu"), lambda done, total: None)
+    arguments = (
+        data.images("test")[:200],
+        FidSettings(),
+        torch.device("cpu"),
+        lambda done, total: None,
+    )
     benchmark.pedantic(extract_features, args=arguments, rounds=3, warmup_rounds=1)
 
 
@@ -141,11 +155,18 @@ def test_planning_a_thousand_variants(benchmark: BenchmarkFixture, tmp_path: Pat
     path = Path(__file__).parent.parent / "ablations" / "prologue_count.yaml"
 
     def plan() -> None:
-        make_plan(load_ablation(path, registry, Overrides(values=(*values, "data=fashion-mnist-embedded"))), store)
+        make_plan(
+            load_ablation(
+                path, registry, Overrides(values=(*values, "data=fashion-mnist-embedded"))
+            ),
+            store,
+        )
 
     benchmark.pedantic(plan, rounds=1)
 
 
 def test_start_up(benchmark: BenchmarkFixture) -> None:
     command = [sys.executable, "-m", "prologue_bench.cli", "list"]
-    benchmark.pedantic(subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=5)
+    benchmark.pedantic(
+        subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=5
+    )

@@ -1,4 +1,4 @@
-"""Pages of the site that are not in docs/: the start page, the changelog, published reports, the command line."""
+"""Pages of the site that are not in docs/: start page, changelog, reports and command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import click
 from mkdocs.structure.files import File, Files
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 
 ROOT = Path(__file__).parent.parent
 LINKS = (
@@ -31,12 +31,17 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, page, content=text))
     files.append(File.generated(config, "cli.md", content=command_line()))
     for report in sorted(ROOT.glob("reports/*/report.html")):
-        files.append(File.generated(config, str(report.relative_to(ROOT)), abs_src_path=str(report)))
+        files.append(
+            File.generated(config, str(report.relative_to(ROOT)), abs_src_path=str(report))
+        )
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links to what is not on the site become the path in the repository; called by mkdocs for each page."""
+    """Links to what is not on the site become the path in the repository.
+
+    Called by mkdocs for each page.
+    """
     return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)
 
 
@@ -53,7 +58,10 @@ def command_line() -> str:
 
 def _help_of(command: click.Command, name: str, parent: click.Context) -> list[str]:
     context = click.Context(command, info_name=name, parent=parent, **SHAPE)
-    pages = [f"## {context.command_path.removeprefix('prologue-bench ')}", f"```\n{command.get_help(context)}\n```"]
+    pages = [
+        f"## {context.command_path.removeprefix('prologue-bench ')}",
+        f"```\n{command.get_help(context)}\n```",
+    ]
     if isinstance(command, click.Group):
         for below in command.commands:
             pages += _help_of(command.commands[below], below, context)

@@ -1,6 +1,6 @@
 """`python -m prologue_bench`: the command line."""
 
-from prologue_bench.endings import main
+from prologue_bench.cli.endings import main
 
 if __name__ == "__main__":
     main()

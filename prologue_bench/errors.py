@@ -10,11 +10,12 @@ LONGEST_MESSAGE = 480
 """Characters of a message: what is named in it may be of any length."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LONGEST_NAME = 100
-"""Characters of a name that are compared with others; comparing takes the product of both lengths."""
+"""Characters of a name that are compared with others; comparing takes the product of both
+lengths."""
 
 
 class PrologueBenchError(Exception):
-    """An error whose text is written for the user; the command line prints it without a traceback."""
+    """An error with a text for the user; the command line prints it without a traceback."""
 
     exit_code = 1
 
@@ -22,7 +23,8 @@ class PrologueBenchError(Exception):
 class UserError(PrologueBenchError):
     """A mistake in what the user gave: a setting, a name, a file. Nothing was run because of it.
 
-    The text may name whatever the user gave: it is cut in the middle where it is long, and stays one line.
+    The text may name whatever the user gave: it is cut in the middle where it is long, and stays
+    one line.
     """
 
     exit_code = 2
@@ -32,15 +34,18 @@ class UserError(PrologueBenchError):
 
 
 class MissingDataError(UserError):
-    """A data set, or the weights of a network, nowhere to be found; the text names the ways to get it."""
+    """A data set, or the weights of a network, nowhere to be found; the text says how to get it."""
 
 
 class DoesNotApply(PrologueBenchError):  # noqa: N818 - nothing went wrong
-    """A metric has nothing to measure of a variant; the text says why. It is left out with a note."""
+    """A metric has nothing to measure of a variant; the text says why.
+
+    It is left out with a note.
+    """
 
 
 class StageError(PrologueBenchError):
-    """A stage could not be finished, for a reason worth one line (a loss that turned NaN, a full disk)."""
+    """A stage could not be finished, for a reason worth one line (a loss of NaN, a full disk)."""
 
 
 class Interrupted(PrologueBenchError):  # noqa: N818 - nothing went wrong
@@ -48,7 +53,10 @@ class Interrupted(PrologueBenchError):  # noqa: N818 - nothing went wrong
 
 
 def own_words(text: str) -> str:
-    """What an error says; torch wraps the text of a process that reads images in a traceback, whose end it is."""
+    """What an error says.
+
+    Torch wraps the text of a process that reads images in a traceback, whose end it is.
+    """
     if "\nOriginal Traceback" not in text:
         return text
     return text.strip().splitlines()[-1].partition(": ")[2]

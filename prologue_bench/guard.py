@@ -1,7 +1,8 @@
-"""Code of plugins is called within a guard: whatever it raises becomes one line that names the component.
+"""Code of plugins is called within a guard.
 
-That holds for sys.exit and a KeyboardInterrupt of the component's own too. Only a signal that asks the program to stop
-passes, and errors of this project, whose text is written for the user.
+Whatever it raises becomes one line that names the component. That holds for sys.exit and a
+KeyboardInterrupt of the component's own too. Only a signal that asks the program to stop passes,
+and errors of this project, whose text is written for the user.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prologue_bench.endings import is_interrupt
 from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.stopping import is_interrupt
 
 LONGEST = 200
 """Characters of a text of a component's within a line."""
@@ -20,7 +21,10 @@ LONGEST = 200
 
 @contextmanager
 def of_component(who: str, raises: type[PrologueBenchError] = UserError) -> Iterator[None]:
-    """Turn what the code of `who` raises into an error of one line: "WHO: ValueError: its text (file.py:12)"."""
+    """Turn what the code of `who` raises into an error of one line.
+
+    For example "WHO: ValueError: its text (file.py:12)".
+    """
     try:
         yield
     except BaseException as error:
@@ -53,11 +57,20 @@ def brief(error: BaseException) -> str:
 
 
 def _said(error: BaseException) -> str:
-    """What an error says. attrs' validators say it in their first argument and repeat field and value behind it."""
+    """What an error says.
+
+    attrs' validators say it in their first argument and repeat field and value behind it.
+    """
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {short(str(error.filename))}" if error.filename else error.strerror
+        return (
+            f"{error.strerror}: {short(str(error.filename))}" if error.filename else error.strerror
+        )
     first = error.args[0] if len(error.args) > 1 else None
-    return (first if isinstance(first, str) and isinstance(error, TypeError | ValueError) else str(error)).strip()
+    return (
+        first
+        if isinstance(first, str) and isinstance(error, TypeError | ValueError)
+        else str(error)
+    ).strip()
 
 
 def place_of(error: BaseException) -> str:
@@ -68,8 +81,12 @@ def place_of(error: BaseException) -> str:
 
 def short(text: str) -> str:
     """A text on one line of printable characters, its middle left out where it is long."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text[: 100 * LONGEST]).strip()
-    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
+    line = "".join(
+        letter if letter.isprintable() else " " for letter in text[: 100 * LONGEST]
+    ).strip()
+    return (
+        line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
+    )
 
 
 def shown(value: object) -> str:

@@ -1,4 +1,7 @@
-"""Lines to whoever watches a command, on its standard error: what was found damaged, and what is done about it."""
+"""Lines to whoever watches a command, on its standard error.
+
+They say what was found damaged, and what is done about it.
+"""
 
 from __future__ import annotations
 

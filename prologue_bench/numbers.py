@@ -9,9 +9,10 @@ from typing import Any
 
 
 def plain_number(value: Any) -> Any:
-    """A float or an int of a number of any library, of numpy and torch also as an array without dimensions.
+    """A float or an int of a number of any library.
 
-    What is no number is left as it is, for whoever checks it. An int that no float can hold is infinite.
+    One of numpy and torch may be an array without dimensions. What is no number is left as it is,
+    for whoever checks it. An int that no float can hold is infinite.
     """
     found = value
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
@@ -19,13 +20,20 @@ def plain_number(value: Any) -> Any:
     if isinstance(found, bool) or not isinstance(found, Real):
         return found if isinstance(found, bool) else value
     try:
-        return int(found) if isinstance(found, Integral) and math.isfinite(float(found)) else float(found)
+        return (
+            int(found)
+            if isinstance(found, Integral) and math.isfinite(float(found))
+            else float(found)
+        )
     except OverflowError:
         return math.inf
 
 
 def plain_value(value: Any) -> Any:
-    """As `plain_number`, also within lists and mappings; what is not finite becomes a text, as JSON has no number."""
+    """As `plain_number`, also within lists and mappings.
+
+    What is not finite becomes a text, as JSON has no such number.
+    """
     if isinstance(value, Mapping):
         return {str(key): plain_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,7 +1,7 @@
 """Names to components, filled from plugins; and the cards of registry/.
 
-Nothing is imported until it is used: `Registry.load` reads the plugins' entry points, whose modules only describe
-components.
+Nothing is imported until it is used: `Registry.load` reads the plugins' entry points, whose modules
+only describe components.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from typing import Any, Literal, TypeVar
 import pluggy
 from attrs import define, evolve, field, frozen
 
-from prologue_bench import hookspecs
-from prologue_bench.commands import BUILT_IN
-from prologue_bench.components import Command, Component, culprit
-from prologue_bench.endings import is_interrupt
+from prologue_bench.contracts import hooks
+from prologue_bench.contracts.components import Command, Component, culprit
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
 from prologue_bench.guard import brief, left_out, of_component, place_of, short, shown
+from prologue_bench.stopping import is_interrupt
 
 Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
 KINDS: dict[Kind, str] = {
@@ -39,8 +38,6 @@ KINDS: dict[Kind, str] = {
 PRESET_FOLDERS: dict[Kind, str] = {"tokenizer": "tokenizers", "generator": "generators"}
 """Folders of cards that name a component with settings."""
 ENTRY_POINT_GROUP = "prologue_bench"
-NOT_OF_PLUGINS = ("run", "report", "list")
-"""Commands of the command line that are no `Command`s."""
 MOST_ITEMS = 1000
 """What one hook may give."""
 LARGEST_FILE = 10_000_000
@@ -62,21 +59,33 @@ class Registry:
 
     entries: dict[Kind, dict[str, Entry]] = field(factory=lambda: {kind: {} for kind in KINDS})
     card_folders: list[Path] = field(factory=list)
-    commands: dict[str, Command] = field(factory=lambda: {command.name: command for command in BUILT_IN})
+    commands: dict[str, Command] = field(factory=dict)
+    """Of plugins, by name."""
     problems: list[str] = field(factory=list)
     files: list[Path] = field(factory=list)
     """Plugins that are single files."""
+    taken: frozenset[str] = frozenset()
+    """Names of commands that no plugin can have."""
 
     @classmethod
-    def load(cls) -> Registry:
-        """Everything that the installed plugins bring. A broken plugin becomes a line in `problems`."""
-        registry = cls()
+    def load(cls, taken: Iterable[str] = ()) -> Registry:
+        """Everything that the installed plugins bring.
+
+        A broken plugin becomes a line in `problems`. Commands of the names in `taken` are left out.
+        """
+        registry = cls(taken=frozenset(taken))
         for point in sorted(registry._entry_points(), key=lambda point: point.name):
             origin = point.name
             with left_out(f"plugin {short(repr(point.name))}", registry.problems.append):
-                origin = short(f"{point.dist.name} {point.dist.version}") if point.dist else point.name
-            with left_out(f"plugin {short(repr(point.name))} of {origin}", registry.problems.append):
-                registry.add_plugin(point.load(), f"{origin} ({short(point.name)})")
+                origin = (
+                    short(f"{point.dist.name} {point.dist.version}") if point.dist else point.name
+                )
+            with left_out(
+                f"plugin {short(repr(point.name))} of {origin}", registry.problems.append
+            ):
+                with _of_this_interface():
+                    plugin = point.load()
+                registry.add_plugin(plugin, f"{origin} ({short(point.name)})")
         return registry
 
     def _entry_points(self) -> Iterable[importlib.metadata.EntryPoint]:
@@ -86,7 +95,9 @@ class Registry:
         except Exception:  # one of them cannot be read
             found: dict[str, importlib.metadata.EntryPoint] = {}
             for distribution in importlib.metadata.distributions():
-                with left_out(f"a distribution in {distribution.locate_file('')}", self.problems.append):
+                with left_out(
+                    f"a distribution in {distribution.locate_file('')}", self.problems.append
+                ):
                     for point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
                         found.setdefault(point.name, point)
             return found.values()
@@ -94,44 +105,54 @@ class Registry:
     def add_plugin(self, plugin: Any, origin: str, source: str = "") -> None:
         """Take in one plugin, a module or object with hook implementations.
 
-        A hook that raises, or that gives something else than what it is for, costs its own components alone, and a line
-        in `problems`. Raises UserError for a plugin that is written for another interface, and pluggy's
-        PluginValidationError for a hook that there is none of.
+        A hook that raises, or that gives something else than what it is for, costs its own
+        components alone, and a line in `problems`. Raises UserError for a plugin that is written
+        for another interface, and pluggy's PluginValidationError for a hook that there is none of.
         """
-        written_for = getattr(plugin, "INTERFACE_VERSION", 1)
-        if written_for != hookspecs.INTERFACE_VERSION:
+        written_for = getattr(plugin, "INTERFACE_VERSION", hooks.INTERFACE_VERSION)
+        if written_for != hooks.INTERFACE_VERSION:
             raise UserError(
                 f"it is written for interface {short(str(written_for))} and this is interface "
-                f"{hookspecs.INTERFACE_VERSION}; install a version that fits"
+                f"{hooks.INTERFACE_VERSION}; install a version that fits"
             )
-        manager = pluggy.PluginManager(hookspecs.PROJECT)
-        manager.add_hookspecs(hookspecs)
+        manager = pluggy.PluginManager(hooks.PROJECT)
+        manager.add_hookspecs(hooks)
         manager.register(plugin)
         manager.check_pending()
 
         def call(hook: str, kind: type[T]) -> list[T]:
             found: list[T] = []
             with left_out(f"{hook} of {origin}", self.problems.append):
-                found = [item for items in getattr(manager.hook, hook)() for item in _items(items, kind)]
+                found = [
+                    item for items in getattr(manager.hook, hook)() for item in _items(items, kind)
+                ]
             return found
 
         for kind, hook in KINDS.items():
             for component in call(hook, Component):
                 self.add(kind, evolve(component, source=source or component.source), origin)
         for command in call("prologue_commands", Command):
-            if command.name in NOT_OF_PLUGINS or self.commands.setdefault(command.name, command) is not command:
-                self.problems.append(f"command {command.name!r} of {origin} is left out: the name is taken")
+            if (
+                command.name in self.taken
+                or self.commands.setdefault(command.name, command) is not command
+            ):
+                self.problems.append(
+                    f"command {command.name!r} of {origin} is left out: the name is taken"
+                )
         for folder in call("prologue_cards", Path):
             with left_out(f"cards of {origin}", self.problems.append):
                 if not folder.is_dir():
-                    raise UserError(f"{folder}: found no such folder, expected one laid out like registry/")
+                    raise UserError(
+                        f"{folder}: found no such folder, expected one laid out like registry/"
+                    )
                 self.card_folders.append(folder)
 
     def add_file(self, path: Path | str, where: str) -> None:
         """Take in a plugin that is a single Python file. A second time does nothing.
 
-        Its components carry the checksum of the file and of those beside it that it imports, so that a change of any
-        makes their artifacts anew. Raises UserError, in one line, for everything that is wrong with it.
+        Its components carry the checksum of the file and of those beside it that it imports, so
+        that a change of any makes their artifacts anew. Raises UserError, in one line, for
+        everything that is wrong with it.
         """
         with of_component(f"{where}: {short(str(path))}"):
             path = _plugin_file(Path(path), where)
@@ -140,7 +161,8 @@ class Registry:
         problems = len(self.problems)
         try:
             if path.stem not in sys.modules:
-                _import_file(path)
+                with _of_this_interface():
+                    _import_file(path)
             checksum = source_checksum(path)
             self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
         except BaseException as error:
@@ -152,11 +174,15 @@ class Registry:
         self.files.append(path)
 
     def add(self, kind: Kind, component: Component, origin: str) -> None:
-        """Register one component. A name that is taken stays with the first, and the clash is recorded."""
+        """Register one component.
+
+        A name that is taken stays with the first, and the clash is recorded.
+        """
         known = self.entries[kind]
         if component.name in known:
             self.problems.append(
-                f"{kind} {component.name!r} of {origin} is left out: {known[component.name].origin} has that name"
+                f"{kind} {component.name!r} of {origin} is left out: "
+                f"{known[component.name].origin} has that name"
             )
             return
         of = Path(origin.rpartition(" ")[0]).name if component.source else origin
@@ -172,12 +198,19 @@ class Registry:
         try:
             yield
         except BaseException as error:
-            if isinstance(error, PrologueBenchError) or is_interrupt(error) or not (who := self.culprit(error)):
+            if (
+                isinstance(error, PrologueBenchError)
+                or is_interrupt(error)
+                or not (who := self.culprit(error))
+            ):
                 raise
             raise raises(f"{who}: {brief(error)}{place_of(error)}") from error
 
     def find(self, kind: Kind, name: str, where: str = "") -> Component:
-        """The component of that name. Raises UserError with the nearest names when there is none."""
+        """The component of that name.
+
+        Raises UserError with the nearest names when there is none.
+        """
         return self.find_entry(kind, name, where).component
 
     def find_entry(self, kind: Kind, name: str, where: str = "") -> Entry:
@@ -198,9 +231,23 @@ class Registry:
         path = self.cards(folder).get(name)
         if path is None:
             return {}
-        from prologue_bench.spec.documents import read_document  # what lists components only reads no card
+        # What lists components only reads no card.
+        from prologue_bench.documents.reading import read_document
 
         return dict(read_document(path, str(path)).values)
+
+    def defaults(self, kind: Kind, role: str) -> tuple[str, ...]:
+        """The components that declare to be the default in a role.
+
+        Third parties' only where no own one does.
+        """
+        found = [
+            each.component
+            for each in self.entries[kind].values()
+            if role in each.component.default_for
+        ]
+        own = [each for each in found if each.is_own]
+        return tuple(each.name for each in own or found)
 
     def cards(self, folder: str) -> dict[str, Path]:
         """The YAML cards of one folder of registry/, by name, built-in ones first."""
@@ -213,9 +260,10 @@ class Registry:
 
 
 def source_checksum(path: Path) -> str:
-    """The first 16 digits of the SHA-256 of a Python file, together with the files beside it that it imports.
+    """First 16 digits of the SHA-256 of a Python file, with the files beside it that it imports.
 
-    These are the modules and packages in the same folder that it names in an import, and what those name in turn.
+    These are the modules and packages in the same folder that it names in an import, and what those
+    name in turn.
     """
     folder, sources, waiting = path.parent, {}, [path]
     while waiting:
@@ -225,23 +273,36 @@ def source_checksum(path: Path) -> str:
         for name in _imported_names(ast.parse(content), each.relative_to(folder)):
             place = folder.joinpath(*name.split("."))
             found = [place.with_suffix(".py"), place / "__init__.py"]
-            waiting += [one for one in found if one.is_file() and one not in sources and one not in waiting]
+            waiting += [
+                one for one in found if one.is_file() and one not in sources and one not in waiting
+            ]
     digest = hashlib.sha256()
     for each in [path, *sorted(set(sources) - {path})]:
-        digest.update(sources[each] if each == path else f"\0{each.relative_to(folder)}\0".encode() + sources[each])
+        digest.update(
+            sources[each]
+            if each == path
+            else f"\0{each.relative_to(folder)}\0".encode() + sources[each]
+        )
     return digest.hexdigest()[:16]
 
 
 def _imported_names(tree: ast.AST, place: Path) -> Iterator[str]:
-    """Dotted names of all modules that a file imports or may import from, at any depth of its code."""
+    """Dotted names of modules that a file imports or may import from, at any depth of its code."""
     for node in ast.walk(tree):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            package = list(place.parent.parts)[: len(place.parent.parts) - node.level + 1] if node.level else []
+            package = (
+                list(place.parent.parts)[: len(place.parent.parts) - node.level + 1]
+                if node.level
+                else []
+            )
             base = ".".join([*package, *filter(None, [node.module])])
-            names = [base, *(f"{base}.{alias.name}" if base else alias.name for alias in node.names)]
+            names = [
+                base,
+                *(f"{base}.{alias.name}" if base else alias.name for alias in node.names),
+            ]
         for name in filter(None, names):
             parts = name.split(".")
             yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
@@ -261,24 +322,47 @@ def _import_file(path: Path) -> None:
         raise
 
 
+@contextmanager
+def _of_this_interface() -> Iterator[None]:
+    """Says of a plugin that asks for modules of an earlier interface where their names are now."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("prologue_bench."):
+            raise
+        raise UserError(
+            f"it is written for an earlier interface: there is no {error.name}; 'Interface 2' in "
+            "docs/plugins.md says where its names are now"
+        ) from None
+
+
 def _plugin_file(path: Path, where: str) -> Path:
-    """The whole path of a plugin's file. Raises UserError for what is none, and for a name that is taken."""
+    """The whole path of a plugin's file.
+
+    Raises UserError for what is none, and for a name that is taken.
+    """
     path = path.expanduser().resolve()
     if path.suffix != ".py" or not path.is_file():
         found = "no such file" if not path.exists() else "no Python file"
-        raise UserError(f"{where}: {short(str(path))}: {found}; expected a .py file with hook implementations")
+        raise UserError(
+            f"{where}: {short(str(path))}: {found}; expected a .py file with hook implementations"
+        )
     if not path.stem.isidentifier():
         raise UserError(
-            f"{where}: {path}: found the name {path.stem!r}, expected letters, digits and '_' that Python can import"
+            f"{where}: {path}: found the name {path.stem!r}, expected letters, "
+            "digits and '_' that Python can import"
         )
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise UserError(
-            f"{where}: {path}: found {size / 1e6:.0f} MB, expected a Python file of at most {LARGEST_FILE / 1e6:.0f} MB"
+            f"{where}: {path}: found {size / 1e6:.0f} MB, expected a Python file of at most "
+            f"{LARGEST_FILE / 1e6:.0f} MB"
         )
     known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
     place = getattr(known, "__file__", None) or getattr(known, "origin", None)
     if known is not None and (place is None or Path(place).resolve() != path):
-        raise UserError(f"{where}: {path}: there is a module {path.stem!r} already; give the file another name")
+        raise UserError(
+            f"{where}: {path}: there is a module {path.stem!r} already; give the file another name"
+        )
     return path
 
 
@@ -302,4 +386,6 @@ def built_in_cards() -> Path:
     for candidate in (package / "_registry", package.parent / "registry"):
         if candidate.is_dir():
             return candidate
-    raise UserError("the folder registry/ is missing from this installation; install prologue-bench again")
+    raise UserError(
+        "the folder registry/ is missing from this installation; install prologue-bench again"
+    )

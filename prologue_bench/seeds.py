@@ -1,10 +1,10 @@
 """Random generators, each named after what it draws for.
 
-A name tells one use of random numbers from every other: ("dropout", training seed, step, rank). It is hashed as a
-whole, so that no two names meet as sums or shifted numbers do. PyTorch's generator of a CPU is a Mersenne Twister
-that takes the low 32 bits of a seed and drops the rest; a million steps would meet about a hundred times in those.
-So `generator` and `seed_all` fill its whole state, 128 bits of the hash deep, and `stream` is for
-whoever takes nothing but a number.
+A name tells one use of random numbers from every other: ("dropout", training seed, step, rank). It
+is hashed as a whole, so that no two names meet as sums or shifted numbers do. PyTorch's generator
+of a CPU is a Mersenne Twister that takes the low 32 bits of a seed and drops the rest; a million
+steps would meet about a hundred times in those. So `generator` and `seed_all` fill its whole state,
+128 bits of the hash deep, and `stream` is for whoever takes nothing but a number.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ Name = str | SupportsIndex
 """A word or a whole number of any kind; the two are never taken for each other."""
 
 _STATE = slice(24, 24 + 8 * 624)
-"""Where the 624 words of the Mersenne Twister stand in the state of PyTorch's CPU generator, each in 8 bytes."""
+"""Where the 624 words of the Mersenne Twister stand in the state of PyTorch's CPU generator, each
+in 8 bytes."""
 
 
 def stream(*names: Name) -> int:
@@ -43,7 +44,10 @@ def generator(*names: Name, device: torch.device | str = "cpu") -> torch.Generat
 
 
 def uniform(count: int, *names: Name) -> NDArray[np.float64]:
-    """Numbers from 0 up to, but without, 1 of that name [count]; the first are the same whatever the count."""
+    """Numbers from 0 up to, but without, 1 of that name [count].
+
+    The first are the same whatever the count.
+    """
     return np.random.default_rng(_sequence(names)).random(count)
 
 

@@ -11,13 +11,13 @@ import torch
 from click.testing import CliRunner
 from hypothesis import settings
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
 from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import PlannedStage
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation, load_ablation
-from prologue_bench.spec.files import Overrides
+from prologue_bench.storage.store import Store
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,7 +25,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 ROOT = Path(__file__).parent.parent
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 SMOKE = """
 name: tiny
 title: A tiny comparison
@@ -121,7 +123,8 @@ def page() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield browser.new_page()
         browser.close()

@@ -6,24 +6,60 @@ from collections.abc import Mapping
 from typing import Any
 
 DATA = {
-    "name": "shapes", "settings": {}, "fingerprint": "f", "train": 8, "test": 4, "shape": [3, 14, 14],
-    "classes": ["circle", "square"], "notes": [], "card": {},
-}  # fmt: skip
+    "name": "shapes",
+    "settings": {},
+    "fingerprint": "f",
+    "train": 8,
+    "test": 4,
+    "shape": [3, 14, 14],
+    "classes": ["circle", "square"],
+    "notes": [],
+    "card": {},
+}
 SETTINGS = {
-    "tokenizer": {"use": "vq-2d"}, "tokenizer_training": {}, "generator": {"use": "ar"}, "generator_training": {},
+    "tokenizer": {"use": "vq-2d"},
+    "tokenizer_training": {},
+    "generator": {"use": "ar"},
+    "generator_training": {},
     "sampling": {},
-}  # fmt: skip
+}
 VARIANT = {
-    "values": {}, "layout": [{"name": "visual", "length": 4, "vocabulary": 8, "grid": [2, 2]}], "settings": SETTINGS,
-}  # fmt: skip
-RUN = {"sampling_seed": 0, "failures": {}, "unfinished": False, "measurements": [], "stages": [], "curves": {}}
-STAGE = {"seconds": 1.0, "flops": 1e9, "finished": "2026-01-02T00:00:00", "machine": "cpu", "git": "abc"}
+    "values": {},
+    "layout": [{"name": "visual", "length": 4, "vocabulary": 8, "grid": [2, 2]}],
+    "settings": SETTINGS,
+}
+RUN = {
+    "sampling_seed": 0,
+    "failures": {},
+    "unfinished": False,
+    "measurements": [],
+    "stages": [],
+    "curves": {},
+}
+STAGE = {
+    "seconds": 1.0,
+    "flops": 1e9,
+    "finished": "2026-01-02T00:00:00",
+    "machine": "cpu",
+    "git": "abc",
+}
 RESULTS = {
-    "schema": 1, "name": "study", "title": "A study", "description": "", "profile": "smoke", "baseline": None,
-    "seeds": [0], "sampling_seeds": [0], "varied": [], "created": "2026-01-02T00:00:00", "data": DATA,
-    "components": [], "references": [], "software": {"git": "abc"},
+    "schema": 1,
+    "name": "study",
+    "title": "A study",
+    "description": "",
+    "profile": "smoke",
+    "baseline": None,
+    "seeds": [0],
+    "sampling_seeds": [0],
+    "varied": [],
+    "created": "2026-01-02T00:00:00",
+    "data": DATA,
+    "components": [],
+    "references": [],
+    "software": {"git": "abc"},
     "hardware": {"machine": "cpu", "processor": "cpu", "system": "Linux"},
-}  # fmt: skip
+}
 
 
 SEGMENT = {"vocabulary": 8, "grid": None}
@@ -33,7 +69,12 @@ def whole(results: Mapping[str, Any]) -> dict[str, Any]:
     """Results with what is missing put in, and the variants of their runs."""
     names = dict.fromkeys(run["variant"] for run in results["runs"])
     variants = results.get("variants", [{"name": name} for name in names])
-    return {**RESULTS, **results, "runs": list(map(_run, results["runs"])), "variants": list(map(_variant, variants))}
+    return {
+        **RESULTS,
+        **results,
+        "runs": list(map(_run, results["runs"])),
+        "variants": list(map(_variant, variants)),
+    }
 
 
 def _run(run: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Which files this process opens, by Python's audit events and, for safetensors, which is not Python, by its caller."""
+"""Which files this process opens.
+
+Known by Python's audit events and, for safetensors, which is not Python, by its caller.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,11 @@ _recorded: list[Path] | None = None
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _recorded is not None and isinstance(arguments[0], str | bytes | os.PathLike):
+    if (
+        event == "open"
+        and _recorded is not None
+        and isinstance(arguments[0], str | bytes | os.PathLike)
+    ):
         _recorded.append(Path(os.path.abspath(os.fsdecode(arguments[0]))))
 
 

@@ -11,15 +11,17 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from prologue_bench.cli import cli
-from prologue_bench.reporting.statistics import Point, paired
-from prologue_official import claims
+from prologue_bench.cli.app import cli
+from prologue_bench.stats.differences import Point, paired
+from prologue_plugins.official import claims
 from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {}}
 
 
-def results(values: dict[str, dict[str, list[float]]], **settings: dict[str, Any]) -> dict[str, Any]:
+def results(
+    values: dict[str, dict[str, list[float]]], **settings: dict[str, Any]
+) -> dict[str, Any]:
     """Results with a baseline "0" and prologue variants named by their lengths."""
     variants, runs = [], []
     for name, metrics in values.items():
@@ -29,14 +31,24 @@ def results(values: dict[str, dict[str, list[float]]], **settings: dict[str, Any
         own = {"tokenizer": {"use": "prologue"}, "generator_training": {}, **settings.get(name, {})}
         variants.append({"name": name, "layout": layout, "settings": own})
         for seed in range(len(next(iter(metrics.values())))):
-            runs.append({
-                "variant": name, "seed": seed,
-                "measurements": [
-                    {"name": metric, "title": metric, "value": series[seed], "unit": "", "direction": "lower",
-                     "count": 1, "protocol": PROTOCOL}
-                    for metric, series in metrics.items()
-                ],
-            })  # fmt: skip
+            runs.append(
+                {
+                    "variant": name,
+                    "seed": seed,
+                    "measurements": [
+                        {
+                            "name": metric,
+                            "title": metric,
+                            "value": series[seed],
+                            "unit": "",
+                            "direction": "lower",
+                            "count": 1,
+                            "protocol": PROTOCOL,
+                        }
+                        for metric, series in metrics.items()
+                    ],
+                }
+            )
     return {"schema": 1, "baseline": "0", "variants": variants, "runs": runs, "varied": []}
 
 
@@ -45,8 +57,18 @@ def verdicts(found: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_clear_fall_holds_a_clear_rise_fails_and_noise_cannot_tell() -> None:
-    base = {"gfid": [10.0, 11.0, 12.0], "rfid": [5.0, 5.1, 5.2], "rate": [100.0, 101.0, 102.0], "probe_4": [50, 51, 52]}
-    variant = {"gfid": [8.0, 9.1, 9.9], "rfid": [5.1, 4.9, 5.3], "rate": [105.0, 106.1, 107.0], "probe_4": [40, 60, 55]}
+    base = {
+        "gfid": [10.0, 11.0, 12.0],
+        "rfid": [5.0, 5.1, 5.2],
+        "rate": [100.0, 101.0, 102.0],
+        "probe_4": [50, 51, 52],
+    }
+    variant = {
+        "gfid": [8.0, 9.1, 9.9],
+        "rfid": [5.1, 4.9, 5.3],
+        "rate": [105.0, 106.1, 107.0],
+        "probe_4": [40, 60, 55],
+    }
     found = results({"0": base, "4": variant})  # type: ignore[dict-item]
     assert verdicts(found) == {"1a": "holds", "1b": "holds", "3": "cannot tell", "5": "fails"}
 
@@ -58,7 +80,9 @@ def test_about_equal_needs_a_narrow_interval_and_not_only_no_difference() -> Non
         return verdicts(results({"0": base, "4": {"rfid": other}}))["1b"]
 
     assert verdict([101.0, 102.5, 102.0]) == "holds"
-    assert verdict([80.0, 130.0, 105.0]) == "cannot tell", "far from significant, and far from equal"
+    assert verdict([80.0, 130.0, 105.0]) == "cannot tell", (
+        "far from significant, and far from equal"
+    )
     assert verdict([150.0, 152.0, 151.0]) == "fails"
     assert verdict([105.0, 106.0, 107.1]) == "holds", "significant, and yet within a tenth"
 
@@ -67,10 +91,20 @@ def test_settings_are_compared_where_nothing_else_differs() -> None:
     series = {"gfid": [10.0, 11.0, 12.0]}
     found = results(
         {"0": series, "32": {"gfid": [9.0, 9.9, 11.0]}, "128": {"gfid": [8.0, 9.0, 10.1]}},
-        **{name: {"tokenizer": {"use": "prologue", "prologue_tokens": 8, "prologue_codebook": int(name)}}
-           for name in ("32", "128")},
-    )  # fmt: skip
-    claim = next(claim for claim in claims.examine(found) if "codebook size" in claim.text and claim.evidence)
+        **{
+            name: {
+                "tokenizer": {
+                    "use": "prologue",
+                    "prologue_tokens": 8,
+                    "prologue_codebook": int(name),
+                }
+            }
+            for name in ("32", "128")
+        },
+    )
+    claim = next(
+        claim for claim in claims.examine(found) if "codebook size" in claim.text and claim.evidence
+    )
     assert [(each.variant, each.against) for each in claim.evidence] == [("128", "32")]
     assert claim.verdict == "holds"
 
@@ -117,7 +151,12 @@ def test_special_variants_speak_of_their_own_claims_only() -> None:
 def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.normal(1, 1, 6), rng.normal(0, 1, 6)
-    found = paired(*({(seed, 0): Point(x, "p", None) for seed, x in enumerate(values)} for values in (one, other)))
+    found = paired(
+        *(
+            {(seed, 0): Point(x, "p", None) for seed, x in enumerate(values)}
+            for values in (one, other)
+        )
+    )
     expected = stats.ttest_rel(one, other)
     assert found.p_value == pytest.approx(expected.pvalue)
     interval = expected.confidence_interval(0.95)
@@ -132,14 +171,18 @@ def test_different_protocols_are_never_subtracted() -> None:
 
 def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None:
     base = {"gfid": [10.0, 11.0, 12.0]}
-    (tmp_path / "results.json").write_text(json.dumps(whole(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}}))))
+    (tmp_path / "results.json").write_text(
+        json.dumps(whole(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}})))
+    )
     shown = CliRunner().invoke(cli, ["claims", str(tmp_path)])
     assert shown.exit_code == 0
     assert "1a  gFID falls with prologue tokens. holds (1 of 1)" in shown.output
     assert "gfid: 4 less 0 = −2 ±" in shown.output
     assert "5   The rate falls. not tested" in shown.output
     table = CliRunner().invoke(cli, ["claims", str(tmp_path), "--markdown"]).output
-    assert table.splitlines()[2].startswith("| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = −2 ±")
+    assert table.splitlines()[2].startswith(
+        "| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = −2 ±"
+    )
     assert table.splitlines()[2].endswith("| **holds (1 of 1)** |")
     parsed = json.loads(CliRunner().invoke(cli, ["claims", str(tmp_path), "--json"]).output)
     assert parsed[0]["verdict"] == "holds"

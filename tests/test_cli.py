@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from prologue_bench.config.ablation import load_ablation
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.results import load_results
-from prologue_bench.spec.ablation import load_ablation
+from prologue_bench.results.loading import load_results
+from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
 
 PROGRAM = shutil.which("prologue-bench", path=str(Path(sys.executable).parent)) or "prologue-bench"
@@ -32,12 +32,22 @@ def call(*arguments: str, cwd: Path, **environment: str) -> subprocess.Completed
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(cwd / "store"), **environment},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PROLOGUE_BENCH_STORE": str(cwd / "store"),
+            **environment,
+        },
     )
 
 
 def test_the_shell_completes_commands_of_plugins_too(tmp_path: Path) -> None:
-    found = call(cwd=tmp_path, _PROLOGUE_BENCH_COMPLETE="bash_complete", COMP_WORDS="prologue-bench ch", COMP_CWORD="1")
+    found = call(
+        cwd=tmp_path,
+        _PROLOGUE_BENCH_COMPLETE="bash_complete",
+        COMP_WORDS="prologue-bench ch",
+        COMP_CWORD="1",
+    )
     assert found.stdout.split() == ["plain,check-golden", "plain,check-plugin"]
 
 
@@ -50,8 +60,13 @@ def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "reports" / "tiny"
     optional = {"results.parquet"}  # where pyarrow is installed
     assert {path.name for path in folder.iterdir()} - optional == {
-        "report.html", "results.json", "results.csv", "results.md", "results.tex", "assets"
-    }  # fmt: skip
+        "report.html",
+        "results.json",
+        "results.csv",
+        "results.md",
+        "results.tex",
+        "assets",
+    }
     again = call("run", str(smoke_file), cwd=tmp_path)
     assert again.returncode == 0
     assert again.stderr == "", "nothing to do, nothing to say"
@@ -61,7 +76,9 @@ def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
     assert (folder / "report.html").exists()
 
 
-def test_a_dry_run_shows_what_would_run_and_writes_nothing(smoke_file: Path, tmp_path: Path) -> None:
+def test_a_dry_run_shows_what_would_run_and_writes_nothing(
+    smoke_file: Path, tmp_path: Path
+) -> None:
     shown = call("run", str(smoke_file), "--dry-run", cwd=tmp_path)
     assert shown.returncode == 0
     numbers = r"[0-9a-f]{20} +0\.[0-9]{2}M +[0-9.e+]+ +<0\.1 +about"
@@ -75,22 +92,33 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(smoke_file: Path, tmp
     ("arguments", "message"),
     [
         (["run", "nowhere.yaml"], "nowhere.yaml: no such file"),
-        (["run", "{file}", "--set", "tokenizer.prologue_token=1"], "did you mean 'prologue_tokens'"),
+        (
+            ["run", "{file}", "--set", "tokenizer.prologue_token=1"],
+            "did you mean 'prologue_tokens'",
+        ),
         (["run", "{file}", "--profile", "smke"], "did you mean 'smoke'?"),
-        (["run", "{file}", "--set", "metrics=[raet]"], "unknown metric 'raet'; did you mean 'rate'?"),
+        (
+            ["run", "{file}", "--set", "metrics=[raet]"],
+            "unknown metric 'raet'; did you mean 'rate'?",
+        ),
         (
             ["run", "{file}", "--set", "tokenizer.patch_size=5"],
             "expected a divisor of the images' 14 x 14 pixels",
         ),
         (["run", "{file}", "--seeds", "one"], "--seeds one: expected whole numbers"),
-        (["run", "{file}", "--set", "data={use: fashion-mnist, root: /nowhere}"], "data=fashion-mnist-embedded"),
+        (
+            ["run", "{file}", "--set", "data={use: fashion-mnist, root: /nowhere}"],
+            "data=fashion-mnist-embedded",
+        ),
         (["report", "nowhere"], "no results; expected a folder written by 'prologue-bench run'"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
     smoke_file: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    found = call(*(argument.replace("{file}", str(smoke_file)) for argument in arguments), cwd=tmp_path)
+    found = call(
+        *(argument.replace("{file}", str(smoke_file)) for argument in arguments), cwd=tmp_path
+    )
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
     assert found.stderr.startswith("prologue-bench: ")
@@ -100,12 +128,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 def test_a_failed_variant_gives_a_report_and_exit_code_1(smoke_file: Path, tmp_path: Path) -> None:
     found = call(
-        "run", str(smoke_file),
-        "--set", "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "--set", "baseline=",
+        "run",
+        str(smoke_file),
+        "--set",
+        "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}",
+        "--set",
+        "baseline=",
         cwd=tmp_path,
-    )  # fmt: skip
+    )
     assert found.returncode == 1
-    assert re.search(r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.stderr)
+    assert re.search(
+        r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.stderr
+    )
     results = load_results(tmp_path / "reports" / "tiny")
     assert [bool(run["failures"]) for run in results["runs"]] == [False, True]
     html = (tmp_path / "reports" / "tiny" / "report.html").read_text()
@@ -126,13 +160,23 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(
     smoke_file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     command = [PROGRAM, "run", str(smoke_file), "--set", "tokenizer_training.steps=3000"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(tmp_path / "store")}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PROLOGUE_BENCH_STORE": str(tmp_path / "store"),
+    }
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
     curves = []
     deadline = time.monotonic() + 120
     while not curves and time.monotonic() < deadline:
         time.sleep(0.1)
-        curves = [path for path in tmp_path.glob("store/work/*/output/curves.jsonl") if path.stat().st_size]
+        curves = [
+            path
+            for path in tmp_path.glob("store/work/*/output/curves.jsonl")
+            if path.stat().st_size
+        ]
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -141,7 +185,9 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(
     stopped = int(re.search(r"stopped after step (\d+)", errors)[1])  # type: ignore[index]
     assert stopped > 10
     # The command goes on from there: its first progress report is of a later step.
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
     while last_step(curves[0]) <= stopped + 30:
         assert process.poll() is None
         time.sleep(0.1)
@@ -157,7 +203,11 @@ def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(store.root)}
     with store.lock(first.key):
         process = subprocess.Popen(
-            [PROGRAM, "run", str(smoke_file)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+            [PROGRAM, "run", str(smoke_file)],
+            cwd=tmp_path,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert process.stderr is not None
         assert "starts" in process.stderr.readline()
@@ -168,11 +218,17 @@ def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path:
     assert "stopped while another run had the stage; nothing is lost" in errors
 
 
-def test_a_report_folder_that_cannot_be_written_is_one_line(smoke_file: Path, tmp_path: Path) -> None:
+def test_a_report_folder_that_cannot_be_written_is_one_line(
+    smoke_file: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
-    found = call("run", str(smoke_file), "--set", "metrics=[codebook]", "--out", "file/inside", cwd=tmp_path)
+    found = call(
+        "run", str(smoke_file), "--set", "metrics=[codebook]", "--out", "file/inside", cwd=tmp_path
+    )
     assert found.returncode == 1
-    assert re.fullmatch(r"prologue-bench: file/inside\S*: Not a directory", found.stderr.splitlines()[-1])
+    assert re.fullmatch(
+        r"prologue-bench: file/inside\S*: Not a directory", found.stderr.splitlines()[-1]
+    )
 
 
 def test_help_starts_in_half_a_second_and_list_which_reads_the_cards_in_one(tmp_path: Path) -> None:
@@ -188,13 +244,17 @@ def test_help_starts_in_half_a_second_and_list_which_reads_the_cards_in_one(tmp_
 
 
 def test_no_traceback_when_the_reader_of_a_pipe_leaves(tmp_path: Path) -> None:
-    out = subprocess.run(f"'{PROGRAM}' list | head -n 1", shell=True, capture_output=True, text=True, cwd=tmp_path)
+    out = subprocess.run(
+        f"'{PROGRAM}' list | head -n 1", shell=True, capture_output=True, text=True, cwd=tmp_path
+    )
     assert "Traceback" not in out.stderr
 
 
 def test_the_readme_s_commands_exist() -> None:
-    from prologue_bench.cli import cli
+    from prologue_bench.cli.commands import COMMANDS
 
-    known = {*cli.commands, *Registry.load().commands}
-    for name in re.findall(r"^(?:\$ )?prologue-bench ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M):
+    known = {*COMMANDS, *Registry.load().commands}
+    for name in re.findall(
+        r"^(?:\$ )?prologue-bench ([a-z-]+)", (ROOT / "README.md").read_text(), flags=re.M
+    ):
         assert name in known, name

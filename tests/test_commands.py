@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
-from prologue_bench.reporting.results import load_results
+from prologue_bench.results.loading import load_results
 from tests.conftest import SMOKE, run_tiny
 
 Invoke = Callable[..., Result]
@@ -70,7 +70,9 @@ def test_show_gives_settings_with_defaults_and_docs(invoke: Invoke) -> None:
     found = json.loads(invoke("show", "ar", "--json").output)[0]
     assert found["source"].endswith("ar.py")
     assert "steps: 2000" in invoke("show", "micro").output
-    assert "unknown name 'prologu'; did you mean 'prologue'" in str(invoke("show", "prologu").exception)
+    assert "unknown name 'prologu'; did you mean 'prologue'" in str(
+        invoke("show", "prologu").exception
+    )
 
 
 def test_doctor_finds_what_is_there(invoke: Invoke) -> None:
@@ -82,14 +84,21 @@ def test_doctor_finds_what_is_there(invoke: Invoke) -> None:
     assert "broken" not in states.values()
 
 
-def test_the_store_lists_verifies_and_removes(invoke: Invoke, finished: Path, tmp_path: Path) -> None:
+def test_the_store_lists_verifies_and_removes(
+    invoke: Invoke, finished: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "store"
     shutil.copytree(finished / "store", copy)
     rows = json.loads(invoke("store", "ls", "--json", "--store", str(copy)).output)
     assert len(rows) == 14, "12 stages, and grids of shared prefixes of two variants"
     assert sum(row["bytes"] for row in rows) > 0
-    assert "2 artifacts" in invoke("store", "ls", "--kind", "*-tokenizer", "--store", str(copy)).output
-    assert "all 14 artifacts are as they were written" in invoke("store", "verify", "--store", str(copy)).output
+    assert (
+        "2 artifacts" in invoke("store", "ls", "--kind", "*-tokenizer", "--store", str(copy)).output
+    )
+    assert (
+        "all 14 artifacts are as they were written"
+        in invoke("store", "verify", "--store", str(copy)).output
+    )
 
     tokenizer = next(row["key"] for row in rows if row["kind"] == "train-tokenizer")
     with (copy / "artifacts" / tokenizer / "tokenizer.safetensors").open("ab") as file:
@@ -110,7 +119,9 @@ def test_the_store_lists_verifies_and_removes(invoke: Invoke, finished: Path, tm
     assert "0 items" in kept.output, "everything else is in the results"
     key = next(row["key"] for row in rows if row["kind"] == "sample")
     assert f"removed {key}" in invoke("store", "rm", key[:8], "--store", str(copy)).output
-    assert "found 0 artifacts that begin so" in str(invoke("store", "rm", "zz", "--store", str(copy)).exception)
+    assert "found 0 artifacts that begin so" in str(
+        invoke("store", "rm", "zz", "--store", str(copy)).exception
+    )
 
 
 def cells(path: Path, rows: int, columns: int, size: int = 14) -> np.ndarray:
@@ -118,13 +129,26 @@ def cells(path: Path, rows: int, columns: int, size: int = 14) -> np.ndarray:
     sheet = np.asarray(Image.open(path))
     step = size + 2
     return np.array(
-        [[sheet[r * step : r * step + size, c * step : c * step + size] for c in range(columns)] for r in range(rows)]
+        [
+            [sheet[r * step : r * step + size, c * step : c * step + size] for c in range(columns)]
+            for r in range(rows)
+        ]
     )
 
 
 def test_sample_draws_what_was_asked_for(invoke: Invoke, tmp_path: Path) -> None:
     def draw(name: str, *options: str) -> np.ndarray:
-        found = invoke("sample", "report", "--rows", "3", "--columns", "4", "--out", str(tmp_path / name), *options)
+        found = invoke(
+            "sample",
+            "report",
+            "--rows",
+            "3",
+            "--columns",
+            "4",
+            "--out",
+            str(tmp_path / name),
+            *options,
+        )
         assert found.exit_code == 0, found.exception
         return cells(tmp_path / name, 3, 4)
 
@@ -146,9 +170,9 @@ def test_sample_draws_what_was_asked_for(invoke: Invoke, tmp_path: Path) -> None
 def test_a_fixed_prologue_is_shared_by_a_row(finished: Path, registry: object) -> None:
     import torch
 
-    from prologue_bench.pipeline.finished import load_run
-    from prologue_bench.pipeline.store import Store
     from prologue_bench.registry import Registry
+    from prologue_bench.runs.loading import load_run
+    from prologue_bench.storage.store import Store
 
     results = load_results(finished / "report")
     run = load_run(results, Store(finished / "store"), Registry.load(), "prologue_tokens=2", 0)
@@ -169,14 +193,23 @@ def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: 
     assert "there is such a file already" in str(again.exception)
     assert "expected small letters" in str(invoke("new", "tokenizer", "Bad Name").exception)
     yaml = tmp_path / "trial.yaml"
-    assert invoke("new", "ablation", "trial", "--tokenizer", "fsq", "--out", str(yaml)).exit_code == 0
+    assert (
+        invoke("new", "ablation", "trial", "--tokenizer", "fsq", "--out", str(yaml)).exit_code == 0
+    )
     assert "stages" in invoke("plan", str(yaml)).output
-    assert "unknown tokenizer 'fsk'" in str(invoke("new", "ablation", "x", "--tokenizer", "fsk").exception)
+    assert "unknown tokenizer 'fsk'" in str(
+        invoke("new", "ablation", "x", "--tokenizer", "fsk").exception
+    )
 
 
-def test_a_plugin_in_a_yaml_is_found_beside_it_and_named_in_the_report(invoke: Invoke, tmp_path: Path) -> None:
+def test_a_plugin_in_a_yaml_is_found_beside_it_and_named_in_the_report(
+    invoke: Invoke, tmp_path: Path
+) -> None:
     invoke("new", "tokenizer", "yaml-scaffold", "--out", str(tmp_path / "yaml_scaffold.py"))
-    text = SMOKE.replace("tokenizer: {use: prologue}", "tokenizer: {use: yaml-scaffold}\nplugins: [./yaml_scaffold.py]")
+    text = SMOKE.replace(
+        "tokenizer: {use: prologue}",
+        "tokenizer: {use: yaml-scaffold}\nplugins: [./yaml_scaffold.py]",
+    )
     text = text.replace("vary:\n  tokenizer.prologue_tokens: [0, 2]\n", "").replace(
         "baseline: {tokenizer.prologue_tokens: 0}\n", ""
     )

@@ -1,4 +1,7 @@
-"""Variants of one seed share what they have in common: initial weights, data order, masks and sampling noise."""
+"""Variants of one seed share what they have in common.
+
+Initial weights, data order, masks and sampling noise.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,27 @@ from scipy.stats import chisquare
 from torch import Tensor, nn
 
 from prologue_bench import seeds
-from prologue_bench.interfaces import Generator, Segment, TokenLayout
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.config.settings import Guidance, Sampling, TokenizerTraining
+from prologue_bench.contracts import Generator, Segment, TokenLayout
 from prologue_bench.sampling.decoding import choose, draw_ids, ids_of_noise, image_noise, sample_ids
-from prologue_bench.spec.settings import Guidance, Sampling, TokenizerTraining
 from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
-from prologue_generators.ar import Ar
-from prologue_generators.rar import Rar
-from prologue_generators.settings import ArSettings, ArTransformerSettings, RarSettings
-from prologue_losses.adversarial import PatchGan
-from prologue_losses.settings import PatchGanSettings
-from prologue_tokenizers.prologue import Prologue
-from prologue_tokenizers.prologue_post import ProloguePost
-from prologue_tokenizers.settings import ProloguePostSettings, PrologueSettings, Vq1dSettings
-from prologue_tokenizers.vq_1d import Vq1d
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.rar import Rar
+from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings, RarSettings
+from prologue_plugins.losses.adversarial import PatchGan
+from prologue_plugins.losses.settings import PatchGanSettings
+from prologue_plugins.tokenizers.prologue import Prologue
+from prologue_plugins.tokenizers.prologue_post import ProloguePost
+from prologue_plugins.tokenizers.settings import (
+    ProloguePostSettings,
+    PrologueSettings,
+    Vq1dSettings,
+)
+from prologue_plugins.tokenizers.vq_1d import Vq1d
 from tests.conftest import SMOKE, run_tiny
 from tests.test_models import IMAGES, LAYOUTS, PROLOGUE, SIZE, ar, prologue
 from tests.test_training import FAST, byte_images
@@ -38,12 +45,18 @@ Weights = dict[str, Tensor]
 
 
 def weights(module: nn.Module) -> Weights:
-    found = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers())}
+    found = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers()),
+    }
     return {name: value.detach() for name, value in found.items()}
 
 
 def differing(one: nn.Module, other: nn.Module) -> list[str]:
-    """Names of weights of the same shape that differ; at least half of the smaller model's must be comparable."""
+    """Names of weights of the same shape that differ.
+
+    At least half of the smaller model's must be comparable.
+    """
     first, second = weights(one), weights(other)
     both = [name for name in first if name in second and first[name].shape == second[name].shape]
     assert len(both) > 0.5 * min(len(first), len(second))
@@ -51,7 +64,9 @@ def differing(one: nn.Module, other: nn.Module) -> list[str]:
 
 
 def tokenizer(seed: int = 0, **changes: Any) -> Prologue:
-    return draw_weights(lambda: Prologue(attrs.evolve(PROLOGUE, **changes), IMAGES), "tokenizer", seed)
+    return draw_weights(
+        lambda: Prologue(attrs.evolve(PROLOGUE, **changes), IMAGES), "tokenizer", seed
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,7 +82,9 @@ def tokenizer(seed: int = 0, **changes: Any) -> Prologue:
         {"decoder": attrs.evolve(SIZE, ffn_ratio=3)},
     ],
 )
-def test_tokenizers_of_one_seed_share_every_weight_that_they_have_in_common(changes: dict[str, Any]) -> None:
+def test_tokenizers_of_one_seed_share_every_weight_that_they_have_in_common(
+    changes: dict[str, Any],
+) -> None:
     different = differing(tokenizer(), tokenizer(**changes))
     # A bias is drawn in the range of its layer's inputs.
     scaled = ["decoder.project.bias"] if "code_width" in changes else []
@@ -84,21 +101,33 @@ def test_the_paper_s_initialisation_is_shared_too() -> None:
 def test_more_layers_change_what_is_scaled_to_their_number_alone() -> None:
     few, many = tokenizer(), tokenizer(encoder=attrs.evolve(SIZE, layers=5))
     different = differing(few, many)
-    assert {name.split(".", 4)[-1] for name in different} == {"attention.out.weight", "ffn.fc2.weight"}
+    assert {name.split(".", 4)[-1] for name in different} == {
+        "attention.out.weight",
+        "ffn.fc2.weight",
+    }
     for name in different:
-        assert torch.allclose(weights(few)[name], weights(many)[name] * (5 / 2) ** 0.5, atol=1e-7), name
+        assert torch.allclose(
+            weights(few)[name], weights(many)[name] * (5 / 2) ** 0.5, atol=1e-7
+        ), name
 
 
 def test_other_kinds_of_tokenizers_share_too() -> None:
     def made(kind: Any, settings: Any) -> Any:
         return draw_weights(lambda: kind(settings, IMAGES), "tokenizer", 0)
 
-    base = {name: getattr(PROLOGUE, name) for name in ("patch_size", "encoder", "decoder", "visual_codebook")}
+    base = {
+        name: getattr(PROLOGUE, name)
+        for name in ("patch_size", "encoder", "decoder", "visual_codebook")
+    }
     post = ProloguePostSettings(**base, prologue_tokens=3, prologue_encoder=SIZE)
     longer = attrs.evolve(post, prologue_tokens=9, prologue_codebook=9)
     assert not differing(made(ProloguePost, post), made(ProloguePost, longer))
-    assert not differing(made(ProloguePost, post), made(Prologue, PrologueSettings(**base, prologue_tokens=0)))
-    assert not differing(made(Vq1d, Vq1dSettings(**base, tokens=5)), made(Vq1d, Vq1dSettings(**base, tokens=9)))
+    assert not differing(
+        made(ProloguePost, post), made(Prologue, PrologueSettings(**base, prologue_tokens=0))
+    )
+    assert not differing(
+        made(Vq1d, Vq1dSettings(**base, tokens=5)), made(Vq1d, Vq1dSettings(**base, tokens=9))
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,13 +140,19 @@ def test_other_kinds_of_tokenizers_share_too() -> None:
         ("Fsq", {"levels": (4, 4)}, {"levels": (4, 4, 4)}, ["quantizer.project_out.bias"]),
     ],
 )
-def test_a_library_s_quantizers_share_too(name: str, one: Any, other: Any, scaled: list[str]) -> None:
+def test_a_library_s_quantizers_share_too(
+    name: str, one: Any, other: Any, scaled: list[str]
+) -> None:
     pytest.importorskip("vector_quantize_pytorch")
-    from prologue_vq import settings, tokenizers
+    from prologue_plugins.vq import settings, tokenizers
 
     def made(changes: Any) -> Any:
-        chosen = getattr(settings, f"{name}Settings")(patch_size=4, encoder=SIZE, decoder=SIZE, **changes)
-        return draw_weights(lambda: getattr(tokenizers, f"{name}Tokenizer")(chosen, IMAGES), "tokenizer", 0)
+        chosen = getattr(settings, f"{name}Settings")(
+            patch_size=4, encoder=SIZE, decoder=SIZE, **changes
+        )
+        return draw_weights(
+            lambda: getattr(tokenizers, f"{name}Tokenizer")(chosen, IMAGES), "tokenizer", 0
+        )
 
     assert differing(made(one), made(other)) == scaled
 
@@ -141,14 +176,17 @@ def test_a_discriminator_shares_too() -> None:
     def made(layers: int) -> PatchGan:
         settings = PatchGanSettings(width=8, layers=layers)
         return draw_weights(
-            lambda: PatchGan(settings, attrs.evolve(IMAGES, height=32, width=32)), "loss", "patchgan", 0
+            lambda: PatchGan(settings, attrs.evolve(IMAGES, height=32, width=32)),
+            "loss",
+            "patchgan",
+            0,
         )
 
     assert {name.split(".")[1] for name in differing(made(2), made(3))} <= {"8"}
 
 
 class Foreign(nn.Module):
-    """What modules of others do: temporaries, rejection, copies, orthogonal and normalised weights, buffers."""
+    """Others' modules: temporaries, rejection, copies, orthogonal, normalised weights, buffers."""
 
     def __init__(self, layers: int, extra: int) -> None:
         super().__init__()
@@ -160,7 +198,9 @@ class Foreign(nn.Module):
             nn.init.trunc_normal_(layer.bias)  # drawn again until all are inside
         self.queries = nn.Parameter(torch.randn(3, 4) / 2)
         self.norm = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 3))
-        self.copies = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), layers)
+        self.copies = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), layers
+        )
         self.register_buffer("shift", torch.randint(0, 9, (5,)) / 2, persistent=False)
         self.half = nn.Linear(4, 4).to(torch.bfloat16)
         self.last = nn.Parameter(torch.empty(40))
@@ -176,13 +216,18 @@ def test_modules_of_others_share_too() -> None:
     assert not differing(one, foreign(5, 7))
     assert not differing(foreign(1, 3), foreign(5, 7))
     for value in weights(one).values():
-        assert value.float().std() > 0 or not value.is_floating_point() or value.unique().numel() == 1
+        assert (
+            value.float().std() > 0 or not value.is_floating_point() or value.unique().numel() == 1
+        )
     assert torch.allclose(one.layers[0].weight @ one.layers[0].weight.T, torch.eye(4), atol=1e-5)  # type: ignore[operator]
 
 
 def test_weights_of_two_seeds_purposes_or_places_differ_and_repeat() -> None:
-    random = [name for name, value in weights(tokenizer()).items() if value.numel() > 3 and value.unique().numel() > 3
-              and not name.endswith(("cos", "sin"))]  # fmt: skip
+    random = [
+        name
+        for name, value in weights(tokenizer()).items()
+        if value.numel() > 3 and value.unique().numel() > 3 and not name.endswith(("cos", "sin"))
+    ]
     assert set(random) <= set(differing(tokenizer(), tokenizer(seed=1)))
     assert not differing(tokenizer(seed=5), tokenizer(seed=5))
     blocks = tokenizer().encoder.transformer.blocks
@@ -193,7 +238,9 @@ def test_weights_of_two_seeds_purposes_or_places_differ_and_repeat() -> None:
     torch.manual_seed(0)
     for name, value in weights(Prologue(PROLOGUE, IMAGES)).items():
         if name in random and value.numel() > 500 and "gate" not in name:
-            assert float(weights(tokenizer())[name].std()) == pytest.approx(float(value.std()), rel=0.15), name
+            assert float(weights(tokenizer())[name].std()) == pytest.approx(
+                float(value.std()), rel=0.15
+            ), name
 
 
 class Seeding(nn.Module):
@@ -232,16 +279,25 @@ def test_the_variants_of_an_ablation_start_from_shared_weights(tmp_path: Path) -
     from safetensors.torch import load_file
 
     still = {"learning_rate": "1.0e-30", "warmup_steps": 0, "weight_decay": 0}
-    values = {f"tokenizer_training.{part}.{name}": value
-              for part in ("autoencoder", "prior_optimisation") for name, value in still.items()}  # fmt: skip
+    values = {
+        f"tokenizer_training.{part}.{name}": value
+        for part in ("autoencoder", "prior_optimisation")
+        for name, value in still.items()
+    }
     values |= {f"generator_training.optimisation.{name}": value for name, value in still.items()}
     values |= {"tokenizer_training.steps": 1, "generator_training.steps": 1}
-    run_tiny(tmp_path, *[part for key, value in values.items() for part in ("--set", f"{key}={value}")])
+    run_tiny(
+        tmp_path, *[part for key, value in values.items() for part in ("--set", f"{key}={value}")]
+    )
     for name in ("tokenizer.safetensors", "generator.safetensors"):
-        one, other = (load_file(path) for path in sorted((tmp_path / "store/artifacts").glob(f"*/{name}")))
+        one, other = (
+            load_file(path) for path in sorted((tmp_path / "store/artifacts").glob(f"*/{name}"))
+        )
         both = [key for key in one if key in other and one[key].shape == other[key].shape]
         assert len(both) > 15
-        assert [key for key in both if not torch.allclose(one[key], other[key], atol=1e-20)] == [], name
+        assert [
+            key for key in both if not torch.allclose(one[key], other[key], atol=1e-20)
+        ] == [], name
 
 
 class Recording(ArrayDataset):
@@ -266,7 +322,11 @@ def data_order(folder: Path, seed: int, **changes: Any) -> list[int]:
     if prior is not None:
         parts["prior"] = (list(prior.parameters()), FAST)
     context = StageContext(work=folder, output=folder / "output")
-    train(TrainingJob(model=model, data=data, training=training, parts=parts, seed=seed, context=context))
+    train(
+        TrainingJob(
+            model=model, data=data, training=training, parts=parts, seed=seed, context=context
+        )
+    )
     return Recording.asked[:24]
 
 
@@ -277,7 +337,9 @@ def test_the_data_order_is_that_of_the_seed(tmp_path: Path) -> None:
     assert data_order(tmp_path / "4", seed=3 + 2**32) != one
 
 
-def drawn(seed: int, step: int, training: TokenizerTraining | None = None, **changes: Any) -> dict[str, Tensor]:
+def drawn(
+    seed: int, step: int, training: TokenizerTraining | None = None, **changes: Any
+) -> dict[str, Tensor]:
     made = prologue(visual_ce_weight=1.0, **changes)
     training = training or TokenizerTraining(prior_labels=True, label_dropout=0.3)
     model = TokenizerModel(made, ar(made.layout), training, none_label=3)
@@ -289,7 +351,9 @@ def test_masks_and_labels_are_those_of_the_seed_whatever_else_is_drawn() -> None
     plain, dropping = drawn(0, 5, prologue_tokens=0), drawn(0, 5, visual_dropout=0.5)
     assert plain.keys() == {"unlabelled"}
     assert torch.equal(plain["unlabelled"], dropping["unlabelled"])
-    assert torch.equal(dropping["dropped_visual"], drawn(0, 5, prologue_codebook=4)["dropped_visual"])
+    assert torch.equal(
+        dropping["dropped_visual"], drawn(0, 5, prologue_codebook=4)["dropped_visual"]
+    )
     # What a small share leaves out, a larger one leaves out too.
     more = drawn(0, 5, TokenizerTraining(prior_labels=True, label_dropout=0.6), visual_dropout=0.75)
     for name, mask in dropping.items():
@@ -299,7 +363,9 @@ def test_masks_and_labels_are_those_of_the_seed_whatever_else_is_drawn() -> None
 
 def test_orders_of_a_segment_are_those_of_the_seed_with_and_without_a_prologue() -> None:
     def orders(layout: TokenLayout) -> Tensor:
-        generator = Rar(RarSettings(transformer=ArTransformerSettings(width=16, layers=1, heads=2)), layout, 4)
+        generator = Rar(
+            RarSettings(transformer=ArTransformerSettings(width=16, layers=1, heads=2)), layout, 4
+        )
         generator.progress = 0.6
         span = generator.vocabulary.spans["visual"]
         order = generator.draws(32, lambda *names: seeds.generator(*names, 0))["order"]
@@ -324,10 +390,12 @@ def test_an_image_has_the_same_noise_in_every_batch_and_variant() -> None:
     # Fewer tokens of a segment have the noise of the first.
     short = TokenLayout((Segment("visual", 2, 9),))
     assert torch.equal(image_noise(short, range(20), "samples", 3), whole["visual"][:, :2])
-    everything = torch.cat([
-        image_noise(SEVERAL[1], range(20), *names).flatten()
-        for names in (("samples", 3), ("samples", 4), ("samples", 3 + 2**32), ("search", 3))
-    ])  # fmt: skip
+    everything = torch.cat(
+        [
+            image_noise(SEVERAL[1], range(20), *names).flatten()
+            for names in (("samples", 3), ("samples", 4), ("samples", 3 + 2**32), ("search", 3))
+        ]
+    )
     assert everything.unique().numel() == everything.numel()
     assert ((everything >= 0) & (everything < 1)).all()
 
@@ -341,21 +409,34 @@ def even(layout: TokenLayout) -> Ar:
 
 def test_visual_tokens_share_their_noise_across_layouts_and_vocabularies() -> None:
     labels = torch.arange(40) % 3
-    ids = [layout.split(draw_ids(even(layout), Sampling(), 3, labels, None, "samples", 0))["visual"]
-           for layout in SEVERAL]  # fmt: skip
+    ids = [
+        layout.split(draw_ids(even(layout), Sampling(), 3, labels, None, "samples", 0))["visual"]
+        for layout in SEVERAL
+    ]
     assert torch.equal(ids[0], ids[1])
     assert torch.equal(ids[0], ids[2])
 
 
 @pytest.mark.parametrize("guidance", [{}, {"all": Guidance(scale=3.0)}])
-def test_samples_do_not_depend_on_the_batch_that_they_are_drawn_in(guidance: dict[str, Guidance]) -> None:
+def test_samples_do_not_depend_on_the_batch_that_they_are_drawn_in(
+    guidance: dict[str, Guidance],
+) -> None:
     generator = ar(LAYOUTS[1])
     labels = torch.arange(48) % 3
     sampling = Sampling(top_p=0.9, temperature=1.3, guidance=guidance)
     whole = draw_ids(generator, sampling, 3, labels, None, "samples", 0)
     for size in (1, 7, 48):
         parts = [
-            draw_ids(generator, sampling, 3, labels[start : start + size], None, "samples", 0, first=start)
+            draw_ids(
+                generator,
+                sampling,
+                3,
+                labels[start : start + size],
+                None,
+                "samples",
+                0,
+                first=start,
+            )
             for start in range(0, 48, size)
         ]
         assert torch.equal(torch.cat(parts), whole)
@@ -364,9 +445,14 @@ def test_samples_do_not_depend_on_the_batch_that_they_are_drawn_in(guidance: dic
 def test_a_search_s_points_share_their_noise_and_no_other_does() -> None:
     """Two settings that differ in nothing draw the same; samples of the same seed are others."""
     generator, labels = even(LAYOUTS[1]), torch.zeros(30, dtype=torch.int64)
-    points = [draw_ids(generator, Sampling(temperature=t), 3, labels, None, "search", 0) for t in (0.5, 2.0)]
+    points = [
+        draw_ids(generator, Sampling(temperature=t), 3, labels, None, "search", 0)
+        for t in (0.5, 2.0)
+    ]
     assert torch.equal(*points)
-    assert not torch.equal(points[0], draw_ids(generator, Sampling(), 3, labels, None, "samples", 0))
+    assert not torch.equal(
+        points[0], draw_ids(generator, Sampling(), 3, labels, None, "samples", 0)
+    )
 
 
 def test_chosen_ids_follow_their_distribution() -> None:
@@ -378,7 +464,12 @@ def test_chosen_ids_follow_their_distribution() -> None:
     assert counts[weights == 0].sum() == 0
     kept = weights > 0
     expected = weights[kept].double() / weights.sum() * len(noise)
-    assert chisquare(counts[kept].numpy(), expected.numpy() * len(noise) / expected.sum().item()).pvalue > 0.001
+    assert (
+        chisquare(
+            counts[kept].numpy(), expected.numpy() * len(noise) / expected.sum().item()
+        ).pvalue
+        > 0.001
+    )
 
 
 @pytest.mark.parametrize("noise", [0.0, 2.0**-60, 0.5, 1 - 2.0**-53])
@@ -412,7 +503,9 @@ def test_samples_follow_the_generator_s_distribution(draw: str) -> None:
         own = logits[:, places[name].start, generator.vocabulary.rows(name)].softmax(-1)
         expected *= own.gather(1, pairs[:, column, None])[:, 0]
     counts = (ids[:, 0] * 3 + ids[:, 1]).bincount(minlength=12)
-    assert chisquare(counts.numpy(), expected.numpy() / expected.sum().item() * count).pvalue > 0.001
+    assert (
+        chisquare(counts.numpy(), expected.numpy() / expected.sum().item() * count).pvalue > 0.001
+    )
 
 
 def test_noise_of_another_place_changes_nothing_before_it() -> None:

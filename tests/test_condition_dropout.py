@@ -1,4 +1,4 @@
-"""Dropout on the channels of the condition, drawn for each image in training, against a plain reference."""
+"""Dropout on the condition's channels, drawn for each training image, against a plain reference."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prologue_bench.interfaces import Segment, TokenLayout
+from prologue_bench.config.ablation import load_ablation
+from prologue_bench.contracts import Segment, TokenLayout
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import load_ablation
-from prologue_generators.ar import Ar
-from prologue_generators.rar import Rar
-from prologue_generators.settings import ArSettings, ArTransformerSettings, RarSettings
-from prologue_layers.settings import TransformerSettings
-from prologue_layers.transformer import Block, OutputHead, Rotation, Transformer, rotary_angles, rotate, rotation
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.rar import Rar
+from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings, RarSettings
+from prologue_plugins.layers.settings import TransformerSettings
+from prologue_plugins.layers.transformer import (
+    Block,
+    OutputHead,
+    Rotation,
+    Transformer,
+    rotary_angles,
+    rotate,
+    rotation,
+)
 from tests.conftest import ROOT
 
 LAYOUT = TokenLayout((Segment("prologue", 2, 5), Segment("visual", 4, 6)))
@@ -34,7 +42,9 @@ def randomised(module: nn.Module) -> nn.Module:
 
 
 def transformer(dropout: float = 0.3, bias: bool = True) -> Transformer:
-    settings = TransformerSettings(width=16, layers=2, heads=2, condition_width=8, dropout=dropout, bias=bias)
+    settings = TransformerSettings(
+        width=16, layers=2, heads=2, condition_width=8, dropout=dropout, bias=bias
+    )
     model = Transformer(settings, labels=4, causal=True)
     randomised(model)
     return model.train()
@@ -77,15 +87,21 @@ def each(linear: nn.Linear, condition: Tensor) -> Tensor:
 def plain_block(block: Block, x: Tensor, condition: Tensor, positions: Rotation) -> Tensor:
     """A block with nothing folded, written out."""
     attention, ffn = block.attention, block.ffn
-    h = plain_linear(attention.qkv, plain_norm(x, 1 + each(block.attention_scale.affine, condition)))
-    query, key, value = (part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in h.chunk(3, dim=-1))
+    h = plain_linear(
+        attention.qkv, plain_norm(x, 1 + each(block.attention_scale.affine, condition))
+    )
+    query, key, value = (
+        part.unflatten(-1, (attention.heads, -1)).transpose(1, 2) for part in h.chunk(3, dim=-1)
+    )
     query = rotate(plain_norm(query, 1 + attention.query_norm.weight), positions)
     key = rotate(plain_norm(key, 1 + attention.key_norm.weight), positions)
     scores = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
     later = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
     heads = (scores.masked_fill(later, -torch.inf).softmax(-1) @ value).transpose(1, 2).flatten(2)
     x = x + each(block.attention_gate, condition) * plain_linear(attention.out, heads)
-    gates, value = plain_linear(ffn.fc1, plain_norm(x, 1 + each(block.ffn_scale.affine, condition))).chunk(2, dim=-1)
+    gates, value = plain_linear(
+        ffn.fc1, plain_norm(x, 1 + each(block.ffn_scale.affine, condition))
+    ).chunk(2, dim=-1)
     hidden = F.gelu(value, approximate="tanh") * gates
     return x + each(block.ffn_gate, condition) * plain_linear(ffn.fc2, hidden)
 
@@ -102,13 +118,20 @@ def test_the_condition_of_each_image_scales_and_gates_as_a_plain_reference_does(
     expected = x
     for block in model.blocks:
         expected = plain_block(block, expected, condition, positions)
-    expected = plain_linear(head.linear, plain_norm(expected, 1 + each(head.scale.affine, condition)))
+    expected = plain_linear(
+        head.linear, plain_norm(expected, 1 + each(head.scale.affine, condition))
+    )
     assert condition.shape == (4, 8)
     assert torch.allclose(found, expected, atol=1e-5)
     parameters = [*model.parameters(), *head.parameters()]
     weights = torch.randn_like(found)
-    for one, other in zip(*(torch.autograd.grad((y * weights).sum(), parameters, retain_graph=True)
-                            for y in (found, expected)), strict=True):  # fmt: skip
+    for one, other in zip(
+        *(
+            torch.autograd.grad((y * weights).sum(), parameters, retain_graph=True)
+            for y in (found, expected)
+        ),
+        strict=True,
+    ):
         assert torch.allclose(one, other, atol=1e-4)
 
 
@@ -141,7 +164,9 @@ def test_evaluation_is_that_of_a_model_without_dropout(kind: type[Ar]) -> None:
     assert torch.equal(one.logits(IDS, LABELS), other.logits(IDS, LABELS))
     assert one.transformer.condition(4).shape == (1, 8)  # folded into weights
     step = one.decode_step(one.start(LABELS), None)
-    assert torch.allclose(step, one.logits(IDS, LABELS)[:, 0, one.vocabulary.rows("prologue")], atol=1e-5)
+    assert torch.allclose(
+        step, one.logits(IDS, LABELS)[:, 0, one.vocabulary.rows("prologue")], atol=1e-5
+    )
 
 
 def test_gates_start_open_whatever_is_dropped() -> None:
@@ -172,11 +197,17 @@ def test_a_compiled_step_drops_channels_of_each_image_too() -> None:
     losses = compiled(same, torch.zeros(6, dtype=torch.long))
     assert len({tuple(row) for row in losses.tolist()}) > 1
     losses.sum().backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.transformer.parameters())
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() for p in model.transformer.parameters()
+    )
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("ablations/paper/*.yaml")), ids=lambda path: path.stem)
-def test_the_paper_s_generators_drop_a_tenth_and_its_joint_priors_nothing(path: Path, registry: Registry) -> None:
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("ablations/paper/*.yaml")), ids=lambda path: path.stem
+)
+def test_the_paper_s_generators_drop_a_tenth_and_its_joint_priors_nothing(
+    path: Path, registry: Registry
+) -> None:
     for experiment in load_ablation(path, registry).experiments:
         assert experiment.generator.settings.transformer.dropout == 0.1
         assert experiment.prior.settings.transformer.dropout == 0.0

@@ -1,4 +1,4 @@
-"""The checks pass what keeps its contract, and name the contract that something broken does not keep."""
+"""The checks pass what keeps its contract, and name the contract that is broken."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
-from prologue_bench.cli import cli
-from prologue_bench.components import Component
+from prologue_bench.cli.app import cli
 from prologue_bench.conformance import Broken, Check, Skipped, checks_of
+from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Protocol
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
 from prologue_bench.registry import Registry
-from prologue_generators.rar import Rar
-from prologue_metrics.codebook import Codebook
-from prologue_tokenizers.prologue import Prologue
+from prologue_plugins.generators.rar import Rar
+from prologue_plugins.metrics.codebook import Codebook
+from prologue_plugins.tokenizers.prologue import Prologue
 
 BUILT_IN = [
     *[("tokenizer", name) for name in Registry.load().entries["tokenizer"]],
     ("generator", "ar"),
     ("generator", "rar"),
-    *[("metric", name) for name in ("rate", "codebook", "cost", "psnr", "elbo", "probe", "attention")],
+    *[
+        ("metric", name)
+        for name in ("rate", "codebook", "cost", "psnr", "elbo", "probe", "attention")
+    ],
 ]
 
 
@@ -49,7 +51,9 @@ def broken_checks(kind: Any, cls: type[Any], settings: str = "", **values: Any) 
     globals()[cls.__name__] = cls
     target = f"{__name__}:{cls.__name__}"
     options = {"settings": settings} if settings else {}
-    registry.add(kind, Component(name="broken", target=target, summary="broken", **options), "a test")
+    registry.add(
+        kind, Component(name="broken", target=target, summary="broken", **options), "a test"
+    )
     failed = []
     for check in checks_of(kind, "broken", values, registry=registry):
         try:
@@ -73,7 +77,7 @@ class Outside(Prologue):
 
 
 class Leaning(Prologue):
-    """Decodes each image a little by the others of its batch; its images differ though it is not trained."""
+    """Decodes each image a little by the others of its batch; they differ though untrained."""
 
     def decode(self, ids: Tensor) -> Tensor:
         images = super().decode(ids) + ids.float().mean(dim=1).reshape(-1, 1, 1, 1) / 1000
@@ -130,14 +134,17 @@ class Locked(Prologue):
     ],
 )
 def test_a_broken_tokenizer_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
-    settings = "prologue_tokenizers.settings:PrologueSettings"
+    settings = "prologue_plugins.tokenizers.settings:PrologueSettings"
     assert expected in broken_checks("tokenizer", cls, settings, prologue_tokens=2)
 
 
 class Peeking(Rar):
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         found = super().nll(ids, labels)
-        return {name: cost + 0.01 * ids.float().mean(dim=1, keepdim=True) for name, cost in found.items()}
+        return {
+            name: cost + 0.01 * ids.float().mean(dim=1, keepdim=True)
+            for name, cost in found.items()
+        }
 
 
 class Forgetful(Rar):
@@ -147,7 +154,9 @@ class Forgetful(Rar):
 
 @pytest.mark.parametrize(("cls", "expected"), [(Peeking, "causality"), (Forgetful, "decoding")])
 def test_a_broken_generator_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
-    assert expected in broken_checks("generator", cls, "prologue_generators.settings:RarSettings")
+    assert expected in broken_checks(
+        "generator", cls, "prologue_plugins.generators.settings:RarSettings"
+    )
 
 
 class Twice(Codebook):
@@ -163,7 +172,13 @@ class Chance(Metric):
         protocol = Protocol(name="chance", details={"none": True})
         return [
             Measurement(
-                name="x", title="x", value=float(torch.rand(())), unit="", direction="lower", count=1, protocol=protocol
+                name="x",
+                title="x",
+                value=float(torch.rand(())),
+                unit="",
+                direction="lower",
+                count=1,
+                protocol=protocol,
             )
         ]
 
@@ -172,7 +187,9 @@ class Greedy(Chance):
     needs = ("everything",)  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize(("cls", "expected"), [(Twice, "measurements"), (Chance, "determinism"), (Greedy, "needs")])
+@pytest.mark.parametrize(
+    ("cls", "expected"), [(Twice, "measurements"), (Chance, "determinism"), (Greedy, "needs")]
+)
 def test_a_broken_metric_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
     assert expected in broken_checks("metric", cls)
 
@@ -180,9 +197,8 @@ def test_a_broken_metric_fails_the_check_of_its_contract(cls: type[Any], expecte
 def test_the_command_says_which_contract_is_broken_and_how_to_see_it(tmp_path: Path) -> None:
     (tmp_path / "my_shifted_tokenizer.py").write_text(
         """
-from prologue_bench.components import Component
-from prologue_bench.hookspecs import hookimpl
-from prologue_tokenizers.vq_2d import Vq2d
+from prologue_bench.contracts import Component, hookimpl
+from prologue_plugins.tokenizers.vq_2d import Vq2d
 
 
 class Shifted(Vq2d):
@@ -198,7 +214,7 @@ def prologue_tokenizers():
     return [
         Component(
             name="shifted", target="my_shifted_tokenizer:Shifted",
-            settings="prologue_tokenizers.settings:Vq2dSettings", summary="broken",
+            settings="prologue_plugins.tokenizers.settings:Vq2dSettings", summary="broken",
         )
     ]
 """
@@ -216,11 +232,15 @@ def prologue_tokenizers():
 
 
 def test_wrong_settings_are_one_line(registry: Registry) -> None:
-    with pytest.raises(UserError, match=r"tokenizer.patch_siz: unknown setting of tokenizer 'vq-2d'"):
+    with pytest.raises(
+        UserError, match=r"tokenizer.patch_siz: unknown setting of tokenizer 'vq-2d'"
+    ):
         checks_of("tokenizer", "vq-2d", {"patch_siz": 4}, registry=registry)
     globals()["Bare"] = lambda settings, images: torch.nn.Linear(1, 1)
     own = Registry.load()
-    own.add("tokenizer", Component(name="bare", target=f"{__name__}:Bare", summary="bare"), "a test")
+    own.add(
+        "tokenizer", Component(name="bare", target=f"{__name__}:Bare", summary="bare"), "a test"
+    )
     first = checks_of("tokenizer", "bare", registry=own)[0]
     with pytest.raises(Broken, match="found a Linear, expected a subclass of"):
         first.run()

@@ -1,4 +1,7 @@
-"""Files are known by what they hold: folders of images, broken images, plugin files, and the state that saves time."""
+"""Files are known by what they hold.
+
+Folders of images, broken images, plugin files, and the state that saves time.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prologue_bench import checksums
-from prologue_bench.checksums import STATE, known_checksum, known_checksums
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import UserError
-from prologue_bench.files import checksum, user_cache
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry, source_checksum
-from prologue_bench.spec.ablation import Ablation
-from prologue_datasets import imagenet
-from prologue_datasets.fashion_mnist import FashionMnist
-from prologue_datasets.imagenet import ClassFolders
-from prologue_datasets.settings import FashionMnistSettings, ImageFolderSettings
+from prologue_bench.storage import checksums
+from prologue_bench.storage.checksums import STATE, known_checksum, known_checksums
+from prologue_bench.storage.files import checksum, user_cache
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets import imagenet
+from prologue_plugins.datasets.fashion_mnist import FashionMnist
+from prologue_plugins.datasets.imagenet import ClassFolders
+from prologue_plugins.datasets.settings import FashionMnistSettings, ImageFolderSettings
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +40,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make_images(root: Path, kind: str = "bmp", seed: int = 0) -> Path:
-    """Two classes of 8 x 8 noise: 6 training and 4 test images each, in files of one size per kind."""
+    """Two classes of 8 x 8 noise: 6 training and 4 test images each, files of one size per kind."""
     rng = np.random.default_rng(seed)
     for split, count in (("train", 6), ("val", 4)):
         for name in ("a", "b"):
@@ -110,14 +113,18 @@ def test_repaired_images_are_seen_and_images_that_break_are_found(
     path.write_bytes(bytes(len(good)))  # preallocated, not downloaded yet
     assert data(root).broken.keys() == {"train/a/1.png"}
     assert len(data(root).labels("train")) == 11
-    with pytest.raises(UserError, match=r"set: train/a/1\.png cannot be read .*but could be before"):
+    with pytest.raises(
+        UserError, match=r"set: train/a/1\.png cannot be read .*but could be before"
+    ):
         whole.images("train")[:]
     path.write_bytes(good)
     assert data(root).broken == {}
     assert data(root).fingerprint == whole.fingerprint
 
 
-def test_a_damaged_list_of_broken_images_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_list_of_broken_images_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
     root = make_images(tmp_path / "set", "png")
     (root / "train/a/1.png").write_bytes(b"no image")
@@ -127,7 +134,9 @@ def test_a_damaged_list_of_broken_images_is_made_anew(tmp_path: Path, monkeypatc
     assert len(data(root).broken) == 1
 
 
-def test_a_link_to_nothing_is_a_broken_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_link_to_nothing_is_a_broken_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
     root = make_images(tmp_path / "set")
     (root / "train/a/9.bmp").symlink_to(tmp_path / "nowhere.bmp")
@@ -151,7 +160,10 @@ def test_who_reads_the_images_is_part_of_keys(
     ablation = load()
     before = make_plan(ablation, store).pipelines[0].tokens.key
     newer = attrs.evolve(ablation.experiments[0].data.component, version=9)
-    changed = [attrs.evolve(each, data=attrs.evolve(each.data, component=newer)) for each in ablation.experiments]
+    changed = [
+        attrs.evolve(each, data=attrs.evolve(each.data, component=newer))
+        for each in ablation.experiments
+    ]
     plan = make_plan(attrs.evolve(ablation, experiments=tuple(changed)), store)
     assert plan.pipelines[0].tokens.key != before
 
@@ -166,7 +178,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return read
 
 
-def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_once_until_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     path.write_text("one")
     settle()
@@ -181,7 +195,9 @@ def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytes
     assert len(read) == 3
 
 
-def test_a_change_in_the_same_tick_as_the_hashing_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_in_the_same_tick_as_the_hashing_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The times and the size of the second content are those of the first, as on a coarse clock."""
     path = tmp_path / "file"
     path.write_text("one")
@@ -193,7 +209,9 @@ def test_a_change_in_the_same_tick_as_the_hashing_is_seen(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("damage", [b"", b"no database at all" * 100, None])
-def test_a_damaged_state_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None) -> None:
+def test_a_damaged_state_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes | None
+) -> None:
     path = tmp_path / "file"
     path.write_text("one")
     state = user_cache() / STATE
@@ -213,24 +231,31 @@ def test_a_damaged_state_is_made_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read == []
 
 
-def test_without_a_state_files_are_hashed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_state_files_are_hashed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     path = tmp_path / "file"
     path.write_text("one")
     assert known_checksum(path) == checksum(path)
 
 
-def test_processes_side_by_side_share_one_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_side_by_side_share_one_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(300):
         (folder / str(number)).write_text(str(number))
     settle()
     code = (
-        "import sys; from pathlib import Path; from prologue_bench.checksums import known_checksums\n"
+        "import sys; from pathlib import Path; from prologue_bench.storage.checksums import "
+        "known_checksums\n"
         f"print(len(known_checksums(sorted(Path({str(folder)!r}).iterdir()))))"
     )
-    processes = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(3)]
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(3)
+    ]
     assert [process.communicate()[0] for process in processes] == [b"300\n"] * 3
     read = reads(monkeypatch)
     assert len(known_checksums(folder.iterdir())) == 300
@@ -252,7 +277,12 @@ def test_a_plugin_s_checksum_covers_the_files_beside_it_that_it_imports(tmp_path
     seen = {source_checksum(plugin)}
     (tmp_path / "unrelated.py").write_text("x = 2\n")
     assert source_checksum(plugin) in seen
-    for name in ("my_helpers.py", "my_package/__init__.py", "my_package/deep.py", "my_package/deeper.py"):
+    for name in (
+        "my_helpers.py",
+        "my_package/__init__.py",
+        "my_package/deep.py",
+        "my_package/deeper.py",
+    ):
         path = tmp_path / name
         path.write_text(path.read_text() + "# changed\n")
         assert source_checksum(plugin) not in seen
@@ -266,8 +296,8 @@ def test_a_plugin_s_components_carry_that_checksum(tmp_path: Path) -> None:
         "import sys, pathlib\n"
         "sys.path.append(str(pathlib.Path(__file__).parent))\n"
         "from carried_helper import SUMMARY\n"
-        "from prologue_bench.components import Component\n"
-        "from prologue_bench.hookspecs import hookimpl\n"
+        "from prologue_bench.contracts import Component\n"
+        "from prologue_bench.contracts import hookimpl\n"
         "@hookimpl\n"
         "def prologue_metrics():\n"
         "    return [Component(name='carried', target='carried_plugin:M', summary=SUMMARY)]\n"
@@ -277,7 +307,9 @@ def test_a_plugin_s_components_carry_that_checksum(tmp_path: Path) -> None:
     assert registry.find("metric", "carried").source == source_checksum(plugin)
 
 
-def test_checksums_come_in_the_order_of_the_files_also_where_only_some_are_known(tmp_path: Path) -> None:
+def test_checksums_come_in_the_order_of_the_files_also_where_only_some_are_known(
+    tmp_path: Path,
+) -> None:
     paths = [tmp_path / f"{number}.bin" for number in (7, 3, 9, 1, 8, 2, 6, 0, 5, 4)]
     for path in paths:
         path.write_bytes(path.name.encode())

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prologue_bench.components import NoSettings
+from prologue_bench.contracts import NoSettings
+from prologue_bench.documents import yaml_values
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.spec import yaml_values
-from prologue_datasets import fashion_mnist
-from prologue_datasets.fashion_mnist import EmbeddedFashionMnist, FashionMnist, read_idx
-from prologue_datasets.make_embedded import write_idx
-from prologue_datasets.settings import FashionMnistSettings, ShapesSettings
-from prologue_datasets.shapes import Shapes
+from prologue_plugins.datasets import fashion_mnist
+from prologue_plugins.datasets.fashion_mnist import EmbeddedFashionMnist, FashionMnist, read_idx
+from prologue_plugins.datasets.make_embedded import write_idx
+from prologue_plugins.datasets.settings import FashionMnistSettings, ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
 from tests.conftest import ROOT
 
 
@@ -32,7 +32,10 @@ def test_the_embedded_images_are_fixed_and_balanced() -> None:
 EMBEDDED_FINGERPRINT = "f2744d27e804ea1f"
 
 
-@pytest.mark.skipif(not fashion_mnist.DEBIAN_FOLDER.exists(), reason="needs the Debian package dataset-fashion-mnist")
+@pytest.mark.skipif(
+    not fashion_mnist.DEBIAN_FOLDER.exists(),
+    reason="needs the Debian package dataset-fashion-mnist",
+)
 def test_the_debian_package_is_found_and_is_the_published_data() -> None:
     data = FashionMnist(FashionMnistSettings(download=False))
     assert len(data.labels("train")) == 60000
@@ -43,22 +46,32 @@ def test_the_debian_package_is_found_and_is_the_published_data() -> None:
     embedded = EmbeddedFashionMnist(NoSettings())
     first = np.flatnonzero(data.labels("train") == 3)[:5]
     assert np.array_equal(
-        data.images("train")[first], embedded.images("train")[np.flatnonzero(embedded.labels("train") == 3)[:5]]
+        data.images("train")[first],
+        embedded.images("train")[np.flatnonzero(embedded.labels("train") == 3)[:5]],
     )
 
 
-def test_missing_data_names_the_ways_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_names_the_ways_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fashion_mnist, "DEBIAN_FOLDER", tmp_path / "nothing")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("FASHION_MNIST", raising=False)
     with pytest.raises(MissingDataError) as raised:
         FashionMnist(FashionMnistSettings(download=False))
-    for way in ("apt-get install dataset-fashion-mnist", "FASHION_MNIST", "data.root", "data=fashion-mnist-embedded"):
+    for way in (
+        "apt-get install dataset-fashion-mnist",
+        "FASHION_MNIST",
+        "data.root",
+        "data=fashion-mnist-embedded",
+    ):
         assert way in str(raised.value)
     assert raised.value.exit_code == 2
 
 
-def test_a_failed_download_is_part_of_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_download_is_part_of_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
@@ -69,7 +82,9 @@ def test_a_failed_download_is_part_of_the_message(tmp_path: Path, monkeypatch: p
         FashionMnist(FashionMnistSettings())
 
 
-def test_the_environment_comes_before_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_comes_before_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for (split, part), name in fashion_mnist.FILES.items():
         count = {"train": 5, "test": 3}[split]
         array = np.zeros((count, 28, 28)) if part == "images" else np.arange(count)
@@ -85,7 +100,10 @@ def test_the_environment_comes_before_the_system(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05\x01\x02", mtime=0), r"found 2 bytes, expected \(5,\)"),
+        (
+            gzip.compress(b"\x00\x00\x08\x01\x00\x00\x00\x05\x01\x02", mtime=0),
+            r"found 2 bytes, expected \(5,\)",
+        ),
         (gzip.compress(b"hello world", mtime=0), "found no idx file"),
         (b"not gzip at all", "cannot be read"),
         (gzip.compress(b"\x00" * 100)[:-20], "cannot be read"),

@@ -10,17 +10,17 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.results import load_results
+from prologue_bench.results.loading import load_results
+from prologue_bench.storage.store import Store
 from tests.conftest import run_tiny
 
 pytest.importorskip("gradio")
 
-from prologue_bench.demo.page import build_page, serve
-from prologue_bench.demo.studio import Studio, tokens_table
+from prologue_bench.runs.demo.page import build_page, serve
+from prologue_bench.runs.demo.studio import Studio, tokens_table
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,9 @@ def test_the_table_marks_what_a_redraw_changed(studio: Studio) -> None:
     assert "prologue: 2 tokens" in tokens_table(before, 0)
 
 
-def test_a_run_that_is_no_longer_in_the_store_is_said_at_once(studio: Studio, tmp_path: Path) -> None:
+def test_a_run_that_is_no_longer_in_the_store_is_said_at_once(
+    studio: Studio, tmp_path: Path
+) -> None:
     empty = Studio(studio.results, Store(tmp_path), studio.registry)
     with pytest.raises(UserError, match="is not there; name its store, or run it again"):
         empty.run("prologue_tokens=2", 0)
@@ -76,8 +78,9 @@ def sources(page: Any, name: str) -> list[str]:
 def pictures(page: Any, name: str, unlike: list[str]) -> list[str]:
     """The addresses of a gallery's images once they are others than before."""
     page.wait_for_function(
-        "([name, unlike]) => { const found = [...document.querySelectorAll(`#${name} img`)].map(each => each.src); "
-        "return found.length === 20 && found.join() !== unlike.join() }",
+        "([name, unlike]) => { const found = [...document.querySelectorAll(`#${name} "
+        "img`)].map(each => each.src); return found.length === 20 && found.join() !== "
+        "unlike.join() }",
         arg=[name, unlike],
         timeout=60_000,
     )
@@ -112,7 +115,9 @@ def test_both_buttons_change_the_images(page: Any, address: str) -> None:
     assert [url for url in requests if not url.startswith((address, "data:", "blob:"))] == []
 
 
-def test_without_gradio_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_gradio_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     found = CliRunner().invoke(cli, ["demo", str(tmp_path)])
     assert "pip install 'prologue-bench[demo]'" in str(found.exception)

@@ -24,21 +24,41 @@ def run(ablation: Path, store: Path, out: Path, processes: int, *values: str) ->
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--master-port", str(port)]
-    command = [sys.executable, *(launch if processes > 1 else []), "-m", "prologue_bench.cli", "run", str(ablation)]
+    launch = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        str(processes),
+        "--master-port",
+        str(port),
+    ]
+    command = [
+        sys.executable,
+        *(launch if processes > 1 else []),
+        "-m",
+        "prologue_bench.cli",
+        "run",
+        str(ablation),
+    ]
     settings = [part for value in values for part in ("--set", value)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "--store", str(store), "--out", str(out), *settings],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 def artifacts(store: Path, kind: str) -> list[Path]:
     found = [path.parent for path in (store / "artifacts").glob("*/manifest.json")]
-    return sorted(path for path in found if json.loads((path / "manifest.json").read_text())["kind"] == kind)
+    return sorted(
+        path for path in found if json.loads((path / "manifest.json").read_text())["kind"] == kind
+    )
 
 
 def curves(folder: Path) -> list[dict[str, float]]:
@@ -47,15 +67,19 @@ def curves(folder: Path) -> list[dict[str, float]]:
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """The stores of the same ablation, run by one process and by two, the latter in parts of a batch too."""
+    """Stores of one ablation, run by one process and by two, the latter in parts of a batch too."""
     from tests.conftest import SMOKE
 
     folder = tmp_path_factory.mktemp("distributed")
     ablation = folder / "tiny.yaml"
-    ablation.write_text(SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", ""))
+    ablation.write_text(
+        SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", "")
+    )
     for processes in (1, 2):
         accumulate = ["tokenizer_training.accumulate=2"] if processes == 2 else []
-        printed = run(ablation, folder / str(processes), folder / f"out{processes}", processes, *accumulate)
+        printed = run(
+            ablation, folder / str(processes), folder / f"out{processes}", processes, *accumulate
+        )
         assert printed.count("Report: ") == 1
     return {processes: folder / str(processes) for processes in (1, 2)}
 
@@ -64,7 +88,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 def test_two_processes_learn_what_one_learns(stores: dict[int, Path], kind: str) -> None:
     [one], [two] = artifacts(stores[1], kind), artifacts(stores[2], kind)
     assert one.name == two.name  # how a stage is run is no part of its key
-    steps = 5 if kind == "train-tokenizer" else 1  # tokens may differ in single ids, from which generators learn
+    # Tokens may differ in single ids, from which generators learn.
+    steps = 5 if kind == "train-tokenizer" else 1
     for first, second in list(zip(curves(one), curves(two), strict=True))[:steps]:
         for name in first.keys() - {"seconds"}:
             assert second[name] == pytest.approx(first[name], rel=2e-4), (first["step"], name)
@@ -86,11 +111,30 @@ def test_an_interrupt_of_all_processes_leaves_a_checkpoint(tmp_path: Path) -> No
     ablation = tmp_path / "tiny.yaml"
     ablation.write_text(SMOKE)
     process = subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-         "-m", "prologue_bench.cli", "run", str(ablation), "--store", str(tmp_path / "store"),
-         "--out", str(tmp_path / "out"), "--set", "tokenizer_training.steps=100000"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "prologue_bench.cli",
+            "run",
+            str(ablation),
+            "--store",
+            str(tmp_path / "store"),
+            "--out",
+            str(tmp_path / "out"),
+            "--set",
+            "tokenizer_training.steps=100000",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         time.sleep(0.2)
@@ -109,9 +153,26 @@ def test_a_batch_that_does_not_split_is_one_line(tmp_path: Path) -> None:
     ablation = tmp_path / "tiny.yaml"
     ablation.write_text(SMOKE)
     done = subprocess.run(
-        [sys.executable, "-m", "prologue_bench.cli", "run", str(ablation), "--store", str(tmp_path / "store"),
-         "--out", str(tmp_path / "out"), "--set", "tokenizer_training.accumulate=5"],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "prologue_bench.cli",
+            "run",
+            str(ablation),
+            "--store",
+            str(tmp_path / "store"),
+            "--out",
+            str(tmp_path / "out"),
+            "--set",
+            "tokenizer_training.accumulate=5",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 2
-    assert "batch_size: found 32, expected a multiple of 1 processes x 5 parts of a batch" in done.stderr
+    assert (
+        "batch_size: found 32, expected a multiple of 1 processes x 5 parts of a batch"
+        in done.stderr
+    )

@@ -7,10 +7,11 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from prologue_bench import hookspecs
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.cli.commands import COMMANDS
+from prologue_bench.contracts import hooks as hookspecs
+from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry
-from prologue_bench.spec import yaml_values
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -23,7 +24,7 @@ def test_every_hook_is_in_the_plugin_guide(hook: str) -> None:
     assert f"`{hook}`" in DOCS["plugins.md"]
 
 
-@pytest.mark.parametrize("command", sorted({*cli.commands, *Registry.load().commands}))
+@pytest.mark.parametrize("command", sorted({*COMMANDS, *Registry.load().commands}))
 def test_every_command_is_in_the_readme(command: str) -> None:
     assert f"prologue-bench {command}" in README
 
@@ -33,8 +34,11 @@ def test_every_metric_and_profile_is_documented() -> None:
     for name in registry.cards("profiles"):
         assert f"`{name}`" in DOCS["ablations.md"], name
     for kind, entry in registry:
-        if entry.origin.startswith("prologue-bench "):  # whatever else is installed documents itself
-            assert f"`{entry.component.name}`" in (DOCS["metrics.md"] if kind == "metric" else README)
+        # Whatever else is installed documents itself.
+        if entry.origin.startswith("prologue-bench "):
+            assert f"`{entry.component.name}`" in (
+                DOCS["metrics.md"] if kind == "metric" else README
+            )
 
 
 @pytest.mark.parametrize("text", [README, *DOCS.values()])
@@ -82,7 +86,10 @@ def test_the_example_is_as_short_as_the_tutorial_promises() -> None:
 
 
 def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
-    found = [yaml_values.read(text) for text in re.findall(r"```yaml\n(.*?)```", DOCS["regression.md"], flags=re.S)]
+    found = [
+        yaml_values.read(text)
+        for text in re.findall(r"```yaml\n(.*?)```", DOCS["regression.md"], flags=re.S)
+    ]
     commands = [
         words[1]
         for workflow in found
@@ -92,7 +99,7 @@ def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
     ]
     assert len(found) == 2
     assert set(commands) == {"run", "regress", "bless"}
-    assert set(commands) <= {*cli.commands, *Registry.load().commands}
+    assert set(commands) <= {*COMMANDS, *Registry.load().commands}
 
 
 def test_the_readme_s_results_are_those_of_the_report() -> None:
@@ -102,10 +109,14 @@ def test_the_readme_s_results_are_those_of_the_report() -> None:
     assert set(shown) <= set(report)
 
 
-def test_the_readme_s_claims_are_what_the_command_beside_them_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_s_claims_are_what_the_command_beside_them_prints(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(ROOT)
     found = re.findall(r"<!-- prologue-bench (claims .*?) -->\n(.*?)\n\n", README, flags=re.S)
     assert found
     for arguments, table in found:
         printed = CliRunner().invoke(cli, ["claims", *arguments.split()[1:]])
-        assert printed.output.strip() == table.strip(), f"put the output of prologue-bench {arguments} into README.md"
+        assert printed.output.strip() == table.strip(), (
+            f"put the output of prologue-bench {arguments} into README.md"
+        )

@@ -1,4 +1,7 @@
-"""What is drawn at random: apart for each seed, step, purpose and process, and the same however a batch is cut."""
+"""What is drawn at random.
+
+Apart for each seed, step, purpose and process, and the same however a batch is cut.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ import torch
 from torch import Tensor
 
 from prologue_bench import seeds
-from prologue_bench.interfaces import TokenLayout
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.settings import GeneratorTraining, TokenizerTraining
+from prologue_bench.contracts import TokenLayout
 from prologue_bench.sampling.grids import shared_prefixes
-from prologue_bench.spec.ablation import Ablation
-from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining
 from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.context import StageContext
 from prologue_bench.training.hooks import CURVES, StepSeedHook, read_curves
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
@@ -31,7 +34,12 @@ from tests.test_models import LAYOUTS, ar, prologue
 from tests.test_sampling import rar
 from tests.test_training import FAST
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    ),
+]
 STEPS = (*range(40), 4096, 8192, 2**20, 2**24, 2**32, 2**44)
 SEEDS = (0, 1, 2, 2**19, 2**20, 2**32, 2**44)
 
@@ -52,8 +60,12 @@ def names() -> list[tuple[seeds.Name, ...]]:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_every_purpose_seed_step_and_rank_draws_apart(device: str) -> None:
-    drawn = [tuple(torch.rand(3, generator=seeds.generator(*name, device=device), device=device).tolist())
-             for name in names()]  # fmt: skip
+    drawn = [
+        tuple(
+            torch.rand(3, generator=seeds.generator(*name, device=device), device=device).tolist()
+        )
+        for name in names()
+    ]
     assert distinct(drawn)
 
 
@@ -62,15 +74,33 @@ def test_a_stream_is_a_seed_that_both_devices_use_in_full(device: str) -> None:
     found = [seeds.stream(*name) for name in names()]
     assert all(0 <= seed < 2**32 for seed in found)
     assert distinct(found)
-    drawn = [tuple(torch.rand(3, generator=torch.Generator(device).manual_seed(seed), device=device).tolist())
-             for seed in found]  # fmt: skip
+    drawn = [
+        tuple(
+            torch.rand(
+                3, generator=torch.Generator(device).manual_seed(seed), device=device
+            ).tolist()
+        )
+        for seed in found
+    ]
     assert distinct(drawn)
 
 
 def test_a_stream_depends_on_its_whole_name() -> None:
-    apart = [("a", 1, 2), ("a", 2, 1), ("a", 12), ("a", "1", 2), ("a1", 2), ("a", 1), ("a", 1, 2, 0), (1, 2), ()]
+    apart = [
+        ("a", 1, 2),
+        ("a", 2, 1),
+        ("a", 12),
+        ("a", "1", 2),
+        ("a1", 2),
+        ("a", 1),
+        ("a", 1, 2, 0),
+        (1, 2),
+        (),
+    ]
     assert distinct([seeds.stream(*name) for name in apart])
-    assert seeds.stream("a", 1) == seeds.stream("a", np.int64(1)) == seeds.stream("a", torch.tensor(1))
+    assert (
+        seeds.stream("a", 1) == seeds.stream("a", np.int64(1)) == seeds.stream("a", torch.tensor(1))
+    )
 
 
 def test_the_whole_state_of_the_cpu_s_generator_is_filled() -> None:
@@ -88,7 +118,9 @@ def test_many_steps_draw_apart_where_32_bits_would_meet() -> None:
     for step in range(400_000):
         before = met.setdefault(seeds.stream("labels", step), step)
         if before != step:
-            one, other = (torch.rand(3, generator=seeds.generator("labels", each)) for each in (before, step))
+            one, other = (
+                torch.rand(3, generator=seeds.generator("labels", each)) for each in (before, step)
+            )
             assert not torch.equal(one, other)
             return
     raise AssertionError("no two streams met")
@@ -99,7 +131,12 @@ def test_seeding_inside_leaves_no_trace_outside(device: str) -> None:
     def drawn() -> tuple[Any, ...]:
         import random
 
-        return random.random(), np.random.rand(), torch.rand(1).item(), torch.rand(1, device=device).item()
+        return (
+            random.random(),
+            np.random.rand(),
+            torch.rand(1).item(),
+            torch.rand(1, device=device).item(),
+        )
 
     seeds.seed_all("outside")
     expected = drawn()
@@ -113,8 +150,8 @@ def test_seeding_inside_leaves_no_trace_outside(device: str) -> None:
 
 
 def test_no_seed_is_made_by_shifting_adding_or_by_hand() -> None:
-    """`torch.manual_seed` is called by `seeds`, by the checks of plugins, which want a fixed number, and by the
-    sampler, which is given one that `seeds` made.
+    """`torch.manual_seed` is called by `seeds`, by the checks of plugins, which want a fixed
+    number, and by the sampler, which is given one that `seeds` made.
     """
     checks = ("checks", "data", "generators", "losses", "tokenizers")
     allowed = {f"prologue_bench/conformance/{name}.py" for name in checks}
@@ -138,8 +175,11 @@ def test_layers_draw_apart_in_every_seed_step_process_and_training(device: str) 
     models = (generator_model(ar(LAYOUTS[0])), tokenizer_model())
     drawn = [
         global_draw(model, seed, step, rank, device)
-        for model in models for seed in SEEDS for step in STEPS for rank in range(2)
-    ]  # fmt: skip
+        for model in models
+        for seed in SEEDS
+        for step in STEPS
+        for rank in range(2)
+    ]
     assert distinct(drawn)
 
 
@@ -153,7 +193,9 @@ def generator_model(generator: Any, **changes: Any) -> GeneratorModel:
     return GeneratorModel(generator, GeneratorTraining(label_dropout=0.5, **changes), none_label=3)
 
 
-@pytest.mark.parametrize("make", [tokenizer_model, lambda: generator_model(rar(LAYOUTS[1]), steps=2**50)])
+@pytest.mark.parametrize(
+    "make", [tokenizer_model, lambda: generator_model(rar(LAYOUTS[1]), steps=2**50)]
+)
 def test_masks_labels_and_orders_differ_in_every_seed_and_step(make: Callable[[], Any]) -> None:
     model = make()
     found: dict[str, list[bytes]] = {}
@@ -195,8 +237,15 @@ def tokens(folder: Path) -> dict[int, Any]:
     """The drawn tokens of each sampling seed in a store."""
     [results] = (folder / "report").glob("results.json")
     runs = json.loads(results.read_text())["runs"]
-    keys = {run["sampling_seed"]: stage["key"] for run in runs for stage in run["stages"] if stage["stage"] == "sample"}
-    return {seed: np.load(folder / "store/artifacts" / key / "tokens.npy") for seed, key in keys.items()}
+    keys = {
+        run["sampling_seed"]: stage["key"]
+        for run in runs
+        for stage in run["stages"]
+        if stage["stage"] == "sample"
+    }
+    return {
+        seed: np.load(folder / "store/artifacts" / key / "tokens.npy") for seed, key in keys.items()
+    }
 
 
 ONE_VARIANT = SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", "")
@@ -243,8 +292,8 @@ PROCESS = """
 import json, sys
 import torch, torch.distributed as dist
 from mmengine.optim import OptimWrapper
-from prologue_bench import distributed
-from prologue_bench.spec.settings import GeneratorTraining
+from prologue_bench.training import distributed
+from prologue_bench.config.settings import GeneratorTraining
 from prologue_bench.training.models import DistributedLossModel, GeneratorModel
 from tests.test_models import LAYOUTS
 from tests.test_sampling import rar
@@ -259,9 +308,11 @@ def recording(sequence, order, labels, relaxed, dropped):
     return forward(sequence, order, labels, relaxed, dropped)
 generator._ordered_logits = recording
 generator.train()
-model = GeneratorModel(generator, GeneratorTraining(label_dropout=0.5, accumulate=int(sys.argv[2])), none_label=3)
+training = GeneratorTraining(label_dropout=0.5, accumulate=int(sys.argv[2]))
+model = GeneratorModel(generator, training, none_label=3)
 model.begin_step(5, 7)
-data = {"ids": torch.arange(16 * 6).reshape(16, 6)[rank::world] % 5, "labels": (torch.arange(16) % 3)[rank::world]}
+ids, labels = torch.arange(16 * 6).reshape(16, 6) % 5, torch.arange(16) % 3
+data = {"ids": ids[rank::world], "labels": labels[rank::world]}
 wrapped = DistributedLossModel(module=model, broadcast_buffers=False) if world > 1 else model
 wrapped.train_step(data, OptimWrapper(torch.optim.SGD(generator.parameters(), 0.1)))
 everyone = [None] * world
@@ -282,8 +333,16 @@ def drawn_by(folder: Path, processes: int, parts: int) -> list[tuple[list[int], 
     script = folder / "step.py"
     script.write_text(PROCESS)
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *(launch if processes > 1 else []), str(script), str(processes), str(parts)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment(), cwd=ROOT)
+    command = [
+        sys.executable,
+        *(launch if processes > 1 else []),
+        str(script),
+        str(processes),
+        str(parts),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env=environment(), cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     found: list[tuple[list[int], int]] = json.loads(done.stdout.splitlines()[-1])
     return found

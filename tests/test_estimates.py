@@ -1,4 +1,7 @@
-"""How long stages will take: a part for each step and a part for its FLOPs, and nothing concluded from afar."""
+"""How long stages will take.
+
+A part for each step and a part for its FLOPs, and nothing concluded from afar.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from prologue_bench.artifacts import seal_artifact
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.cli.console.plan_table import show_plan
+from prologue_bench.cli.console.progress import PlainProgress
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline import estimates
 from prologue_bench.pipeline.estimates import Estimator, count_steps, machine
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import Stage
-from prologue_bench.pipeline.store import Store
-from prologue_bench.plan_table import show_plan
-from prologue_bench.progress import PlainProgress
-from prologue_bench.spec.ablation import Ablation
+from prologue_bench.storage.artifacts import seal_artifact
+from prologue_bench.storage.store import Store
 from tests.conftest import ROOT, Recorder
 
 Load = Callable[..., Ablation]
@@ -45,7 +48,9 @@ def training(load: Load, store: Store) -> Stage:
 def note(store: Store, number: int, **manifest: Any) -> None:
     folder = store.root / "artifacts" / f"made-up-{number}"
     folder.mkdir(parents=True)
-    seal_artifact(folder, folder.name, {"kind": "train-generator", "machine": machine(), **manifest})
+    seal_artifact(
+        folder, folder.name, {"kind": "train-generator", "machine": machine(), **manifest}
+    )
 
 
 def flops_of(stage: Stage) -> float:
@@ -61,12 +66,16 @@ def test_the_fixed_part_and_that_of_the_flops_are_told_apart(store: Store, train
     assert Estimator(store).seconds(training) == pytest.approx(2 + 3)
 
 
-def test_twice_the_steps_cost_the_fixed_part_twice(load: Load, store: Store, training: Stage) -> None:
+def test_twice_the_steps_cost_the_fixed_part_twice(
+    load: Load, store: Store, training: Stage
+) -> None:
     flops = flops_of(training)
     for number, (factor, steps) in enumerate(((0.05, 10), (4, 40), (9, 20))):
         note(store, number, steps=steps, flops=factor * flops, seconds=steps * 0.1 + factor * 3)
     twice = make_plan(load("generator_training.steps=40"), Store(store.root / "elsewhere"))
-    stage = next(planned.stage for planned in twice.stages if planned.stage.kind == "train-generator")
+    stage = next(
+        planned.stage for planned in twice.stages if planned.stage.kind == "train-generator"
+    )
     assert count_steps(stage) == 40
     assert Estimator(store).seconds(stage) == pytest.approx(40 * 0.1 + 2 * 3)
 
@@ -83,21 +92,30 @@ def test_neither_part_is_negative(store: Store, training: Stage) -> None:
 def test_of_one_size_the_flops_take_what_they_take_in_a_matrix_product(
     load: Load, store: Store, training: Stage
 ) -> None:
-    """A training of 20 steps in 10 s: at 40% of the matrix product's speed its FLOPs take their share of that."""
+    """A training of 20 steps in 10 s.
+
+    At 40% of the matrix product's speed its FLOPs take their share of that.
+    """
     flops = flops_of(training)
     note(store, 0, steps=20, flops=flops, seconds=10.0)
     share = flops / (0.4 * SPEED)
     assert 0.1 < share < 9
     assert Estimator(store).seconds(training) == pytest.approx(10.0)
     longer = make_plan(load("generator_training.steps=200"), Store(store.root / "elsewhere"))
-    stage = next(planned.stage for planned in longer.stages if planned.stage.kind == "train-generator")
+    stage = next(
+        planned.stage for planned in longer.stages if planned.stage.kind == "train-generator"
+    )
     assert Estimator(store).seconds(stage) == pytest.approx(100.0)
     larger = make_plan(load("generator_training.batch_size=128"), Store(store.root / "elsewhere"))
-    stage = next(planned.stage for planned in larger.stages if planned.stage.kind == "train-generator")
+    stage = next(
+        planned.stage for planned in larger.stages if planned.stage.kind == "train-generator"
+    )
     assert Estimator(store).seconds(stage) == pytest.approx(10.0 + 3 * share)
 
 
-@pytest.mark.parametrize(("factor", "known"), [(99, True), (101, False), (1 / 99, True), (1 / 101, False)])
+@pytest.mark.parametrize(
+    ("factor", "known"), [(99, True), (101, False), (1 / 99, True), (1 / 101, False)]
+)
 def test_nothing_is_concluded_from_a_hundred_times_the_flops(
     store: Store, training: Stage, factor: float, known: bool
 ) -> None:
@@ -124,7 +142,9 @@ def test_timings_with_other_threads_count_a_third(store: Store, training: Stage)
     assert Estimator(store).seconds(training) == pytest.approx((3 * 6 + 30) / 4)
 
 
-def test_a_metric_on_other_images_or_with_other_settings_is_not_known_yet(load: Load, store: Store) -> None:
+def test_a_metric_on_other_images_or_with_other_settings_is_not_known_yet(
+    load: Load, store: Store
+) -> None:
     plan = make_plan(load("metrics=[psnr, probe]"), store)
     assert execute(plan, store, Recorder(), lambda: False).failures == {}
 
@@ -161,17 +181,32 @@ def test_a_plan_with_unknown_parts_says_at_least(
 def test_a_plan_after_a_smoke_run_takes_no_hours_from_seconds(
     load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the micro profile takes, 12 minutes and a bit on two cores, is not 6 hours after a training of a second."""
+    """12 minutes of the micro profile on two cores are not 6 hours after a training of a second."""
     monkeypatch.undo()
-    assert execute(make_plan(load("metrics=[psnr]", "vary={}", "baseline="), store), store, Recorder(), lambda: False)
+    assert execute(
+        make_plan(load("metrics=[psnr]", "vary={}", "baseline="), store),
+        store,
+        Recorder(),
+        lambda: False,
+    )
     shown = CliRunner().invoke(
         cli,
         [
-            "plan", str(ROOT / "ablations" / "prologue_count.yaml"), "--store", str(store.root), "--json",
-            "--set", "data=fashion-mnist-embedded", "--set", "vary.tokenizer.prologue_tokens=[0]",
-            "--set", "metrics=[rfid, gfid]", "--seeds", "0",
+            "plan",
+            str(ROOT / "ablations" / "prologue_count.yaml"),
+            "--store",
+            str(store.root),
+            "--json",
+            "--set",
+            "data=fashion-mnist-embedded",
+            "--set",
+            "vary.tokenizer.prologue_tokens=[0]",
+            "--set",
+            "metrics=[rfid, gfid]",
+            "--seeds",
+            "0",
         ],
-    )  # fmt: skip
+    )
     assert shown.exit_code == 0, shown.output
     found = {each["stage"]: each["seconds"] for each in json.loads(shown.stdout)}
     assert found["train-tokenizer"] is None

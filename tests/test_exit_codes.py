@@ -1,4 +1,7 @@
-"""How a process ends: 0 done, 1 failed or the answer is no, 2 a mistake in what was given, 130 stopped."""
+"""How a process ends.
+
+0 done, 1 failed or the answer is no, 2 a mistake in what was given, 130 stopped.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,20 @@ from typing import Any
 
 import pytest
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.commands import COMMANDS
 from prologue_bench.registry import Registry
 from tests.conftest import ROOT, run_tiny
 
 PROGRAM = [sys.executable, "-m", "prologue_bench.cli"]
 PLUGIN = """
 import sys
-from prologue_bench.components import Component
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import Metric
+from prologue_bench.contracts import Component, Metric, hookimpl
 
 
 @hookimpl
 def prologue_metrics():
-    return [Component(name="leaving", target="leaves:Leaving", summary="Ends the program as if all were well.")]
+    summary = "Ends the program as if all were well."
+    return [Component(name="leaving", target="leaves:Leaving", summary=summary)]
 
 
 class Leaving(Metric):
@@ -55,7 +57,7 @@ def write(path: Path, results: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run with its store, and results, baselines, plugins and stores that something is wrong with."""
+    """A finished run with its store, and results, baselines, plugins and stores with faults."""
     folder = tmp_path_factory.mktemp("codes")
     run_tiny(folder)
     results = json.loads((folder / "report" / "results.json").read_text())
@@ -70,7 +72,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / "worse", changed(value=1000.0))
     write(folder / "noiseless", changed(half_width=None))
     write(folder / "other_protocol", changed(protocol={"name": "other", "details": {}}))
-    write(folder / "failed", {**results, "runs": [{**run, "failures": {"sample": "?"}} for run in results["runs"]]})
+    write(
+        folder / "failed",
+        {**results, "runs": [{**run, "failures": {"sample": "?"}} for run in results["runs"]]},
+    )
     shutil.copytree(folder / "store", folder / "damaged")
     weights = next((folder / "damaged" / "artifacts").glob("*/tokenizer.safetensors"))
     weights.write_bytes(weights.read_bytes() + b"x")
@@ -108,8 +113,14 @@ TABLE = {
     "--help": (0, "--help"),
     # failed, or the answer is no
     "regress, a regression": (1, "regress worse --against report"),
-    "run, a failed stage": (1, "run tiny.yaml --set tokenizer_training.autoencoder.learning_rate=1.0e+30 --out bad"),
-    "run, a metric that leaves": (1, "run tiny.yaml --plugin leaves.py --set metrics=[leaving] --out left"),
+    "run, a failed stage": (
+        1,
+        "run tiny.yaml --set tokenizer_training.autoencoder.learning_rate=1.0e+30 --out bad",
+    ),
+    "run, a metric that leaves": (
+        1,
+        "run tiny.yaml --plugin leaves.py --set metrics=[leaving] --out left",
+    ),
     "bless, of failed runs": (1, "bless failed --out no.json"),
     "store verify, damaged": (1, "store verify --store damaged"),
     "check-plugin, a metric that leaves": (1, "check-plugin leaving --plugin leaves.py"),
@@ -148,14 +159,18 @@ TABLE = {
 
 @pytest.fixture(scope="module")
 def start(folder: Path) -> Iterator[Callable[[str], tuple[int, str]]]:
-    """Starts the program with a command's words in the folder; gives its exit code, and what it said.
+    """Starts the program with a command's words in the folder; gives its exit code and output.
 
     Each command is a process of its own, forked from one that has the heavy imports behind it.
     """
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT], cwd=folder, env=environment(folder), text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        [sys.executable, "-c", PARENT],
+        cwd=folder,
+        env=environment(folder),
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     assert parent.stdin is not None
     assert parent.stdout is not None
     key = next((folder / "store" / "artifacts").iterdir()).name
@@ -173,8 +188,8 @@ PARENT = """
 import os, sys, traceback
 import torch
 import prologue_bench.reporting.report, prologue_bench.conformance, prologue_bench.pipeline.planner
-import prologue_metrics.pixels, prologue_official.golden
-from prologue_bench.cli import main
+import prologue_plugins.metrics.pixels, prologue_plugins.official.golden
+from prologue_bench.cli.endings import main
 
 def run(words):
     said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -184,7 +199,8 @@ def run(words):
         main()
     except SystemExit as leave:
         sys.stdout.flush(), sys.stderr.flush()
-        os._exit(leave.code or 0)  # threads of libraries do not outlive a fork, and an ordinary end waits for them
+        # Threads of libraries do not outlive a fork, and an ordinary end waits for them.
+        os._exit(leave.code or 0)
     except BaseException:
         traceback.print_exc()
     os._exit(99)
@@ -206,27 +222,38 @@ def test_every_command_ends_with_the_code_that_the_docs_give(
 
 
 def test_the_table_has_every_command() -> None:
-    commands = {*cli.commands, *Registry.load().commands}
+    commands = {*COMMANDS, *Registry.load().commands}
     assert {command.split()[0] for _, command in TABLE.values()} >= commands
 
 
 def test_doctor_fails_where_something_is_broken_that_everything_needs(folder: Path) -> None:
-    shadowed = {"PYTHONPATH": os.pathsep.join([str(folder / "without"), os.environ.get("PYTHONPATH", "")])}
+    shadowed = {
+        "PYTHONPATH": os.pathsep.join([str(folder / "without"), os.environ.get("PYTHONPATH", "")])
+    }
     ended = subprocess.run(
-        [*PROGRAM, "doctor"], cwd=folder, env=environment(folder) | shadowed, capture_output=True, text=True
+        [*PROGRAM, "doctor"],
+        cwd=folder,
+        env=environment(folder) | shadowed,
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 1
     assert "does not work: mmengine" in ended.stderr
 
 
 @pytest.mark.parametrize(
-    ("code", "command"), [TABLE[name] for name in ("list", "regress, a regression", "show, no such name")]
+    ("code", "command"),
+    [TABLE[name] for name in ("list", "regress, a regression", "show, no such name")],
 )
-def test_the_installed_program_ends_as_the_module_does(folder: Path, code: int, command: str) -> None:
+def test_the_installed_program_ends_as_the_module_does(
+    folder: Path, code: int, command: str
+) -> None:
     program = shutil.which("prologue-bench", path=str(Path(sys.executable).parent))
     if program is None:
         pytest.skip("needs the console script")
-    ended = subprocess.run([program, *command.split()], cwd=folder, env=environment(folder), capture_output=True)
+    ended = subprocess.run(
+        [program, *command.split()], cwd=folder, env=environment(folder), capture_output=True
+    )
     assert ended.returncode == code
 
 
@@ -254,21 +281,28 @@ ENDS = {
 COMMAND = """
 import os, signal, sys, time
 import click
-from prologue_bench import cli, errors
+from prologue_bench import errors
+from prologue_bench.cli.app import cli
+from prologue_bench.cli.endings import main
 
-@cli.cli.command()
+@cli.command()
 def ending():
     {end}
 
 sys.argv = ["prologue-bench", "ending"]
-cli.main()
+main()
 """
 
 
 @pytest.mark.parametrize(("end", "code"), ENDS.items())
-def test_however_a_command_ends_the_process_has_its_code(tmp_path: Path, end: str, code: int) -> None:
+def test_however_a_command_ends_the_process_has_its_code(
+    tmp_path: Path, end: str, code: int
+) -> None:
     ended = subprocess.run(
-        [sys.executable, "-c", COMMAND.format(end=end)], cwd=tmp_path, capture_output=True, timeout=60
+        [sys.executable, "-c", COMMAND.format(end=end)],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=60,
     )
     assert ended.returncode == code, ended.stderr
 
@@ -277,8 +311,12 @@ def test_a_command_that_is_stopped_at_work_ends_with_130(folder: Path, tmp_path:
     (tmp_path / "leaves.py").write_text(PLUGIN.replace("{act}", "import time; time.sleep(60)"))
     process = subprocess.Popen(
         [*PROGRAM, "check-plugin", "leaving", "--plugin", "leaves.py"],
-        cwd=tmp_path, env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert any(line == "measuring\n" for line in process.stdout)
     process.send_signal(signal.SIGINT)
@@ -290,9 +328,13 @@ def test_a_command_that_is_stopped_at_work_ends_with_130(folder: Path, tmp_path:
 @pytest.mark.skipif(importlib.util.find_spec("gradio") is None, reason="needs gradio")
 def test_a_demo_that_is_stopped_has_done_its_work(folder: Path) -> None:
     process = subprocess.Popen(
-        [*PROGRAM, "demo", "report"], cwd=folder, env=environment(folder) | {"PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [*PROGRAM, "demo", "report"],
+        cwd=folder,
+        env=environment(folder) | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     assert process.stdout is not None
     assert any("http://" in line for line in process.stdout)
     process.send_signal(signal.SIGTERM)

@@ -13,14 +13,14 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.exports import load_export
-from prologue_bench.pipeline.finished import load_run
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.results import load_results
-from prologue_bench.spec import yaml_values
+from prologue_bench.results.loading import load_results
+from prologue_bench.runs.exports import load_export
+from prologue_bench.runs.loading import load_run
+from prologue_bench.storage.store import Store
 from tests.conftest import SMOKE, run_tiny
 
 VARIANT = "prologue_tokens=2"
@@ -44,7 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_export_draws_what_the_run_draws_without_the_store(folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
     shutil.copytree(folder / "export", moved)
-    run = load_run(load_results(folder / "report"), Store(folder / "store"), Registry.load(), VARIANT, 0)
+    run = load_run(
+        load_results(folder / "report"), Store(folder / "store"), Registry.load(), VARIANT, 0
+    )
     found = load_export(moved)
     labels = torch.arange(4)
     ids = found.draw(labels, 5)
@@ -54,7 +56,12 @@ def test_an_export_draws_what_the_run_draws_without_the_store(folder: Path, tmp_
     assert invoke("sample", str(moved), "--fix-prologue", "--out", str(picture)).exit_code == 0
     expected = tmp_path / "expected.png"
     where = ("--store", str(folder / "store"), "--variant", VARIANT)
-    assert invoke("sample", str(folder / "report"), *where, "--fix-prologue", "--out", str(expected)).exit_code == 0
+    assert (
+        invoke(
+            "sample", str(folder / "report"), *where, "--fix-prologue", "--out", str(expected)
+        ).exit_code
+        == 0
+    )
     assert picture.read_bytes() == expected.read_bytes()
 
 
@@ -72,7 +79,12 @@ def test_the_card_has_metadata_measurements_and_code_that_runs(folder: Path) -> 
         assert ("| " + stage["stage"] in body) == (not stage["stage"].startswith("measure"))
     code = body.split("```python\n")[1].split("```")[0] + "\nprint(images.shape, ids.shape)\n"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120, check=True
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     assert done.stdout.strip() == "(4, 3, 14, 14) torch.Size([1, 6])"
 
@@ -81,8 +93,12 @@ def test_exports_that_do_not_fit_are_refused_in_one_line(folder: Path, tmp_path:
     other = tmp_path / "other"
     shutil.copytree(folder / "export", other)
     config = json.loads((other / "config.json").read_text())
-    (other / "config.json").write_text(json.dumps({**config, "versions": {**config["versions"], "tokenizer": 99}}))
-    with pytest.raises(UserError, match=r"tokenizer 'prologue' has version \d+ here and 99 in the export"):
+    (other / "config.json").write_text(
+        json.dumps({**config, "versions": {**config["versions"], "tokenizer": 99}})
+    )
+    with pytest.raises(
+        UserError, match=r"tokenizer 'prologue' has version \d+ here and 99 in the export"
+    ):
         load_export(other)
     (other / "config.json").write_text("{}")
     with pytest.raises(UserError, match="found another format, expected 1"):

@@ -14,19 +14,31 @@ import pytest
 import torch
 from attrs import field, frozen
 
-from prologue_bench.checksums import known_checksum
+from prologue_bench.config.ablation import Ablation, resolve_alone
+from prologue_bench.config.settings import key_values
+from prologue_bench.contracts import A_FILE, PublishedFile, existing_file, external_file
+from prologue_bench.contracts.external import content
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.files import checksum
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import component_key
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation, resolve_alone
-from prologue_bench.spec.external import PublishedFile, content, external_file
-from prologue_bench.spec.settings import A_FILE, existing_file, key_values
-from prologue_losses.settings import CONVNEXT, VGG, ConvNextLogitsSettings, LpipsMetricSettings, LpipsSettings
-from prologue_metrics.settings import INCEPTION, FeatureSettings, FidSettings, InceptionScoreSettings
+from prologue_bench.storage.checksums import known_checksum
+from prologue_bench.storage.files import checksum
+from prologue_bench.storage.store import Store
+from prologue_plugins.losses.settings import (
+    CONVNEXT,
+    VGG,
+    ConvNextLogitsSettings,
+    LpipsMetricSettings,
+    LpipsSettings,
+)
+from prologue_plugins.metrics.settings import (
+    INCEPTION,
+    FeatureSettings,
+    FidSettings,
+    InceptionScoreSettings,
+)
 from tests.conftest import Recorder
 
 Load = Callable[..., Ablation]
@@ -65,7 +77,9 @@ def test_weights_are_in_the_key_by_content_also_where_they_are_found_by_default(
     assert len({keys["weights"] for keys in (to_be_fetched, one, two)}) == 3
     named = tmp_path / "elsewhere.pth"
     named.write_bytes(b"two")
-    assert key_values(settings(weights=str(named))) == two, "the same content elsewhere has the same key"
+    assert key_values(settings(weights=str(named))) == two, (
+        "the same content elsewhere has the same key"
+    )
     moved = named.rename(tmp_path / "moved.pth")
     assert key_values(settings(weights=str(moved))) == two
     moved.write_bytes(b"three")
@@ -95,7 +109,10 @@ def test_weights_of_a_loss_and_of_metrics_change_the_keys_of_their_stages(load: 
     def keys() -> dict[str, Any]:
         experiment = load(
             "tokenizer_training.losses=[lpips]",
-            "metrics=[rate, lpips, {use: gfid, extractor: inception-v3-compat, few_samples: shrink}]",
+            (
+                "metrics=[rate, lpips, {use: gfid, extractor: inception-v3-compat, few_samples: "
+                "shrink}]"
+            ),
         ).experiments[0]
         measures = {metric.name: component_key(metric) for metric in experiment.metrics}
         return {"loss": component_key(experiment.losses[0]), **measures}
@@ -110,7 +127,9 @@ def test_weights_of_a_loss_and_of_metrics_change_the_keys_of_their_stages(load: 
     assert {name for name, key in keys().items() if key != after[name]} == {"loss", "lpips"}
 
 
-def test_the_variable_names_a_file_whose_content_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variable_names_a_file_whose_content_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named = tmp_path / "inception.pth"
     named.write_bytes(b"one")
     monkeypatch.setenv("INCEPTION_WEIGHTS", str(named))
@@ -118,7 +137,9 @@ def test_the_variable_names_a_file_whose_content_counts(tmp_path: Path, monkeypa
     named.write_bytes(b"two")
     assert key_values(InceptionScoreSettings()) != one
     monkeypatch.setenv("INCEPTION_WEIGHTS", str(tmp_path / "none.pth"))
-    with pytest.raises(UserError, match=r"INCEPTION_WEIGHTS: found no file .*none\.pth, expected weights-inception"):
+    with pytest.raises(
+        UserError, match=r"INCEPTION_WEIGHTS: found no file .*none\.pth, expected weights-inception"
+    ):
         key_values(InceptionScoreSettings())
 
 
@@ -126,15 +147,17 @@ def test_the_extractor_that_is_not_used_has_no_say(tmp_path: Path) -> None:
     named = tmp_path / "inception.pth"
     named.write_bytes(b"one")
     assert key_values(FeatureSettings(weights=str(named))) == key_values(FeatureSettings())
-    from prologue_metrics.efficientnet import weights_checksum
+    from prologue_plugins.metrics.efficientnet import weights_checksum
 
     assert key_values(FeatureSettings()) == {"weights": weights_checksum()}
     resized = InceptionScoreSettings(resize=96)
-    assert key_values(resized) == key_values(InceptionScoreSettings()), "Inception always sees 299 pixels"
+    assert key_values(resized) == key_values(InceptionScoreSettings()), (
+        "Inception always sees 299 pixels"
+    )
 
 
 def test_inception_s_weights_in_torch_s_cache_are_nothing_but_tensors(tmp_path: Path) -> None:
-    from prologue_metrics.features import extract_features
+    from prologue_plugins.metrics.features import extract_features
 
     ran = tmp_path / "ran"
 
@@ -144,8 +167,12 @@ def test_inception_s_weights_in_torch_s_cache_are_nothing_but_tensors(tmp_path: 
 
     in_torch_cache(INCEPTION, pickle.dumps({"weights": Malice()}))
     images = np.zeros((1, 3, 32, 32), np.uint8)
-    with pytest.raises(StageError, match=r"'inception-v3-compat' cannot be made: .*put weights-inception"):
-        extract_features(images, InceptionScoreSettings(), torch.device("cpu"), lambda done, total: None)
+    with pytest.raises(
+        StageError, match=r"'inception-v3-compat' cannot be made: .*put weights-inception"
+    ):
+        extract_features(
+            images, InceptionScoreSettings(), torch.device("cpu"), lambda done, total: None
+        )
     assert not ran.exists()
 
 
@@ -159,7 +186,10 @@ def test_a_file_that_changes_after_planning_fails_its_stage_in_one_line(
     np.savez(reference, mu=np.ones(1280), sigma=np.eye(1280))
     outcome = execute(plan, store, recorder, lambda: False)
     assert list(outcome.failures.values()) == [
-        "a file that its settings name changed since the run was planned; run the same command again"
+        (
+            "a file that its settings name changed since the run was planned; "
+            "run the same command again"
+        )
     ]
 
 
@@ -206,7 +236,9 @@ def test_lists_of_files_and_folders_count_by_content(tmp_path: Path) -> None:
     assert content(None, "") is None
 
 
-def test_every_setting_of_built_in_components_that_names_a_file_counts_by_content(registry: Registry) -> None:
+def test_every_setting_of_built_in_components_that_names_a_file_counts_by_content(
+    registry: Registry,
+) -> None:
     """Whoever adds a setting called so adds what it stands for too."""
     import attrs
 
@@ -245,24 +277,32 @@ def test_a_model_s_folder_counts_by_the_files_that_are_read(tmp_path: Path) -> N
     (folder / "diffusion_pytorch_model.safetensors").write_text("others_")
     assert key_values(diffusers(pretrained=str(folder))) != before
     (folder / "config.json").unlink()
-    with pytest.raises(UserError, match=r"tokenizer.pretrained: .*one holds no config.json with diffusion_pytorch"):
+    with pytest.raises(
+        UserError, match=r"tokenizer.pretrained: .*one holds no config.json with diffusion_pytorch"
+    ):
         key_values(diffusers(pretrained=str(folder)))
 
 
 def test_a_name_on_the_hub_needs_a_commit(tmp_path: Path) -> None:
     commit = hashlib.sha1(b"", usedforsecurity=False).hexdigest()
     for revision in ("", "main", commit[:12]):
-        with pytest.raises(UserError, match=r"revision: must be the hash of a commit for 'someone/model' of the hub"):
+        with pytest.raises(
+            UserError,
+            match=r"revision: must be the hash of a commit for 'someone/model' of the hub",
+        ):
             diffusers(pretrained="someone/model", revision=revision)
     one = key_values(diffusers(pretrained="someone/model", revision=commit))
     assert one == {"pretrained": f"someone/model@{commit}"}
     other = key_values(diffusers(pretrained="someone/model", revision="0" * 40))
     assert other != one
-    assert key_values(diffusers(pretrained="someone/model", revision=commit, subfolder="vqvae")) != one
+    assert (
+        key_values(diffusers(pretrained="someone/model", revision=commit, subfolder="vqvae")) != one
+    )
     with pytest.raises(UserError, match="revision: must be empty without a name on the hub"):
         diffusers(pretrained=str(model_folder(tmp_path / "one")), revision=commit)
     with pytest.raises(
-        UserError, match="pretrained: must be a folder that is there or a name on the hub: /no/such/folder"
+        UserError,
+        match="pretrained: must be a folder that is there or a name on the hub: /no/such/folder",
     ):
         diffusers(pretrained="/no/such/folder")
 
@@ -270,7 +310,7 @@ def test_a_name_on_the_hub_needs_a_commit(tmp_path: Path) -> None:
 def test_the_commit_is_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import VQModel
 
-    from prologue_diffusers.tokenizer import _load
+    from prologue_plugins.diffusers.tokenizer import _load
 
     asked: list[dict[str, Any]] = []
 
@@ -279,13 +319,24 @@ def test_the_commit_is_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(VQModel, "from_pretrained", loaded)
     _load(diffusers(pretrained="someone/model", revision="0" * 40, subfolder="vqvae"))
-    assert asked == [{"name": "someone/model", "use_safetensors": True, "subfolder": "vqvae", "revision": "0" * 40}]
+    assert asked == [
+        {
+            "name": "someone/model",
+            "use_safetensors": True,
+            "subfolder": "vqvae",
+            "revision": "0" * 40,
+        }
+    ]
 
 
 def test_reference_files_count_by_content(tmp_path: Path) -> None:
     one, other = tmp_path / "one.npz", tmp_path / "other.npz"
     one.write_bytes(b"one")
     other.write_bytes(b"one")
-    assert key_values(FidSettings(reference=str(one))) == key_values(FidSettings(reference=str(other)))
+    assert key_values(FidSettings(reference=str(one))) == key_values(
+        FidSettings(reference=str(other))
+    )
     other.write_bytes(b"two")
-    assert key_values(FidSettings(reference=str(one))) != key_values(FidSettings(reference=str(other)))
+    assert key_values(FidSettings(reference=str(one))) != key_values(
+        FidSettings(reference=str(other))
+    )

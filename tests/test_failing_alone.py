@@ -1,4 +1,7 @@
-"""Two processes, of which one fails alone: the other ends within seconds, with the reason, and a rerun goes on."""
+"""Two processes, of which one fails alone.
+
+The other ends within seconds, with the reason, and a rerun goes on.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,14 @@ import torch
 from attrs import frozen
 
 import prologue_bench.training.runner  # noqa: F401 - what the children need
-from prologue_bench.endings import main
-from prologue_bench.pipeline.store import Store
-from prologue_bench.watch import open_watch
+from prologue_bench.cli.endings import main
+from prologue_bench.storage.store import Store
+from prologue_bench.training.watch import open_watch
 from tests.conftest import SMOKE
 
 LOSS = """
 import os, pathlib, signal
-from prologue_bench.components import Component
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import ReconstructionLoss
+from prologue_bench.contracts import Component, ReconstructionLoss, hookimpl
 
 class Failing(ReconstructionLoss):
     learns = False
@@ -53,7 +54,10 @@ LIMIT = 10.0
 
 @frozen
 class Ending:
-    """How one process ended: its exit code, or the signal as a negative one, what it said, and when after a failure."""
+    """How one process ended.
+
+    Its exit code, or the signal as a negative one, what it said, and when after a failure.
+    """
 
     code: int
     err: str
@@ -66,12 +70,22 @@ def run_two(folder: Path, fails: str = "none", how: str = "raises") -> list[Endi
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     mark = folder / f"failing-{fails}-{how}"
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "FAILS": fails, "HOW": how}
+    common = {
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "FAILS": fails,
+        "HOW": how,
+    }
     left: dict[int, int] = {}
     for rank in range(2):
         child = os.fork()
         if child == 0:
-            _be_process(folder, rank, {**common, "RANK": str(rank), "LOCAL_RANK": str(rank), "MARK": str(mark)})
+            _be_process(
+                folder,
+                rank,
+                {**common, "RANK": str(rank), "LOCAL_RANK": str(rank), "MARK": str(mark)},
+            )
         left[child] = rank
     ended: dict[int, tuple[int, float]] = {}
     deadline = time.monotonic() + 90
@@ -86,7 +100,10 @@ def run_two(folder: Path, fails: str = "none", how: str = "raises") -> list[Endi
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert not left, f"still running: {(folder / 'err0').read_text()}"
-    return [Ending(ended[rank][0], (folder / f"err{rank}").read_text(), ended[rank][1]) for rank in range(2)]
+    return [
+        Ending(ended[rank][0], (folder / f"err{rank}").read_text(), ended[rank][1])
+        for rank in range(2)
+    ]
 
 
 def _be_process(folder: Path, rank: int, environment: dict[str, str]) -> NoReturn:
@@ -97,8 +114,17 @@ def _be_process(folder: Path, rank: int, environment: dict[str, str]) -> NoRetur
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         os.environ.update(environment)
-        sys.argv = ["prologue-bench", "run", str(folder / "tiny.yaml"), "--plugin", str(folder / "failing_loss.py"),
-                    "--store", str(folder / "store"), "--out", str(folder / "report")]  # fmt: skip
+        sys.argv = [
+            "prologue-bench",
+            "run",
+            str(folder / "tiny.yaml"),
+            "--plugin",
+            str(folder / "failing_loss.py"),
+            "--store",
+            str(folder / "store"),
+            "--out",
+            str(folder / "report"),
+        ]
         main()
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
@@ -118,7 +144,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_one_that_fails_alone_ends_the_other_with_its_reason(folder: Path) -> None:
     endings = run_two(folder, "1", "raises")
-    assert "prologue-bench: process 1 failed alone: MemoryError: device out of memory" in endings[0].err
+    assert (
+        "prologue-bench: process 1 failed alone: MemoryError: device out of memory"
+        in endings[0].err
+    )
     assert "Traceback" not in endings[0].err + endings[1].err
     assert [ending.code for ending in endings] == [1, 1]
     assert max(ending.after for ending in endings) < LIMIT
@@ -142,7 +171,10 @@ def test_one_that_is_killed_ends_the_other_and_a_rerun_goes_on(folder: Path) -> 
 def test_what_fails_in_all_processes_is_a_failed_stage_and_the_run_goes_on(folder: Path) -> None:
     endings = run_two(folder, "both")
     assert [each.code for each in endings] == [1, 0], endings[0].err
-    assert "1 stage(s) failed: loss 'failing' of failing_loss.py: MemoryError: device out of memory" in endings[0].err
+    assert (
+        "1 stage(s) failed: loss 'failing' of failing_loss.py: MemoryError: device out of memory"
+        in endings[0].err
+    )
 
 
 def watched(rank: int, fails: int, how: str, port: int) -> NoReturn:
@@ -184,9 +216,14 @@ def watched(rank: int, fails: int, how: str, port: int) -> NoReturn:
     ],
 )
 def test_each_kind_of_end_reaches_the_other(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], fails: int, how: str, code: int, said: str
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    fails: int,
+    how: str,
+    code: int,
+    said: str,
 ) -> None:
-    monkeypatch.setattr("prologue_bench.watch.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("prologue_bench.training.watch.GRACE_SECONDS", 0.3)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -195,6 +232,8 @@ def test_each_kind_of_end_reaches_the_other(
         if (child := os.fork()) == 0:
             watched(rank, fails, how, port)
         children[rank] = child
-    codes = {rank: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for rank, child in children.items()}
+    codes = {
+        rank: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for rank, child in children.items()
+    }
     assert codes[1 - fails] == code
     assert said in capfd.readouterr().err

@@ -50,17 +50,24 @@ def test_names_switches_and_lone_points_make_no_axis() -> None:
     assert numeric_axis(variants(one={"use": "ar"}, two={"use": "rar"}), ["use"]) is None
     assert numeric_axis(variants(one={"tied": False}, two={"tied": True}), ["tied"]) is None
     assert numeric_axis(variants(one={"n": 1}, two={}), ["n"]) is None
-    assert numeric_axis(variants(one={"use": "a", "n": 1}, two={"use": "b", "n": 2}), ["use", "n"]) is None
+    assert (
+        numeric_axis(variants(one={"use": "a", "n": 1}, two={"use": "b", "n": 2}), ["use", "n"])
+        is None
+    )
 
 
 def test_a_search_is_drawn_along_its_number_once_for_each_choice_of_the_others() -> None:
-    points = [{"temperature": t, "guidance.all.scale": s} for t in (0.5, 1.0, 1.5) for s in (1.0, 2.0)]
+    points = [
+        {"temperature": t, "guidance.all.scale": s} for t in (0.5, 1.0, 1.5) for s in (1.0, 2.0)
+    ]
     runs = [
         {
             "variant": variant,
             "seed": seed,
             "search": {
-                "points": [{"point": p, "metric": "gFID", "value": p["temperature"] + seed} for p in points],
+                "points": [
+                    {"point": p, "metric": "gFID", "value": p["temperature"] + seed} for p in points
+                ],
                 "chosen": points[0],
             },
         }

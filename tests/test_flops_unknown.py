@@ -11,18 +11,18 @@ import attrs
 import pytest
 import torch
 
+from prologue_bench.cli.console.plan_table import plan_records, show_plan
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.contracts import StageCost
 from prologue_bench.errors import StageError
-from prologue_bench.interfaces import StageCost
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
-from prologue_bench.pipeline.imports import add_imported, generator_fits, tokenizer_fits
+from prologue_bench.pipeline.imported import add_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.plan_table import plan_records, show_plan
-from prologue_bench.reporting.results import load_results
-from prologue_bench.spec.ablation import Ablation
-from prologue_metrics.cost import Cost
+from prologue_bench.results.loading import load_results
+from prologue_bench.storage.store import Store
+from prologue_plugins.metrics.cost import Cost
 from tests.conftest import Recorder
 from tests.documents import whole
 from tests.test_metrics import by_name, inputs
@@ -32,14 +32,15 @@ Load = Callable[..., Ablation]
 UNCOUNTABLE = """
 import torch
 
-from prologue_bench.components import Component
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_bench.contracts import (
+    Component, Segment, TokenLayout, Tokenizer, TokenizerOutput, hookimpl
+)
 
 
 @hookimpl
 def prologue_tokenizers():
-    return [Component(name="uncountable", target=f"{__name__}:Uncountable", summary="No matrix product is in it.")]
+    target = f"{__name__}:Uncountable"
+    return [Component(name="uncountable", target=target, summary="No matrix product is in it.")]
 
 
 class Uncountable(Tokenizer):
@@ -55,7 +56,8 @@ class Uncountable(Tokenizer):
 
     def decode(self, ids):
         coarse = (ids.float() / 4 - 1 + self.bias).reshape(-1, 1, 2, 2)
-        return torch.nn.functional.interpolate(coarse, self.shape[1:]).expand(-1, self.shape[0], -1, -1)
+        whole = torch.nn.functional.interpolate(coarse, self.shape[1:])
+        return whole.expand(-1, self.shape[0], -1, -1)
 
     def losses(self, images):
         ids = self.encode(images)
@@ -64,7 +66,9 @@ class Uncountable(Tokenizer):
 
 
 def flops_of(load: Load, store: Store, tokenizer: str, *values: str) -> dict[str, float | None]:
-    plan = make_plan(load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), store)
+    plan = make_plan(
+        load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), store
+    )
     return {planned.stage.kind: planned.flops for planned in plan.stages}
 
 
@@ -72,12 +76,18 @@ def flops_of(load: Load, store: Store, tokenizer: str, *values: str) -> dict[str
 def uncountable(load: Load, tmp_path: Path) -> Ablation:
     (tmp_path / "uncountable.py").write_text(UNCOUNTABLE)
     return load(
-        "plugins=[./uncountable.py]", "tokenizer={use: uncountable}", "vary={}", "baseline=", "metrics=[cost, rate]"
+        "plugins=[./uncountable.py]",
+        "tokenizer={use: uncountable}",
+        "vary={}",
+        "baseline=",
+        "metrics=[cost, rate]",
     )
 
 
 @pytest.mark.parametrize("name", ["fsq", "residual-vq"])
-def test_tokenizers_that_cannot_run_without_memory_are_counted_on_an_image(load: Load, store: Store, name: str) -> None:
+def test_tokenizers_that_cannot_run_without_memory_are_counted_on_an_image(
+    load: Load, store: Store, name: str
+) -> None:
     """`lfq` has the same encoder and decoder, and can be counted either way."""
     pytest.importorskip("vector_quantize_pytorch")
     reference, found = flops_of(load, store, "lfq"), flops_of(load, store, name)
@@ -88,7 +98,9 @@ def test_tokenizers_that_cannot_run_without_memory_are_counted_on_an_image(load:
         assert 0.7 * expected < flops < 3 * expected
 
 
-def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(load: Load, store: Store) -> None:
+def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(
+    load: Load, store: Store
+) -> None:
     pytest.importorskip("diffusers")
     found = flops_of(load, store, "diffusers-vq", "data.size=16")
     assert found["train-tokenizer"] == 0
@@ -106,7 +118,9 @@ def test_counting_on_the_cpu_leaves_the_random_numbers_alone(load: Load, store: 
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_both_ways_of_counting_agree(load: Load, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_of_counting_agree(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from prologue_bench.pipeline import flops
 
     plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), store)
@@ -158,20 +172,26 @@ def imported(load: Load, store: Store, *parts: str) -> Ablation:
     tokenizer = build_tokenizer(experiment.tokenizer, images)
     generator = build_generator(experiment.generator, tokenizer.layout, images.labels)
     if "tokenizer" in parts:
-        add_imported(store, "tokenizer", "mine", experiment.tokenizer, tokenizer_fits(images), tokenizer, {})
+        add_imported(
+            store, "tokenizer", "mine", experiment.tokenizer, tokenizer_fits(images), tokenizer, {}
+        )
     if "generator" in parts:
         fits = generator_fits(tokenizer.layout, images.labels)
         add_imported(store, "generator", "mine", experiment.generator, fits, generator, {})
     return load(
-        "vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost, psnr, gfid]",
+        "vary.tokenizer.prologue_tokens=[2]",
+        "baseline=",
+        "metrics=[cost, psnr, gfid]",
         *(f"{part}_training.imported=mine" for part in parts),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("part", ["tokenizer", "generator"])
 def test_what_was_trained_elsewhere_has_no_cost_here(load: Load, store: Store, part: str) -> None:
     plan = make_plan(imported(load, store, part), store)
-    assert plan.notes == ("cost: does not apply: a model is imported, and what its training took is not known",)
+    assert plan.notes == (
+        "cost: does not apply: a model is imported, and what its training took is not known",
+    )
     assert [planned.stage.kind for planned in plan.stages].count("measure") == 2
     costs = {"tokenizer": plan.pipelines[0].tokenizer, "generator": plan.pipelines[0].generator}
     assert store.get(costs[part].key).manifest["seconds"] is None
@@ -186,12 +206,26 @@ def older_results(path: Path, trained: bool) -> Path:
     ]
     protocol = {"name": "cost", "details": {}, "published": False, "note": ""}
     measurements = [
-        {"name": name, "title": name, "value": value, "protocol": protocol, "unit": "", "direction": "lower",
-         "count": 1, "detail": False}
+        {
+            "name": name,
+            "title": name,
+            "value": value,
+            "protocol": protocol,
+            "unit": "",
+            "direction": "lower",
+            "count": 1,
+            "detail": False,
+        }
         for name, value in (("training_flops", 1.0), ("training_seconds", 18.0))
-    ]  # fmt: skip
+    ]
     curves: dict[str, Any] = {"train-generator": {}, **({"train-tokenizer": {}} if trained else {})}
-    run = {"variant": "a", "seed": 0, "stages": stages, "measurements": measurements, "curves": curves}
+    run = {
+        "variant": "a",
+        "seed": 0,
+        "stages": stages,
+        "measurements": measurements,
+        "curves": curves,
+    }
     path.write_text(json.dumps(whole({"runs": [run]})))
     return path
 

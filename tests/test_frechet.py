@@ -1,4 +1,4 @@
-"""The Fréchet distance against scipy, torch-fidelity and formulas, on ordinary and on degenerate inputs."""
+"""The Fréchet distance against scipy, torch-fidelity and formulas, also on degenerate inputs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,29 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_fid import (
+    KEY_METRIC_FID,
+    fid_features_to_statistics,
+    fid_statistics_to_metric,
+)
 
 from prologue_bench.errors import StageError
-from prologue_bench.intervals import half_width
-from prologue_metrics.frechet import Moments, distance_at_infinity, distance_influences, frechet_distance, moments
+from prologue_bench.stats.intervals import half_width
+from prologue_plugins.metrics.frechet import (
+    Moments,
+    distance_at_infinity,
+    distance_influences,
+    frechet_distance,
+    moments,
+)
 
 
 def features(count: int, dimensions: int, seed: int, rank: int | None = None) -> np.ndarray:
     rng = np.random.default_rng(seed)
     rank = rank or dimensions
-    return rng.normal(size=(count, rank)) @ rng.normal(size=(rank, dimensions)) + rng.normal(size=dimensions)
+    return rng.normal(size=(count, rank)) @ rng.normal(size=(rank, dimensions)) + rng.normal(
+        size=dimensions
+    )
 
 
 @pytest.mark.parametrize(("count", "dimensions"), [(50, 3), (300, 20), (500, 100)])
@@ -29,7 +41,9 @@ def test_it_is_scipy_s_and_torch_fidelity_s(count: int, dimensions: int) -> None
         mean + np.trace(np.cov(x, rowvar=False) + np.cov(y, rowvar=False) - 2 * root), rel=1e-7
     )
     theirs = [fid_features_to_statistics(torch.from_numpy(part)) for part in (x, y)]
-    assert found == pytest.approx(fid_statistics_to_metric(*theirs, False)[KEY_METRIC_FID], rel=1e-6)
+    assert found == pytest.approx(
+        fid_statistics_to_metric(*theirs, False)[KEY_METRIC_FID], rel=1e-6
+    )
 
 
 def test_singular_covariances_do_not_fail() -> None:
@@ -45,7 +59,9 @@ def test_singular_covariances_do_not_fail() -> None:
 
 def test_few_images_are_an_error_or_a_stated_shrinkage() -> None:
     x = features(20, 30, 0)
-    with pytest.raises(StageError, match=r"gfid: found 20 images for 30 features.*few_samples: shrink"):
+    with pytest.raises(
+        StageError, match=r"gfid: found 20 images for 30 features.*few_samples: shrink"
+    ):
         moments(x, "gfid")
     shrunk = moments(x, "gfid", "shrink")
     assert shrunk.shrunk
@@ -76,13 +92,18 @@ def test_influences_are_derivatives_of_the_distance() -> None:
             mean = weights @ x
             covariance = (x - mean).T @ ((x - mean) * weights[:, None])
             changes.append(frechet_distance(Moments(mean, covariance), reference))
-        assert influences[index] == pytest.approx((changes[1] - changes[0]) / 2e-4, rel=1e-3, abs=1e-2)
+        assert influences[index] == pytest.approx(
+            (changes[1] - changes[0]) / 2e-4, rel=1e-3, abs=1e-2
+        )
 
 
 def test_the_interval_is_that_of_resampling_the_images() -> None:
     x, reference = features(600, 8, 0), moments(features(900, 8, 1), "reference")
     rng = np.random.default_rng(0)
-    resampled = [frechet_distance(moments(x[rng.integers(600, size=600)], "x"), reference) for _ in range(400)]
+    resampled = [
+        frechet_distance(moments(x[rng.integers(600, size=600)], "x"), reference)
+        for _ in range(400)
+    ]
     low, high = np.percentile(resampled, [2.5, 97.5])
     found = half_width(distance_influences(x, moments(x, "x"), reference))
     assert found == pytest.approx((high - low) / 2, rel=0.15)

@@ -12,11 +12,18 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
-from prologue_bench.regression import check_results, check_speed, make_baseline, noise, parse_tolerance, read_benchmarks
-from prologue_bench.reporting import gate
-from prologue_bench.reporting.results import frame
+from prologue_bench.regression import render as gate
+from prologue_bench.regression.check import (
+    check_results,
+    check_speed,
+    make_baseline,
+    noise,
+    parse_tolerance,
+    read_benchmarks,
+)
+from prologue_bench.results.frame import frame
 from tests.test_regression import benchmarks
 from tests.test_regression import results as made
 
@@ -82,13 +89,17 @@ def status(metric: str, was: float, now: float, *limits: str, seeds: int = 2) ->
         ("gfid", math.nan, 100, [], "not gated"),
     ],
 )
-def test_a_limit_gates_its_own_side(metric: str, was: float, now: float, limits: list[str], expected: str) -> None:
+def test_a_limit_gates_its_own_side(
+    metric: str, was: float, now: float, limits: list[str], expected: str
+) -> None:
     assert status(metric, was, now, *limits) == expected
 
 
 def test_the_table_shows_both_sides() -> None:
     before, after = (made({"a": {"gfid": [value, value + 1]}}) for value in (100, 90))
-    checks = check_results(after, before, [parse_tolerance("gfid:+5%"), parse_tolerance("gfid:-50")])
+    checks = check_results(
+        after, before, [parse_tolerance("gfid:+5%"), parse_tolerance("gfid:-50")]
+    )
     assert gate.cells(checks[0])[5] == "+5 −50, --fail-on"
 
 
@@ -113,17 +124,23 @@ def test_the_table_shows_both_sides() -> None:
         (0.7, [], "better"),
     ],
 )
-def test_the_sign_of_a_limit_counts_for_speed_too(now: float, limits: list[str], expected: str) -> None:
+def test_the_sign_of_a_limit_counts_for_speed_too(
+    now: float, limits: list[str], expected: str
+) -> None:
     old, new = ({"encode": {"ratio": ratio, "spread": 0.0}} for ratio in (1.0, now))
     (check,) = check_speed(new, old, [parse_tolerance(limit) for limit in limits])
     assert check.status == expected
 
 
-def runs(values: list[float], widths: list[float | None], seeds: list[int] | None = None) -> pd.DataFrame:
+def runs(
+    values: list[float], widths: list[float | None], seeds: list[int] | None = None
+) -> pd.DataFrame:
     """Rows of one metric and variant, with half widths over images."""
     found = frame(made({"a": {"gfid": values}}))
     return found.assign(
-        seed=seeds or [0] * len(values), sampling_seed=range(len(values)), half_width=pd.Series(widths, dtype=float)
+        seed=seeds or [0] * len(values),
+        sampling_seed=range(len(values)),
+        half_width=pd.Series(widths, dtype=float),
     )
 
 
@@ -202,7 +219,9 @@ def test_a_limit_on_a_speed_that_was_not_measured_is_an_error(tmp_path: Path) ->
     arguments = ["regress", str(tmp_path), "--against", str(tmp_path), "--fail-on"]
     found = CliRunner().invoke(cli, [*arguments, "speed:+30%"])
     assert isinstance(found.exception, UserError)
-    assert "--fail-on speed: there is no speed to gate; give the JSON of it by --benchmarks" in str(found.exception)
+    assert "--fail-on speed: there is no speed to gate; give the JSON of it by --benchmarks" in str(
+        found.exception
+    )
     assert CliRunner().invoke(cli, [*arguments, "*:+30%"]).exit_code == 0
 
 
@@ -234,7 +253,9 @@ def test_a_baseline_without_a_finite_number_neither_stands_nor_gates() -> None:
     with pytest.raises(UserError, match=r"a, seed 1, .*: found nan, expected a finite number"):
         make_baseline(broken, {}, "")
     with pytest.raises(UserError, match=r"a, .*: the baseline holds a number that is not finite"):
-        check_results(made({"a": {"gfid": [100.0, 101.0, 102.0]}}), broken, [parse_tolerance("gfid:+5%")])
+        check_results(
+            made({"a": {"gfid": [100.0, 101.0, 102.0]}}), broken, [parse_tolerance("gfid:+5%")]
+        )
 
 
 def test_a_baseline_keeps_the_artifacts_of_every_sampling_seed() -> None:
@@ -244,4 +265,7 @@ def test_a_baseline_keeps_the_artifacts_of_every_sampling_seed() -> None:
         {**run, "seed": 0, "sampling_seed": i, "stages": [{**stage[0], "key": f"k{i}"}]}
         for i, run in enumerate(results["runs"])
     ]
-    assert sorted(make_baseline({**results, "runs": runs}, {}, "")["artifacts"].values()) == ["k0", "k1"]
+    assert sorted(make_baseline({**results, "runs": runs}, {}, "")["artifacts"].values()) == [
+        "k0",
+        "k1",
+    ]

@@ -1,4 +1,7 @@
-"""No header, member, link or size takes a run down: an image is read, counted as broken, or named in one line."""
+"""No header, member, link or size takes a run down.
+
+An image is read, counted as broken, or named in one line.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Ablation
-from prologue_datasets import archives, decoding, fashion_mnist, imagenet
-from prologue_datasets.archives import FolderArchive
-from prologue_datasets.crops import shrink
-from prologue_datasets.decoding import read_picture
-from prologue_datasets.fashion_mnist import FILES
-from prologue_datasets.imagenet import ClassFolders
-from prologue_datasets.names import printable, shortened
-from prologue_datasets.settings import ImageFolderSettings
-from prologue_datasets.turns import Turns
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets import archives, decoding, fashion_mnist, imagenet
+from prologue_plugins.datasets.archives import FolderArchive
+from prologue_plugins.datasets.crops import shrink
+from prologue_plugins.datasets.decoding import read_picture
+from prologue_plugins.datasets.fashion_mnist import FILES
+from prologue_plugins.datasets.imagenet import ClassFolders
+from prologue_plugins.datasets.names import printable, shortened
+from prologue_plugins.datasets.settings import ImageFolderSettings
+from prologue_plugins.datasets.turns import Turns
 from tests.slow.images import small_images
 
 SIZE = 8
@@ -100,13 +103,19 @@ DAMAGED = {
     "claims 0 x 5": claims(plain(0), 0, 5),
     "empty": b"",
     "text of 80 MB": with_chunk(plain(0), b"zTXt", b"k\0\0" + zlib.compress(bytes(80_000_000))),
-    **{kind: SMALL[kind] for kind in ("dds", "eps", "tiff", "ico", "ppm", "tga", "jpeg2000", "pdf") if kind in SMALL},
+    **{
+        kind: SMALL[kind]
+        for kind in ("dds", "eps", "tiff", "ico", "ppm", "tga", "jpeg2000", "pdf")
+        if kind in SMALL
+    },
     **({"avif": SMALL["avif"]} if "avif" in SMALL else {}),
 }
 
 
 @pytest.mark.parametrize("name", DAMAGED)
-def test_what_claims_too_much_or_is_of_another_format_is_a_broken_image(tmp_path: Path, name: str) -> None:
+def test_what_claims_too_much_or_is_of_another_format_is_a_broken_image(
+    tmp_path: Path, name: str
+) -> None:
     root = folder(tmp_path / "set")
     (root / "train/a/odd.png").write_bytes(DAMAGED[name])
     data = source(root)
@@ -115,7 +124,9 @@ def test_what_claims_too_much_or_is_of_another_format_is_a_broken_image(tmp_path
     assert "left out: 1 image that cannot be read: train/a/odd.png" in data.notes
 
 
-@pytest.mark.parametrize("kind", ["png-frames", "webp-frames", "gif-frames", "mpo", "png-profile", "jpeg-cmyk"])
+@pytest.mark.parametrize(
+    "kind", ["png-frames", "webp-frames", "gif-frames", "mpo", "png-profile", "jpeg-cmyk"]
+)
 def test_what_a_viewer_shows_is_read_whatever_its_ending(tmp_path: Path, kind: str) -> None:
     root = folder(tmp_path / "set")
     (root / "train/a/odd.png").write_bytes(SMALL[kind])
@@ -133,10 +144,14 @@ def test_of_a_very_long_image_the_middle_is_resized(size: tuple[int, int]) -> No
 
 def test_an_image_of_usual_proportions_is_resized_whole() -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 300, 3), dtype=np.uint8))
-    assert np.array_equal(shrink(image, 10), image.resize((150, 10), Image.Resampling.BOX).resize((150, 10)))
+    assert np.array_equal(
+        shrink(image, 10), image.resize((150, 10), Image.Resampling.BOX).resize((150, 10))
+    )
 
 
-def test_a_jpeg_above_the_limit_of_pixels_is_decoded_at_half_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jpeg_above_the_limit_of_pixels_is_decoded_at_half_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     content = encoded(Image.new("RGB", (64, 48), (200, 30, 30)), "JPEG")
     monkeypatch.setattr(decoding, "PIXELS", 3000)
     assert read_picture(content).image.size == (32, 24)
@@ -180,7 +195,9 @@ ODD: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_what_is_no_ordinary_file_is_a_broken_image(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_ordinary_file_is_a_broken_image(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = folder(tmp_path / "set")
     monkeypatch.chdir(root / "train/a")
     ODD[kind](Path("odd.png"))
@@ -195,11 +212,15 @@ def test_what_takes_an_image_s_place_later_is_named(tmp_path: Path, kind: str) -
     assert len(data.labels("train")) == 8
     (root / "train/a/2.png").unlink()
     ODD[kind](root / "train/a/2.png")
-    with pytest.raises(UserError, match=r"set: train/a/2.png cannot be read .* but could be before"):
+    with pytest.raises(
+        UserError, match=r"set: train/a/2.png cannot be read .* but could be before"
+    ):
         data.images("train")[:]
 
 
-def test_links_in_circles_are_passed_over_and_those_to_other_folders_followed(tmp_path: Path) -> None:
+def test_links_in_circles_are_passed_over_and_those_to_other_folders_followed(
+    tmp_path: Path,
+) -> None:
     root = folder(tmp_path / "set")
     (tmp_path / "other").mkdir()
     (tmp_path / "other/x.png").write_bytes(plain(99))
@@ -220,7 +241,9 @@ def test_folders_that_all_link_to_each_other_are_refused_in_one_line(tmp_path: P
         (root / f"web/{number}").mkdir(parents=True)
         for other in range(9):
             (root / f"web/{number}/to{other}").symlink_to(root / f"web/{other}")
-    with pytest.raises(UserError, match=r"links lead to the folder web/.* in more than 16 ways") as raised:
+    with pytest.raises(
+        UserError, match=r"links lead to the folder web/.* in more than 16 ways"
+    ) as raised:
         _ = source(root).spec
     assert len(str(raised.value)) < 500
 
@@ -229,7 +252,12 @@ def test_what_windows_and_network_drives_leave_is_passed_over(tmp_path: Path) ->
     root = folder(tmp_path / "set")
     for name in ("Thumbs.db", "desktop.ini", "DESKTOP.INI", "ehthumbs.db", "._0.png"):
         (root / "train/a" / name).write_bytes(b"x")
-    for place in ("$RECYCLE.BIN/train/a", "System Volume Information/train/a", "train/a/@eaDir", "lost+found"):
+    for place in (
+        "$RECYCLE.BIN/train/a",
+        "System Volume Information/train/a",
+        "train/a/@eaDir",
+        "lost+found",
+    ):
         (root / place).mkdir(parents=True)
         (root / place / "x.jpg").write_bytes(b"x")
     assert source(root).notes == ()
@@ -246,7 +274,9 @@ def as_nobody() -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
-def test_files_that_cannot_be_read_are_broken_and_a_folder_that_cannot_is_named(tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_broken_and_a_folder_that_cannot_is_named(
+    tmp_path: Path,
+) -> None:
     root = folder(tmp_path / "set")
     (root / "train/a/0.png").chmod(0)
     for each in (tmp_path, *tmp_path.parents):
@@ -258,7 +288,10 @@ def test_files_that_cannot_be_read_are_broken_and_a_folder_that_cannot_is_named(
         assert found[0] == archives.UNREAD
         assert len(found[1]) == 64
     (root / "train/b").chmod(0)
-    with as_nobody(), pytest.raises(UserError, match=r"train/b: cannot be listed: Permission denied"):
+    with (
+        as_nobody(),
+        pytest.raises(UserError, match=r"train/b: cannot be listed: Permission denied"),
+    ):
         FolderArchive(root).names()
 
 
@@ -281,7 +314,12 @@ def zipped(path: Path, content: bytes = b"", **change: Any) -> Path:
     raw = bytearray(path.read_bytes())
     entry, local = raw.rfind(b"PK\1\2"), raw.rfind(b"PK\3\4")
     for name, value in change.items():
-        at, kind = {"flags": (8, "<H"), "method": (10, "<H"), "packed": (20, "<I"), "size": (24, "<I")}[name]
+        at, kind = {
+            "flags": (8, "<H"),
+            "method": (10, "<H"),
+            "packed": (20, "<I"),
+            "size": (24, "<I"),
+        }[name]
         struct.pack_into(kind, raw, entry + at, value)
         struct.pack_into(kind, raw, local + at - 2, value)
     if not change and not content:
@@ -292,10 +330,19 @@ def zipped(path: Path, content: bytes = b"", **change: Any) -> Path:
 
 @pytest.mark.parametrize(
     "change",
-    [{"flags": 1}, {"method": 99}, {"method": zipfile.ZIP_BZIP2}, {"size": 3 * 2**30}, {"size": 5}, {}],
+    [
+        {"flags": 1},
+        {"method": 99},
+        {"method": zipfile.ZIP_BZIP2},
+        {"size": 3 * 2**30},
+        {"size": 5},
+        {},
+    ],
     ids=str,
 )
-def test_a_member_that_cannot_be_unpacked_is_a_broken_image(tmp_path: Path, change: dict[str, int]) -> None:
+def test_a_member_that_cannot_be_unpacked_is_a_broken_image(
+    tmp_path: Path, change: dict[str, int]
+) -> None:
     data = source(zipped(tmp_path / "set.zip", **change))
     assert data.broken.keys() == {"train/a/odd.png"}
     assert len(data.images("train")[:]) == 8
@@ -334,7 +381,8 @@ def test_odd_names_in_a_zip_are_read_once_each(tmp_path: Path) -> None:
     assert len(data.labels("train")) == 8
     assert data.notes == (r"left out: 1 image that cannot be read: train/a/café\n\x1b[31m.png",)
     assert np.array_equal(
-        data.images("train")[[0]][0], np.asarray(Image.open(io.BytesIO(plain(50)))).transpose(2, 0, 1)
+        data.images("train")[[0]][0],
+        np.asarray(Image.open(io.BytesIO(plain(50)))).transpose(2, 0, 1),
     )
 
 
@@ -386,19 +434,40 @@ def shape(*sizes: int) -> bytes:
         ("train_images", b"\0\0\x08\x03\0\0", "found no idx file of bytes"),
         ("train_images", b"\0\0\x08\xff" + bytes(2000), "found no idx file of bytes"),
         ("train_images", b"\0\0\x0d\x03" + bytes(2000), "found no idx file of bytes"),
-        ("train_images", shape(2**31, 2**31, 4), r"found a shape of \(2147483648, 2147483648, 4\), expected at most"),
+        (
+            "train_images",
+            shape(2**31, 2**31, 4),
+            r"found a shape of \(2147483648, 2147483648, 4\), expected at most",
+        ),
         ("train_images", shape(6, 28, 28) + bytes(100_000_000), "found more, expected"),
         ("train_images", shape(6, 28, 28) + bytes(99), "found 99 bytes, expected"),
-        ("train_images", shape(6, 20, 28) + bytes(6 * 560), "found images of 20 x 28, expected images of 28 x 28"),
+        (
+            "train_images",
+            shape(6, 20, 28) + bytes(6 * 560),
+            "found images of 20 x 28, expected images of 28 x 28",
+        ),
         ("train_images", shape(6) + bytes(6), "found labels, expected images"),
-        ("train_labels", shape(5) + bytes(5), "found 5 labels, expected one label for each of the 6 images"),
-        ("test_labels", shape(9) + bytes(9), "found 9 labels, expected one label for each of the 3 images"),
+        (
+            "train_labels",
+            shape(5) + bytes(5),
+            "found 5 labels, expected one label for each of the 6 images",
+        ),
+        (
+            "test_labels",
+            shape(9) + bytes(9),
+            "found 9 labels, expected one label for each of the 3 images",
+        ),
         ("test_labels", shape(3) + b"\0\x0a\0", "found the label 10, expected 0 to 9"),
         ("train_labels", shape(6, 28, 28) + bytes(6 * 784), "found images, expected one label"),
     ],
 )
 def test_idx_files_that_do_not_fit_are_one_line_when_planning(
-    tmp_path: Path, part: str, content: bytes, message: str, load: Callable[..., Ablation], store: Store
+    tmp_path: Path,
+    part: str,
+    content: bytes,
+    message: str,
+    load: Callable[..., Ablation],
+    store: Store,
 ) -> None:
     root = idx(tmp_path / "set", **{part: content})
     with pytest.raises(UserError, match=message):
@@ -434,12 +503,16 @@ def planned(tmp_path: Path, *arguments: str) -> Any:
     return CliRunner().invoke(cli, own)
 
 
-def test_a_plan_reads_no_image_and_says_so_until_a_run_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_reads_no_image_and_says_so_until_a_run_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = folder(tmp_path / "set")
     (root / "train/a/odd.png").write_bytes(b"no image")
     with monkeypatch.context() as patch:
         for module, name in ((imagenet, "read_picture"), (archives, "known_checksums")):
-            patch.setattr(module, name, lambda *arguments, **options: pytest.fail("an image was read"))
+            patch.setattr(
+                module, name, lambda *arguments, **options: pytest.fail("an image was read")
+            )
         first = planned(tmp_path, "--set", f"data.root={root}")
     assert first.exit_code == 0, first.output
     assert "set: 11 images found by name and not looked at yet" in first.output
@@ -460,11 +533,15 @@ def test_a_run_after_a_plan_in_one_process_has_the_images(
 ) -> None:
     root = folder(tmp_path / "set")
     assert planned(tmp_path, "--set", f"data.root={root}").exit_code == 0
-    plan = make_plan(load(f"data={{use: image-folder, root: {root}, size: 8}}", "tokenizer.patch_size=4"), store)
+    plan = make_plan(
+        load(f"data={{use: image-folder, root: {root}, size: 8}}", "tokenizer.patch_size=4"), store
+    )
     assert plan.pipelines[0].tokenizer.data.fingerprint == source(root).fingerprint
 
 
-def test_plan_and_doctor_download_nothing_and_decode_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_and_doctor_download_nothing_and_decode_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fails(*_: object, **__: object) -> None:
         pytest.fail("something was fetched or decoded")
 
@@ -484,11 +561,13 @@ def test_plan_and_doctor_download_nothing_and_decode_nothing(tmp_path: Path, mon
     assert not (tmp_path / "new").exists()
 
 
-def test_torch_fidelity_gets_weights_that_were_written_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_fidelity_gets_weights_that_were_written_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
-    from prologue_metrics.features import inception_weights
-    from prologue_metrics.settings import InceptionScoreSettings
+    from prologue_plugins.metrics.features import inception_weights
+    from prologue_plugins.metrics.settings import InceptionScoreSettings
 
     torch.save({"fc.weight": torch.ones(2)}, tmp_path / "weights.pth")
     own = InceptionScoreSettings(weights=str(tmp_path / "weights.pth"))
@@ -509,7 +588,7 @@ def test_any_name_can_be_printed_in_one_short_line(name: str) -> None:
 
 
 def test_crops_of_an_image_that_was_shrunk_while_it_was_read_are_those_of_the_whole() -> None:
-    from prologue_datasets.crops import centre_crop, needed_edge, ten_crops
+    from prologue_plugins.datasets.crops import centre_crop, needed_edge, ten_crops
 
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (70, 91, 3), dtype=np.uint8))
     content = encoded(image)

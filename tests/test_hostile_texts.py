@@ -1,4 +1,4 @@
-"""Whatever stands in a name, a title or a reason is text: in Markdown, CSV, LaTeX and on the terminal."""
+"""Whatever is in a name, title or reason is text: in Markdown, CSV, LaTeX and on the terminal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from prologue_bench.cli import cli
-from prologue_bench.reporting.formatting import markdown_line
-from prologue_bench.reporting.results import frame, load_results
+from prologue_bench.cli.app import cli
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
-from prologue_bench.terminal import CONTROLS, plain_text
+from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
+from prologue_bench.texts.lines import CONTROLS, plain_text
+from prologue_bench.texts.markdown import markdown_line
 from tests.conftest import ROOT
 
 PAYLOADS = (
@@ -54,7 +55,9 @@ COUNT = json.dumps(load_results(ROOT / "reports" / "prologue_count"))
 DIALECTS = {
     "commonmark": lambda text: MarkdownIt("commonmark").render(text),
     "github": lambda text: MarkdownIt("gfm-like", {"linkify": False}).render(text),
-    "mkdocs": lambda text: markdown.markdown(text, extensions=["tables", "attr_list", "admonition"]),
+    "mkdocs": lambda text: markdown.markdown(
+        text, extensions=["tables", "attr_list", "admonition"]
+    ),
 }
 OURS = {"h1", "p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "blockquote"}
 """The elements that results.md is made of."""
@@ -67,7 +70,10 @@ def hostile(payload: str) -> dict[str, Any]:
     names = {name: f"{payload} {index}" for index, name in enumerate(kept)}
     results["variants"] = [each for each in results["variants"] if each["name"] in names]
     results["runs"] = [each for each in results["runs"] if each["variant"] in names][:4]
-    for record, key in [*((each, "name") for each in results["variants"]), *((e, "variant") for e in results["runs"])]:
+    for record, key in [
+        *((each, "name") for each in results["variants"]),
+        *((e, "variant") for e in results["runs"]),
+    ]:
         record[key] = names[record[key]]
     results["baseline"] = names.get(results["baseline"], next(iter(names.values())))
     for key in ("title", "description", "profile"):
@@ -120,7 +126,9 @@ def test_results_md_has_no_elements_but_its_own(written: Path) -> None:
         assert elements(html) <= OURS, (name, elements(html) - OURS)
         assert html.count("<table>") == 2, name
         assert html.count("<h1") == 1, name
-        assert " ".join(plain_text(" ".join(payload_of(written).split())).split()) in visible(html), name
+        assert " ".join(plain_text(" ".join(payload_of(written).split())).split()) in visible(
+            html
+        ), name
     assert not CONTROLS.search(text)
 
 
@@ -139,14 +147,17 @@ def test_results_tex_has_no_command_of_others(written: Path) -> None:
     body = [line for line in text.split("\n") if not line.startswith("%")]
     commands = set(re.findall(r"\\([a-zA-Z]+)", "\n".join(body)))
     assert commands <= {
-        "begin", "end", "toprule", "midrule", "bottomrule", "downarrow", "uparrow", "pm", "char",
-        "textasciitilde", "textasciicircum", "textbackslash", "textless", "textgreater", "textbar", "textasciigrave",
-    }  # fmt: skip
+        *("begin", "end", "toprule", "midrule", "bottomrule", "downarrow", "uparrow", "pm", "char"),
+        *("textasciitilde", "textasciicircum", "textbackslash", "textless", "textgreater"),
+        *("textbar", "textasciigrave"),
+    }
     columns = {len(re.findall(r"(?<!\\)&", line)) for line in body if line.endswith(r"\\")}
     assert len(columns) == 1, "each row has the same cells"
     for before, line in pairwise(body):
         if before.endswith(r"\\") or before.startswith("\\midrule"):
-            assert not line.lstrip().startswith(("[", "*")), "a line break would take it as its argument"
+            assert not line.lstrip().startswith(("[", "*")), (
+                "a line break would take it as its argument"
+            )
     for line in body:
         assert line.count("{") - line.count(r"\{") == line.count("}") - line.count(r"\}")
         assert not re.search(r"(?<!\\)%", line)
@@ -166,7 +177,9 @@ def test_any_text_is_one_paragraph_of_plain_markdown(text: str) -> None:
         assert visible(html) == shown, name
 
 
-def test_nothing_but_text_reaches_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_but_text_reaches_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bad = "\x1b[2J\x1b]0;owned\x07\u202e\rfake\x9b"
     results = hostile(bad)
     for name in ("a", "b"):
@@ -181,10 +194,17 @@ def test_nothing_but_text_reaches_a_terminal(tmp_path: Path, monkeypatch: pytest
 def test_nothing_but_text_of_an_ablation_reaches_a_terminal(tmp_path: Path) -> None:
     text = (ROOT / "tests" / "conftest.py").read_text().split('SMOKE = """')[1].split('"""')[0]
     bad = '"\\e[2J\\e]0;owned\\a \\u202E[red]x"'
-    (tmp_path / "a.yaml").write_text(text.replace("title: A tiny comparison", f"title: {bad}").replace(
-        "vary:\n  tokenizer.prologue_tokens: [0, 2]\n", f"variants: {{{bad}: {{tokenizer.prologue_tokens: 2}}}}\n"
-    ).replace("baseline: {tokenizer.prologue_tokens: 0}\n", ""))  # fmt: skip
-    found = CliRunner().invoke(cli, ["plan", str(tmp_path / "a.yaml"), "--store", str(tmp_path / "s")], color=True)
+    (tmp_path / "a.yaml").write_text(
+        text.replace("title: A tiny comparison", f"title: {bad}")
+        .replace(
+            "vary:\n  tokenizer.prologue_tokens: [0, 2]\n",
+            f"variants: {{{bad}: {{tokenizer.prologue_tokens: 2}}}}\n",
+        )
+        .replace("baseline: {tokenizer.prologue_tokens: 0}\n", "")
+    )
+    found = CliRunner().invoke(
+        cli, ["plan", str(tmp_path / "a.yaml"), "--store", str(tmp_path / "s")], color=True
+    )
     assert found.exit_code == 0, found.exception
     assert not CONTROLS.search(found.output)
     assert r"\x1b[2J" in found.output

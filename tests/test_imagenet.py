@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline import tokens
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Ablation
-from prologue_datasets.crops import centre_crop, ten_crops
-from prologue_datasets.imagenet import ClassFolders, ImageNet
-from prologue_datasets.settings import ImageFolderSettings, ImageNetSettings
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets.crops import centre_crop, ten_crops
+from prologue_plugins.datasets.imagenet import ClassFolders, ImageNet
+from prologue_plugins.datasets.settings import ImageFolderSettings, ImageNetSettings
 from tests.conftest import Recorder
 
 SYNSETS = {
@@ -41,7 +41,9 @@ def files(broken: int = 0, per_class: int = 4) -> dict[str, bytes]:
     content: dict[str, bytes] = {}
     for row, synset in enumerate(SYNSETS):
         for number in range(per_class):
-            content[f"ILSVRC/Data/CLS-LOC/train/{synset}/{synset}_{number}.JPEG"] = jpeg(10 * row + number)
+            content[f"ILSVRC/Data/CLS-LOC/train/{synset}/{synset}_{number}.JPEG"] = jpeg(
+                10 * row + number
+            )
     solution = ["ImageId,PredictionString"]
     for number, synset in enumerate([*reversed(SYNSETS), *SYNSETS]):
         image = f"ILSVRC2012_val_{number + 1:08}"
@@ -49,7 +51,9 @@ def files(broken: int = 0, per_class: int = 4) -> dict[str, bytes]:
         solution.append(f"{image},{synset} 1 2 3 4 ")
     content["ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG"] = jpeg(7)
     content["LOC_val_solution.csv"] = "\n".join(solution).encode()
-    content["LOC_synset_mapping.txt"] = "\n".join(f"{key} {text}" for key, text in SYNSETS.items()).encode()
+    content["LOC_synset_mapping.txt"] = "\n".join(
+        f"{key} {text}" for key, text in SYNSETS.items()
+    ).encode()
     for name in sorted(name for name in content if "/train/" in name)[:broken]:
         content[name] = content[name][: len(content[name]) // 2]
     return content
@@ -71,13 +75,20 @@ def test_the_zip_is_read_in_place_and_equals_its_unpacked_folder(tmp_path: Path)
     path = make_zip(tmp_path / "imagenet.zip")
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path / "unpacked")
-    zipped, unpacked = (ImageNet(ImageNetSettings(root=str(root), size=32)) for root in (path, tmp_path / "unpacked"))
+    zipped, unpacked = (
+        ImageNet(ImageNetSettings(root=str(root), size=32))
+        for root in (path, tmp_path / "unpacked")
+    )
     for source in (zipped, unpacked):
         assert source.spec.class_names == ("tench", "goldfish", "great white shark")
         assert (source.spec.height, source.views) == (32, 10)
         assert source.labels("train").tolist() == [0] * 4 + [1] * 4 + [2] * 4
         assert source.labels("test").tolist() == [2, 1, 0, 0, 1, 2]
-        assert (len(source.images("train")), len(source.training_views()), len(source.images("test"))) == (12, 120, 6)
+        assert (
+            len(source.images("train")),
+            len(source.training_views()),
+            len(source.images("test")),
+        ) == (12, 120, 6)
     assert np.array_equal(zipped.images("test")[:], unpacked.images("test")[:])
     assert not (tmp_path / "ILSVRC").exists()
 
@@ -101,22 +112,30 @@ def test_the_centre_crop_is_adm_s() -> None:
     assert crop.shape == (3, 10, 10)
     assert crop[:, :, 1:-1].min() >= 199
     # Halved twice by box filter, 40 -> 20 -> 10, where nothing is left for the bicubic resize.
-    expected = Image.fromarray(pixels).resize((50, 20), Image.Resampling.BOX).resize((25, 10), Image.Resampling.BOX)
+    expected = (
+        Image.fromarray(pixels)
+        .resize((50, 20), Image.Resampling.BOX)
+        .resize((25, 10), Image.Resampling.BOX)
+    )
     assert np.array_equal(crop, np.asarray(expected).transpose(2, 0, 1)[:, :, 7:17])
     wide = Image.fromarray(pixels).resize((30, 18))
     resized = np.asarray(wide.resize((17, 10), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
     assert np.array_equal(centre_crop(wide, 10), resized[:, :, 3:13])
 
 
-def test_few_broken_images_are_left_out_counted_and_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prologue_datasets import imagenet
+def test_few_broken_images_are_left_out_counted_and_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prologue_plugins.datasets import imagenet
 
     monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
     path = make_zip(tmp_path / "a.zip", broken=2)
     source = ImageNet(ImageNetSettings(root=str(path), size=32))
     assert source.labels("train").tolist() == [0] * 2 + [1] * 4 + [2] * 4
     assert len(source.images("train")) == 10
-    assert source.notes[0].startswith("left out: 2 images that cannot be read: ILSVRC/Data/CLS-LOC/train/n01440764/")
+    assert source.notes[0].startswith(
+        "left out: 2 images that cannot be read: ILSVRC/Data/CLS-LOC/train/n01440764/"
+    )
     whole = ImageNet(ImageNetSettings(root=str(make_zip(tmp_path / "b.zip")), size=32))
     assert source.fingerprint != whole.fingerprint
     monkeypatch.setattr(imagenet, "read_picture", pytest.fail)  # the answer is kept
@@ -126,14 +145,19 @@ def test_few_broken_images_are_left_out_counted_and_listed(tmp_path: Path, monke
 def test_too_many_broken_images_are_an_error_that_lists_them(tmp_path: Path) -> None:
     source = ImageNet(ImageNetSettings(root=str(make_zip(tmp_path / "a.zip", broken=1)), size=32))
     with pytest.raises(
-        UserError, match=r"1 of 18 images are broken, expected at most 0.1%; the first is ILSVRC.*listed in"
+        UserError,
+        match=r"1 of 18 images are broken, expected at most 0.1%; the first is ILSVRC.*listed in",
     ):
         _ = source.fingerprint
 
 
-def test_an_incomplete_zip_and_missing_data_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_zip_and_missing_data_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("IMAGENET", raising=False)
-    with pytest.raises(MissingDataError, match=r"was not found. Set IMAGENET or --set data.root=PATH"):
+    with pytest.raises(
+        MissingDataError, match=r"was not found. Set IMAGENET or --set data.root=PATH"
+    ):
         ImageNet(ImageNetSettings())
     cut = tmp_path / "cut.zip"
     cut.write_bytes(make_zip(tmp_path / "a.zip").read_bytes()[:-200])
@@ -167,21 +191,34 @@ def test_any_folder_of_classes_is_a_data_set(tmp_path: Path) -> None:
 
 
 def test_the_zip_goes_through_the_whole_pipeline(
-    tmp_path: Path, load: Callable[..., Ablation], store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    load: Callable[..., Ablation],
+    store: Store,
+    recorder: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tokens, "SHARD", 50)
     path = make_zip(tmp_path / "imagenet.zip")
     ablation = load(
-        "vary={}", "baseline=null", "tokenizer.prologue_tokens=2", "tokenizer.patch_size=8",
-        f"data={{use: imagenet, root: {path}, size: 16}}", "metrics=[rate]",
-        "tokenizer_training.workers=1", "tokenizer_training.batch_size=8", "generator_training.batch_size=8",
-    )  # fmt: skip
+        "vary={}",
+        "baseline=null",
+        "tokenizer.prologue_tokens=2",
+        "tokenizer.patch_size=8",
+        f"data={{use: imagenet, root: {path}, size: 16}}",
+        "metrics=[rate]",
+        "tokenizer_training.workers=1",
+        "tokenizer_training.batch_size=8",
+        "generator_training.batch_size=8",
+    )
     plan = make_plan(ablation, store)
     assert execute(plan, store, recorder, lambda: False).failures == {}
     artifact = store.get(plan.pipelines[0].tokens.key)
     assert sorted(file.name for file in artifact.folder.glob("*.npy")) == [
-        "test.npy", "train-00000.npy", "train-00001.npy", "train-00002.npy"
-    ]  # fmt: skip
+        "test.npy",
+        "train-00000.npy",
+        "train-00001.npy",
+        "train-00002.npy",
+    ]
     ids = tokens.open_tokens(artifact.folder, "train")
     assert (len(ids), ids[[119, 0]].shape) == (120, (2, 6))
     assert tokens.read_tokens(artifact.folder, "train", every=10).shape == (12, 6)

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Ablation
-from prologue_datasets import decoding, imagenet
-from prologue_datasets.decoding import read_picture
-from prologue_datasets.imagenet import ClassFolders, ImageNet
-from prologue_datasets.settings import ImageFolderSettings, ImageNetSettings
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets import decoding, imagenet
+from prologue_plugins.datasets.decoding import read_picture
+from prologue_plugins.datasets.imagenet import ClassFolders, ImageNet
+from prologue_plugins.datasets.settings import ImageFolderSettings, ImageNetSettings
 from tests.conftest import Recorder
 
 WHITE = [255, 255, 255]
@@ -62,15 +62,21 @@ def png(bits: int, colour: int, row: bytes, width: int, **chunks: bytes) -> byte
 
     parts = [chunk("IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0))]
     parts += [chunk(name, data) for name, data in chunks.items()]
-    return b"\x89PNG\r\n\x1a\n" + b"".join([*parts, chunk("IDAT", zlib.compress(b"\0" + row)), chunk("IEND", b"")])
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [*parts, chunk("IDAT", zlib.compress(b"\0" + row)), chunk("IEND", b"")]
+    )
 
 
-def folder(root: Path, content: Callable[[int], bytes], ending: str = "png", classes: str = "ab") -> Path:
+def folder(
+    root: Path, content: Callable[[int], bytes], ending: str = "png", classes: str = "ab"
+) -> Path:
     for split in ("train", "val"):
         for label, name in enumerate(classes):
             (root / split / name).mkdir(parents=True)
             for number in range(2):
-                (root / split / name / f"{number}.{ending}").write_bytes(content(4 * label + number))
+                (root / split / name / f"{number}.{ending}").write_bytes(
+                    content(4 * label + number)
+                )
     return root
 
 
@@ -151,7 +157,8 @@ def test_half_transparent_pixels_are_shown_over_white() -> None:
     # 128 of 255 parts of the colour, 127 of white: 127, 177.2, 255.
     assert pixels(encoded(image)) == [[[10, 20, 30], WHITE, [127, 177, 255]]]
     assert remarks(encoded(image)) == {"transparent"}
-    assert remarks(encoded(Image.new("RGBA", (2, 2), (1, 2, 3, 255)))) == set()  # nothing to see through
+    # Nothing to see through.
+    assert remarks(encoded(Image.new("RGBA", (2, 2), (1, 2, 3, 255)))) == set()
 
 
 def test_hidden_colours_do_not_show() -> None:
@@ -165,7 +172,10 @@ def test_hidden_colours_do_not_show() -> None:
     ("content", "expected"),
     [
         (encoded(Image.new("LA", (1, 1), (0, 128))), [127] * 3),
-        (png(8, 3, b"\1", 1, PLTE=b"\12\24\36\0\0\0", tRNS=b"\xff\x80"), [127] * 3),  # a palette with half opacity
+        (
+            png(8, 3, b"\1", 1, PLTE=b"\12\24\36\0\0\0", tRNS=b"\xff\x80"),
+            [127] * 3,
+        ),  # a palette with half opacity
         (png(8, 3, b"\0", 1, PLTE=b"\12\24\36\0\0\0", tRNS=b"\xff\x80"), [10, 20, 30]),
         (png(4, 3, b"\0", 1, PLTE=b"\12\24\36", tRNS=b"\0"), WHITE),
         (png(8, 0, b"\7", 1, tRNS=b"\0\7"), WHITE),  # one transparent level of grey
@@ -179,8 +189,10 @@ def test_hidden_colours_do_not_show() -> None:
         (png(16, 4, struct.pack(">2H", 0, 32896), 1), [127] * 3),
         (png(16, 6, struct.pack(">4H", 0, 0, 0, 32896), 1), [127] * 3),
     ],
-)  # fmt: skip
-def test_transparency_of_every_kind_is_shown_over_white(content: bytes, expected: list[int]) -> None:
+)
+def test_transparency_of_every_kind_is_shown_over_white(
+    content: bytes, expected: list[int]
+) -> None:
     assert pixels(content) == [[expected]]
 
 
@@ -190,10 +202,13 @@ def test_transparency_of_every_kind_is_shown_over_white(content: bytes, expected
         (encoded(Image.new("L", (1, 1), 7)), [7] * 3),
         (encoded(Image.new("1", (1, 1), 1)), WHITE),
         (encoded(Image.new("RGB", (1, 1), (1, 2, 3)).quantize(4)), [1, 2, 3]),
-        (encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100), [255, 0, 0]),  # Adobe's, inverted
+        (
+            encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100),
+            [255, 0, 0],
+        ),  # Adobe's, inverted
         (png(2, 0, b"\x80", 1), [170] * 3),
     ],
-)  # fmt: skip
+)
 def test_other_modes_become_the_colours_that_they_mean(content: bytes, expected: list[int]) -> None:
     assert pixels(content)[0][0] == expected
 
@@ -210,14 +225,19 @@ def swapped_profile() -> bytes:
     """sRGB's profile under another name, with red and blue exchanged."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     table = {
-        bytes(profile[at : at + 4]): at for at in range(132, 132 + 12 * struct.unpack_from(">I", profile, 128)[0], 12)
+        bytes(profile[at : at + 4]): at
+        for at in range(132, 132 + 12 * struct.unpack_from(">I", profile, 128)[0], 12)
     }
     red, blue = table[b"rXYZ"], table[b"bXYZ"]
     profile[red + 4 : red + 12], profile[blue + 4 : blue + 12] = (
         profile[blue + 4 : blue + 12],
         profile[red + 4 : red + 12],
     )
-    return bytes(profile).replace("sRGB".encode("utf-16-be"), "BGRs".encode("utf-16-be")).replace(b"sRGB b", b"BGRs b")
+    return (
+        bytes(profile)
+        .replace("sRGB".encode("utf-16-be"), "BGRs".encode("utf-16-be"))
+        .replace(b"sRGB b", b"BGRs b")
+    )
 
 
 def test_a_colour_profile_is_converted_to_srgb_and_srgb_is_left_alone() -> None:
@@ -244,7 +264,9 @@ def test_notes_count_what_was_done_and_only_where_something_was(tmp_path: Path) 
     assert source(folder(tmp_path / "plain", plain)).notes == ()
     clear = encoded(Image.new("RGBA", (8, 8), (0, 0, 0, 0)))
     deep = encoded(grey([[0, 65535]] * 2, np.uint16))
-    mixed = folder(tmp_path / "mixed", lambda number: {0: clear, 1: clear, 4: deep}.get(number, plain(number)))
+    mixed = folder(
+        tmp_path / "mixed", lambda number: {0: clear, 1: clear, 4: deep}.get(number, plain(number))
+    )
     assert source(mixed).notes == (
         "4 images with transparent parts, shown over white",
         "2 images in grey of 16 bits, scaled to 8",
@@ -294,11 +316,15 @@ def test_hidden_files_and_what_macos_leaves_are_passed_over(tmp_path: Path) -> N
 def test_an_image_of_too_many_pixels_is_one_line_with_its_name(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", plain)
     Image.new("1", (14000, 14000)).save(root / "train/a/huge.png")
-    with pytest.raises(UserError, match=r"train/a/huge.png \(more than the 67,108,864 pixels that are read"):
+    with pytest.raises(
+        UserError, match=r"train/a/huge.png \(more than the 67,108,864 pixels that are read"
+    ):
         _ = source(root).fingerprint
 
 
-def test_a_name_that_is_no_utf_8_is_read_and_can_be_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_no_utf_8_is_read_and_can_be_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = folder(tmp_path / "set", plain)
     (root / "train/b").rename(root / "train" / b"caf\xe9".decode(errors="surrogateescape"))
     (root / "val/b").rename(root / "val" / b"caf\xe9".decode(errors="surrogateescape"))
@@ -323,7 +349,9 @@ def test_an_image_that_breaks_later_is_named(tmp_path: Path) -> None:
     data = source(root)
     assert len(data.labels("test")) == 4
     (root / "val/b/1.png").write_bytes(bytes(200))
-    with pytest.raises(UserError, match=r"set: val/b/1.png cannot be read \(not an image of a known format\)"):
+    with pytest.raises(
+        UserError, match=r"set: val/b/1.png cannot be read \(not an image of a known format\)"
+    ):
         data.images("test")[:]
 
 
@@ -332,23 +360,34 @@ def test_an_image_that_breaks_before_its_training_is_named_in_one_line(
     workers: int, tmp_path: Path, load: Callable[..., Ablation], store: Store, recorder: Recorder
 ) -> None:
     root = folder(tmp_path / "set", plain)
-    settings = ("tokenizer_training.batch_size=4", f"tokenizer_training.workers={workers}", "vary={}", "baseline=")
-    plan = make_plan(load(f"data={{use: image-folder, root: {root}, size: 14}}", "metrics=[psnr]", *settings), store)
+    settings = (
+        "tokenizer_training.batch_size=4",
+        f"tokenizer_training.workers={workers}",
+        "vary={}",
+        "baseline=",
+    )
+    plan = make_plan(
+        load(f"data={{use: image-folder, root: {root}, size: 14}}", "metrics=[psnr]", *settings),
+        store,
+    )
     (root / "train/b/1.png").write_bytes(bytes(200))
     found = set(execute(plan, store, recorder, lambda: False).failures.values())
     assert found == {
-        f"{root}: train/b/1.png cannot be read (not an image of a known format), but could be before; restore it, "
-        "or run the same command again to leave it out"
+        f"{root}: train/b/1.png cannot be read (not an image of a known format), "
+        "but could be before; restore it, or run the same command again to leave it out"
     }
 
 
 def test_what_is_no_image_by_its_ending_or_lies_elsewhere_is_said(tmp_path: Path) -> None:
-    root = folder(tmp_path / "tiff", lambda number: encoded(Image.new("L", (8, 8)), "TIFF"), ending="tif")
+    root = folder(
+        tmp_path / "tiff", lambda number: encoded(Image.new("L", (8, 8)), "TIFF"), ending="tif"
+    )
     with pytest.raises(MissingDataError) as raised:
         _ = source(root).spec
-    assert "found no train images in train/CLASS/ with one of the endings .jpeg, .jpg, .png, .webp, .bmp" in str(
-        raised.value
-    )
+    assert (
+        "found no train images in train/CLASS/ with one of the endings .jpeg, .jpg, .png, "
+        ".webp, .bmp"
+    ) in str(raised.value)
     assert "found 8 .tif. " in str(raised.value)
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -371,5 +410,7 @@ def test_what_the_competition_s_zip_holds_beside_is_no_news(tmp_path: Path) -> N
     with zipfile.ZipFile(tmp_path / "imagenet.zip", "w") as archive:
         for name, data in files().items():
             archive.writestr(name, data)
-        archive.writestr("ILSVRC/Annotations/CLS-LOC/train/n01440764/n01440764_0.xml", "<annotation/>")
+        archive.writestr(
+            "ILSVRC/Annotations/CLS-LOC/train/n01440764/n01440764_0.xml", "<annotation/>"
+        )
     assert ImageNet(ImageNetSettings(root=str(tmp_path / "imagenet.zip"), size=16)).notes == ()

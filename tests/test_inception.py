@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+from prologue_bench.contracts import PublishedFile
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.files import checksum
-from prologue_bench.spec.external import PublishedFile
-from prologue_datasets.settings import ShapesSettings
-from prologue_datasets.shapes import Shapes
-from prologue_metrics import features, settings
-from prologue_metrics.features import extract_features
-from prologue_metrics.fidelity import GenerationFid, InceptionScore
-from prologue_metrics.settings import FidSettings, InceptionScoreSettings
+from prologue_bench.storage.files import checksum
+from prologue_plugins.datasets.settings import ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.metrics import features, settings
+from prologue_plugins.metrics.features import extract_features
+from prologue_plugins.metrics.fidelity import GenerationFid, InceptionScore
+from prologue_plugins.metrics.settings import FidSettings, InceptionScoreSettings
 from tests.test_metrics import inputs, noisy
 
 QUIET = {"cuda": False, "verbose": False, "cache": False, "save_cpu_ram": True}
@@ -47,7 +47,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
-        extractor = FeatureExtractorInceptionV3("random", ["logits"], feature_extractor_weights_path=str(path))
+        extractor = FeatureExtractorInceptionV3(
+            "random", ["logits"], feature_extractor_weights_path=str(path)
+        )
     for module in extractor.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
@@ -63,19 +65,26 @@ def test_the_distance_is_what_torch_fidelity_says(weights: Path, tmp_path: Path)
     own = FidSettings(extractor="inception-v3-compat", weights=str(weights), layer="64")
     found = GenerationFid(own).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
     expected = calculate_metrics(
-        input1=dataset(samples), input2=dataset(reference), fid=True, **QUIET,
-        feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights), feature_layer_fid="64",
-    )  # fmt: skip
+        input1=dataset(samples),
+        input2=dataset(reference),
+        fid=True,
+        **QUIET,
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(weights),
+        feature_layer_fid="64",
+    )
     assert found.value == pytest.approx(expected["frechet_inception_distance"], rel=1e-4)
     assert found.protocol.details["resize"] == 299
     assert found.protocol.note == (
-        "Inception-v3, layer 64 features instead of Inception's; the test images as reference; images of 3 x 32 x 32 "
-        "instead of 3 x 256 x 256; other classes than ImageNet's; 70 samples instead of 50,000; 70 samples of 4 "
-        "classes: some classes have one more"
+        "Inception-v3, layer 64 features instead of Inception's; the test images as reference; "
+        "images of 3 x 32 x 32 instead of 3 x 256 x 256; other classes than ImageNet's; "
+        "70 samples instead of 50,000; 70 samples of 4 classes: some classes have one more"
     )
 
 
-def test_the_score_is_what_torch_fidelity_says(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_score_is_what_torch_fidelity_says(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from torch_fidelity import calculate_metrics
 
     monkeypatch.setenv("INCEPTION_WEIGHTS", str(weights))
@@ -83,9 +92,13 @@ def test_the_score_is_what_torch_fidelity_says(weights: Path, tmp_path: Path, mo
     own = InceptionScoreSettings(splits=2)
     found = InceptionScore(own).measure(inputs(tmp_path, data=DATA, samples=samples))[0]
     expected = calculate_metrics(
-        input1=dataset(samples), isc=True, isc_splits=2, **QUIET,
-        feature_extractor="inception-v3-compat", feature_extractor_weights_path=str(weights),
-    )  # fmt: skip
+        input1=dataset(samples),
+        isc=True,
+        isc_splits=2,
+        **QUIET,
+        feature_extractor="inception-v3-compat",
+        feature_extractor_weights_path=str(weights),
+    )
     assert found.value == pytest.approx(expected["inception_score_mean"], rel=1e-4)
     assert found.value > 1.05, "all images look alike: the test says nothing"
 
@@ -95,7 +108,9 @@ def test_weights_that_are_missing_or_not_weights_are_one_line(
 ) -> None:
     def measure(file: Path | str) -> None:
         own = InceptionScoreSettings(splits=2, weights=str(file))
-        InceptionScore(own).measure(inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:4])))
+        InceptionScore(own).measure(
+            inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:4]))
+        )
 
     monkeypatch.delenv("INCEPTION_WEIGHTS", raising=False)
     with pytest.raises(ValueError, match=r"'weights' must be a file that is there: .*none\.pth"):
@@ -103,18 +118,24 @@ def test_weights_that_are_missing_or_not_weights_are_one_line(
     with monkeypatch.context() as patch:
         patch.setenv("INCEPTION_WEIGHTS", str(tmp_path / "none.pth"))
         with pytest.raises(
-            UserError, match=r"INCEPTION_WEIGHTS: found no file .*none\.pth, expected weights-inception"
+            UserError,
+            match=r"INCEPTION_WEIGHTS: found no file .*none\.pth, expected weights-inception",
         ):
             measure("")
     torch.save({"weights": Path("a.txt")}, tmp_path / "pickle.pth")
-    with pytest.raises(StageError, match=r"'inception-v3-compat' cannot be made: .*put weights-inception-.* into"):
+    with pytest.raises(
+        StageError, match=r"'inception-v3-compat' cannot be made: .*put weights-inception-.* into"
+    ):
         measure(tmp_path / "pickle.pth")
 
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", unreachable)
-    with pytest.raises(StageError, match=r"cannot be made: no route to host; put weights-inception-.* or set weights"):
+    with pytest.raises(
+        StageError,
+        match=r"cannot be made: no route to host; put weights-inception-.* or set weights",
+    ):
         measure("")
 
 
@@ -127,14 +148,16 @@ def test_features_are_kept_under_the_checksum_of_weights_that_were_just_fetched(
     published = PublishedFile(f"weights-{checksum(weights)[:8]}.pth")
     monkeypatch.setattr(settings, "INCEPTION", published)
     monkeypatch.setattr(features, "INCEPTION", published)
-    monkeypatch.setattr("torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", weights.as_uri())
+    monkeypatch.setattr(
+        "torch_fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3", weights.as_uri()
+    )
     extracted = []
 
     def counted(images: np.ndarray, *arguments: Any) -> np.ndarray:
         extracted.append(len(images))
         return extract_features(images, *arguments)
 
-    monkeypatch.setattr("prologue_metrics.features.extract_features", counted)
+    monkeypatch.setattr("prologue_plugins.metrics.features.extract_features", counted)
     for _ in range(2):
         found = InceptionScore(InceptionScoreSettings(splits=2)).measure(
             inputs(tmp_path, data=DATA, samples=np.array(DATA.images("test")[:12]))

@@ -7,12 +7,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prologue_bench.interfaces import Protocol, Segment, TokenLayout
-from prologue_generators.ar import Vocabulary
+from prologue_bench.contracts import Protocol, Segment, TokenLayout
+from prologue_plugins.generators.ar import Vocabulary
 
 layouts = st.builds(
     lambda sizes, separator: TokenLayout(
-        tuple(Segment(f"s{i}", length, vocabulary) for i, (length, vocabulary) in enumerate(sizes)), separator
+        tuple(Segment(f"s{i}", length, vocabulary) for i, (length, vocabulary) in enumerate(sizes)),
+        separator,
     ),
     st.lists(st.tuples(st.integers(1, 5), st.integers(2, 9)), min_size=1, max_size=4),
     st.booleans(),
@@ -21,7 +22,10 @@ layouts = st.builds(
 
 def random_ids(layout: TokenLayout, batch: int = 3, seed: int = 0) -> torch.Tensor:
     rng = torch.Generator().manual_seed(seed)
-    parts = [torch.randint(segment.vocabulary, (batch, segment.length), generator=rng) for segment in layout]
+    parts = [
+        torch.randint(segment.vocabulary, (batch, segment.length), generator=rng)
+        for segment in layout
+    ]
     return torch.cat(parts, dim=1)
 
 
@@ -38,7 +42,9 @@ def test_the_vocabulary_keeps_segments_apart_and_positions_in_order(layout: Toke
     ids = random_ids(layout)
     sequence = vocabulary.sequence(ids)
     several = len(layout.segments) > 1
-    assert sequence.shape[1] == layout.length + (len(layout.segments) - 1) * (several and layout.separator)
+    assert sequence.shape[1] == layout.length + (len(layout.segments) - 1) * (
+        several and layout.separator
+    )
     for name, part in layout.split(ids).items():
         assert torch.equal(sequence[:, vocabulary.spans[name]] - vocabulary.first_id[name], part)
     rows = [set(range(*vocabulary.rows(name).indices(vocabulary.size))) for name in layout.names]
@@ -70,4 +76,6 @@ def test_protocols_name_the_fields_in_which_they_differ() -> None:
     one = Protocol(name="fid", details={"resize": 64, "samples": 10})
     other = Protocol(name="fid", details={"resize": 64, "samples": 20}, note="notes do not count")
     assert one.differences(other) == ["samples"]
-    assert one.differences(Protocol(name="fid", details={"resize": 64, "samples": 10}, note="x")) == []
+    assert (
+        one.differences(Protocol(name="fid", details={"resize": 64, "samples": 10}, note="x")) == []
+    )

@@ -1,6 +1,7 @@
-"""A default that changes must change keys: tests/default_settings.json remembers them with their versions.
+"""A default that changes must change keys: tests/default_settings.json has them with versions.
 
-After adding a setting: python -m tests.test_keys. After changing a default: raise the version first.
+After adding a setting: python -m tests.test_keys. After changing a default: raise the version
+first.
 """
 
 from __future__ import annotations
@@ -12,9 +13,15 @@ from typing import Any
 import attrs
 import pytest
 
+from prologue_bench.config.settings import (
+    GeneratorTraining,
+    Sampling,
+    TokenizerTraining,
+    plain_values,
+)
+from prologue_bench.contracts.settings import default_of
 from prologue_bench.pipeline import stages
 from prologue_bench.registry import Registry
-from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, default_of, plain_values
 
 SNAPSHOT = Path(__file__).with_name("default_settings.json")
 FRAMEWORK = {
@@ -33,7 +40,12 @@ def flat_defaults(settings: type[Any], prefix: str = "") -> dict[str, Any]:
             continue
         if attrs.has(type(value)):
             nested = {f.name: getattr(value, f.name) for f in attrs.fields(type(value))}
-            found.update({f"{prefix}{attribute.name}.{name}": plain_values(item) for name, item in nested.items()})
+            found.update(
+                {
+                    f"{prefix}{attribute.name}.{name}": plain_values(item)
+                    for name, item in nested.items()
+                }
+            )
         else:
             found[f"{prefix}{attribute.name}"] = plain_values(value)
     return found
@@ -53,12 +65,16 @@ def current() -> dict[str, Any]:
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", sorted(json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else []))
+@pytest.mark.parametrize(
+    "name", sorted(json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else [])
+)
 def test_a_changed_default_comes_with_a_new_version(name: str) -> None:
     before, now = json.loads(SNAPSHOT.read_text())[name], current()[name]
     if now["version"] == before["version"]:
         kept = {key: now["defaults"].get(key, "gone") for key in before["defaults"]}
-        assert kept == before["defaults"], f"raise the version of {name}, then run python -m tests.test_keys"
+        assert kept == before["defaults"], (
+            f"raise the version of {name}, then run python -m tests.test_keys"
+        )
 
 
 def test_the_snapshot_is_complete() -> None:

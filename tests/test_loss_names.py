@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prologue_bench.components import Component
-from prologue_bench.conformance import Broken, checks_of
-from prologue_bench.errors import StageError, UserError
-from prologue_bench.interfaces import (
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.settings import Optimisation, TokenizerTraining
+from prologue_bench.conformance import checks_of
+from prologue_bench.conformance.checks import Broken
+from prologue_bench.contracts import (
+    Component,
     Measurement,
     Metric,
     MetricInputs,
@@ -23,22 +25,22 @@ from prologue_bench.interfaces import (
     ReconstructionLoss,
     TokenLayout,
 )
+from prologue_bench.errors import StageError, UserError
+from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
-from prologue_bench.reporting.results import collect, frame
-from prologue_bench.spec.ablation import Ablation, load_ablation
-from prologue_bench.spec.settings import Optimisation, TokenizerTraining
+from prologue_bench.results.frame import frame
+from prologue_bench.storage.store import Store
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.optimisation import check_apart
 from prologue_bench.training.terms import labels
-from prologue_generators.ar import Ar
-from prologue_generators.settings import ArSettings
-from prologue_losses.adversarial import PatchGan
-from prologue_losses.settings import PatchGanSettings
-from prologue_tokenizers.prologue import Prologue
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.settings import ArSettings
+from prologue_plugins.losses.adversarial import PatchGan
+from prologue_plugins.losses.settings import PatchGanSettings
+from prologue_plugins.tokenizers.prologue import Prologue
 from tests.conftest import ROOT, Recorder, run_tiny
 from tests.test_models import IMAGES, PROLOGUE, ar, prologue
 from tests.test_training import byte_images
@@ -63,7 +65,11 @@ def with_own(term: tuple[Any, Any] | None) -> TokenizerModel:
     tokenizer.term = term
     gan = PatchGan(PatchGanSettings(width=8, layers=1), IMAGES)
     return TokenizerModel(
-        tokenizer, ar(tokenizer.layout), TokenizerTraining(l2_weight=1.0), none_label=3, losses={"patchgan": gan}
+        tokenizer,
+        ar(tokenizer.layout),
+        TokenizerTraining(l2_weight=1.0),
+        none_label=3,
+        losses={"patchgan": gan},
     )
 
 
@@ -76,9 +82,13 @@ def test_a_tokenizer_s_own_loss_counts_whatever_its_name(name: str) -> None:
     found = with_own((name, torch.tensor(100.0)))
     after = found(images=batch)
     assert len(after) == len(before) + 1
-    assert {key: after[key].item() for key in before} == pytest.approx({k: v.item() for k, v in before.items()})
+    assert {key: after[key].item() for key in before} == pytest.approx(
+        {k: v.item() for k, v in before.items()}
+    )
     total, _ = found.parse_losses(after)
-    assert total.item() == pytest.approx(sum(value.item() for value in before.values()) + 100, rel=1e-5)
+    assert total.item() == pytest.approx(
+        sum(value.item() for value in before.values()) + 100, rel=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,12 +96,18 @@ def test_a_tokenizer_s_own_loss_counts_whatever_its_name(name: str) -> None:
     [
         ("size", 0.5, r"loss own: term 'size' is 0.5 \(float\), expected a scalar tensor"),
         ("size", None, r"loss own: term 'size' is None \(NoneType\), expected a scalar tensor"),
-        ("size", torch.zeros(3), r"loss own: term 'size' has shape \(3,\), expected a scalar tensor"),
+        (
+            "size",
+            torch.zeros(3),
+            r"loss own: term 'size' has shape \(3,\), expected a scalar tensor",
+        ),
         ("", torch.zeros(()), "loss own: found a term named '', expected a text"),
         (None, torch.zeros(()), "loss own: found a term named None, expected a text"),
     ],
 )
-def test_a_term_that_is_no_scalar_with_a_name_is_one_line(name: Any, value: Any, message: str) -> None:
+def test_a_term_that_is_no_scalar_with_a_name_is_one_line(
+    name: Any, value: Any, message: str
+) -> None:
     with pytest.raises(StageError, match=message) as raised:
         with_own((name, value))(images=byte_images(2))
     assert "\n" not in str(raised.value)
@@ -105,19 +121,27 @@ class Constant(ReconstructionLoss):
         self.value = value
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
-        return {"b_c": reconstruction.new_tensor(self.value), "c": reconstruction.new_tensor(2 * self.value)}
+        return {
+            "b_c": reconstruction.new_tensor(self.value),
+            "c": reconstruction.new_tensor(2 * self.value),
+        }
 
 
 def test_losses_of_any_names_count_apart() -> None:
-    """Names that a ModuleDict refuses, those of other name spaces, and pairs that read alike when they are joined."""
+    """Names that a ModuleDict refuses, those of other name spaces, and pairs that join alike."""
     names = ["my.loss", "items", "type", "l1", "ce", "own", "a", "a_b", "own"]
     given = dict(zip(labels(names), (Constant(10.0**n) for n in range(len(names))), strict=True))
     assert len(given) == len(names)
     tokenizer = prologue()
-    found = TokenizerModel(tokenizer, ar(tokenizer.layout), TokenizerTraining(), none_label=3, losses=given)
+    found = TokenizerModel(
+        tokenizer, ar(tokenizer.layout), TokenizerTraining(), none_label=3, losses=given
+    )
     plain = TokenizerModel(tokenizer, found.prior, TokenizerTraining(), none_label=3)
     batch = byte_images(2)
-    more = found.parse_losses(found(images=batch))[0].double() - plain.parse_losses(plain(images=batch))[0].double()
+    more = (
+        found.parse_losses(found(images=batch))[0].double()
+        - plain.parse_losses(plain(images=batch))[0].double()
+    )
     assert len(found(images=batch)) == len(plain(images=batch)) + 2 * len(names)
     assert more.item() == pytest.approx(3 * sum(10.0**n for n in range(len(names))), rel=1e-6)
 
@@ -134,10 +158,11 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
     load: LOAD, store: Store, recorder: Recorder, registry: Registry
 ) -> None:
     ablation = load(
-        "vary.tokenizer.prologue_tokens=[2]", "baseline=null",
+        "vary.tokenizer.prologue_tokens=[2]",
+        "baseline=null",
         "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, r1_every_steps: 3}, "
         "{use: patchgan, width: 16, layers: 1, r1_every_steps: 30}]",
-    )  # fmt: skip
+    )
     plan = make_plan(ablation, store)
     outcome = execute(plan, store, recorder, lambda: False)
     assert outcome.failures == {}
@@ -148,9 +173,9 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
     assert one != other
     # A term that is computed in some steps only has a value there and none elsewhere.
     penalty = curves["loss_patchgan/r1"]
-    assert [step for step, value in zip(curves["step"], penalty, strict=True) if value is not None] == [
-        3, 6, 9, 12, 15, 18
-    ]  # fmt: skip
+    assert [
+        step for step, value in zip(curves["step"], penalty, strict=True) if value is not None
+    ] == [3, 6, 9, 12, 15, 18]
     assert "loss_patchgan-2/r1" not in curves
     titles = [title for title, _ in curve_plots(results)]
     assert "Tokenizer: patchgan/r1" in titles
@@ -169,12 +194,23 @@ def test_the_same_loss_twice_is_refused(load: LOAD) -> None:
     ("metrics", "message"),
     [
         ("[rate, rate]", r"metrics\[1\]: the same as metrics\[0\], 'rate'; expected it once"),
-        ("[{use: rfid, resize: 64}, rate, {use: rfid, resize: 64}]", r"metrics\[2\]: the same as metrics\[0\], 'rfid'"),
-        ("[{use: rfid}, {use: rfid, resize: 96}]", r"metrics\[1\]: 'rfid' stands in metrics\[0\] with other settings"),
-        ("[{use: probe}, {use: probe, train_images: 9}]", r"metrics\[1\]: 'probe' stands in metrics\[0\]"),
+        (
+            "[{use: rfid, resize: 64}, rate, {use: rfid, resize: 64}]",
+            r"metrics\[2\]: the same as metrics\[0\], 'rfid'",
+        ),
+        (
+            "[{use: rfid}, {use: rfid, resize: 96}]",
+            r"metrics\[1\]: 'rfid' stands in metrics\[0\] with other settings",
+        ),
+        (
+            "[{use: probe}, {use: probe, train_images: 9}]",
+            r"metrics\[1\]: 'probe' stands in metrics\[0\]",
+        ),
     ],
 )
-def test_a_metric_stands_once_since_its_numbers_have_one_name(load: LOAD, metrics: str, message: str) -> None:
+def test_a_metric_stands_once_since_its_numbers_have_one_name(
+    load: LOAD, metrics: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message) as raised:
         load(f"metrics={metrics}")
     assert "\n" not in str(raised.value)
@@ -182,7 +218,13 @@ def test_a_metric_stands_once_since_its_numbers_have_one_name(load: LOAD, metric
 
 def measurement(name: str, value: float) -> Measurement:
     return Measurement(
-        name=name, title=name, value=value, unit="", direction="lower", count=1, protocol=Protocol(name=name)
+        name=name,
+        title=name,
+        value=value,
+        unit="",
+        direction="lower",
+        count=1,
+        protocol=Protocol(name=name),
     )
 
 
@@ -215,16 +257,22 @@ class Depth(Height):
         return [measurement("height", 2.0), measurement("depth", 3.0)]
 
 
-def test_numbers_of_one_name_are_never_overwritten_without_a_word(smoke_file: Path, store: Store) -> None:
+def test_numbers_of_one_name_are_never_overwritten_without_a_word(
+    smoke_file: Path, store: Store
+) -> None:
     registry = Registry.load()
     for name, cls in (("twice", Twice), ("height", Height), ("depth", Depth)):
         target = f"{__name__}:{cls.__name__}"
         registry.add("metric", Component(name=name, target=target, summary="for a test"), "a test")
     text = smoke_file.read_text().replace("metrics: [rate]", "metrics: [twice, height, depth]")
-    smoke_file.write_text(text.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", ""))
+    smoke_file.write_text(
+        text.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", "")
+    )
     plan = make_plan(load_ablation(smoke_file, registry), store)
     outcome = execute(plan, store, Recorder(), lambda: False)
-    assert list(outcome.failures.values()) == ["metric 'twice' of a test: found height twice, expected each name once"]
+    assert list(outcome.failures.values()) == [
+        "metric 'twice' of a test: found height twice, expected each name once"
+    ]
     results, _ = collect(plan, outcome, store, registry)
     values = dict(zip(frame(results).metric, frame(results).value, strict=True))
     assert values == {"height": 1.0, "depth": 3.0}
@@ -234,7 +282,9 @@ def test_numbers_of_one_name_are_never_overwritten_without_a_word(smoke_file: Pa
 def test_a_parameter_of_two_optimizers_is_refused(tmp_path: Path) -> None:
     shared, own = nn.Parameter(torch.zeros(2, 3)), nn.Parameter(torch.zeros(1))
     check_apart({"autoencoder": [shared, own], "losses": [nn.Parameter(torch.zeros(2, 3))]})
-    with pytest.raises(StageError, match=r"shape \[2, 3\] is learned by both 'autoencoder' and 'losses'"):
+    with pytest.raises(
+        StageError, match=r"shape \[2, 3\] is learned by both 'autoencoder' and 'losses'"
+    ):
         check_apart({"autoencoder": [shared], "losses": [own, shared]})
 
 
@@ -276,11 +326,17 @@ class NamedL1(Prologue):
 def test_check_plugin_looks_at_own_losses(cls: type[Any], broken: str | None) -> None:
     registry = Registry.load()
     component = Component(
-        name="broken", target=f"{__name__}:{cls.__name__}", summary="for a test",
-        settings="prologue_tokenizers.settings:PrologueSettings",
-    )  # fmt: skip
+        name="broken",
+        target=f"{__name__}:{cls.__name__}",
+        summary="for a test",
+        settings="prologue_plugins.tokenizers.settings:PrologueSettings",
+    )
     registry.add("tokenizer", component, "a test")
-    (check,) = [each for each in checks_of("tokenizer", "broken", {}, registry=registry) if each.name == "losses"]
+    (check,) = [
+        each
+        for each in checks_of("tokenizer", "broken", {}, registry=registry)
+        if each.name == "losses"
+    ]
     if broken is None:
         check.run()
         return
@@ -307,9 +363,11 @@ class Backwards(Ar):
 def test_check_plugin_wants_cross_entropies_in_the_order_of_the_layout() -> None:
     registry = Registry.load()
     component = Component(
-        name="backwards", target=f"{__name__}:Backwards", summary="for a test",
-        settings="prologue_generators.settings:ArSettings",
-    )  # fmt: skip
+        name="backwards",
+        target=f"{__name__}:Backwards",
+        summary="for a test",
+        settings="prologue_plugins.generators.settings:ArSettings",
+    )
     registry.add("generator", component, "a test")
     for name, expected in (("ar", None), ("rar", None), ("backwards", "do not add up to `nll")):
         checks = checks_of("generator", name, {}, registry=registry)
@@ -324,17 +382,28 @@ def test_check_plugin_wants_cross_entropies_in_the_order_of_the_layout() -> None
 def test_curves_of_published_reports_are_still_drawn() -> None:
     results = json.loads((ROOT / "reports" / "prologue_count" / "results.json").read_text())
     titles = [title for title, _ in curve_plots(results)]
-    assert {"Tokenizer: Reconstruction, L1", "Tokenizer: Codebook", "Generator: Cross-entropy, nats/token"} <= set(
-        titles
-    )
+    assert {
+        "Tokenizer: Reconstruction, L1",
+        "Tokenizer: vq",
+        "Generator: Cross-entropy, nats/token",
+    } <= set(titles)
 
 
 def test_through_the_command_line_both_losses_are_in_the_report(tmp_path: Path) -> None:
     losses = "[{use: patchgan, width: 8, layers: 1}, {use: patchgan, width: 16, layers: 1}]"
     run_tiny(
-        tmp_path, "--set", "vary.tokenizer.prologue_tokens=[2]", "--set", "baseline=null",
-        "--set", f"tokenizer_training.losses={losses}",
-    )  # fmt: skip
+        tmp_path,
+        "--set",
+        "vary.tokenizer.prologue_tokens=[2]",
+        "--set",
+        "baseline=null",
+        "--set",
+        f"tokenizer_training.losses={losses}",
+    )
     page = (tmp_path / "report" / "report.html").read_text()
-    for title in ("Tokenizer: Codebook", "Tokenizer: patchgan/generator", "Tokenizer: patchgan-2/generator"):
+    for title in (
+        "Tokenizer: vq",
+        "Tokenizer: patchgan/generator",
+        "Tokenizer: patchgan-2/generator",
+    ):
         assert title in page

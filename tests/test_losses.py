@@ -10,16 +10,16 @@ import pytest
 import torch
 from torchvision import models
 
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.contracts import to_float
 from prologue_bench.errors import UserError
-from prologue_bench.images import to_float
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Ablation
-from prologue_losses.adversarial import PatchGan, discriminator_loss
-from prologue_losses.lpips_metric import LpipsMetric
-from prologue_losses.perceptual import Lpips
-from prologue_losses.settings import LpipsMetricSettings, LpipsSettings, PatchGanSettings
+from prologue_bench.storage.store import Store
+from prologue_plugins.losses.adversarial import PatchGan, discriminator_loss
+from prologue_plugins.losses.lpips_metric import LpipsMetric
+from prologue_plugins.losses.perceptual import Lpips
+from prologue_plugins.losses.settings import LpipsMetricSettings, LpipsSettings, PatchGanSettings
 from tests.conftest import Recorder
 from tests.test_metrics import DATA, inputs, noisy
 from tests.test_models import IMAGES
@@ -64,7 +64,9 @@ def test_discriminator_losses_match_their_formulas() -> None:
     hinge = ((1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()) / 2
     assert discriminator_loss(real, fake, "hinge") == pytest.approx(float(hinge))
     logistic = -real.sigmoid().log().mean() - (1 - fake.sigmoid()).log().mean()
-    assert float(discriminator_loss(real, fake, "vanilla")) == pytest.approx(float(logistic), abs=1e-6)
+    assert float(discriminator_loss(real, fake, "vanilla")) == pytest.approx(
+        float(logistic), abs=1e-6
+    )
 
 
 def test_before_its_start_the_adversarial_loss_is_zero() -> None:
@@ -81,7 +83,9 @@ def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_lpips_is_zero_for_equal_images_teaches_the_reconstruction_and_has_no_state(random_vgg: Path) -> None:
+def test_lpips_is_zero_for_equal_images_teaches_the_reconstruction_and_has_no_state(
+    random_vgg: Path,
+) -> None:
     loss = Lpips(LpipsSettings(weights=str(random_vgg)), IMAGES)
     reconstruction, images = pair()
     assert float(loss(images, images, 0)["distance"]) == pytest.approx(0, abs=1e-6)
@@ -104,7 +108,9 @@ def test_lpips_as_a_metric_is_the_mean_of_the_loss(random_vgg: Path, tmp_path: P
         LpipsMetricSettings(weights="nowhere.pth")
 
 
-def test_missing_weights_say_where_to_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_say_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match=r"'weights' must be a file that is there: .*nowhere.pth"):
         LpipsSettings(weights=str(tmp_path / "nowhere.pth"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
@@ -114,7 +120,8 @@ def test_missing_weights_say_where_to_put_them(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(
-        UserError, match=r"are not at .*vgg16-397923af.pth and cannot be fetched .*put https://.* there"
+        UserError,
+        match=r"are not at .*vgg16-397923af.pth and cannot be fetched .*put https://.* there",
     ):
         Lpips(LpipsSettings(), IMAGES)
     wrong = tmp_path / "wrong.pth"
@@ -127,9 +134,10 @@ def test_a_tokenizer_trains_with_an_adversarial_loss(
     load: Callable[..., Ablation], store: Store, recorder: Recorder
 ) -> None:
     ablation = load(
-        "vary.tokenizer.prologue_tokens=[2]", "baseline=null",
+        "vary.tokenizer.prologue_tokens=[2]",
+        "baseline=null",
         "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, start_step: 5}]",
-    )  # fmt: skip
+    )
     plan = make_plan(ablation, store)
     assert execute(plan, store, recorder, lambda: False).failures == {}
     curves = (store.get(plan.pipelines[0].tokenizer.key) / "curves.jsonl").read_text()

@@ -1,4 +1,7 @@
-"""Several results in one report: each variant keeps where it comes from, and nothing is dropped without a word."""
+"""Several results in one report.
+
+Each variant keeps where it comes from, and nothing is dropped without a word.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.finished import chosen_run, describe_run, images_of, load_run
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.comparability import conflicts
-from prologue_bench.reporting.merge import labels_of, merge_results
-from prologue_bench.reporting.pictures import Pictures
-from prologue_bench.reporting.results import frame, load_results
-from prologue_bench.reporting.statistics import summarise
 from prologue_bench.reporting.tables import render_markdown
+from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.merge import labels_of, merge_results
+from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.protocols import conflicts
+from prologue_bench.runs.loading import chosen_run, describe_run, images_of, load_run
+from prologue_bench.stats.differences import summarise
+from prologue_bench.storage.store import Store
 from tests.conftest import SMOKE, run_tiny
 
 OTHER = SMOKE.replace("size: 14", "size: 28").replace("seeds: [0]", "seeds: [3]")
@@ -32,11 +36,16 @@ def invoke(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results on images of two sizes, of two profiles and seeds, in one store; and the two in one report."""
+    """Results on two image sizes, of two profiles and seeds, in one store; both in one report."""
     folder = tmp_path_factory.mktemp("merging")
     run_tiny(folder)
     shutil.move(folder / "report", folder / "small")
-    quick = ("tokenizer_training.steps=4", "generator_training.steps=4", "metrics=[rate,psnr]", "name=large")
+    quick = (
+        "tokenizer_training.steps=4",
+        "generator_training.steps=4",
+        "metrics=[rate,psnr]",
+        "name=large",
+    )
     options = [word for value in quick for word in ("--set", value)]
     run_tiny(folder, "--profile", "quick", *options, text=OTHER)
     shutil.move(folder / "report", folder / "large")
@@ -59,14 +68,26 @@ def merge(*parts: dict[str, Any], baseline: str | None = None) -> dict[str, Any]
     return merge_results([(part, Pictures()) for part in parts], baseline)[0]
 
 
-def test_each_variant_is_drawn_from_with_its_own_profile_data_and_seed(folder: Path, tmp_path: Path) -> None:
-    merged, store, registry = load_results(folder / "both"), Store(folder / "store"), Registry.load()
-    for name, own, size, profile in (("tiny", "small", 14, "smoke"), ("large", "large", 28, "quick")):
+def test_each_variant_is_drawn_from_with_its_own_profile_data_and_seed(
+    folder: Path, tmp_path: Path
+) -> None:
+    merged, store, registry = (
+        load_results(folder / "both"),
+        Store(folder / "store"),
+        Registry.load(),
+    )
+    for name, own, size, profile in (
+        ("tiny", "small", 14, "smoke"),
+        ("large", "large", 28, "quick"),
+    ):
         variant = f"{name}: prologue_tokens=2"
         chosen, seed = chosen_run(merged, variant, None)
         assert (chosen, seed) == (variant, {"tiny": 0, "large": 3}[name])
         run = load_run(merged, store, registry, variant, seed)
-        assert (run.images.height, describe_run(merged, variant, seed)["profile"]) == (size, profile)
+        assert (run.images.height, describe_run(merged, variant, seed)["profile"]) == (
+            size,
+            profile,
+        )
         pictures = []
         for results, called in (("both", variant), (own, "prologue_tokens=2")):
             picture = tmp_path / f"{results}-{name}.png"
@@ -77,24 +98,37 @@ def test_each_variant_is_drawn_from_with_its_own_profile_data_and_seed(folder: P
         assert pictures[0] == pictures[1]
 
 
-def test_an_export_from_a_merged_report_is_of_the_run_s_own_ablation(folder: Path, tmp_path: Path) -> None:
+def test_an_export_from_a_merged_report_is_of_the_run_s_own_ablation(
+    folder: Path, tmp_path: Path
+) -> None:
     where = ("--store", folder / "store", "--out", tmp_path / "export")
     found = invoke("export", folder / "both", "--variant", "large: prologue_tokens=2", *where)
     assert found.exit_code == 0, found.exception
     config = json.loads((tmp_path / "export" / "config.json").read_text())
-    assert (config["variant"], config["ablation"]["name"], config["profile"]) == ("prologue_tokens=2", "large", "quick")
+    assert (config["variant"], config["ablation"]["name"], config["profile"]) == (
+        "prologue_tokens=2",
+        "large",
+        "quick",
+    )
     assert config["data"]["shape"][1:] == [28, 28]
 
 
-def test_models_are_loaded_where_the_data_and_the_profile_are_not(folder: Path, small: dict[str, Any]) -> None:
+def test_models_are_loaded_where_the_data_and_the_profile_are_not(
+    folder: Path, small: dict[str, Any]
+) -> None:
     small["data"]["settings"] = {"root": "/gone"}
     small["data"]["name"] = "a data set of another machine"
     small["profile"] = "a profile of another machine"
     run = load_run(small, Store(folder / "store"), Registry.load(), "prologue_tokens=2", 0)
-    assert (run.images.height, run.images.class_names) == (14, images_of(small, "prologue_tokens=2").class_names)
+    assert (run.images.height, run.images.class_names) == (
+        14,
+        images_of(small, "prologue_tokens=2").class_names,
+    )
 
 
-def test_the_report_shows_every_source(folder: Path, small: dict[str, Any], large: dict[str, Any]) -> None:
+def test_the_report_shows_every_source(
+    folder: Path, small: dict[str, Any], large: dict[str, Any]
+) -> None:
     html = (folder / "both" / "report.html").read_text()
     for results in (small, large):
         assert results["data"]["fingerprint"] in html
@@ -104,9 +138,13 @@ def test_the_report_shows_every_source(folder: Path, small: dict[str, Any], larg
     assert "originals, large" in html
     text = (folder / "both" / "results.md").read_text()
     assert (
-        "tiny: data shapes 14 × 14, profile smoke, 1 seed; large: data shapes 28 × 28, profile quick, 1 seed." in text
-    )
-    assert "large: prologue_tokens=2 and tiny: prologue_tokens=0 are not compared, they have no seed in common." in text
+        "tiny: data shapes 14 × 14, profile smoke, 1 seed; large: data shapes 28 × 28, "
+        "profile quick, 1 seed."
+    ) in text
+    assert (
+        "large: prologue_tokens=2 and tiny: prologue_tokens=0 are not compared, "
+        "they have no seed in common."
+    ) in text
     assert "| PSNR ↑ (dB) |" in text, "what only one of the results has"
 
 
@@ -124,11 +162,17 @@ def test_numbers_of_other_data_are_never_compared(small: dict[str, Any]) -> None
 def test_a_merged_report_can_be_merged_again(small: dict[str, Any], large: dict[str, Any]) -> None:
     both = merge(small, large)
     again = merge({**both, "name": "both"}, {**small, "name": "third"})
-    assert [source["label"] for source in again["sources"]] == ["both: tiny", "both: large", "third"]
+    assert [source["label"] for source in again["sources"]] == [
+        "both: tiny",
+        "both: large",
+        "third",
+    ]
     assert images_of(again, "both: large: prologue_tokens=2").height == 28
 
 
-@pytest.mark.parametrize("kept", [("results.json",), ("results.json", "assets/reconstructions-0.png")])
+@pytest.mark.parametrize(
+    "kept", [("results.json",), ("results.json", "assets/reconstructions-0.png")]
+)
 def test_results_alone_make_a_report(folder: Path, tmp_path: Path, kept: tuple[str, ...]) -> None:
     for name in kept:
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -141,19 +185,29 @@ def test_results_alone_make_a_report(folder: Path, tmp_path: Path, kept: tuple[s
 
 def test_results_of_one_name_are_told_apart_by_their_folders(small: dict[str, Any]) -> None:
     assert labels_of([small, small], [Path("a/seed-0"), Path("a/seed-1")]) == ["seed-0", "seed-1"]
-    assert labels_of([small, small], [Path("a/report"), Path("b/report")]) == ["a/report", "b/report"]
-    assert labels_of([small, {**small, "name": "other"}], [Path("x"), Path("x")]) == ["tiny", "other"]
+    assert labels_of([small, small], [Path("a/report"), Path("b/report")]) == [
+        "a/report",
+        "b/report",
+    ]
+    assert labels_of([small, {**small, "name": "other"}], [Path("x"), Path("x")]) == [
+        "tiny",
+        "other",
+    ]
     with pytest.raises(UserError, match="two of the results are both called 'tiny'"):
         labels_of([small, small], [Path("a"), Path("b/../a")])
 
 
-def test_a_run_that_stands_twice_in_results_is_refused(small: dict[str, Any], large: dict[str, Any]) -> None:
+def test_a_run_that_stands_twice_in_results_is_refused(
+    small: dict[str, Any], large: dict[str, Any]
+) -> None:
     small["runs"].append(small["runs"][0])
     with pytest.raises(UserError, match="tiny: holds the run of prologue_tokens=0, seed 0 twice"):
         merge(small, large)
 
 
-def test_two_quantities_of_one_name_get_columns_of_their_own(small: dict[str, Any], large: dict[str, Any]) -> None:
+def test_two_quantities_of_one_name_get_columns_of_their_own(
+    small: dict[str, Any], large: dict[str, Any]
+) -> None:
     for run in large["runs"]:
         run["measurements"][0]["title"] = "rate of another kind"
     text = render_markdown(merge(small, large))
@@ -162,7 +216,9 @@ def test_two_quantities_of_one_name_get_columns_of_their_own(small: dict[str, An
     assert "| rate of another kind ↓ (bits/image) |" in head
 
 
-def test_rows_of_one_card_and_remarks_and_other_versions_are_kept(small: dict[str, Any], large: dict[str, Any]) -> None:
+def test_rows_of_one_card_and_remarks_and_other_versions_are_kept(
+    small: dict[str, Any], large: dict[str, Any]
+) -> None:
     card = {"name": "card", "summary": "", "source": "", "protocol": "", "columns": ["a"]}
     small["references"] = [{**card, "rows": {"one": {"title": "One", "values": ["1"]}}}]
     large["references"] = [{**card, "rows": {"two": {"title": "Two", "values": ["2"]}}}]
@@ -171,4 +227,7 @@ def test_rows_of_one_card_and_remarks_and_other_versions_are_kept(small: dict[st
     found = merge(small, large)
     assert list(found["references"][0]["rows"]) == ["one", "two"]
     assert found["remarks"][0] == "tiny: do not use"
-    assert any(text.startswith("metric rate is of version") and "99 in large" in text for text in found["remarks"])
+    assert any(
+        text.startswith("metric rate is of version") and "99 in large" in text
+        for text in found["remarks"]
+    )

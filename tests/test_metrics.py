@@ -12,19 +12,18 @@ import pytest
 import scipy.linalg
 import torch
 
+from prologue_bench.contracts import Measurement, MetricInputs, Segment, TokenLayout, to_bytes
 from prologue_bench.errors import StageError
-from prologue_bench.images import to_bytes
-from prologue_bench.interfaces import Measurement, MetricInputs, Segment, TokenLayout
-from prologue_bench.intervals import half_width, share_half_width
-from prologue_datasets.settings import ShapesSettings
-from prologue_datasets.shapes import Shapes
-from prologue_metrics import efficientnet
-from prologue_metrics.codebook import Codebook
-from prologue_metrics.fidelity import GenerationFid, ReconstructionFid
-from prologue_metrics.probe import Probe, _fitted, one_hots
-from prologue_metrics.rate import Rate
-from prologue_metrics.references import read_reference
-from prologue_metrics.settings import FidSettings, ProbeSettings
+from prologue_bench.stats.intervals import half_width, share_half_width
+from prologue_plugins.datasets.settings import ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.metrics import efficientnet
+from prologue_plugins.metrics.codebook import Codebook
+from prologue_plugins.metrics.fidelity import GenerationFid, ReconstructionFid
+from prologue_plugins.metrics.probe import Probe, _fitted, one_hots
+from prologue_plugins.metrics.rate import Rate
+from prologue_plugins.metrics.references import read_reference
+from prologue_plugins.metrics.settings import FidSettings, ProbeSettings
 from tests.test_models import ar
 
 LAYOUT = TokenLayout((Segment("prologue", 2, 5), Segment("visual", 4, 6)))
@@ -47,7 +46,9 @@ def inputs(tmp_path: Path, **changes: Any) -> MetricInputs:
 
 def ids(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.concatenate([rng.integers(s.vocabulary, size=(count, s.length)) for s in LAYOUT], axis=1)
+    return np.concatenate(
+        [rng.integers(s.vocabulary, size=(count, s.length)) for s in LAYOUT], axis=1
+    )
 
 
 def by_name(found: list[Measurement]) -> dict[str, float]:
@@ -59,16 +60,23 @@ def noisy(images: np.ndarray, amount: int) -> np.ndarray:
     return np.clip(images + noise, 0, 255).astype(np.uint8)
 
 
-def test_fid_matches_scipy_s_matrix_square_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fid_matches_scipy_s_matrix_square_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
-    features = {"a": rng.normal(size=(120, 6)) @ rng.normal(size=(6, 6)), "b": rng.normal(1, 2, size=(120, 6))}
+    features = {
+        "a": rng.normal(size=(120, 6)) @ rng.normal(size=(6, 6)),
+        "b": rng.normal(1, 2, size=(120, 6)),
+    }
     reconstructions = noisy(DATA.images("test"), 8)
 
     def fake(images: np.ndarray, *_: object) -> np.ndarray:
         return features["a" if images is reconstructions else "b"]
 
-    monkeypatch.setattr("prologue_metrics.features.extract_features", fake)
-    found = ReconstructionFid(FidSettings()).measure(inputs(tmp_path, reconstructions=reconstructions))
+    monkeypatch.setattr("prologue_plugins.metrics.features.extract_features", fake)
+    found = ReconstructionFid(FidSettings()).measure(
+        inputs(tmp_path, reconstructions=reconstructions)
+    )
     mean = [part.mean(0) for part in features.values()]
     covariance = [np.cov(part, rowvar=False) for part in features.values()]
     root = scipy.linalg.sqrtm(covariance[0] @ covariance[1]).real
@@ -87,14 +95,16 @@ def test_fid_is_zero_for_the_same_images_and_grows_with_noise(tmp_path: Path) ->
     assert values[0] < values[1] < values[2]
 
 
-def test_features_of_the_same_images_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_features_of_the_same_images_are_computed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
 
     def counted(images: np.ndarray, *_: object) -> np.ndarray:
         calls.append(len(images))
         return np.random.default_rng(len(calls)).normal(size=(len(images), 4))
 
-    monkeypatch.setattr("prologue_metrics.features.extract_features", counted)
+    monkeypatch.setattr("prologue_plugins.metrics.features.extract_features", counted)
     for amount in (5, 9, 5):
         samples = noisy(DATA.images("test"), amount)
         GenerationFid(FidSettings()).measure(inputs(tmp_path, samples=samples))
@@ -133,7 +143,9 @@ def test_folded_batch_norms_give_what_the_layers_one_by_one_give() -> None:
             x, kernel, stride=stride, groups=groups, padding="valid" if stride == 2 else "same"
         )
         names = ("running_mean", "running_var", "weight", "bias")
-        return torch.nn.functional.batch_norm(y, *(weights[f"{norm}.{name}"] for name in names), eps=1e-3)
+        return torch.nn.functional.batch_norm(
+            y, *(weights[f"{norm}.{name}"] for name in names), eps=1e-3
+        )
 
     y = conv_norm(x, "_conv_stem", "_bn0", 2, 1).clamp(0, 6)
     y = conv_norm(y, "_blocks.0._depthwise_conv", "_blocks.0._bn1", 1, 32).clamp(0, 6)
@@ -144,7 +156,7 @@ def test_folded_batch_norms_give_what_the_layers_one_by_one_give() -> None:
 
 
 def test_the_features_know_a_daisy_and_a_palace() -> None:
-    """scikit-learn's two photographs, with the classifier of the same weights: palace (698) and daisy (985)."""
+    """scikit-learn's photographs, classified by the same weights: palace (698) and daisy (985)."""
     from sklearn.datasets import load_sample_images
 
     weights = torch.load(efficientnet.weights_path(), weights_only=True)
@@ -163,7 +175,9 @@ def test_the_rate_is_the_nll_in_bits(tmp_path: Path) -> None:
     generator = type(generator)(_settings(), LAYOUT, labels=5).eval()
     test_ids = ids(120)
     with torch.inference_mode():
-        found = by_name(Rate(None).measure(inputs(tmp_path, generator=generator, test_ids=test_ids)))
+        found = by_name(
+            Rate(None).measure(inputs(tmp_path, generator=generator, test_ids=test_ids))
+        )
         labels = torch.from_numpy(DATA.labels("test"))
         log_probabilities = generator.logits(torch.from_numpy(test_ids), labels).log_softmax(-1)
     sequence = generator.vocabulary.sequence(torch.from_numpy(test_ids))
@@ -174,7 +188,7 @@ def test_the_rate_is_the_nll_in_bits(tmp_path: Path) -> None:
 
 
 def _settings() -> Any:
-    from prologue_generators.settings import ArSettings, ArTransformerSettings
+    from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
 
     return ArSettings(transformer=ArTransformerSettings(width=16, layers=1, heads=2))
 
@@ -211,7 +225,7 @@ def test_the_probe_s_regularisation_is_chosen_on_validation_images_alone(
         fitted.append((strength, len(labels)))
         return _fitted(strength, vectors, labels)
 
-    monkeypatch.setattr("prologue_metrics.probe._fitted", watched)
+    monkeypatch.setattr("prologue_plugins.metrics.probe._fitted", watched)
     train_ids, test_ids = ids(200, 1), ids(120, 2)
     train_ids[:, 0] = DATA.labels("train")
     settings = ProbeSettings(inverse_regularisation=(1e-6, 100.0))
@@ -250,7 +264,9 @@ def test_reference_files_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found, checksum = read(mu=mean, sigma=covariance)
     assert np.array_equal(found.covariance, covariance)
     assert len(checksum) == 16
-    with pytest.raises(StageError, match=r"adm.npz: found mean; mu and sigma missing, and so is arr_0"):
+    with pytest.raises(
+        StageError, match=r"adm.npz: found mean; mu and sigma missing, and so is arr_0"
+    ):
         read(mean=mean)
     with pytest.raises(StageError, match=r"mu has shape \(3,\) and sigma \(2, 2\)"):
         read(mu=mean, sigma=np.eye(2))
@@ -258,12 +274,17 @@ def test_reference_files_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read(mu=mean * np.nan, sigma=covariance)
     # Images serve any extractor, mu and sigma of another one notwithstanding.
     features = np.random.default_rng(0).normal(size=(50, 4))
-    monkeypatch.setattr("prologue_metrics.features.extract_features", lambda images, *_: features)
+    monkeypatch.setattr(
+        "prologue_plugins.metrics.features.extract_features", lambda images, *_: features
+    )
     images = np.asarray(DATA.images("test")[:50]).transpose(0, 2, 3, 1)
     found, _ = read(arr_0=images, mu=mean, sigma=covariance)
     assert np.allclose(found.mean, features.mean(0))
     for wrong in (images[:, :16], images[..., :1], images.astype(np.float32)):
-        with pytest.raises(StageError, match=r"arr_0 of .*expected uint8 \[N, H, W, C\] with images of \[32, 32, 3\]"):
+        with pytest.raises(
+            StageError,
+            match=r"arr_0 of .*expected uint8 \[N, H, W, C\] with images of \[32, 32, 3\]",
+        ):
             read(arr_0=wrong)
     path.write_text("no")
     with pytest.raises(StageError, match=r"adm.npz: cannot be read as .npz"):
@@ -285,8 +306,10 @@ def test_a_distance_of_fewer_images_is_that_of_a_class_balanced_subset_alone(
         flat = images[:].reshape(len(images), -1)[:, :4].astype(np.float32)
         return flat + np.random.default_rng(len(images)).normal(size=flat.shape).astype(np.float32)
 
-    monkeypatch.setattr("prologue_metrics.features.extract_features", fake)
+    monkeypatch.setattr("prologue_plugins.metrics.features.extract_features", fake)
     samples = noisy(np.asarray(DATA.images("test")), 8)
     part = GenerationFid(FidSettings(images=60)).measure(inputs(tmp_path / "a", samples=samples))[0]
-    alone = GenerationFid(FidSettings()).measure(inputs(tmp_path / "b", samples=samples[DATA.subset("test", 60)]))[0]
+    alone = GenerationFid(FidSettings()).measure(
+        inputs(tmp_path / "b", samples=samples[DATA.subset("test", 60)])
+    )[0]
     assert (part.value, part.count) == (alone.value, 60)

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from prologue_bench.config.settings import Sampling
+from prologue_bench.contracts import ImageSpec, Segment, TokenLayout
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import ImageSpec, Segment, TokenLayout
 from prologue_bench.sampling.decoding import restrict, sample_ids
-from prologue_bench.spec.settings import Sampling
-from prologue_generators.ar import Ar
-from prologue_generators.settings import ArSettings, ArTransformerSettings
-from prologue_layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
-from prologue_layers.settings import TransformerSettings
-from prologue_layers.transformer import (
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
+from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
+from prologue_plugins.layers.settings import TransformerSettings
+from prologue_plugins.layers.transformer import (
     ConditionalScale,
     gated_linear,
     normalise,
@@ -25,16 +25,21 @@ from prologue_layers.transformer import (
     rotation,
     scaled_linear,
 )
-from prologue_layers.vit import axis_channels, from_patches, to_patches
-from prologue_tokenizers.prologue import Prologue
-from prologue_tokenizers.settings import PrologueSettings, Vq2dSettings
-from prologue_tokenizers.vq_2d import Vq2d
+from prologue_plugins.layers.vit import axis_channels, from_patches, to_patches
+from prologue_plugins.tokenizers.prologue import Prologue
+from prologue_plugins.tokenizers.settings import PrologueSettings, Vq2dSettings
+from prologue_plugins.tokenizers.vq_2d import Vq2d
 from tests.test_interfaces import random_ids
 
 IMAGES = ImageSpec(channels=3, height=8, width=12, class_names=("a", "b", "c"))
 SIZE = TransformerSettings(width=16, layers=2, heads=2)
 PROLOGUE = PrologueSettings(
-    patch_size=4, encoder=SIZE, decoder=SIZE, visual_codebook=16, prologue_codebook=8, prologue_tokens=3
+    patch_size=4,
+    encoder=SIZE,
+    decoder=SIZE,
+    visual_codebook=16,
+    prologue_codebook=8,
+    prologue_tokens=3,
 )
 
 
@@ -87,10 +92,12 @@ def test_rotary_channels_fill_the_head(channels: int) -> None:
 def test_rotation_matches_complex_multiplication() -> None:
     angles = rotary_angles(torch.arange(5)[:, None], [8], 100.0)
     x = torch.randn(2, 3, 5, 8)
-    expected = torch.view_as_complex(x.reshape(2, 3, 5, 4, 2)) * torch.polar(torch.ones_like(angles), angles).to(
-        torch.complex64
+    expected = torch.view_as_complex(x.reshape(2, 3, 5, 4, 2)) * torch.polar(
+        torch.ones_like(angles), angles
+    ).to(torch.complex64)
+    assert torch.allclose(
+        rotate(x, rotation(angles)), torch.view_as_real(expected).flatten(-2), atol=1e-5
     )
-    assert torch.allclose(rotate(x, rotation(angles)), torch.view_as_real(expected).flatten(-2), atol=1e-5)
 
 
 def test_norm_scales_and_gates_fold_into_the_linear_layers() -> None:
@@ -121,11 +128,15 @@ def test_the_decoder_never_sees_the_prologue() -> None:
 
 def test_no_prologue_tokens_is_the_2d_baseline() -> None:
     torch.manual_seed(0)
-    baseline = Vq2d(Vq2dSettings(patch_size=4, encoder=SIZE, decoder=SIZE, visual_codebook=16), IMAGES)
+    baseline = Vq2d(
+        Vq2dSettings(patch_size=4, encoder=SIZE, decoder=SIZE, visual_codebook=16), IMAGES
+    )
     same = prologue(prologue_tokens=0)
     assert same.prior is None
     assert same.layout == baseline.layout
-    assert torch.equal(same.losses(images()).reconstruction, baseline.losses(images()).reconstruction)
+    assert torch.equal(
+        same.losses(images()).reconstruction, baseline.losses(images()).reconstruction
+    )
 
 
 def test_reconstruction_teaches_nothing_to_the_prologue_quantizer() -> None:
@@ -182,7 +193,9 @@ def test_the_generator_is_causal(layout: TokenLayout) -> None:
         other = generator.logits(changed, labels)
         assert torch.allclose(logits[:, : position + 1], other[:, : position + 1], atol=1e-5)
         if position + 1 < logits.shape[1]:
-            assert not torch.allclose(logits[:, position + 1 :], other[:, position + 1 :], atol=1e-5)
+            assert not torch.allclose(
+                logits[:, position + 1 :], other[:, position + 1 :], atol=1e-5
+            )
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -195,7 +208,9 @@ def test_cached_decoding_equals_one_pass(layout: TokenLayout, tied: bool) -> Non
     for token in range(layout.length):
         step = generator.decode_step(state, previous)
         name, index = generator._segment_at(token)
-        whole = logits[:, generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)]
+        whole = logits[
+            :, generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)
+        ]
         assert torch.allclose(step, whole, atol=1e-5)
         previous = ids[:, token : token + 1]
 
@@ -207,10 +222,15 @@ def test_the_nll_of_the_segments_adds_up_to_the_whole(layout: TokenLayout) -> No
     log_probabilities = generator.logits(ids, labels).log_softmax(-1)
     sequence = generator.vocabulary.sequence(ids)
     expected = torch.stack(
-        [-sum(log_probabilities[b, t, sequence[b, t]] for t in range(sequence.shape[1])) for b in range(3)]
+        [
+            -sum(log_probabilities[b, t, sequence[b, t]] for t in range(sequence.shape[1]))
+            for b in range(3)
+        ]
     )
     parts = generator.nll(ids, labels)
-    assert {name: part.shape[1] for name, part in parts.items()} == {s.name: s.length for s in layout}
+    assert {name: part.shape[1] for name, part in parts.items()} == {
+        s.name: s.length for s in layout
+    }
     assert torch.allclose(torch.cat(list(parts.values()), dim=1).sum(1), expected, atol=1e-4)
 
 
@@ -219,7 +239,9 @@ def test_a_hard_one_hot_gives_what_the_ids_give() -> None:
     generator = ar(layout)
     ids, labels = random_ids(layout), torch.tensor([0, 1, 2])
     relaxed = {"prologue": torch.nn.functional.one_hot(ids[:, :2], 5).float()}
-    assert torch.allclose(generator.logits(ids, labels, relaxed), generator.logits(ids, labels), atol=1e-6)
+    assert torch.allclose(
+        generator.logits(ids, labels, relaxed), generator.logits(ids, labels), atol=1e-6
+    )
 
 
 def test_dropped_inputs_leave_only_the_prologue_to_predict_from() -> None:
@@ -254,16 +276,23 @@ def test_samples_stay_in_their_segments_and_repeat_with_the_seed() -> None:
     generator = ar(layout)
     labels = torch.arange(4).repeat(8)
     sampling = Sampling(temperature={"prologue": 0.7, "default": 1.2}, top_k=4)
-    one, two = (sample_ids(generator, labels, sampling, torch.Generator().manual_seed(3), 3) for _ in range(2))
+    one, two = (
+        sample_ids(generator, labels, sampling, torch.Generator().manual_seed(3), 3)
+        for _ in range(2)
+    )
     layout.check(one)
     assert torch.equal(one, two)
-    assert not torch.equal(one, sample_ids(generator, labels, sampling, torch.Generator().manual_seed(4), 3))
+    assert not torch.equal(
+        one, sample_ids(generator, labels, sampling, torch.Generator().manual_seed(4), 3)
+    )
 
 
 def test_a_low_temperature_decodes_the_likeliest_token() -> None:
     layout = LAYOUTS[0]
     generator = ar(layout)
     labels = torch.tensor([0, 1])
-    ids = sample_ids(generator, labels, Sampling(temperature=1e-4), torch.Generator().manual_seed(0), 3)
+    ids = sample_ids(
+        generator, labels, Sampling(temperature=1e-4), torch.Generator().manual_seed(0), 3
+    )
     logits = generator.logits(ids, labels)
     assert torch.equal(ids, logits.argmax(-1))

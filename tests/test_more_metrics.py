@@ -15,15 +15,15 @@ import torch
 from scipy.spatial.distance import cdist
 from scipy.stats import laplace
 
+from prologue_bench.config.settings import Sampling
+from prologue_bench.contracts import StageCost
 from prologue_bench.errors import StageError
-from prologue_bench.interfaces import StageCost
 from prologue_bench.sampling.decoding import sample_ids
-from prologue_bench.spec.settings import Sampling
-from prologue_metrics import features
-from prologue_metrics.attention import Attention
-from prologue_metrics.cost import Cost, Speed
-from prologue_metrics.elbo import Elbo, fitted_scale, pixel_bits
-from prologue_metrics.fidelity import (
+from prologue_plugins.metrics import features
+from prologue_plugins.metrics.attention import Attention
+from prologue_plugins.metrics.cost import Cost, Speed
+from prologue_plugins.metrics.elbo import Elbo, fitted_scale, pixel_bits
+from prologue_plugins.metrics.fidelity import (
     DensityCoverage,
     Kid,
     PrecisionRecall,
@@ -31,9 +31,9 @@ from prologue_metrics.fidelity import (
     divergences,
     kernel_influences,
 )
-from prologue_metrics.layout import Layout, persistence
-from prologue_metrics.pixels import Psnr, Ssim
-from prologue_metrics.settings import (
+from prologue_plugins.metrics.layout import Layout, persistence
+from prologue_plugins.metrics.pixels import Psnr, Ssim
+from prologue_plugins.metrics.settings import (
     AttentionSettings,
     DensityCoverageSettings,
     ElboSettings,
@@ -48,8 +48,13 @@ from tests.test_models import ar, prologue
 TEST = DATA.images("test")
 
 
-def known_features(monkeypatch: pytest.MonkeyPatch, samples: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Let the samples' features be the first array and the test images' the second; returns images to measure."""
+def known_features(
+    monkeypatch: pytest.MonkeyPatch, samples: np.ndarray, reference: np.ndarray
+) -> np.ndarray:
+    """Let the samples' features be the first array and the test images' the second.
+
+    Returns images to measure.
+    """
     images = noisy(np.asarray(TEST), 5)[: len(samples)]
 
     def fake(asked: np.ndarray, *_: object) -> np.ndarray:
@@ -63,7 +68,9 @@ def points(count: int, shift: float, seed: int) -> np.ndarray:
     return (np.random.default_rng(seed).normal(size=(count, 3)) + shift).astype(np.float32)
 
 
-def test_kid_is_the_unbiased_cubic_kernel_distance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kid_is_the_unbiased_cubic_kernel_distance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, y = points(120, 0.4, 0), points(120, 0.0, 1)
     images = known_features(monkeypatch, x, y)
     settings = KidSettings(subsets=1, subset_size=120)
@@ -71,15 +78,21 @@ def test_kid_is_the_unbiased_cubic_kernel_distance(tmp_path: Path, monkeypatch: 
     kernel = lambda a, b: (a.astype(np.float64) @ b.T / 3 + 1) ** 3  # noqa: E731
     n = 120
     off = lambda k: (k.sum() - np.trace(k)) / (n * (n - 1))  # noqa: E731
-    assert value / 1000 == pytest.approx(off(kernel(x, x)) + off(kernel(y, y)) - 2 * kernel(x, y).mean(), rel=1e-4)
+    assert value / 1000 == pytest.approx(
+        off(kernel(x, x)) + off(kernel(y, y)) - 2 * kernel(x, y).mean(), rel=1e-4
+    )
     with pytest.raises(StageError, match="found 120 images, expected at least subset_size 1000"):
         Kid(KidSettings()).measure(inputs(tmp_path, samples=images))
 
 
-def test_precision_and_recall_match_a_brute_force_over_balls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_and_recall_match_a_brute_force_over_balls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, y = points(100, 1.0, 0), points(120, 0.0, 1)
     images = known_features(monkeypatch, x, y)
-    found = by_name(PrecisionRecall(PrecisionRecallSettings()).measure(inputs(tmp_path, samples=images)))
+    found = by_name(
+        PrecisionRecall(PrecisionRecallSettings()).measure(inputs(tmp_path, samples=images))
+    )
 
     def inside(points: np.ndarray, centres: np.ndarray) -> float:
         radii = np.sort(cdist(centres, centres), axis=1)[:, 3]
@@ -89,7 +102,9 @@ def test_precision_and_recall_match_a_brute_force_over_balls(tmp_path: Path, mon
     assert found["recall"] == pytest.approx(inside(y, x), abs=0.011)
 
 
-def test_density_and_coverage_match_a_brute_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_density_and_coverage_match_a_brute_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x, y = points(90, 0.7, 0), points(110, 0.0, 1)
     radii = np.sort(cdist(y, y), axis=1)[:, 5]
     within = cdist(y, x) < radii[:, None]
@@ -101,7 +116,9 @@ def test_density_and_coverage_match_a_brute_force(tmp_path: Path, monkeypatch: p
             inputs(tmp_path / "other", samples=known_features(monkeypatch, x, y))
         )
     )
-    assert found == pytest.approx({"density": within.sum() / (5 * 90), "coverage": within.any(axis=1).mean()})
+    assert found == pytest.approx(
+        {"density": within.sum() / (5 * 90), "coverage": within.any(axis=1).mean()}
+    )
     same = known_features(monkeypatch, np.ones((90, 3), np.float32), y)
     with pytest.raises(StageError, match="all images have the same features"):
         DensityCoverage(DensityCoverageSettings()).measure(inputs(tmp_path, samples=same))
@@ -112,9 +129,14 @@ def test_psnr_and_ssim_match_their_formulas(tmp_path: Path) -> None:
     found = by_name(Psnr(None).measure(inputs(tmp_path, reconstructions=other)))["psnr"]
     errors = ((images.astype(float) - other) ** 2).mean(axis=(1, 2, 3))
     assert found == pytest.approx(np.mean([10 * math.log10(255**2 / error) for error in errors]))
-    assert by_name(Ssim(None).measure(inputs(tmp_path, reconstructions=images)))["ssim"] == pytest.approx(1.0)
+    assert by_name(Ssim(None).measure(inputs(tmp_path, reconstructions=images)))[
+        "ssim"
+    ] == pytest.approx(1.0)
     noisier = noisy(images, 60)
-    values = [by_name(Ssim(None).measure(inputs(tmp_path, reconstructions=part)))["ssim"] for part in (other, noisier)]
+    values = [
+        by_name(Ssim(None).measure(inputs(tmp_path, reconstructions=part)))["ssim"]
+        for part in (other, noisier)
+    ]
     assert 0 < values[1] < values[0] < 1
 
 
@@ -128,20 +150,30 @@ def test_the_elbo_is_distortion_plus_rate_and_its_likelihood_adds_up(tmp_path: P
     expected = -(3 * np.log2(masses[0]) + 2 * np.log2(masses[1]) + np.log2(masses[2])) / 6
     bits = pixel_bits(scale, "laplace")
     assert (histogram * bits).sum() / histogram.sum() == pytest.approx(expected)
-    for likelihood in ("laplace", "gaussian"):  # the masses of all levels, whatever the reconstruction
+    # The masses of all levels, whatever the reconstruction.
+    for likelihood in ("laplace", "gaussian"):
         assert (2.0 ** -pixel_bits(9.0, likelihood)).sum(axis=1) == pytest.approx(np.ones(256))
     generator = ar(LAYOUT)
     found = by_name(
         Elbo(ElboSettings()).measure(
-            inputs(tmp_path, reconstructions=noisy(np.asarray(TEST), 6), test_ids=ids(len(TEST)), generator=generator)
+            inputs(
+                tmp_path,
+                reconstructions=noisy(np.asarray(TEST), 6),
+                test_ids=ids(len(TEST)),
+                generator=generator,
+            )
         )
     )
     assert found["elbo"] == pytest.approx(found["elbo_distortion"] + found["elbo_rate"])
     labels = torch.from_numpy(DATA.labels("test"))
     with torch.inference_mode():
-        nats = sum(part.sum() for part in generator.nll(torch.from_numpy(ids(len(TEST))), labels).values())
+        nats = sum(
+            part.sum() for part in generator.nll(torch.from_numpy(ids(len(TEST))), labels).values()
+        )
     dimensions = TEST[0].size
-    assert found["elbo_rate"] == pytest.approx(float(nats) / len(TEST) / math.log(2) / dimensions, rel=1e-5)
+    assert found["elbo_rate"] == pytest.approx(
+        float(nats) / len(TEST) / math.log(2) / dimensions, rel=1e-5
+    )
 
 
 def test_layout_persistence_is_one_for_copies_and_zero_for_strangers() -> None:
@@ -153,7 +185,9 @@ def test_layout_persistence_is_one_for_copies_and_zero_for_strangers() -> None:
     assert persistence(rng.normal(size=(120, 50)), shape).mean() == pytest.approx(0.0, abs=0.02)
     # What a whole class shares does not count.
     of_class = np.repeat(rng.normal(size=(3, 50)), 40, axis=0)
-    assert persistence(rng.normal(size=(120, 50)) + 100 * of_class, shape).mean() == pytest.approx(0.0, abs=0.02)
+    assert persistence(rng.normal(size=(120, 50)) + 100 * of_class, shape).mean() == pytest.approx(
+        0.0, abs=0.02
+    )
 
 
 def test_persistence_is_the_mean_over_pairs_by_brute_force() -> None:
@@ -164,7 +198,9 @@ def test_persistence_is_the_mean_over_pairs_by_brute_force() -> None:
     inside, between = [], []
     for members in centred:
         for a, b in itertools.permutations(range(groups * size), 2):
-            similarity = members[a] @ members[b] / np.linalg.norm(members[a]) / np.linalg.norm(members[b])
+            similarity = (
+                members[a] @ members[b] / np.linalg.norm(members[a]) / np.linalg.norm(members[b])
+            )
             (inside if a // size == b // size else between).append(similarity)
     found = persistence(x.reshape(-1, 7), (classes, groups, size))
     assert found.shape == (6,)
@@ -181,19 +217,28 @@ def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
     drawn = []
 
     def draw(labels: torch.Tensor, prefix: torch.Tensor | None, seed: int) -> torch.Tensor:
-        ids = sample_ids(generator, labels % 3, Sampling(), torch.Generator().manual_seed(seed), 3, prefix)
+        ids = sample_ids(
+            generator, labels % 3, Sampling(), torch.Generator().manual_seed(seed), 3, prefix
+        )
         drawn.append((ids, prefix))
         return ids
 
     monkeypatch.setattr(
-        "prologue_metrics.layout.extract_features", lambda images, *_: images.reshape(len(images), -1).astype(float)
+        "prologue_plugins.metrics.layout.extract_features",
+        lambda images, *_: images.reshape(len(images), -1).astype(float),
     )
     settings = LayoutSettings(groups_per_class=2, group_size=3, lowpass=2)
     with torch.inference_mode():
         found = Layout(settings).measure(
-            inputs(tmp_path, layout=tokenizer.layout, prefixes=(3,), tokenizer=tokenizer, generator=generator,
-                   draw=draw)
-        )  # fmt: skip
+            inputs(
+                tmp_path,
+                layout=tokenizer.layout,
+                prefixes=(3,),
+                tokenizer=tokenizer,
+                generator=generator,
+                draw=draw,
+            )
+        )
     assert [m.name for m in found] == ["layout_pixels_3", "layout_features_3"]
     assert all(-1 <= m.value <= 2 for m in found)
     ids, prefix = drawn[-1]
@@ -215,7 +260,7 @@ def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> No
     # The first layer by hand: rows are predicted places, columns the inputs, the class first.
     x = generator._inputs(torch.from_numpy(test_ids), labels, {}, {})
     block = generator.transformer.blocks[0]
-    from prologue_layers.transformer import normalise, rotate
+    from prologue_plugins.layers.transformer import normalise, rotate
 
     scaled = normalise(x) * block.attention_scale(generator.transformer.condition())  # type: ignore[operator]
     query, key, _ = block.attention.qkv(scaled).unflatten(-1, (3, 2, 8)).permute(2, 0, 3, 1, 4)  # type: ignore[union-attr,operator]
@@ -224,12 +269,17 @@ def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> No
     scores = torch.einsum("bhqc,bhkc->bhqk", query, key) / math.sqrt(8)
     scores = scores + torch.full((7, 7), -math.inf).triu(1)
     weights = scores.softmax(-1).mean((0, 1))
-    # Place 4 (the second visual token) attends to the first prologue token, whose input stands behind the class.
+    # Place 4 (the second visual token) attends to the first prologue token, whose input stands
+    # behind the class.
     assert maps[0, 3, 0].item() == pytest.approx(weights[4, 1].item(), abs=1e-6)
     found = by_name(
-        Attention(AttentionSettings(images=5)).measure(inputs(tmp_path, test_ids=all_ids, generator=generator))
+        Attention(AttentionSettings(images=5)).measure(
+            inputs(tmp_path, test_ids=all_ids, generator=generator)
+        )
     )
-    assert found["attention_2"] == pytest.approx(100 * maps[:, 2:, :2].sum(2).mean().item(), rel=1e-4)
+    assert found["attention_2"] == pytest.approx(
+        100 * maps[:, 2:, :2].sum(2).mean().item(), rel=1e-4
+    )
 
 
 def test_cost_adds_up_the_trainings(tmp_path: Path) -> None:
@@ -253,7 +303,9 @@ def test_speed_is_the_best_of_its_repeats(tmp_path: Path) -> None:
         return torch.zeros(len(labels), 13, dtype=torch.int64)
 
     tokenizer = prologue().eval()
-    measured = Speed(SpeedSettings(images=10)).measure(inputs(tmp_path, draw=draw, tokenizer=tokenizer, machine="m"))
+    measured = Speed(SpeedSettings(images=10)).measure(
+        inputs(tmp_path, draw=draw, tokenizer=tokenizer, machine="m")
+    )
     assert 10 / 0.1 < measured[0].value < 10 / 0.05
     assert measured[0].protocol.details["machine"] == "m"
 
@@ -277,4 +329,6 @@ def test_kernel_influences_are_those_of_leaving_images_out() -> None:
     for index in (0, 30):
         more = even * (1 - 1e-6)
         more[index] += 1e-6
-        assert found[index] - found.mean() == pytest.approx((distance(more) - distance(even)) / 1e-6, rel=1e-3)
+        assert found[index] - found.mean() == pytest.approx(
+            (distance(more) - distance(even)) / 1e-6, rel=1e-3
+        )

@@ -1,4 +1,4 @@
-"""Numbers of any library are numbers, what is none is one metric's failure, and results are always JSON."""
+"""Numbers of any library are numbers, what is none is a metric's failure, and results are JSON."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.contracts import Measurement, Protocol
+from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.errors import StageError
-from prologue_bench.interfaces import Measurement, Protocol
-from prologue_bench.pipeline.contracts import check_measurements
-from prologue_bench.reporting.pictures import Pictures
 from prologue_bench.reporting.report import write_report
-from prologue_bench.reporting.results import load_results
-from prologue_bench.reporting.strict import to_json
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.strict import to_json
 from tests.conftest import ROOT, SMOKE
 
 METRIC = """
@@ -28,9 +28,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from prologue_bench.components import Component
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import Measurement, Metric, Protocol
+from prologue_bench.contracts import Component, Measurement, Metric, Protocol, hookimpl
 
 
 @frozen
@@ -46,29 +44,46 @@ class Odd(Metric):
 
     def measure(self, inputs):
         values = {
-            "good": {"a": np.float32(1.5), "b": np.int64(3), "c": np.array(2.5), "d": torch.tensor(0.5)},
+            "good": {
+                "a": np.float32(1.5), "b": np.int64(3), "c": np.array(2.5), "d": torch.tensor(0.5)
+            },
             "text": {"e": "1.5"},
         }[self.kind]
-        protocol = Protocol(name="odd", details={"share": np.float64(0.5), "flag": np.bool_(True), "limit": np.inf})
+        details = {"share": np.float64(0.5), "flag": np.bool_(True), "limit": np.inf}
+        protocol = Protocol(name="odd", details=details)
         return [
-            Measurement(name=name, title=name, value=value, unit="", direction="lower", count=np.int32(4),
-                        protocol=protocol, half_width=np.float32("nan"), positions=np.ones(2, dtype=np.float32))
+            Measurement(name=name, title=name, value=value, unit="", direction="lower",
+                        count=np.int32(4), protocol=protocol, half_width=np.float32("nan"),
+                        positions=np.ones(2, dtype=np.float32))
             for name, value in values.items()
         ]
 
 
 @hookimpl
 def prologue_metrics():
-    return [Component(name="odd", target="odd_metric:Odd", settings="odd_metric:Settings", summary="Odd numbers.")]
+    settings = "odd_metric:Settings"
+    return [
+        Component(name="odd", target="odd_metric:Odd", settings=settings, summary="Odd numbers.")
+    ]
 """
 
 
 def measurement(**values: Any) -> Measurement:
-    given = {"name": "n", "title": "t", "value": 1.0, "unit": "", "direction": "lower", "count": 1, **values}
+    given = {
+        "name": "n",
+        "title": "t",
+        "value": 1.0,
+        "unit": "",
+        "direction": "lower",
+        "count": 1,
+        **values,
+    }
     return Measurement(**{"protocol": Protocol(name="p"), **given})
 
 
-@pytest.mark.parametrize("value", [np.float32(1.5), np.float64(1.5), np.array(1.5), torch.tensor(1.5)])
+@pytest.mark.parametrize(
+    "value", [np.float32(1.5), np.float64(1.5), np.array(1.5), torch.tensor(1.5)]
+)
 def test_a_number_of_a_library_is_a_number(value: Any) -> None:
     found = measurement(value=value, half_width=value, positions=[value])
     assert (found.value, found.half_width, found.positions) == (1.5, 1.5, (1.5,))
@@ -94,16 +109,36 @@ def test_what_is_no_number_is_one_line(values: dict[str, Any], message: str) -> 
     assert len(str(caught.value)) < 300
 
 
-def test_a_plugins_odd_numbers_reach_the_report_and_its_wrong_ones_fail_alone(tmp_path: Path) -> None:
+def test_a_plugins_odd_numbers_reach_the_report_and_its_wrong_ones_fail_alone(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "odd_metric.py").write_text(METRIC)
-    one_variant = SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}\n", "")
+    one_variant = SMOKE.replace("[0, 2]", "[2]").replace(
+        "baseline: {tokenizer.prologue_tokens: 0}\n", ""
+    )
     (tmp_path / "tiny.yaml").write_text(one_variant)
-    where = ["--plugin", str(tmp_path / "odd_metric.py"), "--out", str(tmp_path / "r"), "--store", str(tmp_path / "s")]
+    where = [
+        "--plugin",
+        str(tmp_path / "odd_metric.py"),
+        "--out",
+        str(tmp_path / "r"),
+        "--store",
+        str(tmp_path / "s"),
+    ]
     for kind, wrong in (("good", False), ("text", True)):
         metrics = f"metrics=[{{use: odd, kind: {kind}}}, codebook]"
-        command = ["run", str(tmp_path / "tiny.yaml"), *where, "--set", metrics, *(["--force"] if wrong else [])]
+        command = [
+            "run",
+            str(tmp_path / "tiny.yaml"),
+            *where,
+            "--set",
+            metrics,
+            *(["--force"] if wrong else []),
+        ]
         found = CliRunner().invoke(cli, command)
-        [run] = json.loads((tmp_path / "r" / "results.json").read_text(), parse_constant=pytest.fail)["runs"]
+        [run] = json.loads(
+            (tmp_path / "r" / "results.json").read_text(), parse_constant=pytest.fail
+        )["runs"]
         names = {each["name"] for each in run["measurements"]}
         assert any(name.startswith("codebook") for name in names), "the other metric is there"
         if wrong:
@@ -134,7 +169,9 @@ def test_results_are_json_whatever_stands_in_them(tmp_path: Path) -> None:
 
 
 def test_a_report_needs_nothing_but_results_json(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_bytes((ROOT / "reports" / "guidance" / "results.json").read_bytes())
+    (tmp_path / "results.json").write_bytes(
+        (ROOT / "reports" / "guidance" / "results.json").read_bytes()
+    )
     found = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert found.exit_code == 0, found.exception
     assert "No pictures are kept beside these results." in (tmp_path / "report.html").read_text()

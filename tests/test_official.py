@@ -14,21 +14,21 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from prologue_bench.config.ablation import Ablation, Resolved
+from prologue_bench.config.presets import find_preset
+from prologue_bench.config.structure import structure
 from prologue_bench.errors import PrologueBenchError, UserError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.models import build_generator, build_tokenizer
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation, Resolved
-from prologue_bench.spec.presets import find_preset
-from prologue_bench.spec.structure import structure
-from prologue_official import checkpoint
-from prologue_official.checkpoint import IMAGENET, Import, Importer
-from prologue_official.commands import check_golden
-from prologue_official.files import read_shapes
-from prologue_official.golden import check_folder
-from prologue_official.names import official_names, official_shapes
+from prologue_bench.storage.store import Store
+from prologue_plugins.official import checkpoint
+from prologue_plugins.official.checkpoint import IMAGENET, Import, Importer
+from prologue_plugins.official.commands import check_golden
+from prologue_plugins.official.files import read_shapes
+from prologue_plugins.official.golden import check_folder
+from prologue_plugins.official.names import official_names, official_shapes
 from tests.conftest import Recorder
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,7 +36,9 @@ MODES = ["1d", "2d", "prologue", "prologue_post"]
 PARAMETERS = json.loads((GOLDEN / "param_counts.json").read_text())
 GENERATORS = {
     "ar-2d-b": ("ar-b", "2d-b"),
-    **{f"ar-prologue-{t}-{g}": (f"ar-{g}", f"prologue-{t}") for t in "bl" for g in ("b", "l", "xl")},
+    **{
+        f"ar-prologue-{t}-{g}": (f"ar-{g}", f"prologue-{t}") for t in "bl" for g in ("b", "l", "xl")
+    },
 }
 
 
@@ -62,7 +64,10 @@ def test_check_golden_fails_on_a_changed_weight_and_names_what_differs(tmp_path:
 def test_check_golden_reports_a_tensor_that_it_does_not_know(tmp_path: Path) -> None:
     folder = tmp_path / "more"
     shutil.copytree(GOLDEN / "2d", folder)
-    save_file({**load_file(folder / "io.safetensors"), "mystery": torch.zeros(1)}, folder / "io.safetensors")
+    save_file(
+        {**load_file(folder / "io.safetensors"), "mystery": torch.zeros(1)},
+        folder / "io.safetensors",
+    )
     [failed] = [each for each in check_folder(folder) if not each.holds(1e-4)]
     assert (failed.name, failed.problem) == ("mystery", "not known here")
 
@@ -71,7 +76,11 @@ def test_check_golden_reports_a_tensor_that_it_does_not_know(tmp_path: Path) -> 
     ("key", "value", "message"),
     [
         (("Encoder", "ffn_type"), "swiglu", "Encoder.ffn_type: found 'swiglu', expected 'geglu'"),
-        (("Encoder", "rope_axes_dim"), [4, 4, 4], "'rotary_axes' must be even and add up to the 16 channels"),
+        (
+            ("Encoder", "rope_axes_dim"),
+            [4, 4, 4],
+            "'rotary_axes' must be even and add up to the 16 channels",
+        ),
         (("ARModel", "rope_theta"), 500, "ARModel.rope_theta: found 500, expected 10000"),
         (("Encoder", "layer_num"), 3, "missing enc.layers.2"),
     ],
@@ -105,9 +114,15 @@ def parameters_of(model: torch.nn.Module) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("name", "there"),
-    [("1d-b", "1d"), ("2d-b", "2d"), *((n, n) for n in ("prologue-b", "prologue-l", "prologue-post"))],
+    [
+        ("1d-b", "1d"),
+        ("2d-b", "2d"),
+        *((n, n) for n in ("prologue-b", "prologue-l", "prologue-post")),
+    ],
 )
-def test_tokenizer_presets_are_the_paper_s_to_the_last_parameter(name: str, there: str, registry: Registry) -> None:
+def test_tokenizer_presets_are_the_paper_s_to_the_last_parameter(
+    name: str, there: str, registry: Registry
+) -> None:
     with torch.device("meta"):
         model = build_tokenizer(preset("tokenizer", name, registry), IMAGENET)
     for part, shapes in official_shapes(model, IMAGENET.labels).items():
@@ -117,7 +132,9 @@ def test_tokenizer_presets_are_the_paper_s_to_the_last_parameter(name: str, ther
 
 
 @pytest.mark.parametrize("there", GENERATORS)
-def test_generator_presets_are_the_paper_s_to_the_last_parameter(there: str, registry: Registry) -> None:
+def test_generator_presets_are_the_paper_s_to_the_last_parameter(
+    there: str, registry: Registry
+) -> None:
     name, tokenizer = GENERATORS[there]
     with torch.device("meta"):
         layout = build_tokenizer(preset("tokenizer", tokenizer, registry), IMAGENET).layout
@@ -130,7 +147,11 @@ def test_generator_presets_are_the_paper_s_to_the_last_parameter(there: str, reg
 
 def test_the_paper_s_rotary_channels_are_in_the_presets(registry: Registry) -> None:
     assert preset("generator", "ar-xl", registry).settings.transformer.rotary_axes == (24, 20, 20)
-    assert preset("tokenizer", "prologue-post", registry).settings.prologue_encoder.rotary_axes == (20, 20, 24)
+    assert preset("tokenizer", "prologue-post", registry).settings.prologue_encoder.rotary_axes == (
+        20,
+        20,
+        24,
+    )
 
 
 TINY = """
@@ -167,22 +188,36 @@ def tiny_registry(tmp_path: Path) -> Registry:
 def official_state(model: torch.nn.Module, labels: int) -> dict[str, dict[str, Tensor]]:
     """Random weights under the paper's names."""
     shapes = official_shapes(model, labels)  # type: ignore[arg-type]
-    return {part: {name: torch.randn(shape) for name, shape in own.items()} for part, own in shapes.items()}
+    return {
+        part: {name: torch.randn(shape) for name, shape in own.items()}
+        for part, own in shapes.items()
+    }
 
 
 @pytest.fixture
 def released(tmp_path: Path, tiny_registry: Registry) -> Path:
-    """A folder as the paper's: encoder, decoder, their moving averages, and a generator in a folder beside."""
+    """A folder as the paper's.
+
+    Encoder, decoder, their moving averages, and a generator in a folder beside.
+    """
     tokenizer = build_tokenizer(preset("tokenizer", "tiny", tiny_registry), IMAGENET)
     folder = tmp_path / "released"
     (folder / "ar").mkdir(parents=True)
     for first in (0, 2):
         state = official_state(tokenizer, IMAGENET.labels)
-        save_file(state["encoder"], folder / ("model.safetensors" if first == 0 else "model_2.safetensors"))
+        save_file(
+            state["encoder"],
+            folder / ("model.safetensors" if first == 0 else "model_2.safetensors"),
+        )
         save_file(state["decoder"], folder / f"model_{first + 1}.safetensors")
-    generator = build_generator(preset("generator", "tiny-ar", tiny_registry), tokenizer.layout, IMAGENET.labels)
+    generator = build_generator(
+        preset("generator", "tiny-ar", tiny_registry), tokenizer.layout, IMAGENET.labels
+    )
     for number in ("model", "model_1"):
-        save_file(official_state(generator, IMAGENET.labels)["ar"], folder / "ar" / f"{number}.safetensors")
+        save_file(
+            official_state(generator, IMAGENET.labels)["ar"],
+            folder / "ar" / f"{number}.safetensors",
+        )
     return folder
 
 
@@ -195,7 +230,9 @@ def import_all(
     weights: Literal["average", "raw"] | None = None,
     name: str = "",
 ) -> list[Import]:
-    importer = Importer(folder=folder, name=name or preset, store=store, registry=registry, weights=weights)
+    importer = Importer(
+        folder=folder, name=name or preset, store=store, registry=registry, weights=weights
+    )
     return list(importer.run(preset, parts))
 
 
@@ -207,13 +244,19 @@ def test_import_takes_the_average_of_the_tokenizer_and_the_raw_generator(
     weights = load_file(tokenizer.artifact / "tokenizer.safetensors")
     there = load_file(released / "model_2.safetensors")
     assert torch.equal(weights["encoder.queries"], there["enc.learnable_query"])
-    assert torch.equal(weights["encoder.transformer.blocks.0.attention.qkv.weight"][:16],
-                       there["enc.layers.0.attn1.to_q.weight"])  # fmt: skip
+    assert torch.equal(
+        weights["encoder.transformer.blocks.0.attention.qkv.weight"][:16],
+        there["enc.layers.0.attn1.to_q.weight"],
+    )
     [generator] = import_all(released / "ar", "tiny-ar", store, tiny_registry)
     assert [path.name for path in generator.files] == ["model.safetensors"]
-    with pytest.raises(UserError, match=r"generator 'tiny-ar' was imported before with other weights.*--name"):
+    with pytest.raises(
+        UserError, match=r"generator 'tiny-ar' was imported before with other weights.*--name"
+    ):
         import_all(released / "ar", "tiny-ar", store, tiny_registry, weights="average")
-    [averaged] = import_all(released / "ar", "tiny-ar", store, tiny_registry, weights="average", name="averaged")
+    [averaged] = import_all(
+        released / "ar", "tiny-ar", store, tiny_registry, weights="average", name="averaged"
+    )
     [again] = import_all(released / "ar", "tiny-ar", store, tiny_registry)
     assert again.artifact.folder == generator.artifact.folder
     assert [path.name for path in averaged.files] == ["model_1.safetensors"]
@@ -228,23 +271,33 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
     recorder: Recorder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # The checkpoint's images have to be those of the data: 14 pixels and the classes of the test's shapes.
+    # The checkpoint's images have to be those of the data: 14 pixels and the classes of the test's
+    # shapes.
     plan = make_plan(load("tokenizer.prologue_tokens=2", "vary={}", "baseline=null"), store)
     experiment = plan.pipelines[0].experiment
     spec = checkpoint.ImageSpec(channels=3, height=14, width=14, class_names=_classes(plan))
     monkeypatch.setattr(checkpoint, "IMAGENET", spec)
-    for kind, resolved in (("tokenizers", experiment.tokenizer), ("generators", experiment.generator)):
+    for kind, resolved in (
+        ("tokenizers", experiment.tokenizer),
+        ("generators", experiment.generator),
+    ):
         import attrs
 
-        from prologue_bench.spec import yaml_values
-        from prologue_bench.spec.settings import plain_values
+        from prologue_bench.config.settings import plain_values
+        from prologue_bench.documents import yaml_values
 
         assert attrs.has(type(resolved.settings))
-        card = {"summary": "tiny", "use": resolved.name, "settings": plain_values(resolved.settings)}
+        card = {
+            "summary": "tiny",
+            "use": resolved.name,
+            "settings": plain_values(resolved.settings),
+        }
         name = "tiny" if kind == "tokenizers" else "tiny-ar"
         (tiny_registry.card_folders[-1] / kind / f"{name}.yaml").write_text(yaml_values.dump(card))
     tokenizer = build_tokenizer(preset("tokenizer", "tiny", tiny_registry), spec)
-    generator = build_generator(preset("generator", "tiny-ar", tiny_registry), tokenizer.layout, spec.labels)
+    generator = build_generator(
+        preset("generator", "tiny-ar", tiny_registry), tokenizer.layout, spec.labels
+    )
     for path in [*released.glob("*.safetensors"), *(released / "ar").glob("*.safetensors")]:
         path.unlink()
     state = official_state(tokenizer, spec.labels)
@@ -254,16 +307,36 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
     import_all(released, "tiny", store, tiny_registry)
     import_all(released / "ar", "tiny-ar", store, tiny_registry)
     ablation = load(
-        "tokenizer.prologue_tokens=2", "vary={}", "baseline=null",
-        "tokenizer_training.imported=tiny", "generator_training.imported=tiny-ar",
-    )  # fmt: skip
+        "tokenizer.prologue_tokens=2",
+        "vary={}",
+        "baseline=null",
+        "tokenizer_training.imported=tiny",
+        "generator_training.imported=tiny-ar",
+    )
     outcome = execute(make_plan(ablation, store), store, recorder, lambda: False)
     assert outcome.failures == {}
-    assert [line.split()[0] for line in recorder.ran] == ["encode", "reconstruct", "sample", "measure"]
-    with pytest.raises(UserError, match=r"other settings than the experiment's; found settings.prologue_codebook"):
-        make_plan(load("vary={}", "baseline=null", "tokenizer.prologue_tokens=2", "tokenizer.prologue_codebook=99",
-                       "tokenizer_training.imported=tiny"), store)  # fmt: skip
-    with pytest.raises(UserError, match=r"no imported tokenizer 'tinny' in .*; did you mean 'tiny'"):
+    assert [line.split()[0] for line in recorder.ran] == [
+        "encode",
+        "reconstruct",
+        "sample",
+        "measure",
+    ]
+    with pytest.raises(
+        UserError, match=r"other settings than the experiment's; found settings.prologue_codebook"
+    ):
+        make_plan(
+            load(
+                "vary={}",
+                "baseline=null",
+                "tokenizer.prologue_tokens=2",
+                "tokenizer.prologue_codebook=99",
+                "tokenizer_training.imported=tiny",
+            ),
+            store,
+        )
+    with pytest.raises(
+        UserError, match=r"no imported tokenizer 'tinny' in .*; did you mean 'tiny'"
+    ):
         make_plan(load("vary={}", "baseline=null", "tokenizer_training.imported=tinny"), store)
 
 
@@ -273,7 +346,9 @@ def _classes(plan: object) -> tuple[str, ...]:
     return open_data(plan.pipelines[0].experiment.data).spec.class_names  # type: ignore[attr-defined]
 
 
-def test_a_wrong_preset_says_what_does_not_fit(released: Path, registry: Registry, store: Store) -> None:
+def test_a_wrong_preset_says_what_does_not_fit(
+    released: Path, registry: Registry, store: Store
+) -> None:
     with pytest.raises(UserError, match=r"model.safetensors: does not fit: missing enc\.layers\.1"):
         import_all(released, "prologue-b", store, registry)
     with pytest.raises(UserError, match="--preset prologue-x: unknown preset; did you mean"):
@@ -285,7 +360,9 @@ def test_a_wrong_preset_says_what_does_not_fit(released: Path, registry: Registr
     assert list(store.manifests()) == []
 
 
-def test_a_truncated_file_and_a_pickle_are_refused(tmp_path: Path, registry: Registry, store: Store) -> None:
+def test_a_truncated_file_and_a_pickle_are_refused(
+    tmp_path: Path, registry: Registry, store: Store
+) -> None:
     whole = tmp_path / "whole.safetensors"
     save_file({"enc.x": torch.zeros(100)}, whole)
     cut = tmp_path / "model.safetensors"
@@ -301,5 +378,7 @@ def test_a_truncated_file_and_a_pickle_are_refused(tmp_path: Path, registry: Reg
     only = tmp_path / "pickles"
     only.mkdir()
     torch.save({}, only / "pytorch_model.bin")
-    with pytest.raises(UserError, match=r"found pytorch_model.bin, pickles, which are never loaded"):
+    with pytest.raises(
+        UserError, match=r"found pytorch_model.bin, pickles, which are never loaded"
+    ):
         import_all(only, "2d-b", store, registry)

@@ -9,29 +9,31 @@ import attrs
 import pytest
 from safetensors.torch import load_file
 
-from prologue_bench.interfaces import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.settings import Guidance, key_values
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
-from prologue_bench.pipeline.finished import load_run
 from prologue_bench.pipeline.models import TOKENIZER_WEIGHTS
 from prologue_bench.pipeline.planner import Plan, make_plan
 from prologue_bench.pipeline.stages import TrainTokenizer
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.regression import noise
-from prologue_bench.reporting.results import collect, frame
-from prologue_bench.reporting.statistics import summarise
+from prologue_bench.regression.check import noise
 from prologue_bench.reporting.tables import render_markdown
-from prologue_bench.spec.ablation import Ablation
-from prologue_bench.spec.settings import Guidance, key_values
+from prologue_bench.results.frame import frame
+from prologue_bench.runs.loading import load_run
+from prologue_bench.stats.differences import summarise
+from prologue_bench.storage.store import Store
 from prologue_bench.training.hooks import read_curves
 from tests.conftest import Recorder
 
 Load = Callable[..., Ablation]
 BASELINES = (
-    "vary={}", "baseline=2d",
+    "vary={}",
+    "baseline=2d",
     "variants={2d: {tokenizer: vq-2d}, none: {tokenizer: {use: prologue, prologue_tokens: 0}}, "
     "post: {tokenizer: {use: prologue-post, prologue_tokens: 2}}}",
-)  # fmt: skip
+)
 
 
 def keys(plan: Plan, kind: str) -> list[str]:
@@ -42,7 +44,9 @@ def tokenizer_key(ablation: Ablation, store: Store) -> str:
     return make_plan(ablation, store).pipelines[-1].tokenizer.key
 
 
-def test_no_prologue_the_2d_baseline_and_post_s_foundation_are_one_training(load: Load, store: Store) -> None:
+def test_no_prologue_the_2d_baseline_and_post_s_foundation_are_one_training(
+    load: Load, store: Store
+) -> None:
     plan = make_plan(load(*BASELINES), store)
     flat, none, post = (pipeline.tokenizer for pipeline in plan.pipelines)
     assert isinstance(post, TrainTokenizer)
@@ -50,7 +54,11 @@ def test_no_prologue_the_2d_baseline_and_post_s_foundation_are_one_training(load
     assert flat.key == none.key == post.foundation.key
     assert len(keys(plan, "train-tokenizer")) == 2
     assert len(keys(plan, "train-generator")) == 2
-    assert [pipeline.experiment.tokenizer.name for pipeline in plan.pipelines] == ["vq-2d", "prologue", "prologue-post"]
+    assert [pipeline.experiment.tokenizer.name for pipeline in plan.pipelines] == [
+        "vq-2d",
+        "prologue",
+        "prologue-post",
+    ]
 
 
 @pytest.mark.parametrize("settings", [{}, {"visual_ce_weight": 1.0}])
@@ -60,16 +68,22 @@ def test_no_prologue_trains_to_the_2d_baseline_s_weights_and_losses(
     """Each trained as what it was asked to be, with the code of its own component."""
     own = "".join(f", {name}: {value}" for name, value in settings.items())
     ablation = load(
-        "vary={}", "baseline=2d", "tokenizer_training.steps=5",
+        "vary={}",
+        "baseline=2d",
+        "tokenizer_training.steps=5",
         f"variants={{2d: {{tokenizer: {{use: vq-2d{own}}}}}, "
         f"none: {{tokenizer: {{use: prologue, prologue_tokens: 0{own}}}}}}}",
-    )  # fmt: skip
+    )
     trained = []
     for experiment in ablation.experiments:
         store = Store(tmp_path / experiment.tokenizer.name)
-        alone = attrs.evolve(experiment, tokenizer=attrs.evolve(experiment.tokenizer, same=None), metrics=())
+        alone = attrs.evolve(
+            experiment, tokenizer=attrs.evolve(experiment.tokenizer, same=None), metrics=()
+        )
         plan = make_plan(attrs.evolve(ablation, experiments=(alone,)), store)
-        training = next(planned for planned in plan.stages if planned.stage.kind == "train-tokenizer")
+        training = next(
+            planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"
+        )
         assert isinstance(training.stage, TrainTokenizer)
         assert training.stage.tokenizer.name == experiment.tokenizer.name
         assert (training.stage.prior is not None) == bool(settings)
@@ -77,7 +91,8 @@ def test_no_prologue_trains_to_the_2d_baseline_s_weights_and_losses(
         assert outcome.failures == {}
         artifact = store.get(training.stage.key)
         curves = [
-            {k: v for k, v in point.items() if k != "seconds"} for point in read_curves(artifact / "curves.jsonl")
+            {k: v for k, v in point.items() if k != "seconds"}
+            for point in read_curves(artifact / "curves.jsonl")
         ]
         trained.append((load_file(artifact / TOKENIZER_WEIGHTS), curves))
     (one, its_losses), (other, other_losses) = trained
@@ -86,13 +101,19 @@ def test_no_prologue_trains_to_the_2d_baseline_s_weights_and_losses(
     assert its_losses == other_losses
 
 
-def test_what_was_asked_for_is_what_the_report_shows(load: Load, store: Store, recorder: Recorder) -> None:
+def test_what_was_asked_for_is_what_the_report_shows(
+    load: Load, store: Store, recorder: Recorder
+) -> None:
     ablation = load(*BASELINES, "metrics=[rate]")
     plan = make_plan(ablation, store)
     outcome = execute(plan, store, recorder, lambda: False)
     assert outcome.failures == {}
     results, _ = collect(plan, outcome, store, Registry.load())
-    assert [v["settings"]["tokenizer"]["use"] for v in results["variants"]] == ["vq-2d", "prologue", "prologue-post"]
+    assert [v["settings"]["tokenizer"]["use"] for v in results["variants"]] == [
+        "vq-2d",
+        "prologue",
+        "prologue-post",
+    ]
     run = load_run(results, store, Registry.load(), "none", 0)
     trained = load_file(store.get(plan.pipelines[1].tokenizer.key) / TOKENIZER_WEIGHTS)
     assert run.tokenizer.state_dict().keys() == trained.keys()
@@ -103,14 +124,22 @@ UNREAD = [
     ("vary={}", "tokenizer.prologue_tokens=0", "tokenizer_training.prior_labels=true"),
     ("vary={}", "tokenizer.prologue_tokens=0", "tokenizer.straight_through_temperature=0.7"),
     ("vary={}", "tokenizer.prologue_tokens=2", "tokenizer_training.label_dropout=0.4"),
-    ("vary={}", "tokenizer.prologue_tokens=2", "tokenizer_training.loss_optimisation.learning_rate=0.5"),
+    (
+        "vary={}",
+        "tokenizer.prologue_tokens=2",
+        "tokenizer_training.loss_optimisation.learning_rate=0.5",
+    ),
 ]
 
 
 @pytest.mark.parametrize("values", UNREAD, ids=lambda values: values[-1])
-def test_settings_that_nothing_reads_change_no_key(load: Load, store: Store, values: tuple[str, ...]) -> None:
+def test_settings_that_nothing_reads_change_no_key(
+    load: Load, store: Store, values: tuple[str, ...]
+) -> None:
     *base, unread = values
-    assert tokenizer_key(load(*base, "baseline="), store) == tokenizer_key(load(*base, unread, "baseline="), store)
+    assert tokenizer_key(load(*base, "baseline="), store) == tokenizer_key(
+        load(*base, unread, "baseline="), store
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,12 +164,18 @@ def test_settings_that_are_read_change_keys(load: Load, store: Store, base: str,
 
 def test_a_shared_codebook_has_no_size_of_its_own(load: Load, store: Store) -> None:
     base = ("vary={}", "baseline=", "tokenizer.prologue_tokens=2", "tokenizer.shared_codebook=true")
-    assert tokenizer_key(load(*base), store) == tokenizer_key(load(*base, "tokenizer.prologue_codebook=9"), store)
+    assert tokenizer_key(load(*base), store) == tokenizer_key(
+        load(*base, "tokenizer.prologue_codebook=9"), store
+    )
 
 
-def test_losses_of_the_reconstruction_are_not_read_where_it_is_not_trained(load: Load, store: Store) -> None:
+def test_losses_of_the_reconstruction_are_not_read_where_it_is_not_trained(
+    load: Load, store: Store
+) -> None:
     """Post's own training; its foundation reads them."""
-    plan = make_plan(load("vary={}", "baseline=", "tokenizer={use: prologue-post, prologue_tokens: 2}"), store)
+    plan = make_plan(
+        load("vary={}", "baseline=", "tokenizer={use: prologue-post, prologue_tokens: 2}"), store
+    )
     post = plan.pipelines[0].tokenizer
     assert isinstance(post, TrainTokenizer)
     other = attrs.evolve(post, training=attrs.evolve(post.training, l1_weight=0.5, l2_weight=0.5))
@@ -151,7 +186,8 @@ def test_a_loss_without_parameters_leaves_their_optimizer_out(
     load: Load, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("prologue_losses.perceptual.check_lpips", lambda *_: None)  # there are no weights
+    # There are no weights.
+    monkeypatch.setattr("prologue_plugins.losses.perceptual.check_lpips", lambda *_: None)
     base = ("vary={}", "baseline=", "tokenizer_training.losses=[lpips]")
     other = "tokenizer_training.loss_optimisation.learning_rate=0.5"
     assert tokenizer_key(load(*base), store) == tokenizer_key(load(*base, other), store)
@@ -159,7 +195,9 @@ def test_a_loss_without_parameters_leaves_their_optimizer_out(
 
 def test_a_constant_guidance_has_neither_start_nor_power() -> None:
     assert key_values(Guidance(scale=2.0, start=5.0, power=3.0)) == key_values(Guidance(scale=2.0))
-    assert key_values(Guidance(schedule="linear", start=5.0)) != key_values(Guidance(schedule="linear"))
+    assert key_values(Guidance(schedule="linear", start=5.0)) != key_values(
+        Guidance(schedule="linear")
+    )
 
 
 def test_a_setting_that_a_search_replaces_is_not_read(load: Load, store: Store) -> None:
@@ -170,9 +208,15 @@ def test_a_setting_that_a_search_replaces_is_not_read(load: Load, store: Store) 
 
     grid = "sampling.search={validation_images: 8, grid: {temperature: [0.5, 1.0]}}"
     assert sampled(grid) == sampled(grid, "sampling.temperature=0.3")
-    assert all(one != other for one, other in zip(sampled(grid), sampled(grid, "sampling.top_k=3"), strict=True))
+    assert all(
+        one != other
+        for one, other in zip(sampled(grid), sampled(grid, "sampling.top_k=3"), strict=True)
+    )
     # A schedule that the search sets makes settings count that the one in the file leaves unread.
-    schedules = "sampling.search={validation_images: 8, grid: {guidance.visual.schedule: [constant, linear]}}"
+    schedules = (
+        "sampling.search={validation_images: 8, grid: {guidance.visual.schedule: [constant, "
+        "linear]}}"
+    )
     guidance = "sampling.guidance={visual: {scale: 2.0, start: %s}}"
     assert sampled(schedules, guidance % 1.0)[0] != sampled(schedules, guidance % 0.5)[0]
 
@@ -181,11 +225,20 @@ def measure_keys(plan: Plan) -> dict[str, str]:
     return {measure.metric.name: measure.key for measure in plan.pipelines[0].measures}
 
 
-def test_sampling_is_in_the_key_of_those_metrics_alone_that_are_told_of_it(load: Load, store: Store) -> None:
-    metrics = ("vary={}", "baseline=", "tokenizer.prologue_tokens=2", "metrics=[rate, layout, speed, gfid, cost]")
+def test_sampling_is_in_the_key_of_those_metrics_alone_that_are_told_of_it(
+    load: Load, store: Store
+) -> None:
+    metrics = (
+        "vary={}",
+        "baseline=",
+        "tokenizer.prologue_tokens=2",
+        "metrics=[rate, layout, speed, gfid, cost]",
+    )
 
     def changed(*values: str, before: tuple[str, ...] = ()) -> set[str]:
-        one, other = (measure_keys(make_plan(load(*metrics, *each), store)) for each in (before, values))
+        one, other = (
+            measure_keys(make_plan(load(*metrics, *each), store)) for each in (before, values)
+        )
         return {name for name in one if one[name] != other[name]}
 
     assert changed("sampling.temperature=0.5") == {"layout", "speed", "gfid"}
@@ -206,16 +259,23 @@ class Told(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         type(self).seen.append(inputs)
         return [
-            Measurement(name="told", title="told", value=1.0, unit="", direction="neutral", count=1,
-                        protocol=Protocol(name="told", details={"tokens": inputs.layout.length}))
-        ]  # fmt: skip
+            Measurement(
+                name="told",
+                title="told",
+                value=1.0,
+                unit="",
+                direction="neutral",
+                count=1,
+                protocol=Protocol(name="told", details={"tokens": inputs.layout.length}),
+            )
+        ]
 
 
 def test_a_metric_is_given_what_its_key_holds_and_no_more(
     load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that asks for nothing gets the layout, which is in its key, and neither sampling, prefixes nor models."""
-    monkeypatch.setattr("prologue_metrics.codebook.Codebook", Told)
+    """One that asks for nothing gets the layout, which is in its key, and nothing else."""
+    monkeypatch.setattr("prologue_plugins.metrics.codebook.Codebook", Told)
     monkeypatch.setattr(Told, "seen", [], raising=False)
     plan = make_plan(load("metrics=[codebook]", "sampling.temperature=0.5"), store)
     assert execute(plan, store, recorder, lambda: False).failures == {}
@@ -223,24 +283,39 @@ def test_a_metric_is_given_what_its_key_holds_and_no_more(
     for inputs in Told.seen:
         given = {f.name: getattr(inputs, f.name) for f in attrs.fields(MetricInputs)}
         held = {name for name, value in given.items() if name in ("sampling", "prefixes") and value}
-        held |= {name for name in ("draw", "samples", "test_ids", "tokenizer", "generator") if given[name] is not None}
+        held |= {
+            name
+            for name in ("draw", "samples", "test_ids", "tokenizer", "generator")
+            if given[name] is not None
+        }
         assert held == set()
 
 
 # Frozen tokenizers
 
-FROZEN = ("vary={}", "data={use: shapes, size: 16, train_images: 96, test_images: 64}", "tokenizer.patch_size=8")
+FROZEN = (
+    "vary={}",
+    "data={use: shapes, size: 16, train_images: 96, test_images: 64}",
+    "tokenizer.patch_size=8",
+)
 
 
 def frozen_and_trained(load: Load, *values: str) -> Ablation:
     return load(
-        *FROZEN, "seeds=[0, 1, 2]", "metrics=[psnr, codebook]", "baseline=trained", "tokenizer_training.steps=3",
-        "variants={frozen: {tokenizer: diffusers-vq}, other: {tokenizer: {use: diffusers-vq, random_seed: 1}}, "
-        "trained: {tokenizer: {use: vq-2d, patch_size: 8}}}", *values,
-    )  # fmt: skip
+        *FROZEN,
+        "seeds=[0, 1, 2]",
+        "metrics=[psnr, codebook]",
+        "baseline=trained",
+        "tokenizer_training.steps=3",
+        "variants={frozen: {tokenizer: diffusers-vq}, other: {tokenizer: {use: diffusers-vq, "
+        "random_seed: 1}}, trained: {tokenizer: {use: vq-2d, patch_size: 8}}}",
+        *values,
+    )
 
 
-def test_a_frozen_tokenizer_is_keyed_by_itself_and_the_shape_of_its_images(load: Load, store: Store) -> None:
+def test_a_frozen_tokenizer_is_keyed_by_itself_and_the_shape_of_its_images(
+    load: Load, store: Store
+) -> None:
     base = ("vary={}", "baseline=", "tokenizer=diffusers-vq", FROZEN[1])
     one = make_plan(load(*base, "seeds=[0, 1]"), store)
     assert len(keys(one, "train-tokenizer")) == len(keys(one, "encode")) == 1
@@ -252,9 +327,9 @@ def test_a_frozen_tokenizer_is_keyed_by_itself_and_the_shape_of_its_images(load:
     assert keys(more, "encode") != keys(one, "encode")
     larger = make_plan(load(*base, "data.size=32"), store)
     assert keys(larger, "train-tokenizer") != keys(one, "train-tokenizer")
-    assert keys(make_plan(load(*base, "tokenizer.random_seed=3"), store), "train-tokenizer") != keys(
-        one, "train-tokenizer"
-    )
+    assert keys(
+        make_plan(load(*base, "tokenizer.random_seed=3"), store), "train-tokenizer"
+    ) != keys(one, "train-tokenizer")
 
 
 def test_one_measurement_in_every_seed_has_no_spread_and_gives_no_verdict(
@@ -283,7 +358,9 @@ def test_one_measurement_in_every_seed_has_no_spread_and_gives_no_verdict(
     assert noise(psnr, psnr)[1] == "interval over images", "a gate takes no spread of zero from it"
 
 
-def test_a_measurement_that_sampling_seeds_share_counts_once(load: Load, store: Store, recorder: Recorder) -> None:
+def test_a_measurement_that_sampling_seeds_share_counts_once(
+    load: Load, store: Store, recorder: Recorder
+) -> None:
     plan = make_plan(load("sampling_seeds=[0, 1, 2]", "metrics=[psnr]"), store)
     outcome = execute(plan, store, recorder, lambda: False)
     results, _ = collect(plan, outcome, store, Registry.load())
@@ -295,11 +372,25 @@ def test_a_measurement_that_sampling_seeds_share_counts_once(load: Load, store: 
 
 def test_results_that_do_not_say_what_was_measured_count_every_seed(load: Load) -> None:
     runs = [
-        {"variant": name, "seed": seed, "sampling_seed": 0, "measurements": [
-            {"name": "m", "title": "m", "value": value + seed, "unit": "", "direction": "lower", "count": 1,
-             "half_width": None, "protocol": {"name": "p", "details": {}}}
-        ]}
-        for name, value in (("a", 1.0), ("b", 3.0)) for seed in (0, 1)
-    ]  # fmt: skip
+        {
+            "variant": name,
+            "seed": seed,
+            "sampling_seed": 0,
+            "measurements": [
+                {
+                    "name": "m",
+                    "title": "m",
+                    "value": value + seed,
+                    "unit": "",
+                    "direction": "lower",
+                    "count": 1,
+                    "half_width": None,
+                    "protocol": {"name": "p", "details": {}},
+                }
+            ],
+        }
+        for name, value in (("a", 1.0), ("b", 3.0))
+        for seed in (0, 1)
+    ]
     cell = summarise(frame({"runs": runs}), "a")["b"]["m"]
     assert (cell.seeds, cell.same_everywhere) == (2, False)

@@ -1,4 +1,7 @@
-"""Nothing is overwritten without a word: files of others, results of other runs, other exports and baselines."""
+"""Nothing is overwritten without a word.
+
+Files of others, results of other runs, other exports and baselines.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from prologue_bench.cli import cli
-from prologue_bench.commands.planning import read_ablation, report_folder
-from prologue_bench.reporting.results import load_results
+from prologue_bench.cli.app import cli
+from prologue_bench.cli.commands.plan import read_ablation, report_folder
+from prologue_bench.results.loading import load_results
 from tests.conftest import SMOKE, run_tiny
 
 
@@ -42,7 +45,11 @@ def run(*options: object) -> Result:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def edit(path: Path, **values: Any) -> None:
@@ -84,14 +91,18 @@ def test_files_of_others_stop_a_run_before_it_starts(here: Path) -> None:
 def test_a_file_of_the_report_that_somebody_changed_is_not_overwritten(here: Path) -> None:
     (here / "report" / "results.md").write_text("my notes")
     assert "results.md (changed since) would be overwritten" in str(run("--seeds", "0,1").exception)
-    assert "results.md (changed since) would be overwritten" in str(call("report", "report").exception)
+    assert "results.md (changed since) would be overwritten" in str(
+        call("report", "report").exception
+    )
     assert (here / "report" / "results.md").read_text() == "my notes"
 
 
 def test_fewer_runs_do_not_take_the_place_of_more(here: Path) -> None:
     before = contents(here / "report")
     found = run()
-    assert "2 runs that would not be in the new report (prologue_tokens=0, seed 1; " in str(found.exception)
+    assert "2 runs that would not be in the new report (prologue_tokens=0, seed 1; " in str(
+        found.exception
+    )
     assert "--force" in str(found.exception)
     assert contents(here / "report") == before
     assert run("--force").exit_code == 0
@@ -164,7 +175,9 @@ def test_a_baseline_takes_the_place_of_its_own_ablations_alone(here: Path) -> No
     assert call("bless", "report", "--out", "base.json").exit_code == 0
     assert call("bless", "report", "--out", "base.json").exit_code == 0, "as after an improvement"
     edit(here / "base.json", name="other")
-    assert "a baseline of name other" in str(call("bless", "report", "--out", "base.json").exception)
+    assert "a baseline of name other" in str(
+        call("bless", "report", "--out", "base.json").exception
+    )
     (here / "base.json").write_text("mine")
     assert "found no baseline" in str(call("bless", "report", "--out", "base.json").exception)
     assert (here / "base.json").read_text() == "mine"
@@ -202,6 +215,8 @@ def test_the_tables_of_a_gate_overwrite_nothing_else(here: Path) -> None:
     assert call("bless", "report", "--out", "base.json").exit_code == 0
     (here / "README.md").write_text("mine")
     gate = ["regress", "report", "--against", "base.json"]
-    assert "README.md: is not as this command wrote it" in str(call(*gate, "--markdown", "README.md").exception)
+    assert "README.md: is not as this command wrote it" in str(
+        call(*gate, "--markdown", "README.md").exception
+    )
     for _ in range(2):
         assert call(*gate, "--markdown", "gate.md", "--junit", "gate.xml").exit_code == 0

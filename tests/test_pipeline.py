@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prologue_bench.cli.console.progress import Pace
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline import estimates, executor, flops
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.progress import Pace
-from prologue_bench.spec.ablation import Ablation
+from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
 Load = Callable[..., Ablation]
@@ -63,10 +63,19 @@ def test_variants_share_what_they_have_in_common(load: Load, store: Store) -> No
 
 def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store) -> None:
     plan = make_plan(
-        load("sampling_seeds=[0, 7]", "sampling.search={validation_images: 8, grid: {temperature: [0.9, 1.0]}}"), store
+        load(
+            "sampling_seeds=[0, 7]",
+            "sampling.search={validation_images: 8, grid: {temperature: [0.9, 1.0]}}",
+        ),
+        store,
     )
     kinds = [planned.stage.kind for planned in plan.stages]
-    assert kinds.count("train-tokenizer") == kinds.count("train-generator") == kinds.count("search") == 2
+    assert (
+        kinds.count("train-tokenizer")
+        == kinds.count("train-generator")
+        == kinds.count("search")
+        == 2
+    )
     assert kinds.count("sample") == 4
     assert [pipeline.experiment.sampling_seed for pipeline in plan.pipelines] == [0, 7, 0, 7]
     assert len(plan.first_pipelines) == 2
@@ -77,7 +86,9 @@ def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store
 
 def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, store: Store) -> None:
     def kinds(metrics: str) -> set[str]:
-        return {planned.stage.kind for planned in make_plan(load(f"metrics={metrics}"), store).stages}
+        return {
+            planned.stage.kind for planned in make_plan(load(f"metrics={metrics}"), store).stages
+        }
 
     tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure"}
     generation = {"train-generator", "sample"}
@@ -89,7 +100,9 @@ def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, stor
 
 def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Store) -> None:
     def keys(*values: str) -> dict[str, str]:
-        return {p.stage.kind + p.experiment: p.stage.key for p in make_plan(load(*values), store).stages}
+        return {
+            p.stage.kind + p.experiment: p.stage.key for p in make_plan(load(*values), store).stages
+        }
 
     base = keys()
     assert keys("title=Another title", "tokenizer_training.checkpoint_steps=3") == base
@@ -97,8 +110,14 @@ def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Stor
     differing = {name for name in base if base[name] != changed[name]}
     assert {name.split("prologue")[0] for name in differing} == {"sample"}
     changed = keys("tokenizer_training.prior_optimisation.weight_decay=0.5")
-    assert changed["train-tokenizerprologue_tokens=0 seed 0"] == base["train-tokenizerprologue_tokens=0 seed 0"]
-    assert changed["train-tokenizerprologue_tokens=2 seed 0"] != base["train-tokenizerprologue_tokens=2 seed 0"]
+    assert (
+        changed["train-tokenizerprologue_tokens=0 seed 0"]
+        == base["train-tokenizerprologue_tokens=0 seed 0"]
+    )
+    assert (
+        changed["train-tokenizerprologue_tokens=2 seed 0"]
+        != base["train-tokenizerprologue_tokens=2 seed 0"]
+    )
 
 
 def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_path: Path) -> None:
@@ -114,7 +133,9 @@ def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_p
     assert key("moved.npz") == before
     (tmp_path / "moved.npz").write_bytes((tmp_path / "three.npz").read_bytes())
     assert key("moved.npz") != before
-    with pytest.raises(UserError, match=r"metrics\[0\]\.reference: must be a file that is there: .*one\.npz"):
+    with pytest.raises(
+        UserError, match=r"metrics\[0\]\.reference: must be a file that is there: .*one\.npz"
+    ):
         key("one.npz")
 
 
@@ -168,9 +189,19 @@ def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store
     import sys
     import time
 
-    command = [sys.executable, "-m", "prologue_bench.cli", "run", str(smoke_file), "--store", str(store.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "prologue_bench.cli",
+        "run",
+        str(smoke_file),
+        "--store",
+        str(store.root),
+    ]
     command += ["--set", "tokenizer_training.steps=5000", "--out", str(smoke_file.parent / "out")]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + 120
     while not list(store.root.glob("work/*/seconds")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -181,7 +212,9 @@ def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store
     assert list(work.glob("run/iter_*.pth"))
     curves = work / "output" / "curves.jsonl"
     trained = len(curves.read_text().splitlines())
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
     while not curves.exists() or len(curves.read_text().splitlines()) <= trained:
         assert process.poll() is None
         time.sleep(0.1)
@@ -191,11 +224,17 @@ def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store
     assert [p["step"] for p in points] == sorted({p["step"] for p in points})
 
 
-def test_a_failed_variant_is_reported_and_the_rest_goes_on(load: Load, store: Store, recorder: Recorder) -> None:
-    ablation = load("vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "baseline=")
+def test_a_failed_variant_is_reported_and_the_rest_goes_on(
+    load: Load, store: Store, recorder: Recorder
+) -> None:
+    ablation = load(
+        "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "baseline="
+    )
     outcome = execute(make_plan(ablation, store), store, recorder, never)
     assert set(recorder.failures) == {"learning_rate=1e+30 seed 0"}
-    assert "is nan at step" in next(iter(recorder.failures.values())) or "inf" in str(recorder.failures)
+    assert "is nan at step" in next(iter(recorder.failures.values())) or "inf" in str(
+        recorder.failures
+    )
     assert len(outcome.failures) == 6, "the stages behind the failed one fail with it"
     assert [line for line in recorder.ran if "0.001" in line][-1].startswith("measure")
 
@@ -206,7 +245,7 @@ def test_an_error_in_a_component_becomes_one_line_with_its_traceback_in_a_file(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("metric divides by zero")
 
-    monkeypatch.setattr("prologue_metrics.rate.Rate.measure", broken)
+    monkeypatch.setattr("prologue_plugins.metrics.rate.Rate.measure", broken)
     execute(make_plan(load(), store), store, recorder, never)
     reason = recorder.failures["prologue_tokens=0 seed 0"]
     assert reason.startswith("ZeroDivisionError: metric divides by zero (traceback in ")
@@ -220,7 +259,9 @@ def test_a_full_disk_stops_the_run_with_what_to_do(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(StageError, match="no space is left on the disk; free some and run the same command again"):
+    with pytest.raises(
+        StageError, match="no space is left on the disk; free some and run the same command again"
+    ):
         execute(make_plan(load(), store), store, recorder, never)
 
 
@@ -241,10 +282,12 @@ def test_a_metric_that_is_no_number_is_a_failure(
 ) -> None:
     import attrs
 
-    from prologue_metrics.rate import Rate
+    from prologue_plugins.metrics.rate import Rate
 
     measure = Rate.measure
-    monkeypatch.setattr(Rate, "measure", lambda *a: [attrs.evolve(m, value=float("nan")) for m in measure(*a)])
+    monkeypatch.setattr(
+        Rate, "measure", lambda *a: [attrs.evolve(m, value=float("nan")) for m in measure(*a)]
+    )
     execute(make_plan(load(), store), store, recorder, never)
     assert "is not a finite number" in recorder.failures["prologue_tokens=0 seed 0"]
 
@@ -253,10 +296,22 @@ def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_fi
     import subprocess
     import sys
 
-    command = [sys.executable, "-m", "prologue_bench.cli", "run", str(smoke_file), "--store", str(store.root)]
+    command = [
+        sys.executable,
+        "-m",
+        "prologue_bench.cli",
+        "run",
+        str(smoke_file),
+        "--store",
+        str(store.root),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = [
-        subprocess.Popen([*command, "--out", str(smoke_file.parent / f"r{i}")], env=environment, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, "--out", str(smoke_file.parent / f"r{i}")],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
         for i in range(2)
     ]
     for run in runs:
@@ -280,25 +335,41 @@ def test_timings_with_other_threads_are_estimated_from_where_there_are_none_near
     execute(make_plan(load(), store), store, Recorder(), never)
     host = estimates.machine().rpartition(" on ")[2]
     later = load("seeds=[1]")
-    own = {p.stage.kind: p.seconds for p in make_plan(later, store).missing if p.stage.kind != "measure"}
+    own = {
+        p.stage.kind: p.seconds
+        for p in make_plan(later, store).missing
+        if p.stage.kind != "measure"
+    }
     monkeypatch.setattr(estimates, "machine", lambda: f"cpu x 99 on {host}")
     apart = make_plan(later, store).missing
     assert {p.stage.kind: p.seconds for p in apart if p.stage.kind != "measure"} == own
     assert all(p.seconds is not None for p in apart)
     monkeypatch.setattr(estimates, "machine", lambda: "cpu x 99 on elsewhere")
-    assert all(p.seconds is None for p in make_plan(later, store).missing if p.stage.kind == "measure")
+    assert all(
+        p.seconds is None for p in make_plan(later, store).missing if p.stage.kind == "measure"
+    )
 
 
 def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Store) -> None:
     def counted(*overrides: str) -> dict[str, float]:
-        values = ("vary={}", "baseline=", "sampling.samples=64", "tokenizer.prologue_tokens=2", *overrides)
+        values = (
+            "vary={}",
+            "baseline=",
+            "sampling.samples=64",
+            "tokenizer.prologue_tokens=2",
+            *overrides,
+        )
         plan = make_plan(load(*values), store)
         return {planned.stage.kind: planned.flops for planned in plan.stages}
 
     plain, guided = counted(), counted("sampling.guidance={visual: {scale: 2.0}}")
-    search = "sampling.search={samples: 64, validation_images: 8, grid: {guidance.visual.scale: [1.0, 2.0, 4.0]}}"
+    search = (
+        "sampling.search={samples: 64, validation_images: 8, grid: {guidance.visual.scale: [1.0, "
+        "2.0, 4.0]}}"
+    )
     assert counted("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
-    assert plain["sample"] < guided["sample"] < 2 * plain["sample"]  # an image is decoded once all the same
+    # An image is decoded once all the same.
+    assert plain["sample"] < guided["sample"] < 2 * plain["sample"]
     assert counted(search)["search"] == plain["sample"] + 2 * guided["sample"]
 
 
@@ -308,7 +379,8 @@ def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Stor
     tokens, width, hidden, patch = 4, 32, 85, 7 * 7 * 3
     linear = 14 * width + 4 * width * width + 2 * hidden * width + hidden * width + width * patch
     attention = 2 * tokens * width
-    condition = 5 * width * width + (4 + 1) * 32  # scales and gates from the condition, once an image here
+    # Scales and gates from the condition, once an image here.
+    condition = 5 * width * width + (4 + 1) * 32
     counted = stage_flops(stage) / 64
     assert counted == pytest.approx(2 * tokens * (linear + attention), abs=2 * condition + 1)
     assert executor.git_revision()
@@ -317,21 +389,33 @@ def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Stor
 def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights do not change the count, but whether there is a joint prior does, and so do sizes given as fractions."""
+    """Weights do not change the count; a joint prior does, and so do sizes given as fractions."""
     counted = []
-    monkeypatch.setattr(flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage))
-    weights = "vary={tokenizer.ce_weight: [0.0, 0.5, 1.0, 2.0], tokenizer.encoder.ffn_ratio: [2.0, 3.0]}"
+    monkeypatch.setattr(
+        flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage)
+    )
+    weights = (
+        "vary={tokenizer.ce_weight: [0.0, 0.5, 1.0, 2.0], tokenizer.encoder.ffn_ratio: [2.0, 3.0]}"
+    )
     plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), store)
     trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
     assert len(trainings) == 8
     assert sum(stage.kind == "train-tokenizer" for stage in counted) == 6
-    assert [planned.flops for planned in trainings] == [stage_flops(planned.stage) for planned in trainings]
+    assert [planned.flops for planned in trainings] == [
+        stage_flops(planned.stage) for planned in trainings
+    ]
 
 
-def test_samples_of_many_seeds_are_of_one_size(load: Load, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_samples_of_many_seeds_are_of_one_size(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     counted = []
-    monkeypatch.setattr(flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage))
-    plan = make_plan(load("sampling_seeds=[0, 1, 2, 3]", "seeds=[0, 1]", "vary={}", "baseline="), store)
+    monkeypatch.setattr(
+        flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage)
+    )
+    plan = make_plan(
+        load("sampling_seeds=[0, 1, 2, 3]", "seeds=[0, 1]", "vary={}", "baseline="), store
+    )
     samples = [planned.flops for planned in plan.stages if planned.stage.kind == "sample"]
     assert len(samples) == 8
     assert len({*samples}) == 1
@@ -340,9 +424,14 @@ def test_samples_of_many_seeds_are_of_one_size(load: Load, store: Store, monkeyp
 
 def test_the_pace_starts_anew_where_a_stage_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = {"now": 0.0}
-    monkeypatch.setattr("prologue_bench.progress.time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr("prologue_bench.cli.console.progress.time.monotonic", lambda: clock["now"])
     pace = Pace()
     said = []
-    for clock["now"], done, total in ((0, 0, 2000), (10, 1000, 2000), (20, 5, 10_000), (30, 105, 10_000)):
+    for clock["now"], done, total in (
+        (0, 0, 2000),
+        (10, 1000, 2000),
+        (20, 5, 10_000),
+        (30, 105, 10_000),
+    ):
         said.append(pace.text(done, total))
     assert said == ["", "100/s, 10 s left", "", "10.0/s, 16 min 30 s left"]

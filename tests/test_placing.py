@@ -1,4 +1,4 @@
-"""Files that are put into a folder together: whole, beside files of others, and never through a link."""
+"""Files put into a folder together: whole, beside files of others, and never through a link."""
 
 from __future__ import annotations
 
@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 
 from prologue_bench.errors import UserError
-from prologue_bench.files import checksum, write_text
-from prologue_bench.placing import NEW, READY, checksums, is_inside, not_own, placing, recover
+from prologue_bench.storage.files import checksum, write_text
+from prologue_bench.storage.placing import (
+    NEW,
+    READY,
+    checksums,
+    is_inside,
+    not_own,
+    placing,
+    recover,
+)
 
 INDEX = "index.json"
 
@@ -25,7 +33,11 @@ def put(folder: Path, files: dict[str, str], own: dict[str, str] | None = None) 
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_what_is_no_longer_written_goes_and_files_of_others_stay(tmp_path: Path) -> None:
@@ -105,7 +117,9 @@ def test_a_strangers_list_removes_nothing_outside_of_its_folder(tmp_path: Path) 
     mine = tmp_path / "mine"
     mine.write_text("mine")
     names = ["../mine", str(mine), "a/../../mine", "link", ""]
-    assert not any(map(is_inside, ["../mine", str(mine), "a/../../mine", "", "a//b", "./a", 3, None]))
+    assert not any(
+        map(is_inside, ["../mine", str(mine), "a/../../mine", "", "a//b", "./a", 3, None])
+    )
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "link").symlink_to(mine)

@@ -1,4 +1,4 @@
-"""What cannot work is said when planning, and what does not apply to a variant is left out with a note."""
+"""What cannot work is said in plans; what does not apply to a variant is left out with a note."""
 
 from __future__ import annotations
 
@@ -16,22 +16,28 @@ import pytest
 import torch
 from PIL import Image
 
-from prologue_bench import files
-from prologue_bench.conformance import Broken, checks_of
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.conformance import checks_of
+from prologue_bench.conformance.checks import Broken
+from prologue_bench.contracts import PlannedInputs
 from prologue_bench.errors import DoesNotApply, UserError
-from prologue_bench.interfaces import PlannedInputs
-from prologue_bench.pipeline.checks import notes_on
-from prologue_bench.pipeline.imports import add_imported, tokenizer_fits
-from prologue_bench.pipeline.models import build_tokenizer, generator_on_meta, open_data, tokenizer_on_meta
+from prologue_bench.pipeline.imported import add_imported, tokenizer_fits
+from prologue_bench.pipeline.models import (
+    build_tokenizer,
+    generator_on_meta,
+    open_data,
+    tokenizer_on_meta,
+)
 from prologue_bench.pipeline.nominal import assume_missing_data
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.sections import failed_runs
-from prologue_bench.spec.ablation import Ablation, load_ablation
-from prologue_datasets.shapes import Shapes
-from prologue_metrics.attention import Attention
-from prologue_metrics.settings import AttentionSettings
+from prologue_bench.results.left_out import notes_on
+from prologue_bench.storage import files
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.metrics.attention import Attention
+from prologue_plugins.metrics.settings import AttentionSettings
 from tests.conftest import ROOT, SMOKE
 
 Load = Callable[..., Ablation]
@@ -40,18 +46,19 @@ ONE = ("vary={}", "baseline=", "tokenizer.prologue_tokens=2")
 PLUGIN = """
 import torch
 
-from prologue_bench.components import Component
+from prologue_bench.contracts import (
+    Component, Generator, Measurement, Metric, Protocol, ReconstructionLoss, hookimpl
+)
 from prologue_bench.errors import UserError
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import Generator, Measurement, Metric, Protocol, ReconstructionLoss
-from prologue_generators.ar import Ar
+from prologue_plugins.generators.ar import Ar
 
 
 @hookimpl
 def prologue_generators():
     return [
         Component(
-            name="gru", target=f"{__name__}:Gru", settings="prologue_generators.settings:ArSettings", summary="x"
+            name="gru", target=f"{__name__}:Gru", summary="x",
+            settings="prologue_plugins.generators.settings:ArSettings",
         ),
         Component(name="no-way", target=f"{__name__}:NoWay", summary="x"),
     ]
@@ -89,7 +96,10 @@ class Base(Metric):
     def measure(self, inputs):
         protocol = Protocol(name="even", details={"images": "test split"})
         return [
-            Measurement(name="even", title="even", value=1.0, unit="", direction="higher", count=1, protocol=protocol)
+            Measurement(
+                name="even", title="even", value=1.0, unit="", direction="higher", count=1,
+                protocol=protocol,
+            )
         ]
 
 
@@ -148,9 +158,18 @@ def image_folder(root: Path, classes: dict[str, tuple[int, int]]) -> Path:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["metrics=[kid]"], r"metrics\[0\]: kid: found 24 images, expected at least subset_size 1000"),
-        (["metrics=[{use: kid, subset_size: 60}]", "sampling.samples=99", "data.test_images=59"], "kid: found 59"),
-        (["metrics=[rate, {use: gfid, few_samples: error}]"], r"metrics\[1\]: gfid: found 24 images for 1280"),
+        (
+            ["metrics=[kid]"],
+            r"metrics\[0\]: kid: found 24 images, expected at least subset_size 1000",
+        ),
+        (
+            ["metrics=[{use: kid, subset_size: 60}]", "sampling.samples=99", "data.test_images=59"],
+            "kid: found 59",
+        ),
+        (
+            ["metrics=[rate, {use: gfid, few_samples: error}]"],
+            r"metrics\[1\]: gfid: found 24 images for 1280",
+        ),
         (
             ["metrics=[{use: gfid, few_samples: error}]", "sampling.samples=1300"],
             "gfid: the test images: found 64 images for 1280 features",
@@ -158,20 +177,41 @@ def image_folder(root: Path, classes: dict[str, tuple[int, int]]) -> Path:
         (["metrics=[{use: rfid, few_samples: error}]"], "rfid: found 64 images for 1280 features"),
         (["metrics=[gfid]", "sampling.samples=1"], "gfid: found 1 images, all with the same"),
         (["metrics=[{use: rfid, images: 1}]"], "rfid: found 1 images, all with the same"),
-        (["metrics=[{use: gfid, extrapolate: true}]"], "gfid: found 24 images, expected many more than 1280"),
+        (
+            ["metrics=[{use: gfid, extrapolate: true}]"],
+            "gfid: found 24 images, expected many more than 1280",
+        ),
         (["metrics=[{use: gfid, layer: '2048'}]"], "layer: efficientnet-lite0 has no layer '2048'"),
-        (["metrics=[{use: precision-recall, neighbours: 24}]"], "precision-recall: found 24 images, expected more"),
-        (["metrics=[{use: density-coverage, images: 5}]"], "density-coverage: found 5 images, expected more than"),
+        (
+            ["metrics=[{use: precision-recall, neighbours: 24}]"],
+            "precision-recall: found 24 images, expected more",
+        ),
+        (
+            ["metrics=[{use: density-coverage, images: 5}]"],
+            "density-coverage: found 5 images, expected more than",
+        ),
         (["metrics=[precision-recall]", "sampling.samples=3"], "precision-recall: found 3 images"),
-        (["metrics=[ssim]", "data.size=8", "tokenizer.patch_size=4"], "ssim: found images of 8 x 8 pixels, expected"),
-        (["metrics=[{use: probe, train_images: 1}]"], "probe: train_images: found one class among 1 images"),
+        (
+            ["metrics=[ssim]", "data.size=8", "tokenizer.patch_size=4"],
+            "ssim: found images of 8 x 8 pixels, expected",
+        ),
+        (
+            ["metrics=[{use: probe, train_images: 1}]"],
+            "probe: train_images: found one class among 1 images",
+        ),
         (
             ["metrics=[{use: probe, selection_images: 2, inverse_regularisation: [0.1, 1.0]}]"],
             "probe: selection_images: found 2 images to learn from and 0 to choose",
         ),
         (["metrics=[{use: lpips, weights: nowhere.pth}]", "data.size=28"], "weights.*nowhere.pth"),
-        (["metrics=[lpips]", "data.size=14"], "metric 'lpips': found images of 14 x 14 pixels, expected at least 16"),
-        (["tokenizer_training.losses=[{use: lpips}]"], r"tokenizer_training.losses\[0\]: loss 'lpips': found images"),
+        (
+            ["metrics=[lpips]", "data.size=14"],
+            "metric 'lpips': found images of 14 x 14 pixels, expected at least 16",
+        ),
+        (
+            ["tokenizer_training.losses=[{use: lpips}]"],
+            r"tokenizer_training.losses\[0\]: loss 'lpips': found images",
+        ),
         (
             ["tokenizer_training.losses=[{use: patchgan}]"],
             r"tokenizer_training.losses\[0\]: loss 'patchgan': layers: found 3 of stride 2",
@@ -179,18 +219,32 @@ def image_folder(root: Path, classes: dict[str, tuple[int, int]]) -> Path:
         (["sampling.samples=0"], "samples: must be > 0"),
         (["sampling.temperature=1.0e-45"], "temperature: must be at least 1e-30"),
         (
-            ["sampling.search={metric: kid, samples: 50, validation_images: 40, grid: {temperature: [0.9, 1.0]}}"],
+            [
+                (
+                    "sampling.search={metric: kid, samples: 50, validation_images: 40, grid: "
+                    "{temperature: [0.9, 1.0]}}"
+                )
+            ],
             "sampling.search.metric: kid: found 40 images, expected at least subset_size 1000",
         ),
         (
-            ["sampling.search={metric: {use: gfid, few_samples: error}, samples: 1290, validation_images: 90, "
-             "grid: {temperature: [0.9, 1.0]}}", "data.train_images=200"],
+            [
+                "sampling.search={metric: {use: gfid, few_samples: error}, samples: 1290, "
+                "validation_images: 90, grid: {temperature: [0.9, 1.0]}}",
+                "data.train_images=200",
+            ],
             "sampling.search.metric: gfid: the test images: found 90 images for 1280 features",
         ),
-        (["tokenizer_training.accumulate=5"], "tokenizer_training: batch_size: found 32, expected a multiple"),
-        (["generator_training.accumulate=5"], "generator_training: batch_size: found 32, expected a multiple"),
+        (
+            ["tokenizer_training.accumulate=5"],
+            "tokenizer_training: batch_size: found 32, expected a multiple",
+        ),
+        (
+            ["generator_training.accumulate=5"],
+            "generator_training: batch_size: found 32, expected a multiple",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_work_is_one_line_before_anything_is_trained(
     load: Load, store: Store, values: list[str], message: str
 ) -> None:
@@ -206,7 +260,11 @@ def test_what_cannot_work_is_one_line_before_anything_is_trained(
     [
         ["metrics=[{use: kid, subset_size: 24}]"],
         ["metrics=[gfid, rfid]"],  # the smoke profile shrinks
-        ["metrics=[{use: gfid, few_samples: error}]", "sampling.samples=1281", "data.test_images=1281"],
+        [
+            "metrics=[{use: gfid, few_samples: error}]",
+            "sampling.samples=1281",
+            "data.test_images=1281",
+        ],
         ["metrics=[{use: precision-recall, neighbours: 23}]"],
         ["metrics=[ssim]"],
         ["metrics=[probe, layout, attention, cost, speed, elbo, codebook, psnr]"],
@@ -220,10 +278,18 @@ def test_what_works_at_the_edge_is_planned(load: Load, store: Store, values: lis
 
 
 def test_a_variant_that_cannot_work_is_named(load: Load, store: Store) -> None:
-    values = ("vary={sampling.samples: [1000, 10]}", "baseline=", "metrics=[{use: kid, subset_size: 20}]")
-    with pytest.raises(UserError, match=r"variant 'samples=1000': metrics\[0\]: kid: found 64 images"):
+    values = (
+        "vary={sampling.samples: [1000, 10]}",
+        "baseline=",
+        "metrics=[{use: kid, subset_size: 20}]",
+    )
+    with pytest.raises(
+        UserError, match=r"variant 'samples=1000': metrics\[0\]: kid: found 64 images"
+    ):
         make_plan(load(*values, "metrics=[{use: kid, subset_size: 70}]"), store)
-    with pytest.raises(UserError, match=r"variant 'samples=10': metrics\[0\]: kid: found 10 images"):
+    with pytest.raises(
+        UserError, match=r"variant 'samples=10': metrics\[0\]: kid: found 10 images"
+    ):
         make_plan(load(*values), store)
 
 
@@ -235,7 +301,10 @@ def test_a_variant_that_cannot_work_is_named(load: Load, store: Store) -> None:
         ({"mu": np.zeros(7), "sigma": np.eye(7)}, "found mu of 7 features, expected 1280"),
         ({"mu": np.zeros(1280), "sigma": np.eye(7)}, r"mu has shape \(1280,\) and sigma \(7, 7\)"),
         ({"mu": np.full(1280, np.nan), "sigma": np.eye(1280)}, "mu or sigma hold NaN or infinity"),
-        ({"arr_0": np.zeros((2000, 28, 28, 3), np.uint8)}, r"found arr_0 of uint8 \[2000, 28, 28, 3\], expected uint8"),
+        (
+            {"arr_0": np.zeros((2000, 28, 28, 3), np.uint8)},
+            r"found arr_0 of uint8 \[2000, 28, 28, 3\], expected uint8",
+        ),
         ({"arr_0": np.zeros((2000, 14, 14, 3), np.float32)}, "found arr_0 of float32"),
         ({"arr_0": np.zeros((1, 14, 14, 3), np.uint8)}, "found 1 images, all with the same"),
     ],
@@ -248,7 +317,9 @@ def test_a_reference_that_cannot_be_used_is_found_when_planning(
         make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), store)
 
 
-def test_a_broken_reference_is_found_and_a_whole_one_taken(load: Load, store: Store, tmp_path: Path) -> None:
+def test_a_broken_reference_is_found_and_a_whole_one_taken(
+    load: Load, store: Store, tmp_path: Path
+) -> None:
     path = npz(tmp_path / "reference.npz", arr_0=np.zeros((40, 14, 14, 3), np.uint8))
     plan = load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]")
     make_plan(plan, store)
@@ -265,15 +336,32 @@ def test_a_broken_reference_is_found_and_a_whole_one_taken(load: Load, store: St
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["metrics=[lpips]"], "metric 'lpips': its weights .* cannot be fetched .* name the file in its setting"),
-        (["tokenizer_training.losses=[{use: lpips}]"], "loss 'lpips': its weights .* cannot be fetched"),
-        (["tokenizer_training.losses=[{use: convnext-logits}]"], "loss 'convnext-logits': its weights .* cannot be"),
+        (
+            ["metrics=[lpips]"],
+            "metric 'lpips': its weights .* cannot be fetched .* name the file in its setting",
+        ),
+        (
+            ["tokenizer_training.losses=[{use: lpips}]"],
+            "loss 'lpips': its weights .* cannot be fetched",
+        ),
+        (
+            ["tokenizer_training.losses=[{use: convnext-logits}]"],
+            "loss 'convnext-logits': its weights .* cannot be",
+        ),
         (["metrics=[inception-score]"], "inception-v3-compat: its weights .* cannot be fetched"),
-        (["metrics=[{use: gfid, extractor: inception-v3-compat}]"], "inception-v3-compat: its weights"),
+        (
+            ["metrics=[{use: gfid, extractor: inception-v3-compat}]"],
+            "inception-v3-compat: its weights",
+        ),
     ],
 )
 def test_weights_that_are_nowhere_are_missed_when_planning(
-    load: Load, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[str], message: str
+    load: Load,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    values: list[str],
+    message: str,
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-weights"))
     monkeypatch.delenv("INCEPTION_WEIGHTS", raising=False)
@@ -287,16 +375,22 @@ def test_weights_that_are_nowhere_are_missed_when_planning(
     assert not (tmp_path / "no-weights").exists()
 
 
-def test_weights_of_another_network_are_refused_when_planning(load: Load, store: Store, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused_when_planning(
+    load: Load, store: Store, tmp_path: Path
+) -> None:
     path = tmp_path / "other.pth"
     torch.save({"fc.bias": torch.zeros(3)}, path)
     for use in ("lpips", "gfid, extractor: inception-v3-compat"):
         with pytest.raises(UserError, match=f"{path} does not hold torch"):
-            make_plan(load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"), store)
+            make_plan(
+                load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"), store
+            )
     path.write_bytes(b"no weights at all")
     for use in ("lpips", "gfid, extractor: inception-v3-compat"):
         with pytest.raises(UserError, match=str(path)):
-            make_plan(load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"), store)
+            make_plan(
+                load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"), store
+            )
 
 
 def test_missing_weights_do_not_hinder_a_plan_from_a_data_set_s_card(
@@ -317,7 +411,10 @@ def test_missing_weights_do_not_hinder_a_plan_from_a_data_set_s_card(
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
-        (["tokenizer={use: vq-2d}", "metrics=[probe, psnr]"], "probe: does not apply: no variant's tokens begin with"),
+        (
+            ["tokenizer={use: vq-2d}", "metrics=[probe, psnr]"],
+            "probe: does not apply: no variant's tokens begin with",
+        ),
         (
             ["tokenizer={use: vq-2d}", "metrics=[layout, psnr]"],
             "layout: does not apply: no variant's tokens begin with",
@@ -332,7 +429,10 @@ def test_a_metric_that_does_not_apply_is_left_out_with_a_note(
     load: Load, store: Store, plugin: str, values: list[str], reason: str
 ) -> None:
     values = ["vary={}", "baseline=", *values]
-    plan = make_plan(load(plugin, *values, *([] if "vq-2d" in values[2] else ["tokenizer.prologue_tokens=2"])), store)
+    plan = make_plan(
+        load(plugin, *values, *([] if "vq-2d" in values[2] else ["tokenizer.prologue_tokens=2"])),
+        store,
+    )
     assert [line.startswith(reason) for line in plan.notes] == [True]
     assert [stage.stage.kind for stage in plan.stages].count("measure") == 1
 
@@ -354,21 +454,35 @@ def test_the_same_metric_with_other_settings_stays(load: Load, store: Store, plu
         "metrics=[attention, rate]",
     )
     plan = make_plan(load(plugin, *values), store)
-    assert plan.notes == ("attention: does not apply to variant use=gru: generator Gru does not show its attention",)
+    assert plan.notes == (
+        "attention: does not apply to variant use=gru: generator Gru does not show its attention",
+    )
     assert [len(pipeline.measures) for pipeline in plan.pipelines] == [2, 1]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["metrics=[bad-need]"], "metric 'bad-need' of odd_for_planning.py needs 'recons', expected some of: recons"),
+        (
+            ["metrics=[bad-need]"],
+            "metric 'bad-need' of odd_for_planning.py needs 'recons', expected some of: recons",
+        ),
         (["metrics=[bad-check]"], r"metrics\[0\]: cannot be checked: KeyError: 'oops'"),
-        (["metrics=[even]", "sampling.samples=3"], r"metrics\[0\]: even: found 3 samples, expected an even number"),
+        (
+            ["metrics=[even]", "sampling.samples=3"],
+            r"metrics\[0\]: even: found 3 samples, expected an even number",
+        ),
         (
             ["generator={use: no-way}"],
-            "generator: generator 'no-way' of odd_for_planning.py cannot be made: ValueError: 3 heads do not divide",
+            (
+                "generator: generator 'no-way' of odd_for_planning.py cannot be made: ValueError: "
+                "3 heads do not divide"
+            ),
         ),
-        (["tokenizer_training.prior={use: no-way}"], "prior: generator 'no-way' of odd_for_planning.py cannot be made"),
+        (
+            ["tokenizer_training.prior={use: no-way}"],
+            "prior: generator 'no-way' of odd_for_planning.py cannot be made",
+        ),
         (
             ["tokenizer_training.losses=[{use: bad-loss}]"],
             "loss 'bad-loss' of odd_for_planning.py cannot be made: ValueError: no such weights",
@@ -383,26 +497,39 @@ def test_what_a_plugin_says_or_breaks_is_one_line_too(
     assert "\n" not in str(caught.value)
 
 
-def test_a_generator_that_no_metric_looks_at_is_not_made(load: Load, store: Store, plugin: str) -> None:
+def test_a_generator_that_no_metric_looks_at_is_not_made(
+    load: Load, store: Store, plugin: str
+) -> None:
     plan = make_plan(load(plugin, *ONE, "generator={use: no-way}", "metrics=[psnr]"), store)
-    assert {planned.stage.kind for planned in plan.stages} == {"train-tokenizer", "encode", "reconstruct", "measure"}
+    assert {planned.stage.kind for planned in plan.stages} == {
+        "train-tokenizer",
+        "encode",
+        "reconstruct",
+        "measure",
+    }
 
 
 def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "prologue_bench.cli", *arguments, "--store", str(folder / "store")],
-        cwd=folder, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 @pytest.mark.parametrize("arguments", [["plan"], ["run", "--dry-run"], ["run"]])
-def test_the_command_line_refuses_with_one_line_and_code_2(tmp_path: Path, arguments: list[str]) -> None:
+def test_the_command_line_refuses_with_one_line_and_code_2(
+    tmp_path: Path, arguments: list[str]
+) -> None:
     (tmp_path / "tiny.yaml").write_text(SMOKE)
     found = command(tmp_path, *arguments, "tiny.yaml", "--set", "metrics=[rate, kid]")
     assert found.returncode == 2
     assert found.stderr.splitlines() == [
-        "prologue-bench: tiny.yaml: variant 'prologue_tokens=0': metrics[1]: kid: found 24 images, expected at least "
-        "subset_size 1000"
+        "prologue-bench: tiny.yaml: variant 'prologue_tokens=0': metrics[1]: kid: found 24 images, "
+        "expected at least subset_size 1000"
     ]
     assert not (tmp_path / "store").exists()
 
@@ -410,9 +537,16 @@ def test_the_command_line_refuses_with_one_line_and_code_2(tmp_path: Path, argum
 def test_one_class_leaves_the_probe_out_and_the_run_succeeds(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SMOKE)
     root = image_folder(tmp_path / "images", {"all": (20, 12)})
-    values = [f"data={{use: image-folder, size: 28, root: {root}}}", "metrics=[probe, rate, psnr]", *ONE]
+    values = [
+        f"data={{use: image-folder, size: 28, root: {root}}}",
+        "metrics=[probe, rate, psnr]",
+        *ONE,
+    ]
     options = [part for value in values for part in ("--set", value)]
-    note = "probe: does not apply: the training images are of one class, so there is nothing to tell apart"
+    note = (
+        "probe: does not apply: the training images are of one class, "
+        "so there is nothing to tell apart"
+    )
     planned = command(tmp_path, "plan", "tiny.yaml", *options)
     assert planned.returncode == 0
     assert note in " ".join(planned.stdout.split())
@@ -426,15 +560,23 @@ def test_one_class_leaves_the_probe_out_and_the_run_succeeds(tmp_path: Path) -> 
     assert note in (tmp_path / "report" / "report.html").read_text()
 
 
-def test_a_class_with_one_image_and_a_split_without_labels(load: Load, store: Store, tmp_path: Path) -> None:
+def test_a_class_with_one_image_and_a_split_without_labels(
+    load: Load, store: Store, tmp_path: Path
+) -> None:
     root = image_folder(tmp_path / "images", {"a": (16, 8), "b": (16, 8), "c": (1, 0)})
     values = [f"data={{use: image-folder, size: 28, root: {root}}}", "metrics=[probe, gfid]", *ONE]
     assert make_plan(load(*values), store).notes == ()
 
 
 def test_where_nothing_applies_no_generator_is_trained(load: Load, store: Store) -> None:
-    plan = make_plan(load("tokenizer={use: vq-2d}", "metrics=[layout]", "vary={}", "baseline="), store)
-    assert {planned.stage.kind for planned in plan.stages} == {"train-tokenizer", "encode", "reconstruct"}
+    plan = make_plan(
+        load("tokenizer={use: vq-2d}", "metrics=[layout]", "vary={}", "baseline="), store
+    )
+    assert {planned.stage.kind for planned in plan.stages} == {
+        "train-tokenizer",
+        "encode",
+        "reconstruct",
+    }
     assert len(plan.notes) == 1
 
 
@@ -443,23 +585,37 @@ def test_an_imported_model_that_is_damaged_is_found_when_planning(load: Load, st
     values = ("tokenizer={use: vq-2d}", "vary={}", "baseline=", "metrics=[psnr]")
     resolved = load(*values).experiments[0].tokenizer
     tokenizer = build_tokenizer(resolved, images)
-    artifact = add_imported(store, "tokenizer", "mine", resolved, tokenizer_fits(images), tokenizer, {})
+    artifact = add_imported(
+        store, "tokenizer", "mine", resolved, tokenizer_fits(images), tokenizer, {}
+    )
     ablation = load(*values, "tokenizer_training.imported=mine")
     assert make_plan(ablation, Store(store.root)).missing
     (artifact / "tokenizer.safetensors").write_bytes(b"cut off")
-    with pytest.raises(UserError, match=r"the imported tokenizer .* is damaged; import the checkpoint again"):
+    with pytest.raises(
+        UserError, match=r"the imported tokenizer .* is damaged; import the checkpoint again"
+    ):
         make_plan(ablation, Store(store.root))
 
 
 def test_a_foundation_that_does_not_fit_is_found_when_planning(load: Load, store: Store) -> None:
-    ablation = load("tokenizer={use: prologue-post, prologue_tokens: 2}", "vary={}", "baseline=", "metrics=[psnr]")
+    ablation = load(
+        "tokenizer={use: prologue-post, prologue_tokens: 2}",
+        "vary={}",
+        "baseline=",
+        "metrics=[psnr]",
+    )
     assert make_plan(ablation, store).missing
     (experiment,) = ablation.experiments
     assert experiment.foundation is not None
     narrow = attrs.evolve(experiment.foundation.settings.encoder, width=16)
     settings = attrs.evolve(experiment.foundation.settings, encoder=narrow)
-    other = attrs.evolve(experiment, foundation=attrs.evolve(experiment.foundation, settings=settings))
-    with pytest.raises(UserError, match=r"tokenizer: it builds on 'vq-2d', whose 'encoder.* expected the same shape"):
+    other = attrs.evolve(
+        experiment, foundation=attrs.evolve(experiment.foundation, settings=settings)
+    )
+    with pytest.raises(
+        UserError,
+        match=r"tokenizer: it builds on 'vq-2d', whose 'encoder.* expected the same shape",
+    ):
         make_plan(attrs.evolve(ablation, experiments=(other,)), store)
 
 
@@ -471,7 +627,11 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
             "failures": {"measure gfid": "too few", "measure kid": "too few", "measure x": "NaN"},
         },
         {"variant": "a", "seed": 1, "failures": {}},
-        {"variant": "b", "seed": 0, "failures": {"train-tokenizer": "loss is nan", "encode": "loss is nan"}},
+        {
+            "variant": "b",
+            "seed": 0,
+            "failures": {"train-tokenizer": "loss is nan", "encode": "loss is nan"},
+        },
     ]
     assert [
         (each["run"], each["stage"], each["reason"])
@@ -488,7 +648,9 @@ def test_check_plugin_calls_check(plugin_file: Path) -> None:
     registry.add_file(plugin_file, "test")
 
     def planning(name: str) -> None:
-        next(each for each in checks_of("metric", name, registry=registry) if each.name == "planning").run()
+        next(
+            each for each in checks_of("metric", name, registry=registry) if each.name == "planning"
+        ).run()
 
     planning("even")
     with pytest.raises(Broken, match="KeyError"):
@@ -502,7 +664,10 @@ def test_checks_read_no_images(load: Load, store: Store, monkeypatch: pytest.Mon
         raise AssertionError("a plan reads no images")
 
     monkeypatch.setattr(Shapes, "images", images)
-    metrics = "[rfid, gfid, rate, codebook, probe, layout, elbo, attention, cost, speed, psnr, ssim, precision-recall]"
+    metrics = (
+        "[rfid, gfid, rate, codebook, probe, layout, elbo, attention, cost, speed, psnr, ssim, "
+        "precision-recall]"
+    )
     assert make_plan(load(f"metrics={metrics}"), store).missing
 
 

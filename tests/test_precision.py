@@ -9,14 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from prologue_bench.interfaces import ImageSpec, Tokenizer
-from prologue_layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
-from prologue_layers.settings import StraightThrough, TransformerSettings
-from prologue_tokenizers.prologue import Prologue
-from prologue_tokenizers.prologue_post import ProloguePost
-from prologue_tokenizers.settings import ProloguePostSettings, PrologueSettings, Vq1dSettings, Vq2dSettings
-from prologue_tokenizers.vq_1d import Vq1d
-from prologue_tokenizers.vq_2d import Vq2d
+from prologue_bench.contracts import ImageSpec, Tokenizer
+from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
+from prologue_plugins.layers.settings import StraightThrough, TransformerSettings
+from prologue_plugins.tokenizers.prologue import Prologue
+from prologue_plugins.tokenizers.prologue_post import ProloguePost
+from prologue_plugins.tokenizers.settings import (
+    ProloguePostSettings,
+    PrologueSettings,
+    Vq1dSettings,
+    Vq2dSettings,
+)
+from prologue_plugins.tokenizers.vq_1d import Vq1d
+from prologue_plugins.tokenizers.vq_2d import Vq2d
 
 IMAGES = ImageSpec(channels=3, height=16, width=24, class_names=("a", "b", "c"))
 SIZE = TransformerSettings(width=32, layers=2, heads=2)
@@ -28,8 +33,8 @@ PROLOGUE = {**CODES, "prologue_codebook": 4096, "prologue_tokens": 8}
 def library(name: str, **settings: Any) -> Callable[[], Tokenizer]:
     def make() -> Tokenizer:
         pytest.importorskip("vector_quantize_pytorch")
-        from prologue_vq import settings as known
-        from prologue_vq import tokenizers
+        from prologue_plugins.vq import settings as known
+        from prologue_plugins.vq import tokenizers
 
         chosen = getattr(known, f"{name}Settings")(**SIZES, **settings)
         made: Tokenizer = getattr(tokenizers, f"{name}Tokenizer")(chosen, IMAGES)
@@ -43,9 +48,15 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "vq-2d": lambda: Vq2d(Vq2dSettings(**CODES), IMAGES),
     "vq-2d, CE on visual": lambda: Vq2d(Vq2dSettings(**CODES, visual_ce_weight=1.0), IMAGES),
     "prologue": lambda: Prologue(PrologueSettings(**PROLOGUE), IMAGES),
-    "prologue, plain": lambda: Prologue(PrologueSettings(**PROLOGUE, straight_through="vq"), IMAGES),
-    "prologue, shared": lambda: Prologue(PrologueSettings(**PROLOGUE, shared_codebook=True), IMAGES),
-    "prologue-post": lambda: ProloguePost(ProloguePostSettings(**PROLOGUE, prologue_encoder=SIZE), IMAGES),
+    "prologue, plain": lambda: Prologue(
+        PrologueSettings(**PROLOGUE, straight_through="vq"), IMAGES
+    ),
+    "prologue, shared": lambda: Prologue(
+        PrologueSettings(**PROLOGUE, shared_codebook=True), IMAGES
+    ),
+    "prologue-post": lambda: ProloguePost(
+        ProloguePostSettings(**PROLOGUE, prologue_encoder=SIZE), IMAGES
+    ),
     "fsq": library("Fsq", levels=(16, 16, 16)),
     "lfq": library("Lfq", bits=12),
     "residual-vq": library("ResidualVq", codes=4096, code_width=8, levels=3),

@@ -14,18 +14,23 @@ import torch.multiprocessing
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prologue_bench import distributed
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.settings import Optimisation, TokenizerTraining
+from prologue_bench.contracts import ImageSpec, PriorRequest, Segment, TokenLayout
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.interfaces import ImageSpec, PriorRequest, Segment, TokenLayout
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Ablation
-from prologue_bench.spec.settings import Optimisation, TokenizerTraining
+from prologue_bench.storage.store import Store
+from prologue_bench.training import distributed
 from prologue_bench.training.models import TokenizerModel, weights_of_targets
 from prologue_bench.training.optimisation import norm_parameters, optimizer_wrapper
-from prologue_losses.adversarial import OutputAverages, PatchGan, discriminator_loss, gradient_penalty
-from prologue_losses.settings import ConvNextLogitsSettings, PatchGanSettings
-from prologue_official.names import official_names
+from prologue_plugins.losses.adversarial import (
+    OutputAverages,
+    PatchGan,
+    discriminator_loss,
+    gradient_penalty,
+)
+from prologue_plugins.losses.settings import ConvNextLogitsSettings, PatchGanSettings
+from prologue_plugins.official.names import official_names
 from tests.test_distributed import artifacts, curves, run
 from tests.test_models import IMAGES, LAYOUTS, ar, prologue
 from tests.test_training import byte_images
@@ -35,13 +40,17 @@ from tests.test_training import byte_images
 
 def outputs() -> tuple[Tensor, Tensor]:
     rng = torch.Generator().manual_seed(3)
-    return 2 * torch.randn(5, 1, 3, 3, generator=rng), 2 * torch.randn(5, 1, 3, 3, generator=rng) - 0.3
+    return 2 * torch.randn(5, 1, 3, 3, generator=rng), 2 * torch.randn(
+        5, 1, 3, 3, generator=rng
+    ) - 0.3
 
 
 def test_the_discriminator_s_loss_is_the_sum_of_both_logistic_terms_and_not_their_mean() -> None:
     real, fake = outputs()
     expected = -real.sigmoid().log().mean() - (-fake).sigmoid().log().mean()
-    assert discriminator_loss(real, fake, "vanilla").item() == pytest.approx(expected.item(), rel=1e-6)
+    assert discriminator_loss(real, fake, "vanilla").item() == pytest.approx(
+        expected.item(), rel=1e-6
+    )
 
 
 class Given(nn.Module):
@@ -77,7 +86,11 @@ def test_lecam_s_averages_move_once_a_step_however_the_batch_is_cut() -> None:
     real, fake = as_images([3.0, 1.0, 2.0, 6.0]), as_images([0.0, 2.0, 1.0, -1.0])
     found = [whole(fake, real, step)["lecam"].item() for step in range(4)]
     cut = [
-        sum(parts(f, r, step)["lecam"].item() for r, f in zip(real.chunk(2), fake.chunk(2), strict=True)) / 2
+        sum(
+            parts(f, r, step)["lecam"].item()
+            for r, f in zip(real.chunk(2), fake.chunk(2), strict=True)
+        )
+        / 2
         for step in range(4)
     ]
     assert cut == pytest.approx(found)
@@ -100,11 +113,17 @@ def test_lecam_s_averages_begin_with_the_discriminator_and_are_resumed() -> None
     resumed.load_state_dict(loss.state_dict())
     for each in (loss, resumed):
         each(*pair, 4)
-    assert resumed.averages.averages.tolist() == loss.averages.averages.tolist() != pytest.approx([0.002, 0.001])
+    assert (
+        resumed.averages.averages.tolist()
+        == loss.averages.averages.tolist()
+        != pytest.approx([0.002, 0.001])
+    )
 
 
 def _average(rank: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2
+    )
     averages = OutputAverages()
     for step in range(3):
         averages(step)
@@ -126,7 +145,7 @@ def test_all_processes_have_the_same_averages(tmp_path: Path) -> None:
 
 
 def test_r1_is_half_of_the_squared_gradient_of_an_image_s_output() -> None:
-    """Of a linear function of the image, whose gradient is its weights; outputs of an image add up."""
+    """Of a linear function of images, whose gradient is its weights; outputs of an image add up."""
     linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 4 * 4, 2, bias=False))
     weights = linear[1].weight.sum(dim=0)
     penalty = gradient_penalty(linear, torch.randn(5, 3, 4, 4))
@@ -141,7 +160,9 @@ def test_r1_agrees_with_differences_and_teaches_the_discriminator_alone() -> Non
         for index in range(images.numel()):
             moved = torch.zeros(images.numel(), dtype=images.dtype)
             moved[index] = step
-            up, down = (loss.discriminator(images + s * moved.view_as(images)).sum() for s in (1, -1))
+            up, down = (
+                loss.discriminator(images + s * moved.view_as(images)).sum() for s in (1, -1)
+            )
             gradient.view(-1)[index] = (up - down) / (2 * step)
     expected = 0.7 / 2 * gradient.square().sum() / 2
     loss.float()
@@ -150,7 +171,9 @@ def test_r1_agrees_with_differences_and_teaches_the_discriminator_alone() -> Non
     assert found.item() == pytest.approx(expected.item(), rel=1e-3)
     found.backward()
     assert reconstruction.grad is None
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in loss.discriminator.parameters())
+    assert any(
+        p.grad is not None and p.grad.abs().sum() > 0 for p in loss.discriminator.parameters()
+    )
 
 
 def test_r1_comes_with_every_25th_of_the_discriminator_s_steps() -> None:
@@ -176,7 +199,9 @@ def test_r1_of_a_batch_in_parts_is_that_of_the_whole() -> None:
     loss = gan(r1_every_steps=1)
     reconstruction, images = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
     whole = loss(reconstruction, images, 0)["r1"]
-    parts = [loss(f, r, 0)["r1"] for f, r in zip(reconstruction.chunk(2), images.chunk(2), strict=True)]
+    parts = [
+        loss(f, r, 0)["r1"] for f, r in zip(reconstruction.chunk(2), images.chunk(2), strict=True)
+    ]
     assert torch.stack(parts).mean().item() == pytest.approx(whole.item(), rel=1e-5)
 
 
@@ -184,8 +209,13 @@ def test_two_processes_train_a_discriminator_as_one_does(tmp_path: Path) -> None
     from tests.conftest import SMOKE
 
     ablation = tmp_path / "tiny.yaml"
-    ablation.write_text(SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", ""))
-    losses = "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, r1_every_steps: 2, r1_weight: 10.0}]"
+    ablation.write_text(
+        SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", "")
+    )
+    losses = (
+        "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, r1_every_steps: 2, "
+        "r1_weight: 10.0}]"
+    )
     targets = "tokenizer.ce_target_weights={prologue: 0.5}"
     for processes in (1, 2):
         accumulate = ["tokenizer_training.accumulate=2"] if processes == 2 else []
@@ -200,7 +230,10 @@ def test_two_processes_train_a_discriminator_as_one_does(tmp_path: Path) -> None
             only,
             *accumulate,
         )
-    [one], [two] = artifacts(tmp_path / "1", "train-tokenizer"), artifacts(tmp_path / "2", "train-tokenizer")
+    [one], [two] = (
+        artifacts(tmp_path / "1", "train-tokenizer"),
+        artifacts(tmp_path / "2", "train-tokenizer"),
+    )
     for first, second in list(zip(curves(one), curves(two), strict=True))[:6]:
         assert first.keys() == second.keys()
         assert ("loss_patchgan/r1" in first) == (first["step"] % 2 == 0)
@@ -213,10 +246,16 @@ def test_two_processes_train_a_discriminator_as_one_does(tmp_path: Path) -> None
     [
         (
             "width: 24",
-            r"losses\[0\].width: must give each layer fewer than 32 channels or a multiple of 32 .* such as 16",
+            (
+                r"losses\[0\].width: must give each layer fewer than 32 channels or a multiple of "
+                r"32 .* such as 16"
+            ),
         ),
         ("width: 9", r"losses\[0\].width: must give each layer .* gives one of 36"),
-        ("kind: non-saturating", r"losses\[0\].kind: found 'non-saturating' \(str\), expected one of vanilla, hinge"),
+        (
+            "kind: non-saturating",
+            r"losses\[0\].kind: found 'non-saturating' \(str\), expected one of vanilla, hinge",
+        ),
         ("r1_weight: -1.0", r"losses\[0\].r1_weight: must be >= 0"),
         ("r1_every_steps: 0", r"losses\[0\].r1_every_steps: must be >= 1"),
     ],
@@ -231,13 +270,16 @@ def test_a_discriminator_that_cannot_be_is_refused_when_it_is_read(
 
 @pytest.mark.parametrize(("width", "layers"), [(1, 1), (8, 3), (9, 1), (16, 4), (48, 2), (64, 3)])
 def test_a_discriminator_whose_settings_pass_can_be_built(width: int, layers: int) -> None:
-    PatchGan(PatchGanSettings(width=width, layers=layers), ImageSpec(channels=1, height=64, width=64))
+    PatchGan(
+        PatchGanSettings(width=width, layers=layers), ImageSpec(channels=1, height=64, width=64)
+    )
 
 
 def test_images_that_a_discriminator_cannot_see_are_one_line() -> None:
     small = ImageSpec(channels=1, height=14, width=28)
     with pytest.raises(
-        UserError, match="loss 'patchgan': layers: found 3 of stride 2, which images of 14 pixels are too"
+        UserError,
+        match="loss 'patchgan': layers: found 3 of stride 2, which images of 14 pixels are too",
     ):
         PatchGan(PatchGanSettings(width=8, layers=3), small)
     smallest = ImageSpec(channels=1, height=24, width=24)
@@ -253,12 +295,21 @@ def test_the_logit_loss_has_weight_one() -> None:
 
 
 def test_what_decays_is_what_decays_in_the_paper_s_implementation() -> None:
-    """There: no parameter with fewer than two axes, and none whose name there holds bias, norm or adaln."""
+    """There: no parameter with fewer than two axes, none whose name has bias, norm or adaln."""
     model = ar(LAYOUTS[1])
-    wrapper = optimizer_wrapper(model.parameters(), Optimisation(weight_decay=0.03), norm_parameters(model))
-    decaying = {p for group in wrapper.optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    wrapper = optimizer_wrapper(
+        model.parameters(), Optimisation(weight_decay=0.03), norm_parameters(model)
+    )
+    decaying = {
+        p
+        for group in wrapper.optimizer.param_groups
+        if group["weight_decay"]
+        for p in group["params"]
+    }
     names = official_names(model)
-    assert len(list(model.parameters())) == sum(len(group["params"]) for group in wrapper.optimizer.param_groups)
+    assert len(list(model.parameters())) == sum(
+        len(group["params"]) for group in wrapper.optimizer.param_groups
+    )
     for name, parameter in model.named_parameters():
         there = names[name][1][0]
         expected = parameter.ndim >= 2 and not re.search("bias|norm|adaln", there)
@@ -269,7 +320,11 @@ def test_what_decays_is_what_decays_in_the_paper_s_implementation() -> None:
 
 def test_a_step_without_gradient_shrinks_matrices_alone() -> None:
     model = nn.Sequential(
-        nn.Embedding(4, 4), nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.LayerNorm([4, 4]), nn.Linear(4, 4)
+        nn.Embedding(4, 4),
+        nn.Conv2d(4, 4, 3),
+        nn.GroupNorm(2, 4),
+        nn.LayerNorm([4, 4]),
+        nn.Linear(4, 4),
     )
     with torch.no_grad():
         for parameter in model.parameters():
@@ -284,12 +339,14 @@ def test_a_step_without_gradient_shrinks_matrices_alone() -> None:
 
 
 def test_training_decays_no_norm_of_the_prior_or_the_generator(tmp_path: Path) -> None:
-    from prologue_bench.pipeline.context import StageContext
     from prologue_bench.training.batches import ArrayDataset
+    from prologue_bench.training.context import StageContext
     from prologue_bench.training.runner import TrainingJob, make_runner
 
     tokenizer = prologue()
-    model = TokenizerModel(tokenizer, ar(tokenizer.layout), TokenizerTraining(batch_size=4), none_label=3)
+    model = TokenizerModel(
+        tokenizer, ar(tokenizer.layout), TokenizerTraining(batch_size=4), none_label=3
+    )
     assert model.prior is not None
     parts = {
         "autoencoder": (list(tokenizer.parameters()), Optimisation()),
@@ -298,7 +355,9 @@ def test_training_decays_no_norm_of_the_prior_or_the_generator(tmp_path: Path) -
     context = StageContext(work=tmp_path, output=tmp_path)
     data = ArrayDataset({"images": byte_images().numpy()})
     training = model.training_settings
-    runner = make_runner(TrainingJob(model=model, data=data, training=training, parts=parts, seed=0, context=context))
+    runner = make_runner(
+        TrainingJob(model=model, data=data, training=training, parts=parts, seed=0, context=context)
+    )
     groups = runner.optim_wrapper["prior"].optimizer.param_groups
     decaying = {p for group in groups if group["weight_decay"] for p in group["params"]}
     scales = [p for name, p in model.prior.named_parameters() if "scale" in name or "norm" in name]
@@ -321,9 +380,16 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
 
 
 def two_steps(
-    model: TokenizerModel, batch: Tensor, dropped: Tensor, separator: bool, weights: dict[str, float]
+    model: TokenizerModel,
+    batch: Tensor,
+    dropped: Tensor,
+    separator: bool,
+    weights: dict[str, float],
 ) -> None:
-    """The paper's steps A and B, one after the other, with the cross-entropies added up by target as it adds them."""
+    """The paper's steps A and B, one after the other.
+
+    The cross-entropies are added up by target as it adds them.
+    """
     tokenizer, prior = model.tokenizer, model.prior
     assert prior is not None
     x, labels = batch.float() / 127.5 - 1, torch.full((len(batch),), 3)
@@ -334,7 +400,9 @@ def two_steps(
     first = 3 + separator  # three prologue tokens, and the separator behind them
     of_prologue = costs[:, :first].sum(dim=1).mean() / length
     of_visual = costs[:, first:].sum(dim=1).mean() / length
-    cross_entropy = 3.0 * (weights.get("prologue", 1.0) * of_prologue + weights.get("visual", 1.0) * of_visual)
+    cross_entropy = 3.0 * (
+        weights.get("prologue", 1.0) * of_prologue + weights.get("visual", 1.0) * of_visual
+    )
     (F.l1_loss(out.reconstruction, x) + out.losses["vq"] + cross_entropy).backward()
     prior.requires_grad_(True)
     prior.token_losses(out.ids, labels, None, {"visual": dropped}).mean().backward()
@@ -343,10 +411,18 @@ def two_steps(
 @pytest.mark.parametrize("separator", [True, False])
 @pytest.mark.parametrize(
     "weights",
-    [{}, {"prologue": 0.0}, {"visual": 0.0}, {"prologue": 0.2, "visual": 5.0}, {"prologue": 2.0, "visual": 2.0}],
+    [
+        {},
+        {"prologue": 0.0},
+        {"visual": 0.0},
+        {"prologue": 0.2, "visual": 5.0},
+        {"prologue": 2.0, "visual": 2.0},
+    ],
     ids=str,
 )
-def test_targets_weigh_as_in_the_paper_s_two_steps(weights: dict[str, float], separator: bool) -> None:
+def test_targets_weigh_as_in_the_paper_s_two_steps(
+    weights: dict[str, float], separator: bool
+) -> None:
     model, batch = by_target(separator, **weights), byte_images(6)
     dropped = torch.tensor([True, False] * 3)
     sum(model(images=batch, dropped_visual=dropped).values()).backward()  # type: ignore[union-attr]
@@ -374,19 +450,27 @@ def test_the_prior_learns_from_all_targets_alike() -> None:
 
 
 def test_without_the_prologue_s_targets_its_last_token_learns_from_visual_ones_alone() -> None:
-    """The separator is a target of the prologue: with both left out, nothing before it matters to the loss."""
+    """The separator is a target of the prologue.
+
+    With both left out, nothing before it matters to the loss.
+    """
     layout = TokenLayout((Segment("prologue", 3, 5), Segment("visual", 4, 6)))
     assert weights_of_targets(layout, [0.0, 2.0], 8) == [0.0] * 4 + [2.0] * 4
     assert weights_of_targets(layout, [0.0, 2.0], 7) == [0.0] * 3 + [2.0] * 4
     three = TokenLayout((Segment("a", 1, 3), Segment("b", 2, 4), Segment("c", 3, 5)))
     assert weights_of_targets(three, [1.0, 2.0, 3.0], 8) == [1, 1, 2, 2, 2, 3, 3, 3]
     assert weights_of_targets(TokenLayout((Segment("visual", 4, 6),)), [2.0], 4) == [2.0] * 4
-    with pytest.raises(StageError, match="found 9 predicted positions for 7 tokens; expected 7, or 8 with separators"):
+    with pytest.raises(
+        StageError,
+        match="found 9 predicted positions for 7 tokens; expected 7, or 8 with separators",
+    ):
         weights_of_targets(layout, [0.0, 2.0], 9)
 
 
 def test_targets_weigh_alike_compiled_and_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
+    monkeypatch.setattr(
+        torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
+    )
     eager = by_target(prologue=0.2, visual=5.0)
     batch, dropped = byte_images(4), torch.tensor([True, False] * 2)
     expected = eager(images=batch, dropped_visual=dropped)
@@ -411,13 +495,17 @@ def test_targets_weigh_alike_compiled_and_in_bfloat16(monkeypatch: pytest.Monkey
         ("{visual: .inf}", r"ce_target_weights.visual: found inf .* expected a finite number"),
     ],
 )
-def test_a_target_that_there_is_not_is_one_line(load: Callable[..., Ablation], weights: str, message: str) -> None:
+def test_a_target_that_there_is_not_is_one_line(
+    load: Callable[..., Ablation], weights: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message) as raised:
         load(f"tokenizer.ce_target_weights={weights}")
     assert "\n" not in str(raised.value)
 
 
-def test_the_weight_that_is_the_default_makes_no_other_model(load: Callable[..., Ablation], store: Store) -> None:
+def test_the_weight_that_is_the_default_makes_no_other_model(
+    load: Callable[..., Ablation], store: Store
+) -> None:
     plain, said, other = (
         make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline=null", *values), store)
         .pipelines[0]
@@ -435,6 +523,7 @@ def test_the_weight_that_is_the_default_makes_no_other_model(load: Callable[...,
 def test_a_request_that_names_no_segment_is_refused(what: str) -> None:
     request = PriorRequest(**{"weights": {}, what: {"prolog": 1.0}})
     with pytest.raises(
-        ValueError, match=f"the prior's {what} name a segment 'prolog', expected one of: prologue, visual"
+        ValueError,
+        match=f"the prior's {what} name a segment 'prolog', expected one of: prologue, visual",
     ):
         request.check(LAYOUTS[1])

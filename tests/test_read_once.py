@@ -1,4 +1,7 @@
-"""Nothing is read twice: artifacts are hashed when they are made, images only where their features are unknown."""
+"""Nothing is read twice.
+
+Artifacts are hashed when they are made, images only where their features are unknown.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import MANIFEST, Store
-from prologue_bench.spec.ablation import Ablation
-from prologue_datasets import imagenet
-from prologue_metrics.fidelity import GenerationFid, Kid, ReconstructionFid
-from prologue_metrics.settings import FidSettings, KidSettings
+from prologue_bench.storage.artifacts import MANIFEST
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets import imagenet
+from prologue_plugins.metrics.fidelity import GenerationFid, Kid, ReconstructionFid
+from prologue_plugins.metrics.settings import FidSettings, KidSettings
 from tests.conftest import Recorder
 from tests.opened import opened_files
 from tests.test_contents import data, keep_times, make_images
@@ -79,8 +83,10 @@ class Unread:
         raise AssertionError("these images are known")
 
 
-def test_features_of_known_images_are_found_without_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test images of a folder are decoded once for all metrics, and samples are known by their artifact."""
+def test_features_of_known_images_are_found_without_the_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's test images are decoded once for all metrics; samples are known by artifact."""
     decoded = []
     source = data(make_images(tmp_path / "set"))
     _ = source.labels("test")
@@ -88,10 +94,15 @@ def test_features_of_known_images_are_found_without_the_images(tmp_path: Path, m
     monkeypatch.setattr(imagenet, "read_picture", lambda *given: decoded.append(1) or read(*given))
     samples = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
     given = inputs(tmp_path, data=source, samples=samples, known={"samples": "one", "test": "two"})
-    gfid, kid = FidSettings(few_samples="shrink", **FEATURES), KidSettings(subset_size=4, subsets=2, **FEATURES)  # type: ignore[arg-type]
+    gfid, kid = (
+        FidSettings(few_samples="shrink", **FEATURES),
+        KidSettings(subset_size=4, subsets=2, **FEATURES),
+    )  # type: ignore[arg-type]
     first = GenerationFid(gfid).measure(given)[0].value
     assert len(decoded) == 8
-    unread = inputs(tmp_path, data=source, samples=Unread(), known={"samples": "one", "test": "two"})
+    unread = inputs(
+        tmp_path, data=source, samples=Unread(), known={"samples": "one", "test": "two"}
+    )
     assert GenerationFid(gfid).measure(unread)[0].value == first
     Kid(kid).measure(unread)
     assert len(decoded) == 8
@@ -124,8 +135,10 @@ def test_a_damaged_file_of_features_is_made_anew(tmp_path: Path) -> None:
     assert metric.measure(inputs(tmp_path, data=source, samples=samples))[0].value == first
 
 
-def test_a_reference_s_images_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prologue_metrics import references
+def test_a_reference_s_images_are_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prologue_plugins.metrics import references
 
     source = data(make_images(tmp_path / "set"))
     images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
@@ -133,10 +146,14 @@ def test_a_reference_s_images_are_unpacked_once(tmp_path: Path, monkeypatch: pyt
     np.savez(path, arr_0=images)
     unpacked = []
     read = references._read
-    monkeypatch.setattr(references, "_read", lambda path, names: unpacked.append(names) or read(path, names))
+    monkeypatch.setattr(
+        references, "_read", lambda path, names: unpacked.append(names) or read(path, names)
+    )
     metric = GenerationFid(FidSettings(few_samples="shrink", reference=str(path), **FEATURES))  # type: ignore[arg-type]
     samples = images.transpose(0, 3, 1, 2)[:30]
-    values = [metric.measure(inputs(tmp_path, data=source, samples=samples))[0].value for _ in range(2)]
+    values = [
+        metric.measure(inputs(tmp_path, data=source, samples=samples))[0].value for _ in range(2)
+    ]
     assert values[0] == values[1]
     assert len(unpacked) == 1
     np.savez(path, arr_0=images[::-1] // 2)
@@ -147,12 +164,14 @@ def test_a_reference_s_images_are_unpacked_once(tmp_path: Path, monkeypatch: pyt
 def test_a_run_s_metrics_share_features_by_what_is_known(
     load: Callable[..., Ablation], store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through the pipeline: two metrics of one run extract two sets once, and no set's pixels are hashed."""
-    from prologue_metrics import features
+    """Through the pipeline: two metrics extract two sets once, and no set's pixels are hashed."""
+    from prologue_plugins.metrics import features
 
     extracted = []
     extract = features.extract_features
-    monkeypatch.setattr(features, "extract_features", lambda images, *a: extracted.append(1) or extract(images, *a))
+    monkeypatch.setattr(
+        features, "extract_features", lambda images, *a: extracted.append(1) or extract(images, *a)
+    )
     monkeypatch.setattr(features, "_content", pytest.fail)
     for seed in (0, 1):
         metrics = f"metrics=[{{use: kid, subset_size: 4, subsets: 2, resize: 32, seed: {seed}}}]"

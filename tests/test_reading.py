@@ -1,4 +1,4 @@
-"""Files that someone else wrote are checked on reading, and whatever is wrong with them is one line."""
+"""Files that others wrote are checked on reading, and whatever is wrong with them is one line."""
 
 from __future__ import annotations
 
@@ -22,24 +22,30 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError, listed, nearest
-from prologue_bench.pipeline.weights import built_for, read_headers
-from prologue_bench.regression import read_benchmarks
-from prologue_bench.reporting.pictures import load_pictures
-from prologue_bench.reporting.results import load_numbers, load_results
+from prologue_bench.regression.check import read_benchmarks
 from prologue_bench.results.checking import Mismatch, check
+from prologue_bench.results.loading import load_numbers, load_results
+from prologue_bench.results.pictures import load_pictures
 from prologue_bench.results.reading import parse, read_bytes
-from prologue_metrics.references import check_reference
-from prologue_metrics.settings import FidSettings
+from prologue_bench.storage.weights import built_for, read_headers
+from prologue_plugins.metrics.references import check_reference
+from prologue_plugins.metrics.settings import FidSettings
 from tests.conftest import ROOT
 from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {"size": 14}, "published": False, "note": "", "counterpart": ""}
 NUMBER = {
-    "name": "rate", "title": "Rate", "value": 2.5, "unit": "bits", "direction": "lower", "count": 4,
-    "protocol": PROTOCOL, "detail": False,
-}  # fmt: skip
+    "name": "rate",
+    "title": "Rate",
+    "value": 2.5,
+    "unit": "bits",
+    "direction": "lower",
+    "count": 4,
+    "protocol": PROTOCOL,
+    "detail": False,
+}
 STAGE = {"stage": "encode", "key": "abc"}
 
 
@@ -49,7 +55,9 @@ def document(**changes: Any) -> dict[str, Any]:
 
 
 def written(folder: Path, content: Any) -> Path:
-    (folder / "results.json").write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+    (folder / "results.json").write_bytes(
+        content if isinstance(content, bytes) else json.dumps(content).encode()
+    )
     return folder
 
 
@@ -76,7 +84,9 @@ def set_at(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize("path", [*sorted((ROOT / "reports").iterdir()), *(ROOT / "registry/baselines").glob("*.json")])
+@pytest.mark.parametrize(
+    "path", [*sorted((ROOT / "reports").iterdir()), *(ROOT / "registry/baselines").glob("*.json")]
+)
 def test_what_is_published_here_is_read(path: Path) -> None:
     assert load_numbers(path)["runs"]
     if path.is_dir():
@@ -90,16 +100,40 @@ def test_what_is_published_here_is_read(path: Path) -> None:
     [
         ("runs.0.measurements", KeyError, "runs[0].measurements: missing"),
         ("runs", None, "runs: found null, expected a list"),
-        ("runs.0.measurements.0.value", "2.5", "runs[0].measurements[0].value: found '2.5', expected a number or null"),
-        ("runs.0.measurements.0.value", float("nan"), "runs[0].measurements[0].value: found nan, expected a finite"),
+        (
+            "runs.0.measurements.0.value",
+            "2.5",
+            "runs[0].measurements[0].value: found '2.5', expected a number or null",
+        ),
+        (
+            "runs.0.measurements.0.value",
+            float("nan"),
+            "runs[0].measurements[0].value: found nan, expected a finite",
+        ),
         ("runs.0.measurements.0.value", 10**400, "runs[0].measurements[0].value: found 1000"),
-        ("runs.0.measurements.0.direction", "x", "found 'x', expected one of lower, higher, neutral"),
-        ("runs.0.measurements.0.count", -1, "runs[0].measurements[0].count: found -1, expected at least 0"),
+        (
+            "runs.0.measurements.0.direction",
+            "x",
+            "found 'x', expected one of lower, higher, neutral",
+        ),
+        (
+            "runs.0.measurements.0.count",
+            -1,
+            "runs[0].measurements[0].count: found -1, expected at least 0",
+        ),
         ("runs.0.measurements.0.count", True, "found true, expected a whole number"),
-        ("runs.0.measurements", [NUMBER, NUMBER], "runs[0].measurements[1].name: found 'rate' twice"),
+        (
+            "runs.0.measurements",
+            [NUMBER, NUMBER],
+            "runs[0].measurements[1].name: found 'rate' twice",
+        ),
         ("runs.0.variant", "b", "runs[0].variant: found 'b', which is no variant of these results"),
         ("runs.0.stages.0.key", KeyError, "runs[0].stages[0].key: missing"),
-        ("runs.0.curves", {"train-tokenizer": {"step": [1.0], "loss_ce": [1.0, 2.0]}}, "found a list of 2, expected 1"),
+        (
+            "runs.0.curves",
+            {"train-tokenizer": {"step": [1.0], "loss_ce": [1.0, 2.0]}},
+            "found a list of 2, expected 1",
+        ),
         ("baseline", "b", "baseline: found 'b', which is no variant of these results"),
         ("variants.0.name", "", "variants[0].name: found '', expected something in it"),
         ("data.shape", [3, 0, 14], "data.shape[1]: found 0, expected at least 1"),
@@ -107,14 +141,23 @@ def test_what_is_published_here_is_read(path: Path) -> None:
         ("seeds", [], "seeds: found a list of 0, expected something in it"),
         ("seeds", ["0"], "seeds[0]: found '0', expected a whole number"),
         ("title", "\ud800", "title: found '\\ud800', half of a character"),
-        ("schema", 2, "schema is 2, written by a later version of prologue-bench; this one reads schema 1: update it"),
+        (
+            "schema",
+            2,
+            (
+                "schema is 2, written by a later version of prologue-bench; "
+                "this one reads schema 1: update it"
+            ),
+        ),
         ("schema", True, "found another format"),
         ("hardware", KeyError, "hardware: missing"),
         ("note to self", [[[]]] * 9, ""),
         ("x" * 900, {"y": float("inf")}, ".y: found inf, expected a finite number"),
     ],
 )
-def test_the_first_mistake_is_told_with_its_place(tmp_path: Path, place: str, value: Any, expected: str) -> None:
+def test_the_first_mistake_is_told_with_its_place(
+    tmp_path: Path, place: str, value: Any, expected: str
+) -> None:
     folder = written(tmp_path, set_at(json.loads(json.dumps(document())), place, value))
     if not expected:  # what later versions may add
         assert load_results(folder)[place] == value
@@ -146,7 +189,9 @@ def test_only_files_themselves_are_read(tmp_path: Path) -> None:
     path = report / "results.json"
     path.symlink_to(real)
     assert "a link, which is not followed" in problem(load_results, report)
-    assert load_results(path)["name"] == "study", "a file that the user names may be a link of the user's own"
+    assert load_results(path)["name"] == "study", (
+        "a file that the user names may be a link of the user's own"
+    )
     for make, expected in (
         (lambda: os.mkfifo(path), "found a pipe, no file"),
         (lambda: path.symlink_to("/dev/zero"), "a link, which is not followed"),
@@ -186,7 +231,9 @@ def test_pictures_are_whole_and_the_reports_own(tmp_path: Path) -> None:
 
 def test_a_baseline_is_compared_and_regressed_but_is_no_report(tmp_path: Path) -> None:
     baseline = ROOT / "registry/baselines/prologue_count.json"
-    found = CliRunner().invoke(cli, ["compare", str(ROOT / "reports/prologue_count"), str(baseline)])
+    found = CliRunner().invoke(
+        cli, ["compare", str(ROOT / "reports/prologue_count"), str(baseline)]
+    )
     assert found.exit_code == 0, found.output
     found = CliRunner().invoke(cli, ["report", str(baseline), "--out", str(tmp_path)])
     assert "description: missing" in str(found.exception)
@@ -222,7 +269,11 @@ def test_what_a_baseline_need_not_have_is_checked_where_it_is(
     ],
 )
 def test_benchmarks_are_checked(tmp_path: Path, change: dict[str, Any], expected: str) -> None:
-    each = {"name": "x", "stats": {"min": 1, "median": 1, "iqr": 0}, "extra_info": {"calibration_seconds": 1}}
+    each = {
+        "name": "x",
+        "stats": {"min": 1, "median": 1, "iqr": 0},
+        "extra_info": {"calibration_seconds": 1},
+    }
     path = tmp_path / "speed.json"
     path.write_text(json.dumps({"benchmarks": [{**each, **change}]}))
     assert f"benchmarks[0].{expected}" in problem(read_benchmarks, path)
@@ -267,25 +318,40 @@ def test_weights_are_taken_only_where_they_fit(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"mu": np.zeros(2), "sigma": np.array([[1.0, 0.5], [0.0, 1.0]])}, "sigma is no covariance"),
+        (
+            {"mu": np.zeros(2), "sigma": np.array([[1.0, 0.5], [0.0, 1.0]])},
+            "sigma is no covariance",
+        ),
         ({"mu": np.zeros(2), "sigma": -np.eye(2)}, "sigma is no covariance"),
-        ({"mu": np.zeros(2), "sigma": np.full((2, 2), "x")}, "found sigma of <U1, expected numbers"),
+        (
+            {"mu": np.zeros(2), "sigma": np.full((2, 2), "x")},
+            "found sigma of <U1, expected numbers",
+        ),
         ({"mu": np.zeros(2) * 1j, "sigma": np.eye(2)}, "found mu of complex128, expected numbers"),
         ({"mu": np.zeros(2)}, "sigma missing"),
     ],
 )
-def test_moments_are_those_of_a_distribution(tmp_path: Path, arrays: dict[str, Any], expected: str) -> None:
-    from prologue_bench.interfaces import ImageSpec
+def test_moments_are_those_of_a_distribution(
+    tmp_path: Path, arrays: dict[str, Any], expected: str
+) -> None:
+    from prologue_bench.contracts import ImageSpec
 
     path = tmp_path / "reference.npz"
     np.savez(path, **arrays)
     found = FidSettings(extractor="inception-v3-compat")
-    assert expected in problem(lambda path: check_reference(path, found, ImageSpec(3, 14, 14, ()), 2), path)
+    assert expected in problem(
+        lambda path: check_reference(path, found, ImageSpec(3, 14, 14, ()), 2), path
+    )
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--seed", "1" * 30], ["--rows", "10000000"], ["--rows", "100", "--columns", "100"], ["--columns", "0"]],
+    [
+        ["--seed", "1" * 30],
+        ["--rows", "10000000"],
+        ["--rows", "100", "--columns", "100"],
+        ["--columns", "0"],
+    ],
 )
 def test_odd_options_of_sample_are_refused(arguments: list[str]) -> None:
     found = CliRunner().invoke(cli, ["sample", str(ROOT / "reports/guidance"), *arguments])
@@ -301,8 +367,10 @@ def test_names_in_messages_are_few_and_short() -> None:
 
 def test_reading_results_needs_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from prologue_bench.results.documents import read_results\n"
-        "read_results(Path('reports/guidance')); assert 'torch' not in sys.modules and 'pandas' not in sys.modules"
+        "import sys; from pathlib import Path; from prologue_bench.results.documents import "
+        "read_results\n"
+        "read_results(Path('reports/guidance')); assert 'torch' not in sys.modules and 'pandas' "
+        "not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
 

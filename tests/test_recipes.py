@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from prologue_bench.config.ablation import Experiment, load_ablation
+from prologue_bench.config.settings import Optimisation, TokenizerTraining
+from prologue_bench.documents import yaml_values
 from prologue_bench.pipeline.nominal import assume_missing_data
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TrainTokenizer
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec import yaml_values
-from prologue_bench.spec.ablation import Experiment, load_ablation
-from prologue_bench.spec.settings import Optimisation, TokenizerTraining
+from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
 
 PAPER = sorted(path.stem for path in (ROOT / "ablations" / "paper").glob("*.yaml"))
@@ -40,7 +40,12 @@ def test_every_row_trains_its_tokenizer_as_the_paper_does(row: str, registry: Re
     assert training.precision == "bfloat16"
     epochs = 200 if row.startswith("prologue-l-") else 150
     assert training.steps == pytest.approx(epochs * IMAGES / 256, rel=2e-3)
-    rate = {"learning_rate": 1e-4, "final_fraction": 0.1, "warmup_steps": 20000, "flat_steps": 100000}
+    rate = {
+        "learning_rate": 1e-4,
+        "final_fraction": 0.1,
+        "warmup_steps": 20000,
+        "flat_steps": 100000,
+    }
     assert training.autoencoder == Optimisation(**rate, betas=(0.0, 0.99))
     assert training.prior_optimisation == Optimisation(**rate, betas=(0.9, 0.99), weight_decay=0.03)
     assert training.loss_optimisation == Optimisation(**rate, betas=(0.0, 0.99), weight_decay=1e-4)
@@ -60,7 +65,9 @@ def test_every_row_has_its_perceptual_loss_at_weight_one_and_a_regularised_discr
 
 
 @pytest.mark.parametrize("row", PAPER)
-def test_the_joint_model_is_small_but_where_it_is_the_generator(row: str, registry: Registry) -> None:
+def test_the_joint_model_is_small_but_where_it_is_the_generator(
+    row: str, registry: Registry
+) -> None:
     prior = experiment(row, registry).prior.settings
     size = prior.transformer
     expected = (768, 12, 12) if row == "prologue-onestage" else (512, 7, 8)
@@ -85,22 +92,40 @@ def test_every_row_trains_its_generator_as_the_paper_does(row: str, registry: Re
     optimisation = training.optimisation
     assert optimisation.warmup_steps == training.steps / 8
     assert optimisation.learning_rate * optimisation.final_fraction == pytest.approx(1e-5)
-    assert (optimisation.betas, optimisation.weight_decay, optimisation.clip_norm) == ((0.9, 0.96), 0.03, 1.0)
+    assert (optimisation.betas, optimisation.weight_decay, optimisation.clip_norm) == (
+        (0.9, 0.96),
+        0.03,
+        1.0,
+    )
     assert training.label_dropout == 0.1
     assert found.generator.settings.transformer.dropout == 0.1
 
 
 @pytest.mark.parametrize("row", [row for row in PAPER if row.startswith("prologue-")])
-def test_the_prologue_learns_with_weight_three_from_every_target(row: str, registry: Registry) -> None:
+def test_the_prologue_learns_with_weight_three_from_every_target(
+    row: str, registry: Registry
+) -> None:
     settings = experiment(row, registry).tokenizer.settings
-    assert (settings.ce_weight, settings.visual_dropout, settings.visual_ce_weight) == (3.0, 0.5, 0.0)
+    assert (settings.ce_weight, settings.visual_dropout, settings.visual_ce_weight) == (
+        3.0,
+        0.5,
+        0.0,
+    )
     assert settings.ce_target_weights == {}
-    assert (settings.commitment, settings.straight_through, settings.straight_through_temperature) == (
+    assert (
+        settings.commitment,
+        settings.straight_through,
+        settings.straight_through_temperature,
+    ) == (
         0.25,
         "softmax",
         0.1,
     )
-    assert (settings.prologue_tokens, settings.prologue_codebook, settings.code_width) == (16, 1024, 14)
+    assert (settings.prologue_tokens, settings.prologue_codebook, settings.code_width) == (
+        16,
+        1024,
+        14,
+    )
     assert settings.visual_codebook == (4096 if row.startswith("prologue-l-") else 16384)
 
 
@@ -133,13 +158,16 @@ def test_every_row_samples_with_the_published_settings(row: str, registry: Regis
     (schedule,) = guided.guidance.values()
     assert list(guided.guidance) == ["all"]
     assert (schedule.schedule, schedule.scale, schedule.power) == {
-        "1d": ("cosine", 19.0, 1.75), "2d": ("cosine", 10.0, 1.5)
-    }[row]  # fmt: skip
+        "1d": ("cosine", 19.0, 1.75),
+        "2d": ("cosine", 10.0, 1.5),
+    }[row]
     assert unguided.temperature_of("visual") == 0.85
 
 
 def test_rows_with_a_published_is_precision_and_recall_measure_them(registry: Registry) -> None:
-    rows = yaml_values.read((ROOT / "registry" / "references" / "imagenet-256.yaml").read_text())["rows"]
+    rows = yaml_values.read((ROOT / "registry" / "references" / "imagenet-256.yaml").read_text())[
+        "rows"
+    ]
     for row in PAPER:
         metrics = {metric.name: metric.settings for metric in experiment(row, registry).metrics}
         assert {"rfid", "gfid"} <= set(metrics)
@@ -148,7 +176,11 @@ def test_rows_with_a_published_is_precision_and_recall_measure_them(registry: Re
         assert all(settings.extractor == "inception-v3-compat" for settings in metrics.values())
 
 
-CARDS = [path for folder in ("recipes", "profiles") for path in sorted((ROOT / "registry" / folder).glob("*.yaml"))]
+CARDS = [
+    path
+    for folder in ("recipes", "profiles")
+    for path in sorted((ROOT / "registry" / folder).glob("*.yaml"))
+]
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.stem)
@@ -158,7 +190,9 @@ def test_no_card_has_an_l2_that_the_paper_has_not(path: Path) -> None:
     assert TokenizerTraining().l2_weight == 0.0
 
 
-def test_post_and_its_foundation_have_the_joint_model_of_their_recipe(registry: Registry, store: Store) -> None:
+def test_post_and_its_foundation_have_the_joint_model_of_their_recipe(
+    registry: Registry, store: Store
+) -> None:
     ablation = load_ablation(ROOT / "ablations" / "paper" / "prologue-post.yaml", registry)
     assume_missing_data(ablation, registry)
     tokenizer = make_plan(ablation, store).pipelines[0].tokenizer

@@ -12,10 +12,16 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
-from prologue_bench.regression import check_results, check_speed, noise, parse_tolerance, read_benchmarks
-from prologue_bench.reporting.results import frame
+from prologue_bench.regression.check import (
+    check_results,
+    check_speed,
+    noise,
+    parse_tolerance,
+    read_benchmarks,
+)
+from prologue_bench.results.frame import frame
 from tests.conftest import ROOT
 from tests.documents import whole
 
@@ -23,7 +29,7 @@ PROTOCOL = {"name": "fid", "details": {"resize": 64}}
 
 
 def results(values: dict[str, dict[str, list[float]]], **changes: Any) -> dict[str, Any]:
-    """Results of variants and metrics; gfid is better low, probe is better high, use has no direction."""
+    """Results of variants and metrics; gfid is better low, probe high, use has no direction."""
     directions = {"gfid": "lower", "probe": "higher", "use": "neutral"}
     runs = [
         {
@@ -33,27 +39,47 @@ def results(values: dict[str, dict[str, list[float]]], **changes: Any) -> dict[s
             "stages": [{"stage": "sample", "key": f"{variant}-{seed}"}],
             "measurements": [
                 {
-                    "name": metric, "title": metric, "value": series[seed], "unit": "", "count": 1, "detail": False,
-                    "direction": directions[metric], "protocol": PROTOCOL,
+                    "name": metric,
+                    "title": metric,
+                    "value": series[seed],
+                    "unit": "",
+                    "count": 1,
+                    "detail": False,
+                    "direction": directions[metric],
+                    "protocol": PROTOCOL,
                 }
                 for metric, series in metrics.items()
             ],
         }
         for variant, metrics in values.items()
         for seed in range(len(next(iter(metrics.values()))))
-    ]  # fmt: skip
+    ]
     return {
-        "schema": 1, "name": "study", "title": "A study", "baseline": None, "varied": [], "seeds": [0, 1, 2],
-        "profile": "micro", "created": "2026-01-02T00:00:00", "software": {"git": "abc"},
-        "variants": [{"name": name} for name in values], "runs": runs, **changes,
-    }  # fmt: skip
+        "schema": 1,
+        "name": "study",
+        "title": "A study",
+        "baseline": None,
+        "varied": [],
+        "seeds": [0, 1, 2],
+        "profile": "micro",
+        "created": "2026-01-02T00:00:00",
+        "software": {"git": "abc"},
+        "variants": [{"name": name} for name in values],
+        "runs": runs,
+        **changes,
+    }
 
 
-BASE = results({"a": {"gfid": [10.0, 11.0, 12.0], "probe": [50.0, 52.0, 51.0], "use": [3.0, 4.0, 5.0]}})
+BASE = results(
+    {"a": {"gfid": [10.0, 11.0, 12.0], "probe": [50.0, 52.0, 51.0], "use": [3.0, 4.0, 5.0]}}
+)
 
 
 def statuses(now: dict[str, Any], *limits: str) -> dict[str, str]:
-    return {check.metric: check.status for check in check_results(now, BASE, [parse_tolerance(t) for t in limits])}
+    return {
+        check.metric: check.status
+        for check in check_results(now, BASE, [parse_tolerance(t) for t in limits])
+    }
 
 
 def changed(gfid: float = 0.0, probe: float = 0.0) -> dict[str, Any]:
@@ -70,8 +96,16 @@ def changed(gfid: float = 0.0, probe: float = 0.0) -> dict[str, Any]:
 
 def test_what_moves_beyond_the_noise_in_the_worse_direction_is_a_regression() -> None:
     assert statuses(changed()) == {"gfid": "ok", "probe": "ok", "use": "not gated"}
-    assert statuses(changed(gfid=9, probe=-9)) == {"gfid": "regression", "probe": "regression", "use": "not gated"}
-    assert statuses(changed(gfid=-9, probe=9)) == {"gfid": "better", "probe": "better", "use": "not gated"}
+    assert statuses(changed(gfid=9, probe=-9)) == {
+        "gfid": "regression",
+        "probe": "regression",
+        "use": "not gated",
+    }
+    assert statuses(changed(gfid=-9, probe=9)) == {
+        "gfid": "better",
+        "probe": "better",
+        "use": "not gated",
+    }
     assert statuses(changed(gfid=1))["gfid"] == "ok", "within the spread of the seeds"
 
 
@@ -98,12 +132,16 @@ def test_one_seed_has_its_intervals_over_images_or_no_gate() -> None:
 
 def test_given_limits_gate_what_they_name_and_nothing_else() -> None:
     assert statuses(changed(gfid=0.5, probe=-9), "gfid:+5%") == {
-        "gfid": "ok", "probe": "not gated", "use": "not gated",
-    }  # fmt: skip
+        "gfid": "ok",
+        "probe": "not gated",
+        "use": "not gated",
+    }
     assert statuses(changed(gfid=0.6), "gfid:+5%")["gfid"] == "regression"
     assert statuses(changed(probe=-2), "p*:-1.5")["probe"] == "regression"
     assert statuses(changed(), "use:+2")["use"] == "regression"
-    with pytest.raises(UserError, match=r"--fail-on gfd: no such metric in the baseline: gfid, probe, speed, use"):
+    with pytest.raises(
+        UserError, match=r"--fail-on gfd: no such metric in the baseline: gfid, probe, speed, use"
+    ):
         statuses(changed(), "gfd:+5%")
     for text in ("gfid", "gfid:5", "gfid:+x%", ""):
         with pytest.raises(UserError, match="expected METRIC"):
@@ -116,7 +154,8 @@ def test_what_is_gone_is_a_failure_and_another_protocol_is_refused() -> None:
     other = changed()
     other["runs"][1]["measurements"][0]["protocol"] = {"name": "fid", "details": {"resize": 224}}
     with pytest.raises(
-        UserError, match="a, gfid: the baseline has another protocol, they differ in resize: 224 and 64"
+        UserError,
+        match="a, gfid: the baseline has another protocol, they differ in resize: 224 and 64",
     ):
         statuses(other)
 
@@ -124,24 +163,35 @@ def test_what_is_gone_is_a_failure_and_another_protocol_is_refused() -> None:
 def test_times_of_another_machine_are_shown_and_not_gated() -> None:
     other = changed(gfid=9)
     for run in other["runs"]:
-        run["measurements"][0]["protocol"] = {"name": "fid", "details": {"resize": 64, "machine": "a faster one"}}
+        run["measurements"][0]["protocol"] = {
+            "name": "fid",
+            "details": {"resize": 64, "machine": "a faster one"},
+        }
     assert statuses(other) == {"gfid": "not gated", "probe": "ok", "use": "not gated"}
 
 
 def benchmarks(path: Path, **seconds: tuple[float, float]) -> Path:
     """A file as pytest-benchmark writes it: fastest round and calibration by name."""
-    path.write_text(json.dumps({"benchmarks": [
-        {
-            "name": name,
-            "stats": {"min": fastest, "median": fastest, "iqr": 0.01 * fastest},
-            "extra_info": {"calibration_seconds": kernel},
-        }
-        for name, (fastest, kernel) in seconds.items()
-    ]}))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "benchmarks": [
+                    {
+                        "name": name,
+                        "stats": {"min": fastest, "median": fastest, "iqr": 0.01 * fastest},
+                        "extra_info": {"calibration_seconds": kernel},
+                    }
+                    for name, (fastest, kernel) in seconds.items()
+                ]
+            }
+        )
+    )
     return path
 
 
-def test_speed_is_the_ratio_to_the_calibration_so_a_slow_machine_is_no_regression(tmp_path: Path) -> None:
+def test_speed_is_the_ratio_to_the_calibration_so_a_slow_machine_is_no_regression(
+    tmp_path: Path,
+) -> None:
     old = read_benchmarks(benchmarks(tmp_path / "old.json", encode=(1.0, 0.1), decode=(2.0, 0.1)))
     slow = read_benchmarks(benchmarks(tmp_path / "new.json", encode=(3.0, 0.3), decode=(6.0, 0.2)))
     found = {check.variant: check.status for check in check_speed(slow, old, [])}
@@ -166,7 +216,8 @@ def test_bless_and_regress_end_to_end(tmp_path: Path) -> None:
     out = tmp_path / "baselines" / "study.json"
     run = CliRunner()
     blessed = run.invoke(
-        cli, ["bless", str(tmp_path), "--out", str(out), "--benchmarks", str(speed), "--note", "first"]
+        cli,
+        ["bless", str(tmp_path), "--out", str(out), "--benchmarks", str(speed), "--note", "first"],
     )
     assert blessed.exit_code == 0, blessed.output
     kept = json.loads(out.read_text())
@@ -203,19 +254,36 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
     shown = CliRunner().invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two")])
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
-    assert lines[1].split() == ["a", "11", "10", "−1", "±", "0", "(95%", "over", "training", "seeds)"]
+    assert lines[1].split() == [
+        "a",
+        "11",
+        "10",
+        "−1",
+        "±",
+        "0",
+        "(95%",
+        "over",
+        "training",
+        "seeds)",
+    ]
     assert "  not subtracted, the protocols differ in resize: 64 and 224" in lines
     assert "  the 3 runs rank alike: Spearman's correlation 1.00" in lines
     parsed = json.loads(
-        CliRunner().invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--json"]).output
+        CliRunner()
+        .invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--json"])
+        .output
     )
     assert parsed[1]["rows"][0]["difference"] is None
-    nothing = CliRunner().invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--metric", "x"])
+    nothing = CliRunner().invoke(
+        cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--metric", "x"]
+    )
     assert "have no metric in common" in str(nothing.exception)
 
 
 def test_the_published_report_passes_the_baseline_in_the_registry() -> None:
     arguments = ["regress", str(ROOT / "reports" / "prologue_count"), "--against"]
-    found = CliRunner().invoke(cli, [*arguments, str(ROOT / "registry" / "baselines" / "prologue_count.json")])
+    found = CliRunner().invoke(
+        cli, [*arguments, str(ROOT / "registry" / "baselines" / "prologue_count.json")]
+    )
     assert found.exit_code == 0, found.output
     assert "No regression among" in found.output

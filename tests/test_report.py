@@ -13,17 +13,19 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.pictures import load_pictures
 from prologue_bench.reporting.plots import pareto_front
 from prologue_bench.reporting.report import render_html, write_report
-from prologue_bench.reporting.results import collect, frame, load_results
 from prologue_bench.reporting.sections import setting_differences
-from prologue_bench.spec.ablation import Ablation
+from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.pictures import load_pictures
+from prologue_bench.storage.store import Store
 from tests.conftest import run_tiny
 
 EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
@@ -38,7 +40,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_the_report_opens_offline_without_errors_or_overflow(page: Any, written: Path, width: int) -> None:
+def test_the_report_opens_offline_without_errors_or_overflow(
+    page: Any, written: Path, width: int
+) -> None:
     messages, requests = [], []
     page.on("console", lambda message: messages.append(message.text))
     page.on("pageerror", lambda error: messages.append(str(error)))
@@ -52,7 +56,9 @@ def test_the_report_opens_offline_without_errors_or_overflow(page: Any, written:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
-    assert page.locator("figure img").count() == 7, "originals, and three grids for each of two variants"
+    assert page.locator("figure img").count() == 7, (
+        "originals, and three grids for each of two variants"
+    )
     assert page.locator("#summary tbody tr").first.inner_text().startswith("prologue_tokens=0")
 
 
@@ -62,7 +68,9 @@ def test_strings_from_the_yaml_show_as_text(page: Any, written: Path) -> None:
     assert page.locator("h1").inner_text() == EVIL
 
 
-def test_tables_sort_by_a_header_with_the_keyboard_and_links_open_settings(page: Any, written: Path) -> None:
+def test_tables_sort_by_a_header_with_the_keyboard_and_links_open_settings(
+    page: Any, written: Path
+) -> None:
     page.goto(written.as_uri())
     table = page.locator("#summary table.sortable").first
     names = "rows => rows.map(row => row.cells[0].textContent.trim())"
@@ -71,7 +79,9 @@ def test_tables_sort_by_a_header_with_the_keyboard_and_links_open_settings(page:
         head.locator("button").focus()
         page.keyboard.press("Enter")
         assert head.get_attribute("aria-sort") == order
-        values = table.locator("tbody tr").evaluate_all("rows => rows.map(row => Number(row.cells[1].dataset.value))")
+        values = table.locator("tbody tr").evaluate_all(
+            "rows => rows.map(row => Number(row.cells[1].dataset.value))"
+        )
         assert values == sorted(values, reverse=order == "descending")
     assert len(table.locator("tbody tr").evaluate_all(names)) == 2
     table.locator("tbody a").first.click()
@@ -92,7 +102,9 @@ def test_a_dot_tells_its_numbers_and_stands_out_with_its_seed(page: Any, written
     for text in (run["variant"], f"{run['measurements'][0]['value']:.5g}", "seed", "over images"):
         assert text in tip.inner_text()
     opacities = dots.evaluate_all("all => all.map(each => each.getAttribute('opacity'))")
-    assert opacities == ["0.7" if run["seed"] == 0 else "0.12" for run in results["runs"]], "seed 0 stays in view"
+    assert opacities == ["0.7" if run["seed"] == 0 else "0.12" for run in results["runs"]], (
+        "seed 0 stays in view"
+    )
 
 
 def test_a_click_in_a_legend_leaves_one_variant_in_view(page: Any, written: Path) -> None:
@@ -110,7 +122,10 @@ def test_reconstructions_are_wiped_over_one_another(page: Any, written: Path) ->
     page.goto(written.as_uri())
     box = page.locator(".compare")
     below, above = (box.locator("img").nth(index) for index in (0, 1))
-    pictures = {name: page.locator(f"#{name}").get_attribute("src") for name in ("originals", "reconstructions-0")}
+    pictures = {
+        name: page.locator(f"#{name}").get_attribute("src")
+        for name in ("originals", "reconstructions-0")
+    }
     assert above.get_attribute("src") == pictures["originals"]
     box.get_by_label("Right").select_option("prologue_tokens=0")
     assert below.get_attribute("src") == pictures["reconstructions-0"]
@@ -123,13 +138,17 @@ def test_reconstructions_are_wiped_over_one_another(page: Any, written: Path) ->
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_has_no_serious_violation_of_accessibility(page: Any, written: Path, scheme: str) -> None:
+def test_the_report_has_no_serious_violation_of_accessibility(
+    page: Any, written: Path, scheme: str
+) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     page.emulate_media(color_scheme=scheme)
     page.goto(written.as_uri())
     page.wait_for_selector("html.drawn", state="attached")
-    page.locator("details:not(.plot details)").evaluate_all("all => all.forEach(each => each.open = true)")
+    page.locator("details:not(.plot details)").evaluate_all(
+        "all => all.forEach(each => each.open = true)"
+    )
     page.wait_for_function("document.querySelectorAll('.plot:not(:has(svg.marks))').length === 0")
     found = Axe().run(page).response["violations"]
     serious = [each for each in found if each["impact"] in ("serious", "critical")]
@@ -148,14 +167,19 @@ def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page:
     assert found.exit_code == 0, found.exception
     merged = load_results(out)
     assert [variant["name"] for variant in merged["variants"]] == [
-        "tiny: prologue_tokens=0", "tiny: prologue_tokens=2", "other: prologue_tokens=0", "other: prologue_tokens=2",
-    ]  # fmt: skip
+        "tiny: prologue_tokens=0",
+        "tiny: prologue_tokens=2",
+        "other: prologue_tokens=0",
+        "other: prologue_tokens=2",
+    ]
     assert merged["baseline"] == "tiny: prologue_tokens=0"
     page.goto((out / "report.html").as_uri())
     assert page.locator("#summary table.sortable").first.locator("tbody tr").count() == 4
     assert page.locator("figure img").count() == 1 + 3 * 4
     assert "name its folder by --out" in str(run.invoke(cli, arguments).exception)
-    assert "no such variant" in str(run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception)
+    assert "no such variant" in str(
+        run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception
+    )
     twice = run.invoke(cli, ["report", str(written.parent), str(written.parent), "--out", str(out)])
     assert "two of the results are both called 'tiny'" in str(twice.exception)
 
@@ -163,7 +187,11 @@ def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page:
 def test_the_report_names_data_protocols_and_provenance(written: Path) -> None:
     results = load_results(written.parent)
     html = written.read_text()
-    for text in (results["data"]["fingerprint"], results["software"]["torch"], results["hardware"]["processor"]):
+    for text in (
+        results["data"]["fingerprint"],
+        results["software"]["torch"],
+        results["hardware"]["processor"],
+    ):
         assert text in html
     assert "class-conditional" in html, "the rate's protocol"
     for run in results["runs"]:
@@ -208,7 +236,13 @@ def test_a_run_of_which_nothing_succeeded_still_gives_a_report(
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:
     rng = np.random.default_rng(0)
-    means = pd.DataFrame(rng.integers(0, 12, (40, 2)), columns=["x", "y"]).astype(float).drop_duplicates()
+    means = (
+        pd.DataFrame(rng.integers(0, 12, (40, 2)), columns=["x", "y"])
+        .astype(float)
+        .drop_duplicates()
+    )
     points = list(means.itertuples(index=False, name=None))
-    expected = [p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)]
+    expected = [
+        p for p in points if not any(q != p and q[0] <= p[0] and q[1] <= p[1] for q in points)
+    ]
     assert list(pareto_front(means).itertuples(index=False, name=None)) == sorted(expected)

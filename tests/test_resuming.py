@@ -1,4 +1,4 @@
-"""A training that goes on reads no batch again, and ends with the curves of one that was never stopped."""
+"""A training that goes on reads no batch again, and ends with the curves of one never stopped."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from mmengine.dataset import InfiniteSampler
 from numpy.typing import NDArray
 
+from prologue_bench.config.settings import GeneratorTraining
 from prologue_bench.errors import Interrupted
-from prologue_bench.pipeline.context import StageContext
-from prologue_bench.spec.settings import GeneratorTraining
 from prologue_bench.training.batches import ArrayDataset, Shuffled
+from prologue_bench.training.context import StageContext
 from prologue_bench.training.hooks import CURVES, read_curves
 from prologue_bench.training.models import GeneratorModel
 from prologue_bench.training.runner import TrainingJob, latest_checkpoint, train
@@ -45,7 +45,9 @@ class Counting:
         return found
 
 
-def run(folder: Path, steps: int, stop_after: int = 10**9, workers: int = 0, checkpoint_steps: int = 7) -> list[int]:
+def run(
+    folder: Path, steps: int, stop_after: int = 10**9, workers: int = 0, checkpoint_steps: int = 7
+) -> list[int]:
     """Train a generator; returns which images were read."""
     done = 0
 
@@ -55,12 +57,19 @@ def run(folder: Path, steps: int, stop_after: int = 10**9, workers: int = 0, che
 
     (folder / "output").mkdir(parents=True, exist_ok=True)
     context = StageContext(
-        work=folder, output=folder / "output", advance=advance, stop_requested=lambda: done >= stop_after
+        work=folder,
+        output=folder / "output",
+        advance=advance,
+        stop_requested=lambda: done >= stop_after,
     )
     torch.manual_seed(0)
     generator, ids = ar(LAYOUTS[0]), Counting()
     training = GeneratorTraining(
-        steps=steps, batch_size=BATCH, ema_half_life_steps=3, checkpoint_steps=checkpoint_steps, workers=workers
+        steps=steps,
+        batch_size=BATCH,
+        ema_half_life_steps=3,
+        checkpoint_steps=checkpoint_steps,
+        workers=workers,
     )
     job = TrainingJob(
         model=GeneratorModel(generator, training, 3),
@@ -79,7 +88,10 @@ def run(folder: Path, steps: int, stop_after: int = 10**9, workers: int = 0, che
 
 def points(folder: Path) -> list[dict[str, float]]:
     """The curve without the seconds, which no two runs have in common."""
-    return [{k: v for k, v in p.items() if k != "seconds"} for p in read_curves(folder / "output" / CURVES)]
+    return [
+        {k: v for k, v in p.items() if k != "seconds"}
+        for p in read_curves(folder / "output" / CURVES)
+    ]
 
 
 def test_a_resumed_training_reads_what_an_undisturbed_one_has_left(tmp_path: Path) -> None:
@@ -102,7 +114,9 @@ def test_after_a_kill_nothing_before_the_checkpoint_is_read(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("stop", [4, 8])
-def test_points_over_several_steps_stay_the_same_wherever_a_training_stops(tmp_path: Path, stop: int) -> None:
+def test_points_over_several_steps_stay_the_same_wherever_a_training_stops(
+    tmp_path: Path, stop: int
+) -> None:
     """Of 310 steps a point has three, and neither stop is at one."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     run(whole, 310, stop_after=12)
@@ -137,7 +151,10 @@ def test_the_order_is_the_one_that_finished_trainings_had() -> None:
 @pytest.mark.parametrize("start", [0, 4, 12, 32])
 def test_any_number_of_processes_goes_on_behind_the_same_images(world: int, start: int) -> None:
     whole = list(itertools.islice(Shuffled(COUNT, 5), 60))
-    parts = [itertools.islice(Shuffled(COUNT, 5, start, rank, world), (60 - start) // world) for rank in range(world)]
+    parts = [
+        itertools.islice(Shuffled(COUNT, 5, start, rank, world), (60 - start) // world)
+        for rank in range(world)
+    ]
     together = [index for turn in zip(*parts, strict=True) for index in turn]
     assert together == whole[start : start + len(together)]
 

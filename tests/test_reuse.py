@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from tests.conftest import SMOKE
 
 
@@ -84,14 +84,24 @@ def test_a_picture_that_cannot_be_reused_is_named(first_seed: Path, tmp_path: Pa
 
 def test_results_with_other_settings_are_refused(first_seed: Path, tmp_path: Path) -> None:
     shutil.copy(first_seed / "tiny.yaml", tmp_path)
-    found = run(tmp_path, "--reuse", str(first_seed / "seed-0"), "--set", "generator_training.steps=7")
+    found = run(
+        tmp_path, "--reuse", str(first_seed / "seed-0"), "--set", "generator_training.steps=7"
+    )
     assert found.exit_code != 0
     assert "none of 2 complete runs is one of this ablation" in str(found.exception)
     assert not (tmp_path / "report").exists()
 
 
 def test_a_plan_leaves_out_what_is_reused(first_seed: Path, tmp_path: Path) -> None:
-    arguments = ["plan", str(first_seed / "tiny.yaml"), "--store", str(tmp_path), "--seeds", "0,1", "--json"]
+    arguments = [
+        "plan",
+        str(first_seed / "tiny.yaml"),
+        "--store",
+        str(tmp_path),
+        "--seeds",
+        "0,1",
+        "--json",
+    ]
     alone, reusing = (
         json.loads(CliRunner().invoke(cli, [*arguments, *more]).stdout)
         for more in ((), ("--reuse", str(first_seed / "seed-0")))
@@ -106,11 +116,15 @@ def test_a_report_of_what_is_finished_so_far(first_seed: Path, tmp_path: Path) -
     found = run(tmp_path, "--seeds", "0,1", *reuse, "--so-far")
     assert found.exit_code == 0, found.output
     results = results_of(tmp_path, "report")
-    assert [run["unfinished"] for run in results["runs"]] == [run["seed"] == 1 for run in results["runs"]]
+    assert [run["unfinished"] for run in results["runs"]] == [
+        run["seed"] == 1 for run in results["runs"]
+    ]
     assert values(results, 0)
     assert not values(results, 1)
     assert results["seeds"] == [0]
     text = (tmp_path / "report" / "results.md").read_text()
     assert "Not finished yet: prologue_tokens=0, seed 1; prologue_tokens=2, seed 1." in text
-    refused = CliRunner().invoke(cli, ["bless", str(tmp_path / "report"), "--out", str(tmp_path / "baseline.json")])
+    refused = CliRunner().invoke(
+        cli, ["bless", str(tmp_path / "report"), "--out", str(tmp_path / "baseline.json")]
+    )
     assert "unfinished" in str(refused.exception)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from prologue_bench.config.settings import Guidance, Sampling
+from prologue_bench.config.structure import structure
+from prologue_bench.contracts import DecodingState, Segment, TokenLayout
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import DecodingState, Segment, TokenLayout
 from prologue_bench.sampling.decoding import guidance_scales, sample_ids
 from prologue_bench.seeds import generator as generator_of
-from prologue_bench.spec.settings import Guidance, Sampling
-from prologue_bench.spec.structure import structure
-from prologue_generators.ar import Ar
-from prologue_generators.rar import Rar
-from prologue_generators.settings import ArTransformerSettings, RarSettings
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.rar import Rar
+from prologue_plugins.generators.settings import ArTransformerSettings, RarSettings
 from tests.test_interfaces import random_ids
 from tests.test_models import LAYOUTS, ar
 
@@ -32,15 +32,22 @@ def rng() -> torch.Generator:
 
 def test_scales_follow_their_schedules_with_the_separator_as_first_index() -> None:
     sampling = Sampling(
-        guidance={"prologue": Guidance(scale=0.7), "visual": Guidance(schedule="cosine", scale=3.0, power=0.5)}
+        guidance={
+            "prologue": Guidance(scale=0.7),
+            "visual": Guidance(schedule="cosine", scale=3.0, power=0.5),
+        }
     )
-    expected = [0.7, 0.7] + [1 + (3 - 1) * (1 - math.cos(math.pi * (i / 5) ** 0.5)) / 2 for i in (1, 2, 3, 4)]
+    expected = [0.7, 0.7] + [
+        1 + (3 - 1) * (1 - math.cos(math.pi * (i / 5) ** 0.5)) / 2 for i in (1, 2, 3, 4)
+    ]
     assert guidance_scales(LAYOUT, sampling) == pytest.approx(expected)
     linear = Sampling(guidance={"visual": Guidance(schedule="linear", start=0.0, scale=2.0)})
     assert guidance_scales(LAYOUT, linear) == pytest.approx([1, 1, 0.4, 0.8, 1.2, 1.6])
     over_all = Sampling(guidance={"all": Guidance(schedule="linear", start=0.0, scale=7.0)})
     assert guidance_scales(LAYOUT, over_all) == pytest.approx([0, 1, 3, 4, 5, 6])
-    assert guidance_scales(LAYOUTS[2], over_all) == pytest.approx([7 * step / 6 for step in range(6)])
+    assert guidance_scales(LAYOUTS[2], over_all) == pytest.approx(
+        [7 * step / 6 for step in range(6)]
+    )
 
 
 def test_guided_decoding_equals_two_passes_over_whole_sequences() -> None:
@@ -51,7 +58,10 @@ def test_guided_decoding_equals_two_passes_over_whole_sequences() -> None:
     unconditional = generator.logits(ids, torch.full_like(LABELS, NONE))
     for token, scale in enumerate(guidance_scales(LAYOUT, sampling)):
         name, index = generator._segment_at(token)
-        place, rows = generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)
+        place, rows = (
+            generator.vocabulary.spans[name].start + index,
+            generator.vocabulary.rows(name),
+        )
         guided = scale * conditional[:, place, rows] + (1 - scale) * unconditional[:, place, rows]
         assert torch.equal(guided.argmax(-1), ids[:, token])
 
@@ -59,7 +69,9 @@ def test_guided_decoding_equals_two_passes_over_whole_sequences() -> None:
 def test_a_scale_of_one_draws_what_no_guidance_draws() -> None:
     generator = ar(LAYOUT)
     plain = sample_ids(generator, LABELS, Sampling(), rng(), NONE)
-    assert torch.equal(plain, sample_ids(generator, LABELS, Sampling(guidance={"all": Guidance()}), rng(), NONE))
+    assert torch.equal(
+        plain, sample_ids(generator, LABELS, Sampling(guidance={"all": Guidance()}), rng(), NONE)
+    )
 
 
 class Counting(Ar):
@@ -96,7 +108,9 @@ def test_a_fixed_prefix_of_any_length_continues_as_if_it_had_been_drawn(
         again = sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=whole[:, :length])
         assert torch.equal(again, whole)
     other = random_ids(layout)[:, :1]
-    assert torch.equal(sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=other)[:, :1], other)
+    assert torch.equal(
+        sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=other)[:, :1], other
+    )
 
 
 def rar(layout: TokenLayout) -> Rar:
@@ -112,7 +126,10 @@ def test_a_randomised_model_decodes_from_its_cache_what_one_pass_gives(layout: T
     logits = generator.logits(ids, LABELS)
     for token in range(layout.length):
         name, index = generator._segment_at(token)
-        place, rows = generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)
+        place, rows = (
+            generator.vocabulary.spans[name].start + index,
+            generator.vocabulary.rows(name),
+        )
         assert torch.equal(logits[:, place, rows].argmax(-1), ids[:, token])
 
 
@@ -152,7 +169,9 @@ def test_a_shuffled_loss_sees_only_the_places_before_in_its_order() -> None:
 
 
 def test_guidance_is_checked() -> None:
-    with pytest.raises(UserError, match=r"'guidance' must have either 'all' or segments|guidance: must have either"):
+    with pytest.raises(
+        UserError, match=r"'guidance' must have either 'all' or segments|guidance: must have either"
+    ):
         structure(Sampling, {"guidance": {"all": {"scale": 2}, "visual": {"scale": 2}}}, "sampling")
     with pytest.raises(UserError, match=r"guidance.all.schedule: found 'sine'"):
         structure(Sampling, {"guidance": {"all": {"schedule": "sine"}}}, "sampling")

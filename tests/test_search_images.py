@@ -11,24 +11,23 @@ import numpy as np
 import pytest
 import torch
 
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.contracts import MetricInputs, to_float
 from prologue_bench.errors import UserError
-from prologue_bench.images import to_float
-from prologue_bench.interfaces import MetricInputs
 from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.collect import _search_notes, collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.held_out import HeldOut, WithoutHeldOut
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.store import Store
+from prologue_bench.pipeline.steps import training
 from prologue_bench.pipeline.tokens import open_tokens
-from prologue_bench.pipeline.work import training
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.results import _search_notes, collect
-from prologue_bench.spec.ablation import Ablation
+from prologue_bench.storage.store import Store
 from prologue_bench.training.batches import ArrayDataset
-from prologue_datasets.imagenet import ImageNet
-from prologue_datasets.settings import ImageNetSettings, ShapesSettings
-from prologue_datasets.shapes import Shapes
-from prologue_metrics.fidelity import GenerationFid
+from prologue_plugins.datasets.imagenet import ImageNet
+from prologue_plugins.datasets.settings import ImageNetSettings, ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.metrics.fidelity import GenerationFid
 from tests.conftest import Recorder
 from tests.test_imagenet import make_zip
 
@@ -89,7 +88,11 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
 
 
 def test_variants_that_do_not_search_leave_the_same_images_out(load: Load, store: Store) -> None:
-    ablation = load("vary={}", "baseline=one", f"variants={{one: {{}}, two: {{{SEARCH.replace('=', ': ', 1)}}}}}")
+    ablation = load(
+        "vary={}",
+        "baseline=one",
+        f"variants={{one: {{}}, two: {{{SEARCH.replace('=', ': ', 1)}}}}}",
+    )
     pipelines = make_plan(ablation, store).pipelines
     assert [pipeline.samples.search is not None for pipeline in pipelines] == [False, True]
     assert [pipeline.tokenizer.data.held_out for pipeline in pipelines] == [41, 41]
@@ -105,8 +108,14 @@ def test_variants_that_do_not_search_leave_the_same_images_out(load: Load, store
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ((SEARCH.replace("41", "49"),), "found 49, expected at most half of the 96 training images"),
-        ((SEARCH.replace(", validation_images: 41", ""),), "found 5000, expected at most half of the 96"),
+        (
+            (SEARCH.replace("41", "49"),),
+            "found 49, expected at most half of the 96 training images",
+        ),
+        (
+            (SEARCH.replace(", validation_images: 41", ""),),
+            "found 5000, expected at most half of the 96",
+        ),
         (
             (SEARCH, "vary={sampling.search.validation_images: [8, 12]}", "baseline="),
             "found 8 and 12, expected one number: all variants learn from the same images",
@@ -126,13 +135,17 @@ def test_the_two_parts_are_class_balanced_and_make_up_the_whole() -> None:
     data = Shapes(ShapesSettings(size=14, train_images=30, test_images=5))
     rest, held_out = WithoutHeldOut(data, 8), HeldOut(data, 8)
     assert np.bincount(held_out.labels("test")).tolist() == [2, 2, 2, 2]
-    assert sorted(rows(rest.images("train")) + rows(held_out.images("test"))) == sorted(rows(data.images("train")))
+    assert sorted(rows(rest.images("train")) + rows(held_out.images("test"))) == sorted(
+        rows(data.images("train"))
+    )
     assert rows(rest.images("test")) == rows(data.images("test"))
     assert rest.labels("test").tolist() == data.labels("test").tolist()
     assert len({part.fingerprint for part in (data, rest, held_out, WithoutHeldOut(data, 9))}) == 4
 
 
-def test_all_views_of_an_image_are_held_out_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_views_of_an_image_are_held_out_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = ImageNet(ImageNetSettings(root=str(make_zip(tmp_path / "a.zip")), size=16))
     rest = WithoutHeldOut(data, 5)
@@ -144,14 +157,21 @@ def test_all_views_of_an_image_are_held_out_with_it(tmp_path: Path, monkeypatch:
     assert np.bincount(data.labels("train")[rest.held_out]).max() == 2
 
 
-def test_an_imported_tokenizer_may_have_seen_them_and_a_note_says_so(load: Load, store: Store) -> None:
+def test_an_imported_tokenizer_may_have_seen_them_and_a_note_says_so(
+    load: Load, store: Store
+) -> None:
     plan = make_plan(load(SEARCH), store)
     assert _search_notes(plan) == []
     first = plan.pipelines[0]
     tokenizer = stages.ImportedTokenizer(
         data=first.tokenizer.data, tokenizer=first.tokenizer.tokenizer, imported="elsewhere"
     )
-    imported = attrs.evolve(plan, pipelines=(attrs.evolve(first, tokenizer=tokenizer), *plan.pipelines[1:]))
+    imported = attrs.evolve(
+        plan, pipelines=(attrs.evolve(first, tokenizer=tokenizer), *plan.pipelines[1:])
+    )
     assert _search_notes(imported) == [
-        "imported models may have been trained on the images held out for the search: prologue_tokens=0"
+        (
+            "imported models may have been trained on the images held out for the search: "
+            "prologue_tokens=0"
+        )
     ]

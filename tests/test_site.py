@@ -1,4 +1,7 @@
-"""The documentation as a site: every page builds, every link leads somewhere, nothing is fetched from elsewhere."""
+"""The documentation as a site.
+
+Every page builds, every link leads somewhere, nothing is fetched from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 from click import Context
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from tests.conftest import ROOT
 
 pytest.importorskip("mkdocs")
@@ -21,14 +24,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
 
 def test_pages_link_to_pages_that_are_there(site: Path) -> None:
-    pages = [path for path in site.rglob("*.html") if "reports" not in path.parts and path.name != "404.html"]
+    pages = [
+        path
+        for path in site.rglob("*.html")
+        if "reports" not in path.parts and path.name != "404.html"
+    ]
     assert len(pages) > 15
     for page in pages:
         for target in re.findall(r'(?:href|src)="([^"#]+)', page.read_text()):
@@ -38,9 +48,9 @@ def test_pages_link_to_pages_that_are_there(site: Path) -> None:
 
 
 def test_api_pages_come_from_docstrings(site: Path) -> None:
-    text = (site / "api" / "interfaces.html").read_text()
+    text = (site / "api" / "contracts.html").read_text()
     assert "Ids [B, L] of images [B, C, H, W]; deterministic." in text
-    assert "prologue_bench.interfaces.Tokenizer.encode" in text
+    assert "prologue_bench.contracts.tokenizer.Tokenizer.encode" in text
 
 
 def test_the_command_line_page_has_every_command(site: Path) -> None:
@@ -50,6 +60,8 @@ def test_the_command_line_page_has_every_command(site: Path) -> None:
 
 
 def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:
-    fetched = re.compile(r'<(?:script|img|iframe)[^>]*src="http|<link[^>]*stylesheet[^>]*href="http')
+    fetched = re.compile(
+        r'<(?:script|img|iframe)[^>]*src="http|<link[^>]*stylesheet[^>]*href="http'
+    )
     for page in site.rglob("*.html"):
         assert "reports" in page.parts or not fetched.search(page.read_text()), page.name

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
+from prologue_bench.config.settings import Sampling, TokenizerTraining, key_values
+from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
-from prologue_bench.spec import yaml_values
-from prologue_bench.spec.ablation import Ablation, load_ablation
-from prologue_bench.spec.files import Overrides
-from prologue_bench.spec.settings import Sampling, TokenizerTraining, key_values
 from tests.conftest import ROOT, SMOKE
 
 Load = Callable[..., Ablation]
@@ -48,7 +48,9 @@ def test_named_variants_change_components_and_settings(registry: Registry, tmp_p
 
 def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
     tokenizer = load("tokenizer.encoder.layers=3").experiments[0].tokenizer.settings
-    assert (tokenizer.encoder.layers, tokenizer.encoder.width) == (3, 32), "the profile's width stays"
+    assert (tokenizer.encoder.layers, tokenizer.encoder.width) == (3, 32), (
+        "the profile's width stays"
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,8 +60,14 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
             "tokenizer.prologue_token=3",
             "--set tokenizer.prologue_token: unknown setting of tokenizer 'prologue'; did you",
         ),
-        ("vary.tokenizer.prologue_token=[1]", "vary.tokenizer.prologue_token: unknown setting of tokenizer 'prologue'"),
-        ("vary.tokenizer.prologue_tokens=[x]", "prologue_tokens: found 'x' (str), expected a whole number"),
+        (
+            "vary.tokenizer.prologue_token=[1]",
+            "vary.tokenizer.prologue_token: unknown setting of tokenizer 'prologue'",
+        ),
+        (
+            "vary.tokenizer.prologue_tokens=[x]",
+            "prologue_tokens: found 'x' (str), expected a whole number",
+        ),
         (
             "vary.tokenizer.prologue_tokens=3",
             "vary.tokenizer.prologue_tokens: found 3 (int), expected a list of values",
@@ -67,10 +75,19 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
         ("vary.tokenizer.prologue_tokens=[1, 1]", "two variants are both 'prologue_tokens=1'"),
         ("vary.tokenizer.prologue_tokens=[-1]", "vary.tokenizer.prologue_tokens: must be >= 0: -1"),
         ("tokenizer.visual_dropout=1.5", "--set tokenizer.visual_dropout: must be <= 1: 1.5"),
-        ("tokenizer.encoder.heads=5", "--set tokenizer.encoder.heads: must split 'width' into heads"),
+        (
+            "tokenizer.encoder.heads=5",
+            "--set tokenizer.encoder.heads: must split 'width' into heads",
+        ),
         ("tokenizer=prolog", "tokenizer: unknown tokenizer 'prolog'; did you mean 'prologue' or"),
-        ("generator_training.steps=true", "generator_training.steps: found True (bool), expected a whole number"),
-        ("generator_training.optimisation.betas=[0.9]", "betas: found [0.9] (list), expected a list of 2"),
+        (
+            "generator_training.steps=true",
+            "generator_training.steps: found True (bool), expected a whole number",
+        ),
+        (
+            "generator_training.optimisation.betas=[0.9]",
+            "betas: found [0.9] (list), expected a list of 2",
+        ),
         ("metrics=[fid]", "metrics[0]: unknown metric 'fid'; did you mean"),
         ("profile=micr", "unknown profile 'micr'; did you mean 'micro'?"),
         ("sampling.temperature=0", "--set sampling.temperature: must be > 0"),
@@ -78,8 +95,14 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
         ("seeds=[1, 1]", "expected each seed once"),
         ("seeds=[-1]", "seeds: found -1, expected whole numbers from 0 to"),
         ("sampling_seeds=[3, 3]", "sampling_seeds: found [3, 3], expected each seed once"),
-        ("sampling_seeds=[-1]", "sampling_seeds: found -1, expected whole numbers from 0 to 9007199254740991"),
-        ("seeds=[9007199254740992]", "seeds[0]: found 9007199254740992 (int), expected at most 9007199254740991"),
+        (
+            "sampling_seeds=[-1]",
+            "sampling_seeds: found -1, expected whole numbers from 0 to 9007199254740991",
+        ),
+        (
+            "seeds=[9007199254740992]",
+            "seeds[0]: found 9007199254740992 (int), expected at most 9007199254740991",
+        ),
         ("sampling.seed=-1", "--set sampling.seed: must be >= 0: -1"),
         ("name=a/b", "name: found 'a/b'"),
         ("nonsense=1", "--set nonsense: unknown section 'nonsense'"),
@@ -88,7 +111,9 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
         ("baseline=nobody", "no variant 'nobody'"),
     ],
 )
-def test_a_mistake_is_one_line_that_names_its_place(load: Load, override: str, message: str) -> None:
+def test_a_mistake_is_one_line_that_names_its_place(
+    load: Load, override: str, message: str
+) -> None:
     with pytest.raises(UserError) as raised:
         load(override)
     assert message in str(raised.value)
@@ -105,7 +130,9 @@ def test_a_mistake_is_one_line_that_names_its_place(load: Load, override: str, m
         ("a: !!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_ablation_is_refused(registry: Registry, tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_no_ablation_is_refused(
+    registry: Registry, tmp_path: Path, text: str, message: str
+) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as raised:
@@ -120,8 +147,12 @@ def test_keys_leave_out_defaults_and_how_a_stage_is_run() -> None:
     assert key_values(Sampling(temperature=0.9)) == {"temperature": 0.9}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem
+)
 @pytest.mark.parametrize("profile", ["smoke", "quick", "micro"])
-def test_every_ablation_that_ships_loads_with_every_profile(registry: Registry, path: Path, profile: str) -> None:
+def test_every_ablation_that_ships_loads_with_every_profile(
+    registry: Registry, path: Path, profile: str
+) -> None:
     ablation = load_ablation(path, registry, Overrides(profile=profile))
     assert ablation.name == path.stem

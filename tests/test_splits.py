@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_datasets.imagenet import ImageNet
-from prologue_datasets.settings import ImageNetSettings
+from prologue_plugins.datasets.imagenet import ImageNet
+from prologue_plugins.datasets.settings import ImageNetSettings
 from tests.test_imagenet import make_zip
 from tests.test_images_as_found import _own_cache, folder, plain, source  # noqa: F401
 
@@ -23,7 +23,9 @@ def with_both(root: Path) -> Path:
 
 
 def test_val_and_test_without_a_word_are_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"both under val/ and under test/.*set data.test_split to val or test"):
+    with pytest.raises(
+        UserError, match=r"both under val/ and under test/.*set data.test_split to val or test"
+    ):
         _ = source(with_both(tmp_path / "set")).fingerprint
 
 
@@ -58,7 +60,10 @@ def test_two_data_sets_in_one_folder_are_not_merged(tmp_path: Path) -> None:
     root = tmp_path / "all"
     for name in ("birds", "cars"):
         folder(root / name, plain)
-    with pytest.raises(UserError, match=r"found folders of classes in 2 places, in birds and cars; expected one data"):
+    with pytest.raises(
+        UserError,
+        match=r"found folders of classes in 2 places, in birds and cars; expected one data",
+    ):
         _ = source(root).spec
     shutil.rmtree(root / "cars")
     assert len(source(root).labels("train")) == 4
@@ -73,7 +78,9 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
 
 def test_imagenet_s_table_of_validation_images_is_its_val(tmp_path: Path) -> None:
     path = str(make_zip(tmp_path / "a.zip"))
-    unsaid, said = (ImageNet(ImageNetSettings(root=path, size=16, test_split=name)) for name in (None, "val"))  # type: ignore[arg-type]
+    unsaid, said = (
+        ImageNet(ImageNetSettings(root=path, size=16, test_split=name)) for name in (None, "val")
+    )  # type: ignore[arg-type]
     assert unsaid.labels("test").tolist() == said.labels("test").tolist()
     assert unsaid.fingerprint == said.fingerprint
     with pytest.raises(MissingDataError, match="found no test images in test/CLASS/"):

@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prologue_bench.reporting.comparability import conflicts, protocol_hash
-from prologue_bench.reporting.statistics import summarise
+from prologue_bench.results.protocols import conflicts, protocol_hash
+from prologue_bench.stats.differences import summarise
 
 
-def rows(values: dict[str, list[float]], direction: str = "lower", protocol: Any = "p") -> pd.DataFrame:
+def rows(
+    values: dict[str, list[float]], direction: str = "lower", protocol: Any = "p"
+) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "variant": variant,
@@ -44,7 +46,9 @@ def test_differences_are_paired_by_seed() -> None:
     assert cell.difference is not None
     assert cell.difference.mean == pytest.approx((low + high) / 2)
     assert cell.difference.half_width == pytest.approx((high - low) / 2)
-    assert cell.half_width == pytest.approx(stats.t(2).ppf(0.975) * np.std(other, ddof=1) / math.sqrt(3))
+    assert cell.half_width == pytest.approx(
+        stats.t(2).ppf(0.975) * np.std(other, ddof=1) / math.sqrt(3)
+    )
     assert (cell.verdict == "better") == (test.pvalue < 0.05)
 
 
@@ -59,12 +63,16 @@ def test_differences_are_paired_by_seed() -> None:
     ],
 )
 def test_the_verdict_follows_the_direction(direction: str, shift: float, verdict: str) -> None:
-    frame = rows({"base": [1.0, 2.0, 3.0], "other": [1.0 + shift, 2.1 + shift, 3.0 + shift]}, direction)
+    frame = rows(
+        {"base": [1.0, 2.0, 3.0], "other": [1.0 + shift, 2.1 + shift, 3.0 + shift]}, direction
+    )
     assert summarise(frame, "base")["other"]["m"].verdict == verdict
 
 
 def test_what_the_seeds_cannot_tell_is_noise_and_one_seed_tells_nothing() -> None:
-    noise = summarise(rows({"base": [1.0, 2.0, 3.0], "other": [2.0, 1.0, 3.1]}), "base")["other"]["m"]
+    noise = summarise(rows({"base": [1.0, 2.0, 3.0], "other": [2.0, 1.0, 3.1]}), "base")["other"][
+        "m"
+    ]
     assert noise.verdict == "noise"
     one = summarise(rows({"base": [1.0], "other": [2.0]}), "base")["other"]["m"]
     assert (one.verdict, one.spread, one.half_width) == ("unknown", None, None)
@@ -126,7 +134,11 @@ def test_sampling_seeds_are_averaged_before_training_seeds_are_compared() -> Non
     again = base.assign(sampling_seed=1, value=base.value + 1)
     cell = summarise(pd.concat([base, again]), "base")["other"]["m"]
     assert cell.difference is not None
-    assert (cell.difference.basis, cell.difference.count, cell.difference.mean) == ("training seeds", 2, -1.5)
+    assert (cell.difference.basis, cell.difference.count, cell.difference.mean) == (
+        "training seeds",
+        2,
+        -1.5,
+    )
     assert cell.seeds == 2
     assert cell.mean == pytest.approx(14.0)
 
@@ -137,13 +149,18 @@ def test_many_variants_make_chance_findings_insignificant() -> None:
     lucky = base + np.array([1.0, 1.1, 0.4, 0.5])
     alone = summarise(rows({"base": list(base), "lucky": list(lucky)}), "base")["lucky"]["m"]
     others = {f"v{index}": list(base + rng.normal(size=4)) for index in range(9)}
-    among = summarise(rows({"base": list(base), "lucky": list(lucky), **others}), "base")["lucky"]["m"]
+    among = summarise(rows({"base": list(base), "lucky": list(lucky), **others}), "base")["lucky"][
+        "m"
+    ]
     assert (alone.verdict, among.verdict) == ("worse", "noise")
 
 
 def test_a_report_names_the_fields_in_which_protocols_differ() -> None:
     def run(variant: str, **details: Any) -> dict[str, Any]:
-        protocol = {"name": "fid", "details": {"resize": 64, "sampling.temperature": 1.0, **details}}
+        protocol = {
+            "name": "fid",
+            "details": {"resize": 64, "sampling.temperature": 1.0, **details},
+        }
         return {
             "variant": variant,
             "seed": 0,
@@ -157,11 +174,14 @@ def test_a_report_names_the_fields_in_which_protocols_differ() -> None:
         "sampling.temperature: 0.9 and 1.0."
     ]
     varied = {**results, "varied": ["sampling.temperature"]}
-    assert conflicts({**varied, "runs": [run("base"), run("other", **{"sampling.temperature": 0.9})]}) == []
+    assert (
+        conflicts({**varied, "runs": [run("base"), run("other", **{"sampling.temperature": 0.9})]})
+        == []
+    )
 
 
 def test_spread_over_classes_takes_them_in_turn() -> None:
-    from prologue_bench.reporting.pictures import spread_over_classes
+    from prologue_bench.pipeline.pictures import spread_over_classes
 
     labels = np.array([0, 0, 1, 2, 1, 2, 0])
     chosen = labels[spread_over_classes(labels, 6)]

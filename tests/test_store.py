@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from prologue_bench.errors import StageError
-from prologue_bench.files import write_text
-from prologue_bench.pipeline.store import Store, is_full_disk
+from prologue_bench.storage.files import write_text
+from prologue_bench.storage.store import Store, is_full_disk
 
 
 def put(store: Store, key: str, text: str = "content") -> Path:
@@ -61,7 +61,7 @@ def test_an_unfinished_stage_is_no_artifact(store: Store) -> None:
 def test_a_lock_keeps_other_processes_waiting(store: Store, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from prologue_bench.pipeline.store import Store\n"
+        "from prologue_bench.storage.store import Store\n"
         f"with Store(Path({str(store.root)!r})).lock('k'):\n"
         f"    Path({str(tmp_path / 'locked')!r}).touch(); time.sleep(1.8)\n"
     )
@@ -76,7 +76,9 @@ def test_a_lock_keeps_other_processes_waiting(store: Store, tmp_path: Path) -> N
     assert other.wait() == 0
 
 
-def test_writing_a_text_leaves_the_old_one_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_writing_a_text_leaves_the_old_one_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "results.json"
     write_text(path, "old")
 

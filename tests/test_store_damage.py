@@ -14,17 +14,17 @@ import pytest
 from click.testing import CliRunner, Result
 from torch import nn
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.kept import find_kept, keep
-from prologue_bench.locks import try_lock
-from prologue_bench.pipeline import store as stores
 from prologue_bench.pipeline.executor import _Clock
-from prologue_bench.pipeline.imports import add_imported
+from prologue_bench.pipeline.imported import add_imported
 from prologue_bench.pipeline.models import save_weights
-from prologue_bench.pipeline.store import Store
 from prologue_bench.pipeline.tokens import open_tokens
-from prologue_bench.pipeline.unfinished import seal
+from prologue_bench.storage import store as stores
+from prologue_bench.storage.kept import find_kept, keep
+from prologue_bench.storage.locks import try_lock
+from prologue_bench.storage.store import Store
+from prologue_bench.storage.unfinished import seal
 from tests.test_store import put
 
 KEYS = ["0" * 20, "1" * 20]
@@ -49,7 +49,9 @@ def look(store: Store) -> None:
     """Every command that looks at a store gets through it."""
     for argv in (("ls",), ("verify",), ("gc",)):
         found = command(store, *argv)
-        assert found.exception is None or type(found.exception).__name__ == "PrologueBenchError", found.exception
+        assert found.exception is None or type(found.exception).__name__ == "PrologueBenchError", (
+            found.exception
+        )
     list(Store(store.root).manifests())
 
 
@@ -76,12 +78,17 @@ MANIFEST_DAMAGES: dict[str, Callable[[Path], object]] = {
     "a fifo": lambda folder: fifo(folder / "manifest.json"),
     "a link to a device": lambda folder: link(folder / "manifest.json", "/dev/zero"),
     "a link in a circle": lambda folder: link(folder / "manifest.json", "manifest.json"),
-    "a folder": lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
+    "a folder": lambda folder: (
+        (folder / "manifest.json").unlink(),
+        (folder / "manifest.json").mkdir(),
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", MANIFEST_DAMAGES)
-def test_a_manifest_of_any_other_shape_is_damaged_and_stops_no_command(store: Store, damage: str) -> None:
+def test_a_manifest_of_any_other_shape_is_damaged_and_stops_no_command(
+    store: Store, damage: str
+) -> None:
     for key in KEYS:
         put(store, key)
     MANIFEST_DAMAGES[damage](store.artifact(KEYS[0]))
@@ -128,8 +135,12 @@ def test_an_artifact_in_another_s_place_is_damaged_said_and_replaced(
         assert (one / "file.txt").read_text() == KEYS[0], "what a link leads to stays"
 
 
-@pytest.mark.parametrize("place", ["file", "fifo", "dangling link", "link in a circle", "damaged behind a link"])
-def test_whatever_is_in_an_artifact_s_place_is_replaced(store: Store, place: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "place", ["file", "fifo", "dangling link", "link in a circle", "damaged behind a link"]
+)
+def test_whatever_is_in_an_artifact_s_place_is_replaced(
+    store: Store, place: str, tmp_path: Path
+) -> None:
     folder = put(store, KEYS[0])
     behind = tmp_path / "behind"
     folder.rename(behind)
@@ -138,7 +149,9 @@ def test_whatever_is_in_an_artifact_s_place_is_replaced(store: Store, place: str
     elif place == "fifo":
         os.mkfifo(folder)
     else:
-        folder.symlink_to({"dangling link": "nowhere", "link in a circle": KEYS[0]}.get(place, behind))
+        folder.symlink_to(
+            {"dangling link": "nowhere", "link in a circle": KEYS[0]}.get(place, behind)
+        )
     (behind / "file.txt").write_text("damaged")
     look(store)
     fresh = Store(store.root)
@@ -182,12 +195,20 @@ def test_keys_that_leave_the_store_are_refused(store: Store) -> None:
     assert store.artifact(KEYS[0]).is_dir()
 
 
-@pytest.mark.parametrize("damage", ["bytes", "length", "a copy", "a fifo", "a file for the folder", "manifest"])
+@pytest.mark.parametrize(
+    "damage", ["bytes", "length", "a copy", "a fifo", "a file for the folder", "manifest"]
+)
 def test_what_is_kept_in_the_cache_is_checked_verified_listed_and_made_anew(
     store: Store, damage: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for key, text in (("a", "one"), ("b", "two")):
-        keep(store.cache, "features", key, lambda folder, text=text: (folder / "f.npy").write_text(text), "of these")
+        keep(
+            store.cache,
+            "features",
+            key,
+            lambda folder, text=text: (folder / "f.npy").write_text(text),
+            "of these",
+        )
     assert find_kept(store.cache, "features", "a") is not None
     assert len(json.loads(command(store, "ls", "--json").output)) == 2
     folder = store.cache / "features" / "a"
@@ -219,7 +240,14 @@ def test_unfinished_work_is_used_as_far_as_it_is_as_it_was_sealed(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
     work = store.begin("k")
-    for name in ("drawn/0.npy", "drawn/1.npy", "drawn/2.npy", "drawn/3.npy", "run/iter_3.pth", "output/train.npy"):
+    for name in (
+        "drawn/0.npy",
+        "drawn/1.npy",
+        "drawn/2.npy",
+        "drawn/3.npy",
+        "run/iter_3.pth",
+        "output/train.npy",
+    ):
         path = work / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(name)
@@ -236,7 +264,9 @@ def test_unfinished_work_is_used_as_far_as_it_is_as_it_was_sealed(
     (work / "run" / "logs").symlink_to(link_to)
     assert store.begin("k") == work
     left = {
-        path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file() and "seals" not in path.parts
+        path.relative_to(work).as_posix()
+        for path in work.rglob("*")
+        if path.is_file() and "seals" not in path.parts
     }
     assert left == {"drawn/0.npy", "run/iter_3.pth", "output/train.npy"}
     said = capsys.readouterr().err
@@ -247,7 +277,9 @@ def test_unfinished_work_is_used_as_far_as_it_is_as_it_was_sealed(
 
 
 @pytest.mark.parametrize("place", ["work", "output"])
-def test_a_file_or_link_in_the_place_of_unfinished_work_is_no_obstacle(store: Store, place: str) -> None:
+def test_a_file_or_link_in_the_place_of_unfinished_work_is_no_obstacle(
+    store: Store, place: str
+) -> None:
     path = store.work("k") if place == "work" else store.work("k") / "output"
     path.parent.mkdir(parents=True)
     path.write_text("x")
@@ -281,8 +313,13 @@ def test_rm_and_gc_say_what_they_did_of_links(store: Store, tmp_path: Path) -> N
         put(store, key).rename(tmp_path / str(number))
         store.artifact(key).symlink_to(tmp_path / str(number))
     (tmp_path / "1" / "file.txt").write_text("damaged")
-    assert f"removed {KEYS[0]} (a link to {tmp_path / '0'}, which stays)" in command(store, "rm", KEYS[0]).output
-    assert f"damaged (a link to {tmp_path / '1'}, which stays)" in command(store, "gc", "--yes").output
+    assert (
+        f"removed {KEYS[0]} (a link to {tmp_path / '0'}, which stays)"
+        in command(store, "rm", KEYS[0]).output
+    )
+    assert (
+        f"damaged (a link to {tmp_path / '1'}, which stays)" in command(store, "gc", "--yes").output
+    )
     assert not list((store.root / "artifacts").iterdir())
     assert (tmp_path / "0" / "file.txt").is_file()
     assert (tmp_path / "1" / "file.txt").is_file()
@@ -324,7 +361,9 @@ def test_weights_have_the_mode_that_the_umask_asks_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
-def test_a_lock_of_another_user_is_opened_as_far_as_permissions_allow(store: Store, tmp_path: Path) -> None:
+def test_a_lock_of_another_user_is_opened_as_far_as_permissions_allow(
+    store: Store, tmp_path: Path
+) -> None:
     for folder in (tmp_path, *list(tmp_path.parents)[:-2]):
         if folder.stat().st_uid == os.geteuid():
             folder.chmod(0o755)
@@ -347,7 +386,10 @@ def test_a_lock_of_another_user_is_opened_as_far_as_permissions_allow(store: Sto
     os.waitpid(child, 0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
-        assert pipe.read().splitlines() == ["True", f"Permission denied: {lock.with_name('new.lock')}"]
+        assert pipe.read().splitlines() == [
+            "True",
+            f"Permission denied: {lock.with_name('new.lock')}",
+        ]
 
 
 def test_an_error_of_permissions_in_the_store_is_told_from_others(store: Store) -> None:
@@ -361,7 +403,11 @@ def test_an_error_of_permissions_in_the_store_is_told_from_others(store: Store) 
 def test_imported_checkpoints_are_listed_by_their_name(store: Store) -> None:
     output = store.begin("k") / "output"
     (output / "tokenizer.safetensors").write_bytes(b"x")
-    store.commit("k", output, {"kind": "imported-tokenizer", "name": "theirs", "seconds": None, "finished": "2026"})
+    store.commit(
+        "k",
+        output,
+        {"kind": "imported-tokenizer", "name": "theirs", "seconds": None, "finished": "2026"},
+    )
     assert "imported-tokenizer" in (listed := command(store, "ls").output)
     assert "theirs" in listed
 
@@ -369,7 +415,16 @@ def test_imported_checkpoints_are_listed_by_their_name(store: Store) -> None:
 def test_a_name_of_an_import_cannot_leave_the_store(store: Store, tmp_path: Path) -> None:
     folder = put(store, KEYS[0])
     name = "../../../artifacts"
-    argv = ["import-checkpoint", str(tmp_path), "--preset", "ar-b", "--name", name, "--out", str(store.root)]
+    argv = [
+        "import-checkpoint",
+        str(tmp_path),
+        "--preset",
+        "ar-b",
+        "--name",
+        name,
+        "--out",
+        str(store.root),
+    ]
     found = CliRunner().invoke(cli, argv)
     assert isinstance(found.exception, UserError)
     assert str(found.exception).startswith(f"--name: found '{name}', expected a name without")
@@ -391,7 +446,9 @@ def test_a_damaged_time_of_unfinished_work_is_said_and_not_counted(
 
 
 @pytest.mark.parametrize("name", ["work", "locks", "cache", "cache/features", "cache/.locks"])
-def test_a_file_in_the_place_of_a_folder_of_the_store_is_no_obstacle(store: Store, name: str) -> None:
+def test_a_file_in_the_place_of_a_folder_of_the_store_is_no_obstacle(
+    store: Store, name: str
+) -> None:
     (store.root / name).parent.mkdir(parents=True)
     (store.root / name).write_text("x")
     look(store)
@@ -402,7 +459,9 @@ def test_a_file_in_the_place_of_a_folder_of_the_store_is_no_obstacle(store: Stor
     assert command(store, "gc", "--yes", "--older-than", "0").exit_code == 0
 
 
-def test_an_artifact_is_removed_by_its_key_though_something_kept_begins_with_it(store: Store) -> None:
+def test_an_artifact_is_removed_by_its_key_though_something_kept_begins_with_it(
+    store: Store,
+) -> None:
     put(store, KEYS[0])
     keep(store.cache, "prefixes", f"{KEYS[0]}-2", lambda folder: None)
     assert f"removed {KEYS[0]}" in command(store, "rm", KEYS[0]).output

@@ -1,4 +1,4 @@
-"""There is one way to take fewer images: equally many of every class, and the same ones each time."""
+"""There is one way to take fewer images: equally many of every class, the same ones each time."""
 
 from __future__ import annotations
 
@@ -16,24 +16,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from prologue_bench.components import Component
 from prologue_bench.conformance import checks_of
-from prologue_bench.interfaces import ImageSpec, Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.contracts import (
+    Component,
+    ImageSpec,
+    Measurement,
+    Metric,
+    MetricInputs,
+    Picked,
+    Protocol,
+    class_balanced,
+    describe_subset,
+    stratified,
+)
+from prologue_bench.pipeline.pictures import spread_over_classes
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.pictures import spread_over_classes
-from prologue_bench.subsets import Picked, class_balanced, describe_subset, stratified
-from prologue_datasets.imagenet import ClassFolders
-from prologue_datasets.settings import ImageFolderSettings
-from prologue_generators.ar import Ar
-from prologue_generators.settings import ArSettings, ArTransformerSettings
-from prologue_metrics.attention import Attention
-from prologue_metrics.codebook import Codebook
-from prologue_metrics.elbo import Elbo
-from prologue_metrics.fidelity import DensityCoverage, GenerationFid, Kid, PrecisionRecall, ReconstructionFid
-from prologue_metrics.pixels import Psnr, Ssim
-from prologue_metrics.probe import Probe
-from prologue_metrics.rate import Rate
-from prologue_metrics.settings import (
+from prologue_plugins.datasets.imagenet import ClassFolders
+from prologue_plugins.datasets.settings import ImageFolderSettings
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
+from prologue_plugins.metrics.attention import Attention
+from prologue_plugins.metrics.codebook import Codebook
+from prologue_plugins.metrics.elbo import Elbo
+from prologue_plugins.metrics.fidelity import (
+    DensityCoverage,
+    GenerationFid,
+    Kid,
+    PrecisionRecall,
+    ReconstructionFid,
+)
+from prologue_plugins.metrics.pixels import Psnr, Ssim
+from prologue_plugins.metrics.probe import Probe
+from prologue_plugins.metrics.rate import Rate
+from prologue_plugins.metrics.settings import (
     AttentionSettings,
     DensityCoverageSettings,
     ElboSettings,
@@ -46,11 +61,13 @@ from tests.conftest import ROOT
 from tests.test_metrics import LAYOUT, by_name, ids, noisy
 
 CLASSES, TRAIN, TEST = 10, 12, 9
-LABELS = st.lists(st.integers(0, 5), max_size=60).map(lambda labels: np.array(labels, dtype=np.int64))
+LABELS = st.lists(st.integers(0, 5), max_size=60).map(
+    lambda labels: np.array(labels, dtype=np.int64)
+)
 
 
 def filled(sizes: Counter[int], count: int) -> Counter[int]:
-    """By hand: a class after the other gives one, until there are enough; which comes first is not said."""
+    """By hand: a class after the other gives one, until there are enough, in any order."""
     given_: Counter[int] = Counter()
     while given_.total() < min(count, sizes.total()):
         fewest = min(given_[label] for label in sizes if given_[label] < sizes[label])
@@ -59,13 +76,17 @@ def filled(sizes: Counter[int], count: int) -> Counter[int]:
 
 
 @given(LABELS, st.integers(0, 70), st.integers(0, 3))
-def test_classes_give_equally_many_and_small_ones_all_that_they_have(labels: np.ndarray, count: int, seed: int) -> None:
+def test_classes_give_equally_many_and_small_ones_all_that_they_have(
+    labels: np.ndarray, count: int, seed: int
+) -> None:
     chosen = class_balanced(labels, count, seed)
     assert chosen.dtype == np.int64
     assert (np.diff(chosen) > 0).all()
     sizes, found = Counter(labels.tolist()), Counter(labels[chosen].tolist())
     assert len(chosen) == min(count, len(labels))
-    assert sorted(found.values()) == sorted(value for value in filled(sizes, count).values() if value)
+    assert sorted(found.values()) == sorted(
+        value for value in filled(sizes, count).values() if value
+    )
     most = max(found.values(), default=0)
     assert all(found[label] >= min(size, most - 1) for label, size in sizes.items())
 
@@ -75,7 +96,10 @@ def test_equal_labels_give_equal_indices_and_fewer_are_a_part_of_more(
     labels: np.ndarray, few: int, many: int, seed: int
 ) -> None:
     few, many = sorted((few, many))
-    assert class_balanced(labels, few, seed).tolist() == class_balanced(labels.copy(), few, seed).tolist()
+    assert (
+        class_balanced(labels, few, seed).tolist()
+        == class_balanced(labels.copy(), few, seed).tolist()
+    )
     assert set(class_balanced(labels, few, seed)) <= set(class_balanced(labels, many, seed))
 
 
@@ -90,13 +114,17 @@ FIXED = [0, 5, 13, 14, 17, 19]
 def test_the_same_classes_give_one_more_in_every_set() -> None:
     in_turn, in_rows = np.arange(200) % 20, np.repeat(np.arange(20), 7)
     for count in (5, 30):
-        one, other = (Counter(labels[class_balanced(labels, count)].tolist()) for labels in (in_turn, in_rows))
+        one, other = (
+            Counter(labels[class_balanced(labels, count)].tolist()) for labels in (in_turn, in_rows)
+        )
         assert one == other
     assert set(in_turn[class_balanced(in_turn, 5)]) != set(range(5))
 
 
 @given(LABELS, st.floats(0, 1))
-def test_a_stratified_part_has_the_classes_in_their_proportions(labels: np.ndarray, share: float) -> None:
+def test_a_stratified_part_has_the_classes_in_their_proportions(
+    labels: np.ndarray, share: float
+) -> None:
     count = round(share * len(labels))
     chosen = stratified(labels, count)
     assert len(set(chosen)) == count
@@ -139,7 +167,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClassFolders]:
             folder = root / split / f"class-{label}"
             folder.mkdir(parents=True)
             for number in range(count):
-                levels = np.clip(25 * label + rng.integers(0, 25, (16, 16, 3)), 0, 255).astype(np.uint8)
+                levels = np.clip(25 * label + rng.integers(0, 25, (16, 16, 3)), 0, 255).astype(
+                    np.uint8
+                )
                 Image.fromarray(levels).save(folder / f"{number}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
@@ -157,11 +187,20 @@ def everything(data: ClassFolders, cache: Path) -> MetricInputs:
     for split, part in tokens.items():  # the first two tokens say which class it is
         part[:, 0], part[:, 1] = data.labels(split) % 5, data.labels(split) // 5  # type: ignore[arg-type]
     return MetricInputs(
-        data=data, layout=LAYOUT, cache=cache, batch_size=25, device=torch.device("cpu"), prefixes=(2,),
-        advance=lambda done, total: None, sampling={}, reconstructions=noisy(images, 9),
+        data=data,
+        layout=LAYOUT,
+        cache=cache,
+        batch_size=25,
+        device=torch.device("cpu"),
+        prefixes=(2,),
+        advance=lambda done, total: None,
+        sampling={},
+        reconstructions=noisy(images, 9),
         samples=noisy(images[np.argsort(np.arange(len(images)) % TEST, kind="stable")], 9),
-        train_ids=tokens["train"], test_ids=tokens["test"], generator=generator,
-    )  # fmt: skip
+        train_ids=tokens["train"],
+        test_ids=tokens["test"],
+        generator=generator,
+    )
 
 
 METRICS: dict[str, tuple[Metric, tuple[str, ...]]] = {
@@ -187,10 +226,12 @@ def test_every_metric_sees_every_class_of_a_folder(
     """Other artifacts of a class, whichever it is, are another number."""
 
     def corners(images: Any, *_: object) -> np.ndarray:
-        found: np.ndarray = np.asarray(images[:])[:, :, :2, :2].reshape(len(images), -1).astype(np.float32)
+        found: np.ndarray = (
+            np.asarray(images[:])[:, :, :2, :2].reshape(len(images), -1).astype(np.float32)
+        )
         return found
 
-    monkeypatch.setattr("prologue_metrics.features.extract_features", corners)
+    monkeypatch.setattr("prologue_plugins.metrics.features.extract_features", corners)
     metric, artifacts = METRICS[name]
     inputs = everything(data, tmp_path)
     with torch.inference_mode():
@@ -201,7 +242,8 @@ def test_every_metric_sees_every_class_of_a_folder(
                 array = getattr(inputs, artifact).copy()
                 of = data.labels("train" if artifact == "train_ids" else "test")
                 rows = (np.arange(len(array)) % CLASSES if artifact == "samples" else of) == label
-                array[rows, ::2] = 0 if "ids" in artifact else 255  # of ids places, of images channels
+                # Of ids places, of images channels.
+                array[rows, ::2] = 0 if "ids" in artifact else 255
                 array[rows, 1::2] = 3 if "ids" in artifact else 0
                 changed[artifact] = array
             after = by_name(metric.measure(attrs.evolve(inputs, **changed)))
@@ -210,7 +252,9 @@ def test_every_metric_sees_every_class_of_a_folder(
 
 def test_the_probe_learns_and_chooses_from_every_class(data: ClassFolders, tmp_path: Path) -> None:
     inputs = everything(data, tmp_path)
-    metric = Probe(ProbeSettings(train_images=50, selection_images=40, inverse_regularisation=(1e-6, 100.0)))
+    metric = Probe(
+        ProbeSettings(train_images=50, selection_images=40, inverse_regularisation=(1e-6, 100.0))
+    )
     [found] = metric.measure(inputs)
     assert found.value == 100
     learned, validated = metric._selection(inputs)
@@ -218,7 +262,10 @@ def test_the_probe_learns_and_chooses_from_every_class(data: ClassFolders, tmp_p
     assert np.bincount(labels[metric._training(inputs)]).tolist() == [5] * CLASSES
     assert sorted(np.bincount(labels[validated], minlength=CLASSES)) == [0] * 2 + [1] * 8
     assert not set(learned) & set(validated)
-    assert found.protocol.details["train"] == "class-balanced subset of 50 of the 120 images of the train split, seed 0"
+    assert (
+        found.protocol.details["train"]
+        == "class-balanced subset of 50 of the 120 images of the train split, seed 0"
+    )
 
 
 def test_protocols_say_what_was_chosen(data: ClassFolders, tmp_path: Path) -> None:
@@ -226,8 +273,15 @@ def test_protocols_say_what_was_chosen(data: ClassFolders, tmp_path: Path) -> No
     with torch.inference_mode():
         [whole, *_] = Attention(AttentionSettings(images=500)).measure(inputs)
         [part, *_] = Attention(AttentionSettings(images=20)).measure(inputs)
-    assert whole.protocol.details["images"] == describe_subset("test split", 90, 90) == "test split, 90 images"
-    assert part.protocol.details["images"] == "class-balanced subset of 20 of the 90 images of the test split, seed 0"
+    assert (
+        whole.protocol.details["images"]
+        == describe_subset("test split", 90, 90)
+        == "test split, 90 images"
+    )
+    assert (
+        part.protocol.details["images"]
+        == "class-balanced subset of 20 of the 90 images of the test split, seed 0"
+    )
 
 
 def test_samples_are_of_the_classes_in_turn_and_a_note_says_where_that_is_uneven(
@@ -237,7 +291,7 @@ def test_samples_are_of_the_classes_in_turn_and_a_note_says_where_that_is_uneven
     assert np.bincount(spec.labels_in_turn(23)).tolist() == [6, 6, 6, 5]
     assert attrs.evolve(spec, class_names=()).labels_in_turn(3).tolist() == [0, 0, 0]
     monkeypatch.setattr(
-        "prologue_metrics.features.extract_features",
+        "prologue_plugins.metrics.features.extract_features",
         lambda images, *_: np.asarray(images[:]).reshape(len(images), -1)[:, :4].astype(np.float32),
     )
     inputs = everything(data, tmp_path)
@@ -271,11 +325,15 @@ class FirstImages(Metric):
         assert inputs.reconstructions is not None
         return [
             Measurement(
-                name="mean", title="mean", unit="", direction="neutral", count=200,
+                name="mean",
+                title="mean",
+                unit="",
+                direction="neutral",
+                count=200,
                 value=float(self.chosen(inputs, inputs.reconstructions).mean()),
                 protocol=Protocol(name="mean", details={"images": 200}),
             )
-        ]  # fmt: skip
+        ]
 
     def chosen(self, inputs: MetricInputs, images: np.ndarray) -> np.ndarray:
         return images[:200]
@@ -291,11 +349,21 @@ class Balanced(FirstImages):
         return images[inputs.data.subset("test", 200)]
 
 
-@pytest.mark.parametrize(("cls", "kept"), [(FirstImages, False), (LastImages, False), (Balanced, True)])
-def test_the_contract_of_metrics_finds_what_takes_the_first_or_last_images(cls: type[Metric], kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("cls", "kept"), [(FirstImages, False), (LastImages, False), (Balanced, True)]
+)
+def test_the_contract_of_metrics_finds_what_takes_the_first_or_last_images(
+    cls: type[Metric], kept: bool
+) -> None:
     registry = Registry.load()
-    registry.add("metric", Component(name="some", target=f"{__name__}:{cls.__name__}", summary="some"), "a test")
-    [check] = [each for each in checks_of("metric", "some", registry=registry) if each.name == "classes"]
+    registry.add(
+        "metric",
+        Component(name="some", target=f"{__name__}:{cls.__name__}", summary="some"),
+        "a test",
+    )
+    [check] = [
+        each for each in checks_of("metric", "some", registry=registry) if each.name == "classes"
+    ]
     if kept:
         check.run()
         return
@@ -303,7 +371,14 @@ def test_the_contract_of_metrics_finds_what_takes_the_first_or_last_images(cls: 
         check.run()
 
 
-SETTINGS = {"images", "train_images", "selection_images", "validation_images", "validation_share", "count"}
+SETTINGS = {
+    "images",
+    "train_images",
+    "selection_images",
+    "validation_images",
+    "validation_share",
+    "count",
+}
 
 
 def cut_by_a_setting(source: str) -> list[int]:
@@ -313,11 +388,18 @@ def cut_by_a_setting(source: str) -> list[int]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Slice)
         for bound in (node.lower, node.upper)
-        if bound is not None and any(isinstance(n, ast.Attribute) and n.attr in SETTINGS for n in ast.walk(bound))
+        if bound is not None
+        and any(isinstance(n, ast.Attribute) and n.attr in SETTINGS for n in ast.walk(bound))
     ]
 
 
 def test_no_other_way_to_take_fewer_is_left() -> None:
-    sources = [path for folder in ("plugins", "prologue_bench") for path in (ROOT / folder).rglob("*.py")]
-    assert {path.name: lines for path in sources if (lines := cut_by_a_setting(path.read_text()))} == {}
-    assert cut_by_a_setting("x[: self.settings.images]") == cut_by_a_setting("x[-self.count :]") == [1]
+    sources = [
+        path for folder in ("plugins", "prologue_bench") for path in (ROOT / folder).rglob("*.py")
+    ]
+    assert {
+        path.name: lines for path in sources if (lines := cut_by_a_setting(path.read_text()))
+    } == {}
+    assert (
+        cut_by_a_setting("x[: self.settings.images]") == cut_by_a_setting("x[-self.count :]") == [1]
+    )

@@ -1,4 +1,7 @@
-"""The program in odd surroundings: users without a home, terminals without Unicode, launchers' variables."""
+"""The program in odd surroundings.
+
+Users without a home, terminals without Unicode, launchers' variables.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from prologue_bench.errors import UserError
-from prologue_bench.files import user_cache, user_path, write_text
-from prologue_bench.launchers import launcher_of
+from prologue_bench.storage.files import user_cache, user_path, write_text
+from prologue_bench.training.launchers import launcher_of
 from tests.slow.harness import Program, faults_of
 
 NOBODY = (12345, 12345)
@@ -28,7 +31,9 @@ def program() -> Iterator[Program]:
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "prologue_bench", *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, check=False)
+    return subprocess.run(
+        command, env={**os.environ, **environment}, capture_output=True, check=False
+    )
 
 
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="needs root, to be somebody else")
@@ -85,8 +90,12 @@ def test_output_in_an_old_encoding_loses_no_line(encoding: str) -> None:
     assert len(told.stdout.splitlines()) == len(python("list").stdout.splitlines())
 
 
-def test_a_store_whose_name_is_not_utf_8_is_refused_before_anything_runs(program: Program, tmp_path: Path) -> None:
-    ending = program.run(["store", "ls", "--store", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")])
+def test_a_store_whose_name_is_not_utf_8_is_refused_before_anything_runs(
+    program: Program, tmp_path: Path
+) -> None:
+    ending = program.run(
+        ["store", "ls", "--store", os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")]
+    )
     assert ending.code == 2
     assert "not UTF-8" in ending.err
 
@@ -121,16 +130,33 @@ def test_a_launcher_whose_variables_are_wrong_is_one_line(
 
 
 def catches(pid: int, number: signal.Signals) -> bool:
-    """Whether a process has a handler of its own for a signal; before that Python itself is still starting."""
-    (caught,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt")]
+    """Whether a process has a handler of its own for a signal.
+
+    Before that Python itself is still starting.
+    """
+    (caught,) = [
+        line
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("SigCgt")
+    ]
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("seconds", [0.0, 0.2, 0.8])
-def test_a_signal_while_the_program_starts_ends_with_130(seconds: float, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "prologue_bench", "plan", "ablations/prologue_count.yaml", "--profile", "smoke"]
+def test_a_signal_while_the_program_starts_ends_with_130(
+    seconds: float, number: signal.Signals
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "prologue_bench",
+        "plan",
+        "ablations/prologue_count.yaml",
+        "--profile",
+        "smoke",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not catches(process.pid, signal.SIGTERM):
         time.sleep(0.002)
@@ -141,8 +167,12 @@ def test_a_signal_while_the_program_starts_ends_with_130(seconds: float, number:
     assert errors.strip().splitlines()[-1] == "prologue-bench: interrupted"
 
 
-def test_an_error_that_nobody_has_foreseen_is_one_line_and_exit_code_70(program: Program, tmp_path: Path) -> None:
-    ending = program.run(call="tests.test_surroundings:run_a_broken_command", env={"TMPDIR": str(tmp_path)})
+def test_an_error_that_nobody_has_foreseen_is_one_line_and_exit_code_70(
+    program: Program, tmp_path: Path
+) -> None:
+    ending = program.run(
+        call="tests.test_surroundings:run_a_broken_command", env={"TMPDIR": str(tmp_path)}
+    )
     assert ending.code == 70
     (line,) = ending.err.splitlines()
     assert line.startswith("prologue-bench: unforeseen ZeroDivisionError: ")
@@ -152,8 +182,8 @@ def test_an_error_that_nobody_has_foreseen_is_one_line_and_exit_code_70(program:
 
 
 def run_a_broken_command(argv: list[str]) -> None:
-    from prologue_bench import endings
-    from prologue_bench.cli import cli
+    from prologue_bench.cli import endings
+    from prologue_bench.cli.app import cli
 
     sys.argv = ["prologue-bench", "broken"]
     cli.command("broken")(lambda: 1 / 0)
@@ -163,9 +193,9 @@ def run_a_broken_command(argv: list[str]) -> None:
 def test_an_interrupt_that_passes_an_exec_ends_with_130_and_by_no_signal(tmp_path: Path) -> None:
     (tmp_path / "interrupted.py").write_text(
         "import os, signal, sys\n"
-        "from prologue_bench import cli, endings\n"
+        "from prologue_bench.cli import app, endings\n"
         "stop = 'import os, signal; os.kill(os.getpid(), signal.SIGTERM)'\n"
-        "cli.cli.command('list')(lambda: exec(stop))\n"
+        "app.cli.command('list')(lambda: exec(stop))\n"
         "sys.argv = ['x', 'list']\n"
         "endings.main()\n"
     )

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import five_crop
 
+from prologue_bench.config.ablation import Ablation, resolve_alone
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import DataRef
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation, resolve_alone
-from prologue_datasets.crops import centre_crop, ten_crops
+from prologue_bench.storage.store import Store
+from prologue_plugins.datasets.crops import centre_crop, ten_crops
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -40,7 +40,9 @@ def test_no_view_shows_what_is_outside_the_centred_square(size: tuple[int, int])
 
 
 @pytest.mark.parametrize("size", [(900, 281), (300, 500), (281, 281), (2000, 1500), (100, 60)])
-def test_views_are_the_centre_and_the_corners_of_a_square_of_281_pixels(size: tuple[int, int]) -> None:
+def test_views_are_the_centre_and_the_corners_of_a_square_of_281_pixels(
+    size: tuple[int, int],
+) -> None:
     views = ten_crops(picture(*size), 256)
     square = centre_crop(picture(*size), 281)
     assert (square.shape, views.shape, views.dtype) == ((3, 281, 281), (10, 3, 256, 256), np.uint8)
@@ -61,14 +63,21 @@ def test_new_views_of_the_same_images_are_no_old_artifacts(registry: Registry) -
     data = resolve_alone("data", "imagenet", {}, "smoke", registry)
     assert data.component.version > 1  # 1 had corners of the whole image
     before = attrs.evolve(data, component=attrs.evolve(data.component, version=1))
-    keys = [DataRef(resolved=resolved, fingerprint="the same images").key() for resolved in (data, before)]
+    keys = [
+        DataRef(resolved=resolved, fingerprint="the same images").key()
+        for resolved in (data, before)
+    ]
     assert keys[0] != keys[1]
 
 
-def test_the_version_of_a_data_source_is_in_the_keys_of_its_stages(load: Callable[..., Ablation], store: Store) -> None:
+def test_the_version_of_a_data_source_is_in_the_keys_of_its_stages(
+    load: Callable[..., Ablation], store: Store
+) -> None:
     ablation = load("vary={}", "baseline=null")
     data = ablation.experiments[0].data
-    newer = attrs.evolve(data, component=attrs.evolve(data.component, version=data.component.version + 1))
+    newer = attrs.evolve(
+        data, component=attrs.evolve(data.component, version=data.component.version + 1)
+    )
     other = attrs.evolve(ablation, experiments=(attrs.evolve(ablation.experiments[0], data=newer),))
     one, two = (make_plan(each, store).pipelines[0] for each in (ablation, other))
     assert one.tokenizer.data.fingerprint == two.tokenizer.data.fingerprint

@@ -1,4 +1,4 @@
-"""A number is called after what it measures, and says in what it differs from published numbers of its kind."""
+"""A number is called after what it measures, and says how it differs from published ones."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from prologue_bench.cli import cli
-from prologue_bench.interfaces import ImageSpec, Measurement, MetricInputs, Protocol
-from prologue_bench.published import images_differ
+from prologue_bench.cli.app import cli
+from prologue_bench.contracts import (
+    ImageSpec,
+    Measurement,
+    MetricInputs,
+    Protocol,
+    counterpart_of,
+    images_differ,
+    over_features,
+)
 from prologue_bench.reporting.figures import tradeoffs
-from prologue_bench.reporting.pictures import Pictures
 from prologue_bench.reporting.report import render_html
-from prologue_bench.reporting.results import frame, load_results
 from prologue_bench.reporting.tables import render_latex, render_markdown
-from prologue_bench.titles import caveats, counterpart_of, over_features, with_true_titles
-from prologue_datasets.settings import ShapesSettings
-from prologue_datasets.shapes import Shapes
-from prologue_metrics import fidelity, pixels
-from prologue_metrics.published import ADM_BATCH, reference_differs
-from prologue_metrics.settings import (
+from prologue_bench.results.caveats import caveats
+from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.migration import with_true_titles
+from prologue_bench.results.pictures import Pictures
+from prologue_plugins.datasets.settings import ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.metrics import fidelity, pixels
+from prologue_plugins.metrics.published import ADM_BATCH, reference_differs
+from prologue_plugins.metrics.settings import (
     DensityCoverageSettings,
     FidSettings,
     InceptionScoreSettings,
@@ -48,16 +57,27 @@ def measure(metric: Any, folder: Path, count: int = 40) -> list[Measurement]:
     return list(
         metric.measure(
             MetricInputs(
-                data=DATA, layout=LAYOUT, cache=folder, batch_size=50, device=torch.device("cpu"), prefixes=(),
-                advance=lambda done, total: None, sampling={}, samples=images, reconstructions=images,
+                data=DATA,
+                layout=LAYOUT,
+                cache=folder,
+                batch_size=50,
+                device=torch.device("cpu"),
+                prefixes=(),
+                advance=lambda done, total: None,
+                sampling={},
+                samples=images,
+                reconstructions=images,
             )
         )
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
 def any_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight random features an image, so that no extractor's weights are needed to ask for titles and notes."""
+    """Eight random features an image.
+
+    No extractor's weights are needed to ask for titles and notes.
+    """
 
     def features(images: Any, *_: Any) -> Any:
         return np.random.default_rng(len(images)).normal(size=(len(images), 8)).astype(np.float32)
@@ -75,9 +95,17 @@ CASES = [
     (fidelity.GenerationFid, FidSettings(**OURS, layer="320"), [f"gFD ({LITE}, layer 320)"]),
     (fidelity.Kid, KidSettings(**OURS, **KID), [f"KD ({LITE}) x 1000"]),
     (fidelity.Kid, KidSettings(**THEIRS, **KID), ["KID x 1000"]),
-    (fidelity.PrecisionRecall, PrecisionRecallSettings(**OURS), [f"precision ({LITE})", f"recall ({LITE})"]),
+    (
+        fidelity.PrecisionRecall,
+        PrecisionRecallSettings(**OURS),
+        [f"precision ({LITE})", f"recall ({LITE})"],
+    ),
     (fidelity.PrecisionRecall, PrecisionRecallSettings(**THEIRS), ["precision", "recall"]),
-    (fidelity.DensityCoverage, DensityCoverageSettings(**OURS), [f"density ({LITE})", f"coverage ({LITE})"]),
+    (
+        fidelity.DensityCoverage,
+        DensityCoverageSettings(**OURS),
+        [f"density ({LITE})", f"coverage ({LITE})"],
+    ),
     (fidelity.InceptionScore, InceptionScoreSettings(splits=2), ["IS"]),
     (pixels.Psnr, None, ["PSNR"]),
     (pixels.Ssim, None, ["SSIM"]),
@@ -109,14 +137,15 @@ def test_an_extrapolated_distance_is_titled_alike(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("any_features")
 def test_distances_over_other_layers_are_of_other_protocols(tmp_path: Path) -> None:
     usual, same, other = (
-        measure(fidelity.GenerationFid(FidSettings(layer=layer)), tmp_path)[0].protocol for layer in ("", "1280", "320")
+        measure(fidelity.GenerationFid(FidSettings(layer=layer)), tmp_path)[0].protocol
+        for layer in ("", "1280", "320")
     )
     assert usual.differences(same) == []
     assert usual.differences(other) == ["layer"]
 
 
 def test_lpips_says_in_what_it_differs() -> None:
-    source = (ROOT / "plugins" / "prologue_losses" / "lpips_metric.py").read_text()
+    source = (ROOT / "plugins" / "prologue_plugins" / "losses" / "lpips_metric.py").read_text()
     assert 'images_differ(inputs.data.spec, count, "images")' in source
 
 
@@ -130,12 +159,15 @@ IMAGENET = ImageSpec(3, 256, 256, tuple(map(str, range(1000))))
         (IMAGENET, 10_000, ["10,000 samples instead of 50,000"]),
         (ImageSpec(3, 256, 256, ("cat",)), 50_000, ["other classes than ImageNet's"]),
         (
-            ImageSpec(1, 28, 28, IMAGENET.class_names), 50_000,
+            ImageSpec(1, 28, 28, IMAGENET.class_names),
+            50_000,
             ["images of 1 x 28 x 28 instead of 3 x 256 x 256"],
         ),
     ],
-)  # fmt: skip
-def test_only_as_many_images_of_imagenet_are_as_published(spec: ImageSpec, count: int, differences: list[str]) -> None:
+)
+def test_only_as_many_images_of_imagenet_are_as_published(
+    spec: ImageSpec, count: int, differences: list[str]
+) -> None:
     assert images_differ(spec, count) == differences
 
 
@@ -176,23 +208,41 @@ def test_reports_of_earlier_versions_are_read_with_true_titles(name: str) -> Non
     shown = [render_markdown(results), render_latex(results), render_html(results, Pictures())]
     for text in shown:
         assert not re.search(r"\b[rg]?FID\b", text.replace("published FID", ""))
-        assert f"not comparable with published FID: {LITE} features at 64 pixels instead of Inception" in text
+        assert (
+            f"not comparable with published FID: {LITE} features at 64 pixels instead of Inception"
+            in text
+        )
     assert shown[0].index("not comparable with published FID") < shown[0].index("| variant")
     for title, spec in tradeoffs(frame(results), results):
         assert "FID" not in title + json.dumps(spec)
-    assert [each["name"] for each in results["runs"][0]["measurements"][:2]] == ["rfid", "gfid"], "names stay"
+    assert [each["name"] for each in results["runs"][0]["measurements"][:2]] == ["rfid", "gfid"], (
+        "names stay"
+    )
 
 
 def test_a_published_flag_of_earlier_versions_is_not_believed() -> None:
-    protocol = {"name": "inception-score", "details": {"samples": 10}, "published": True, "note": ""}
-    results = {"runs": [{"measurements": [{"name": "inception_score", "title": "IS", "protocol": protocol}]}]}
+    protocol = {
+        "name": "inception-score",
+        "details": {"samples": 10},
+        "published": True,
+        "note": "",
+    }
+    results = {
+        "runs": [
+            {"measurements": [{"name": "inception_score", "title": "IS", "protocol": protocol}]}
+        ]
+    }
     (found,) = with_true_titles(results)["runs"][0]["measurements"]
     assert not found["protocol"]["published"]
     assert caveats(results)[0].startswith("IS is not comparable with published IS: ")
 
 
 def test_searches_of_earlier_versions_are_retitled_too() -> None:
-    protocol = {"name": "frechet-distance", "details": {}, "note": "EfficientNet-Lite0 features at 64 pixels"}
+    protocol = {
+        "name": "frechet-distance",
+        "details": {},
+        "note": "EfficientNet-Lite0 features at 64 pixels",
+    }
     run = {
         "measurements": [{"name": "gfid", "title": "gFID", "protocol": protocol}],
         "search": {"points": [{"metric": "gFID"}, {"metric": "PSNR"}]},
@@ -204,9 +254,15 @@ def test_searches_of_earlier_versions_are_retitled_too() -> None:
 def test_published_rows_share_no_table_with_measured_ones() -> None:
     results = load_results(ROOT / "reports" / "prologue_count")
     results["references"] = [
-        {"name": "x", "summary": "", "source": "", "protocol": "", "columns": ["rFID", "gFID"],
-         "rows": {"a": {"title": "A", "values": ["1", "2"]}}}
-    ]  # fmt: skip
+        {
+            "name": "x",
+            "summary": "",
+            "source": "",
+            "protocol": "",
+            "columns": ["rFID", "gFID"],
+            "rows": {"a": {"title": "A", "values": ["1", "2"]}},
+        }
+    ]
     lines = render_markdown(results).splitlines()
     measured = next(line for line in lines if line.startswith("| variant"))
     published = next(line for line in lines if line.startswith("| model"))
@@ -226,10 +282,18 @@ def test_pages_say_beside_the_first_distance_that_it_is_no_published_fid() -> No
 
 def test_commands_name_the_quantity_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    compared = CliRunner().invoke(cli, ["compare", "reports/prologue_count", "reports/prologue_count"]).output
+    compared = (
+        CliRunner()
+        .invoke(cli, ["compare", "reports/prologue_count", "reports/prologue_count"])
+        .output
+    )
     assert f"gFD ({LITE})" in compared
     assert "not comparable with published FID" in compared
-    rates = CliRunner().invoke(cli, ["compare", *["reports/prologue_count"] * 2, "--metric", "rate"]).output
+    rates = (
+        CliRunner()
+        .invoke(cli, ["compare", *["reports/prologue_count"] * 2, "--metric", "rate"])
+        .output
+    )
     assert "FID" not in rates
     claims = CliRunner().invoke(cli, ["claims", "reports/prologue_count"]).output
     assert f"1a  gFD ({LITE}) falls with prologue tokens." in claims

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from prologue_bench.contracts import Tokenizer
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import Tokenizer
-from prologue_layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
-from prologue_layers.settings import TransformerSettings
-from prologue_tokenizers.prologue_post import ProloguePost
-from prologue_tokenizers.settings import ProloguePostSettings, Vq1dSettings, Vq2dSettings
-from prologue_tokenizers.vq_1d import Vq1d
-from prologue_tokenizers.vq_2d import Vq2d
+from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
+from prologue_plugins.layers.settings import TransformerSettings
+from prologue_plugins.tokenizers.prologue_post import ProloguePost
+from prologue_plugins.tokenizers.settings import ProloguePostSettings, Vq1dSettings, Vq2dSettings
+from prologue_plugins.tokenizers.vq_1d import Vq1d
+from prologue_plugins.tokenizers.vq_2d import Vq2d
 from tests.test_models import IMAGES, PROLOGUE, SIZE, images, prologue
 
 COMMON = {"patch_size": 4, "encoder": SIZE, "decoder": SIZE, "visual_codebook": 16}
@@ -24,7 +24,9 @@ def post(**changes: object) -> ProloguePost:
     torch.manual_seed(0)
     second = TransformerSettings(width=8, layers=1, heads=1)
     values = {field.name: getattr(PROLOGUE, field.name) for field in attrs.fields(type(PROLOGUE))}
-    return ProloguePost(ProloguePostSettings(**{**values, "prologue_encoder": second, **changes}), IMAGES)  # type: ignore[arg-type]
+    return ProloguePost(
+        ProloguePostSettings(**{**values, "prologue_encoder": second, **changes}), IMAGES
+    )  # type: ignore[arg-type]
 
 
 def one_dimensional() -> Vq1d:
@@ -32,10 +34,17 @@ def one_dimensional() -> Vq1d:
     return Vq1d(Vq1dSettings(**COMMON, tokens=5), IMAGES)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("make", [one_dimensional, post, lambda: post(prologue_input="patches"),
-                                  lambda: post(prologue_input="before-quantization"),
-                                  lambda: prologue(shared_codebook=True),
-                                  lambda: prologue(straight_through="vq")])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        one_dimensional,
+        post,
+        lambda: post(prologue_input="patches"),
+        lambda: post(prologue_input="before-quantization"),
+        lambda: prologue(shared_codebook=True),
+        lambda: prologue(straight_through="vq"),
+    ],
+)
 def test_ids_round_trip_and_match_training(make: object) -> None:
     tokenizer: Tokenizer = make()  # type: ignore[operator]
     ids = tokenizer.encode(images())
@@ -73,7 +82,10 @@ def test_post_builds_on_the_2d_baseline_of_its_own_settings() -> None:
     tokenizer = post()
     result = tokenizer.load_state_dict(baseline.state_dict(), strict=False)
     assert result.unexpected_keys == []
-    assert {name.split(".")[0] for name in result.missing_keys} == {"prologue_encoder", "prologue_quantizer"}
+    assert {name.split(".")[0] for name in result.missing_keys} == {
+        "prologue_encoder",
+        "prologue_quantizer",
+    }
     assert torch.equal(tokenizer.encode(images())[:, 3:], baseline.encode(images()))
 
 
@@ -97,7 +109,9 @@ def test_ce_on_visual_reaches_the_visual_tokens_and_otherwise_nothing_does() -> 
         out = tokenizer.losses(images())
         assert tokenizer.prior is not None
         assert set(tokenizer.prior.weights) == {"prologue", "visual"} if reached else {"prologue"}
-        sum((one_hot * torch.randn_like(one_hot)).sum() for one_hot in out.relaxed.values()).backward()  # type: ignore[union-attr]
+        sum(
+            (one_hot * torch.randn_like(one_hot)).sum() for one_hot in out.relaxed.values()
+        ).backward()  # type: ignore[union-attr]
         assert (tokenizer.quantizer.codebook.weight.grad is not None) is reached
     baseline = Vq2d(Vq2dSettings(**COMMON, visual_ce_weight=1.0), IMAGES)  # type: ignore[arg-type]
     assert baseline.prior is not None
@@ -113,7 +127,8 @@ def test_plain_vq_gives_the_latents_the_gradient_of_straight_through_codes() -> 
     found = quantizer.quantize(z)
     target = torch.randn(2, 3, 7)
     (found.one_hot @ table * target).sum().backward()
-    # A linear map W of the one-hot is to the latents what W^T codes is to the straight-through code.
+    # A linear map W of the one-hot is to the latents what W^T codes is to the straight-through
+    # code.
     again = z.detach().requires_grad_()
     straight: Tensor = again + (codebook.look_up(found.ids) - again).detach()
     (straight @ (codebook.codes().detach().T @ table) * target).sum().backward()

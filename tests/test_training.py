@@ -13,12 +13,17 @@ import torch
 from torch import Tensor
 
 from prologue_bench import seeds
+from prologue_bench.config.settings import GeneratorTraining, Optimisation, TokenizerTraining
 from prologue_bench.errors import Interrupted, StageError, UserError
-from prologue_bench.pipeline.context import StageContext
-from prologue_bench.spec.settings import GeneratorTraining, Optimisation, TokenizerTraining
 from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.context import StageContext
 from prologue_bench.training.hooks import CURVES, read_curves
-from prologue_bench.training.models import GeneratorModel, TokenizerModel, dropped_inputs, scale_gradient
+from prologue_bench.training.models import (
+    GeneratorModel,
+    TokenizerModel,
+    dropped_inputs,
+    scale_gradient,
+)
 from prologue_bench.training.optimisation import schedule
 from prologue_bench.training.runner import TrainingJob, latest_checkpoint, make_runner, train
 from tests.test_interfaces import random_ids
@@ -29,7 +34,9 @@ FAST = Optimisation(learning_rate=1e-2, betas=(0.0, 0.99), warmup_steps=2)
 
 def joint_model(**changes: object) -> TokenizerModel:
     tokenizer = prologue(**changes)
-    return TokenizerModel(tokenizer, ar(tokenizer.layout), TokenizerTraining(l2_weight=1.0), none_label=3)
+    return TokenizerModel(
+        tokenizer, ar(tokenizer.layout), TokenizerTraining(l2_weight=1.0), none_label=3
+    )
 
 
 def byte_images(count: int = 64) -> Tensor:
@@ -108,7 +115,9 @@ def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: P
     runner = make_runner(
         TrainingJob(
             model=GeneratorModel(generator, GeneratorTraining(), 3),
-            data=ArrayDataset({"ids": random_ids(LAYOUTS[0]).numpy(), "labels": torch.zeros(3).long().numpy()}),
+            data=ArrayDataset(
+                {"ids": random_ids(LAYOUTS[0]).numpy(), "labels": torch.zeros(3).long().numpy()}
+            ),
             training=GeneratorTraining(steps=16, batch_size=2),
             parts={"generator": (list(generator.parameters()), settings)},
             seed=0,
@@ -150,21 +159,30 @@ def run(
     stop = Stop(stop_after)
     (folder / "output").mkdir(parents=True, exist_ok=True)
     context = StageContext(
-        work=folder, output=folder / "output", label="train-tokenizer of a, b seed 0", advance=stop.advance,
+        work=folder,
+        output=folder / "output",
+        label="train-tokenizer of a, b seed 0",
+        advance=stop.advance,
         stop_requested=stop.requested,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     model = joint_model()
     training = TokenizerTraining(
-        steps=steps, batch_size=4, ema_half_life_steps=3, checkpoint_steps=4, **changes,  # type: ignore[arg-type]
-    )  # fmt: skip
+        steps=steps,
+        batch_size=4,
+        ema_half_life_steps=3,
+        checkpoint_steps=4,
+        **changes,  # type: ignore[arg-type]
+    )
     fast = attrs.evolve(FAST, learning_rate=rate)
     parts = {
         "autoencoder": (list(model.tokenizer.parameters()), fast),
         "prior": (list(model.prior.parameters()), fast),  # type: ignore[union-attr]
     }
     data = ArrayDataset({"images": byte_images().numpy()})
-    job = TrainingJob(model=model, data=data, training=training, parts=parts, seed=3, context=context)
+    job = TrainingJob(
+        model=model, data=data, training=training, parts=parts, seed=3, context=context
+    )
     return train(job)  # type: ignore[return-value]
 
 
@@ -204,7 +222,7 @@ def test_checkpoints_load_without_unpickling_code(tmp_path: Path) -> None:
 
 
 def test_the_moving_average_has_its_half_life(tmp_path: Path) -> None:
-    """After n steps the start has the weight 2^(-n / half-life), as in a loop over saved weights."""
+    """After n steps the start has weight 2^(-n / half-life), as in a loop over saved weights."""
     (tmp_path / "output").mkdir()
     context = StageContext(work=tmp_path, output=tmp_path / "output")
     model = joint_model()
@@ -218,7 +236,11 @@ def test_the_moving_average_has_its_half_life(tmp_path: Path) -> None:
     parts = {"autoencoder": (list(model.parameters()), FAST)}
     dataset = ArrayDataset({"images": byte_images().numpy()})
     context = attrs.evolve(context, advance=record)
-    averaged = train(TrainingJob(model=model, data=dataset, training=training, parts=parts, seed=0, context=context))
+    averaged = train(
+        TrainingJob(
+            model=model, data=dataset, training=training, parts=parts, seed=0, context=context
+        )
+    )
     # The average begins as a copy of the weights after the first step.
     expected = history[1]
     decay = 0.5 ** (1 / 3)
@@ -272,7 +294,9 @@ def test_mlflow_has_a_run_for_each_training_also_after_one_that_failed(tmp_path:
     assert found[0].data.params["training.steps"] == "12"
 
 
-def test_weights_and_biases_records_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_biases_records_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
@@ -281,7 +305,9 @@ def test_weights_and_biases_records_offline(tmp_path: Path, monkeypatch: pytest.
     assert b"loss_ce" in found.read_bytes()
 
 
-def test_a_tracker_that_is_not_installed_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracker_that_is_not_installed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="trackers: 'mlflow' is not installed; pip install"):
         run(tmp_path, trackers=("mlflow",))
@@ -297,8 +323,13 @@ def test_a_dataset_reads_whole_batches() -> None:
 
 
 def test_the_compiled_step_gives_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traced whole by dynamo and differentiated by AOT autograd; the code generator is torch's own affair."""
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True))
+    """Traced whole by dynamo and differentiated by AOT autograd.
+
+    The code generator is torch's own affair.
+    """
+    monkeypatch.setattr(
+        torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
+    )
     tokenizer = prologue(visual_dropout=0.0)
     training = TokenizerTraining(l2_weight=1.0, compile=True)
     compiled = TokenizerModel(tokenizer, ar(tokenizer.layout), training, none_label=3)

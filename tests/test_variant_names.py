@@ -10,17 +10,17 @@ from typing import Any
 import attrs
 import pytest
 
+from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.errors import Interrupted, UserError
-from prologue_bench.pipeline.context import StageContext
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import Plan, make_plan
-from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.work.sampling import SEARCH, search_sampling
+from prologue_bench.pipeline.steps.sampling import SEARCH, search_sampling
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.axes import numeric_axis
 from prologue_bench.reporting.formatting import setting_text
-from prologue_bench.spec.ablation import Ablation, load_ablation
-from prologue_bench.spec.naming import short_names, value_labels
+from prologue_bench.storage.store import Store
+from prologue_bench.texts.settings import short_names, value_labels
+from prologue_bench.training.context import StageContext
 from tests.conftest import SMOKE, Recorder
 
 Load = Callable[..., Ablation]
@@ -45,22 +45,28 @@ def varied(load: Load, vary: str, *others: str) -> Ablation:
         (["steps", "a.steps"], ["steps", "a.steps"]),
     ],
 )
-def test_a_setting_is_named_by_its_shortest_end_that_no_other_has(keys: list[str], expected: list[str]) -> None:
+def test_a_setting_is_named_by_its_shortest_end_that_no_other_has(
+    keys: list[str], expected: list[str]
+) -> None:
     assert list(short_names(keys).values()) == expected
 
 
 def test_two_settings_that_end_alike_are_told_apart(load: Load) -> None:
     found = varied(load, "tokenizer_training.steps: [1, 2], generator_training.steps: [1, 2]")
     assert names(found) == [
-        f"tokenizer_training.steps={one}, generator_training.steps={two}" for one in (1, 2) for two in (1, 2)
+        f"tokenizer_training.steps={one}, generator_training.steps={two}"
+        for one in (1, 2)
+        for two in (1, 2)
     ]
 
 
 def test_one_component_with_two_settings_is_named_by_what_differs(load: Load) -> None:
     found = varied(load, f"tokenizer: [vq-2d, {PROLOGUES}]")
     assert names(found) == [
-        "tokenizer=vq-2d", "tokenizer=prologue (prologue_tokens=2)", "tokenizer=prologue (prologue_tokens=4)"
-    ]  # fmt: skip
+        "tokenizer=vq-2d",
+        "tokenizer=prologue (prologue_tokens=2)",
+        "tokenizer=prologue (prologue_tokens=4)",
+    ]
     assert [experiment.tokenizer.settings for experiment in found.experiments[1:]] != []
     assert found.experiments[1].tokenizer != found.experiments[2].tokenizer
 
@@ -68,7 +74,10 @@ def test_one_component_with_two_settings_is_named_by_what_differs(load: Load) ->
 @pytest.mark.parametrize(
     ("values", "labels"),
     [
-        (["prologue", {"use": "prologue", "ce_weight": 1.0}], ["prologue", "prologue (ce_weight=1.0)"]),
+        (
+            ["prologue", {"use": "prologue", "ce_weight": 1.0}],
+            ["prologue", "prologue (ce_weight=1.0)"],
+        ),
         (
             [{"use": "ar", "transformer": {"layers": n, "width": 8}} for n in (1, 2)],
             ["ar (layers=1)", "ar (layers=2)"],
@@ -77,11 +86,17 @@ def test_one_component_with_two_settings_is_named_by_what_differs(load: Load) ->
             [{"use": "a", "one": {"n": n}, "two": {"n": 0}, "flag": n == 1} for n in (1, 2)],
             ["a (n=1, flag=True)", "a (n=2, flag=False)"],
         ),
-        ([[], [{"use": "lpips"}], [{"use": "lpips", "weight": 2}]], ["[]", "[lpips]", "[lpips (weight=2)]"]),
+        (
+            [[], [{"use": "lpips"}], [{"use": "lpips", "weight": 2}]],
+            ["[]", "[lpips]", "[lpips (weight=2)]"],
+        ),
         ([{"all": {"scale": 1.0}}, {"all": {"scale": 2.0}}], ["scale:1.0", "scale:2.0"]),
         ([1, "1"], ["1", "'1'"]),
         ([None, "None"], ["None", "'None'"]),
-        ([{"use": "a", "x": [{"use": "b", "n": n}]} for n in (1, 2)], ["a (x=[b (n=1)])", "a (x=[b (n=2)])"]),
+        (
+            [{"use": "a", "x": [{"use": "b", "n": n}]} for n in (1, 2)],
+            ["a (x=[b (n=1)])", "a (x=[b (n=2)])"],
+        ),
         ([0, 4], ["0", "4"]),
     ],
 )
@@ -99,7 +114,9 @@ def test_values_are_shown_short_and_apart(values: list[Any], labels: list[str]) 
     ],
 )
 def test_a_value_given_twice_is_refused(load: Load, vary: str) -> None:
-    with pytest.raises(UserError, match=r"vary\.\S+: two variants are both .*; give each value once"):
+    with pytest.raises(
+        UserError, match=r"vary\.\S+: two variants are both .*; give each value once"
+    ):
         varied(load, vary)
 
 
@@ -126,13 +143,21 @@ def test_a_component_and_its_settings_go_together_in_any_order(load: Load) -> No
         "tokenizer=prologue (prologue_tokens=4)",
     ],
 )
-def test_a_baseline_is_singled_out_by_settings_of_a_varied_component(load: Load, baseline: str) -> None:
+def test_a_baseline_is_singled_out_by_settings_of_a_varied_component(
+    load: Load, baseline: str
+) -> None:
     found = varied(load, f"tokenizer: [vq-2d, {PROLOGUES}]", f"baseline={baseline}")
     assert found.baseline == "tokenizer=prologue (prologue_tokens=4)"
 
 
-def test_a_baseline_by_name_alone_is_the_component_without_settings_where_there_is_one(load: Load) -> None:
-    found = varied(load, "tokenizer: [prologue, {use: prologue, prologue_tokens: 4}]", "baseline={tokenizer: prologue}")
+def test_a_baseline_by_name_alone_is_the_component_without_settings_where_there_is_one(
+    load: Load,
+) -> None:
+    found = varied(
+        load,
+        "tokenizer: [prologue, {use: prologue, prologue_tokens: 4}]",
+        "baseline={tokenizer: prologue}",
+    )
     assert found.baseline == "tokenizer=prologue"
     with pytest.raises(UserError, match="fits 2 variants"):
         varied(load, f"tokenizer: [vq-2d, {PROLOGUES}]", "baseline={tokenizer: prologue}")
@@ -147,11 +172,15 @@ def test_a_baseline_by_name_alone_is_the_component_without_settings_where_there_
         ("variants={one: {data.train_images: 64}}", "variants.one.data.train_images"),
     ],
 )
-def test_data_cannot_vary_and_the_message_says_what_to_do_instead(load: Load, value: str, place: str) -> None:
+def test_data_cannot_vary_and_the_message_says_what_to_do_instead(
+    load: Load, value: str, place: str
+) -> None:
     with pytest.raises(UserError) as refused:
         load(value, "baseline=")
     text = str(refused.value)
-    assert f"{place}: the data cannot vary inside an ablation; run it once for each data set" in text
+    assert (
+        f"{place}: the data cannot vary inside an ablation; run it once for each data set" in text
+    )
     assert "prologue-bench report" in text
     assert "\n" not in text
 
@@ -160,7 +189,12 @@ def test_data_cannot_vary_and_the_message_says_what_to_do_instead(load: Load, va
     ("before", "after", "key", "line"),
     [
         ("seeds: [0]\n", "seeds: [0]\nseeds: [1]\n", "seeds", 11),
-        ("vary:\n", "variants:\n  ours: {}\n  ours: {tokenizer.ce_weight: 2.0}\nvary:\n", "ours", 10),
+        (
+            "vary:\n",
+            "variants:\n  ours: {}\n  ours: {tokenizer.ce_weight: 2.0}\nvary:\n",
+            "ours",
+            10,
+        ),
         ("generator: {use: ar}\n", "generator: {use: ar, use: rar}\n", "use", 7),
         ("vary:\n", 'variants:\n  on: {}\n  "on": {}\nvary:\n', "on", 10),
     ],
@@ -170,23 +204,29 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(
 ) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text(SMOKE.replace(before, after))
-    with pytest.raises(UserError, match=f"twice.yaml:{line}: not valid YAML: the key '{key}' stands here and in"):
+    with pytest.raises(
+        UserError, match=f"twice.yaml:{line}: not valid YAML: the key '{key}' stands here and in"
+    ):
         load_ablation(path, registry)
 
 
 def test_a_merged_yaml_mapping_may_override_a_key(tmp_path: Path, registry: Registry) -> None:
     path = tmp_path / "merged.yaml"
     path.write_text(
-        SMOKE + "tokenizer_training: &short {steps: 7, batch_size: 8}\ngenerator_training: {<<: *short, steps: 9}\n"
+        SMOKE
+        + (
+            "tokenizer_training: &short {steps: 7, batch_size: 8}\ngenerator_training: "
+            "{<<: *short, steps: 9}\n"
+        )
     )
     training = load_ablation(path, registry).experiments[0].generator_training
     assert (training.steps, training.batch_size) == (9, 8)
 
 
 def test_reports_name_settings_that_end_alike_apart_too() -> None:
-    assert setting_text({"guidance.visual.scale": 2.0, "guidance.prologue.scale": 1.0, "top_k": 5}) == (
-        "visual.scale 2.0, prologue.scale 1.0, top_k 5"
-    )
+    assert setting_text(
+        {"guidance.visual.scale": 2.0, "guidance.prologue.scale": 1.0, "top_k": 5}
+    ) == ("visual.scale 2.0, prologue.scale 1.0, top_k 5")
     variants = [
         {"name": f"a.steps={one}, b.steps={two}", "values": {"a.steps": one, "b.steps": two}}
         for one in (1, 2)
@@ -198,10 +238,17 @@ def test_reports_name_settings_that_end_alike_apart_too() -> None:
     assert set(axis.lines.values()) == {"a.steps=1", "a.steps=2"}
 
 
-def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(load: Load, store: Store) -> None:
+def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(
+    load: Load, store: Store
+) -> None:
     def planned(grid: str) -> Plan:
-        search = f"sampling.search={{grid: {grid}, samples: 8, validation_images: 8, metric: {{use: gfid, {FEW}}}}}"
-        return make_plan(load("vary={}", "baseline=", f"metrics=[{{use: gfid, {FEW}}}]", search), store)
+        search = (
+            f"sampling.search={{grid: {grid}, samples: 8, validation_images: 8, metric: {{use: "
+            f"gfid, {FEW}}}}}"
+        )
+        return make_plan(
+            load("vary={}", "baseline=", f"metrics=[{{use: gfid, {FEW}}}]", search), store
+        )
 
     first = planned("{temperature: [0.5, 1.0], top_k: [2, 4]}")
     other = planned("{top_k: [2, 4], temperature: [0.5, 1.0]}")
@@ -209,7 +256,11 @@ def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(load: L
     assert stage is not None
     assert again is not None
     assert stage.key == again.key
-    before = [each for each in first.stages if each.stage.kind in ("train-tokenizer", "encode", "train-generator")]
+    before = [
+        each
+        for each in first.stages
+        if each.stage.kind in ("train-tokenizer", "encode", "train-generator")
+    ]
     outcome = execute(attrs.evolve(first, stages=tuple(before)), store, Recorder(), lambda: False)
     assert not outcome.failures
     work, output = store.work(stage.key), store.work(stage.key) / "output"
@@ -229,16 +280,23 @@ def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(load: L
 
 def test_equal_choices_written_in_two_ways_are_one_variant(load: Load) -> None:
     losses = (
-        "vary={tokenizer_training.losses: [[{use: patchgan, layers: 1}], [{use: patchgan, layers: 1, weight: 0.1}]]}"
+        "vary={tokenizer_training.losses: [[{use: patchgan, layers: 1}], [{use: patchgan, layers: "
+        "1, weight: 0.1}]]}"
     )
     with pytest.raises(UserError, match="are one variant"):
         load(losses, "baseline=")
 
 
 def test_an_override_that_every_variant_would_undo_is_refused(load: Load) -> None:
-    with pytest.raises(UserError, match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens gives it to"):
+    with pytest.raises(
+        UserError,
+        match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens gives it to",
+    ):
         load("tokenizer.prologue_tokens=4", "vary={tokenizer.prologue_tokens: [0, 2]}", "baseline=")
-    with pytest.raises(UserError, match=r"--set tokenizer.prologue_tokens: vary.tokenizer gives it to every variant"):
+    with pytest.raises(
+        UserError,
+        match=r"--set tokenizer.prologue_tokens: vary.tokenizer gives it to every variant",
+    ):
         load("tokenizer.prologue_tokens=4", f"vary={{tokenizer: [{PROLOGUES}]}}", "baseline=")
     named = "variants={base: {}, more: {tokenizer.prologue_tokens: 4}}"
     assert (

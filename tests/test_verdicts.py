@@ -19,21 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from prologue_bench.cli import cli
+from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
-from prologue_bench.intervals import half_width, share_half_width
 from prologue_bench.reporting.comparison import compare_results
-from prologue_bench.reporting.formatting import plus_minus
-from prologue_bench.reporting.merge import merge_results
-from prologue_bench.reporting.pictures import Pictures
 from prologue_bench.reporting.report import render_html
-from prologue_bench.reporting.results import frame, load_results
-from prologue_bench.reporting.statistics import Cell, summarise
 from prologue_bench.reporting.summary import findings, metric_infos, split_metrics
 from prologue_bench.reporting.tables import render_latex, render_markdown
-from prologue_metrics.fidelity import DensityCoverage, PrecisionRecall
-from prologue_metrics.settings import DensityCoverageSettings, PrecisionRecallSettings
-from prologue_official.claims import Evidence, examine, markdown
+from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.merge import merge_results
+from prologue_bench.results.pictures import Pictures
+from prologue_bench.stats.differences import Cell, summarise
+from prologue_bench.stats.intervals import half_width, share_half_width
+from prologue_bench.texts.numbers import plus_minus
+from prologue_plugins.metrics.fidelity import DensityCoverage, PrecisionRecall
+from prologue_plugins.metrics.settings import DensityCoverageSettings, PrecisionRecallSettings
+from prologue_plugins.official.claims import Evidence, examine, markdown
 from tests.conftest import ROOT
 from tests.test_claims import results as claimed
 from tests.test_statistics import rows
@@ -92,7 +93,10 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
     # Of a table, and of the page, as they are read: after rounding.
     html = re.sub(r"<[^>]*>", "", render_html(results, PICTURES).partition('id="plots"')[0])
     directed = html.partition("By segment")[0]
-    for text in (render_markdown(results).partition("| --- |")[2], directed.partition("brackets")[0]):
+    for text in (
+        render_markdown(results).partition("| --- |")[2],
+        directed.partition("brackets")[0],
+    ):
         found_there = list(shown_differences(text.partition("baseline")[2]))
         assert len(found_there) > 15
         for size, width, marked in found_there:
@@ -111,7 +115,9 @@ def test_the_claims_verdicts_are_those_of_the_tables_for_the_same_differences() 
                 cell = cells[each.variant][each.metric]
                 assert each.difference == cell.difference
                 if each.expected in ("lower", "higher", "different"):
-                    assert (each.verdict() != "cannot tell") == (cell.verdict in ("better", "worse"))
+                    assert (each.verdict() != "cannot tell") == (
+                        cell.verdict in ("better", "worse")
+                    )
                 seen += 1
     assert seen > 30
 
@@ -158,7 +164,12 @@ def with_values(**variants: list[float]) -> dict[str, Any]:
     found = report("tokenizers")
     template = next(each for each in found["runs"][0]["measurements"] if each["name"] == "rfid")
     runs = [
-        {**found["runs"][0], "variant": name, "seed": seed, "measurements": [{**template, "value": value}]}
+        {
+            **found["runs"][0],
+            "variant": name,
+            "seed": seed,
+            "measurements": [{**template, "value": value}],
+        }
         for name, values in variants.items()
         for seed, value in enumerate(values)
     ]
@@ -184,14 +195,22 @@ def test_a_significant_variant_is_never_hidden_behind_a_noisy_one_with_a_better_
     text = render_markdown(results)
     assert "| still | 11 ± 1 (= same values) |" in text
     assert "- rFD (EfficientNet-Lite0), worse than base: bad" in text
-    assert "$^*$" not in next(line for line in render_latex(results).splitlines() if line.startswith("noisy"))
-    assert render_latex(results).count("$^*$") == 1 + 3, "the note, and every variant with a verdict"
+    assert "$^*$" not in next(
+        line for line in render_latex(results).splitlines() if line.startswith("noisy")
+    )
+    assert render_latex(results).count("$^*$") == 1 + 3, (
+        "the note, and every variant with a verdict"
+    )
     noise = with_values(base=[10.0, 11.0, 12.0], noisy=[1.0, 11.0, 2.0])
-    assert findings_of(noise) == ["No variant is distinguishable from base: rFD (EfficientNet-Lite0)."]
+    assert findings_of(noise) == [
+        "No variant is distinguishable from base: rFD (EfficientNet-Lite0)."
+    ]
 
 
 @pytest.mark.parametrize(("name", "sampling_seeds"), [("tokenizers", 1), ("guidance", 3)])
-def test_with_one_training_seed_there_is_no_verdict_and_no_praise(name: str, sampling_seeds: int) -> None:
+def test_with_one_training_seed_there_is_no_verdict_and_no_praise(
+    name: str, sampling_seeds: int
+) -> None:
     results = of_one_seed(report(name), sampling_seeds)
     sentences = [each for each in findings_of(results) if "collapsed" not in each]
     assert sentences == ["One training seed: no verdict."]
@@ -201,7 +220,13 @@ def test_with_one_training_seed_there_is_no_verdict_and_no_praise(name: str, sam
     page = html.partition("<main>")[2]
     for each in (page, text):
         assert "One training seed: no verdict." in each
-        for praise in ("n.s.", "best with", 'class="difference better"', 'class="difference worse"', "Green is"):
+        for praise in (
+            "n.s.",
+            "best with",
+            'class="difference better"',
+            'class="difference worse"',
+            "Green is",
+        ):
             assert praise not in each
     assert "no other mean beats" not in page
     assert "$^*$}" not in render_latex(results)
@@ -217,10 +242,16 @@ def test_without_a_baseline_nothing_is_praised_either() -> None:
 
 
 def test_what_no_seed_varies_has_no_interval_and_no_verdict() -> None:
-    cell = summarise(rows({"base": [3.0, 3.0, 3.0], "frozen": [2.0, 2.0, 2.0]}), "base")["frozen"]["m"]
+    cell = summarise(rows({"base": [3.0, 3.0, 3.0], "frozen": [2.0, 2.0, 2.0]}), "base")["frozen"][
+        "m"
+    ]
     assert cell.verdict == "unknown"
     assert cell.difference is not None
-    assert (cell.difference.mean, cell.difference.half_width, cell.difference.p_value) == (-1.0, None, None)
+    assert (cell.difference.mean, cell.difference.half_width, cell.difference.p_value) == (
+        -1.0,
+        None,
+        None,
+    )
     text = render_markdown(with_values(base=[3.0, 3.0], frozen=[2.0, 2.0]))
     assert "(−1 in every seed)" in text
     rounded = summarise(rows({"base": [0.1, 0.2, 0.3], "other": [0.1 + 1e-17, 0.2, 0.3]}), "base")
@@ -313,8 +344,16 @@ def test_a_claim_says_how_many_of_its_differences_hold() -> None:
 
 
 def test_a_claim_on_other_pairs_than_those_with_the_baseline_has_a_family_of_its_own() -> None:
-    values = {"0": gfid(10.0, 11.0, 12.5), "4": gfid(8.0, 9.3, 10), "post": gfid(8.2, 9.9, 10.5), "x": gfid(7, 9, 8)}
-    settings = {"post": {"tokenizer": {"use": "prologue-post"}}, "x": {"tokenizer": {"use": "prologue-post"}}}
+    values = {
+        "0": gfid(10.0, 11.0, 12.5),
+        "4": gfid(8.0, 9.3, 10),
+        "post": gfid(8.2, 9.9, 10.5),
+        "x": gfid(7, 9, 8),
+    }
+    settings = {
+        "post": {"tokenizer": {"use": "prologue-post"}},
+        "x": {"tokenizer": {"use": "prologue-post"}},
+    }
     results = claimed(values, **settings)  # type: ignore[arg-type]
     post = evidence(results, number="2c")
     assert [each.difference.family for each in post] == [2, 2]
@@ -368,11 +407,23 @@ def test_equal_artifacts_count_once_in_claims() -> None:
     merged, _ = merge_results(parts, None)
     for others in ((one, one), (one, renamed), (part, one), (one, part)):
         assert {claim.number: claim.evidence for claim in examine(*others)} == alone
-    both = {claim.number: len(claim.evidence) for claim in examine(merged) if claim.number in ("1a", "5")}
+    both = {
+        claim.number: len(claim.evidence)
+        for claim in examine(merged)
+        if claim.number in ("1a", "5")
+    }
     assert both == {number: len(alone[number]) for number in both}
     # Models of one report that another sampled from again, to the same last digit.
-    again = [each for each in evidence(report("guidance"), report("tokenizers")) if "2.0" not in each.variant]
-    assert [each.variant for each in again] == ["prologue, scale=1.0", "prologue, scale=4.0", "prologue, scale=8.0"]
+    again = [
+        each
+        for each in evidence(report("guidance"), report("tokenizers"))
+        if "2.0" not in each.variant
+    ]
+    assert [each.variant for each in again] == [
+        "prologue, scale=1.0",
+        "prologue, scale=4.0",
+        "prologue, scale=8.0",
+    ]
 
 
 def test_other_trainings_of_the_same_settings_are_evidence_of_their_own() -> None:
@@ -418,7 +469,12 @@ def test_remarks_that_are_no_texts_are_one_line_of_error(wrong: Any, tmp_path: P
 
 def without(results: dict[str, Any], variant: str, metric: str) -> dict[str, Any]:
     runs = [
-        {**run, "measurements": [m for m in run["measurements"] if (run["variant"], m["name"]) != (variant, metric)]}
+        {
+            **run,
+            "measurements": [
+                m for m in run["measurements"] if (run["variant"], m["name"]) != (variant, metric)
+            ],
+        }
         for run in results["runs"]
     ]
     return {**results, "runs": runs}
@@ -427,17 +483,32 @@ def without(results: dict[str, Any], variant: str, metric: str) -> dict[str, Any
 def with_rates(results: dict[str, Any]) -> dict[str, Any]:
     """A second metric beside the first, the same for all."""
     runs = [
-        {**run, "measurements": [*run["measurements"], {**run["measurements"][0], "name": "rate", "title": "rate"}]}
+        {
+            **run,
+            "measurements": [
+                *run["measurements"],
+                {**run["measurements"][0], "name": "rate", "title": "rate"},
+            ],
+        }
         for run in results["runs"]
     ]
     return {**results, "runs": runs}
 
 
 def test_a_significant_variant_is_not_hidden_where_another_lacks_the_metric() -> None:
-    made = with_rates(with_values(base=[100.0, 101.0, 102.0], worse=[190.0, 191.5, 193.0], other=[99.0, 101.0, 103.0]))
+    made = with_rates(
+        with_values(
+            base=[100.0, 101.0, 102.0], worse=[190.0, 191.5, 193.0], other=[99.0, 101.0, 103.0]
+        )
+    )
     results = without(made, "other", "rfid")
-    assert any("worse than base: worse" in sentence and sentence.startswith("rFD") for sentence in findings_of(results))
-    row = next(line for line in render_markdown(results).splitlines() if line.startswith("| other |"))
+    assert any(
+        "worse than base: worse" in sentence and sentence.startswith("rFD")
+        for sentence in findings_of(results)
+    )
+    row = next(
+        line for line in render_markdown(results).splitlines() if line.startswith("| other |")
+    )
     assert row.startswith("| other | – |")
     mixed = without(without(made, "other", "rfid"), "base", "rate")
     assert "rFD" in render_markdown(mixed)
@@ -447,19 +518,27 @@ def test_a_difference_without_a_verdict_says_so_beside_those_that_have_one() -> 
     results = with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5], lonely=[95.0])
     for run in results["runs"]:
         run["measurements"][0]["half_width"] = 5.0
-    row = next(line for line in render_markdown(results).splitlines() if line.startswith("| lonely |"))
+    row = next(
+        line for line in render_markdown(results).splitlines() if line.startswith("| lonely |")
+    )
     assert "no verdict" in row
     assert "no verdict" in render_html(results, PICTURES)
 
 
 def test_a_variant_without_a_verdict_widens_no_interval() -> None:
-    two = cells_of(with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5]))["other"]["rfid"]
-    more = cells_of(with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5], lonely=[95.0]))["other"]["rfid"]
+    two = cells_of(with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5]))["other"][
+        "rfid"
+    ]
+    more = cells_of(
+        with_values(base=[100.0, 101.0, 102.0], other=[99.0, 101.0, 103.5], lonely=[95.0])
+    )["other"]["rfid"]
     assert more.difference == two.difference
 
 
 def test_names_show_as_they_are_in_the_markdown_table() -> None:
     results = with_values(base=[1.0, 2.0], other=[3.0, 4.0])
     text = json.dumps(results).replace('"other"', json.dumps("two\nlines `x` [a](b)"))
-    table = [line for line in render_markdown(json.loads(text)).splitlines() if line.startswith("| ")]
+    table = [
+        line for line in render_markdown(json.loads(text)).splitlines() if line.startswith("| ")
+    ]
     assert table[-1].startswith("| two lines \\`x\\` \\[a\\](b) |")

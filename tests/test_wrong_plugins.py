@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 import torch
 
-from prologue_bench.components import Component
-from prologue_bench.conformance import Broken, checks_of
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.conformance import checks_of
+from prologue_bench.conformance.checks import Broken
+from prologue_bench.contracts import (
+    Component,
+    ImageSpec,
+    Measurement,
+    Protocol,
+    ReconstructionLoss,
+    hookimpl,
+)
+from prologue_bench.contracts.checked import CheckedData, check_measurements
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import ImageSpec, Measurement, Protocol, ReconstructionLoss
-from prologue_bench.pipeline.contracts import CheckedData, check_measurements
 from prologue_bench.pipeline.models import loss_class
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Resolved
-from prologue_datasets.settings import ShapesSettings
-from prologue_datasets.shapes import Shapes
+from prologue_plugins.datasets.settings import ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
 
 GOOD = Component(name="good", target="nowhere:Nothing", summary="a test")
 
@@ -55,12 +61,20 @@ def _raise(error: BaseException) -> Any:
         (_half_way, "Boom: half way"),
         (lambda: _raise(SystemExit(0)), "SystemExit: 0"),
         (lambda: _raise(GeneratorExit()), "GeneratorExit"),
-        (lambda: [Component(name="a b", target="a:b", summary="")], "ValueError: 'name' must match regex"),
-        (lambda: [Component(name="a", target="a:b", summary=3)], "TypeError: found 3 (int), expected a text"),  # type: ignore[arg-type]
+        (
+            lambda: [Component(name="a b", target="a:b", summary="")],
+            "ValueError: 'name' must match regex",
+        ),
+        (
+            lambda: [Component(name="a", target="a:b", summary=3)],
+            "TypeError: found 3 (int), expected a text",
+        ),  # type: ignore[arg-type]
         (lambda: [Component(name="a", target="a:b", summary="", version=0.5)], "TypeError: "),  # type: ignore[arg-type]
     ],
 )
-def test_what_a_hook_does_wrong_is_one_line_and_the_others_stay(gives: Callable[[], Any], line: str) -> None:
+def test_what_a_hook_does_wrong_is_one_line_and_the_others_stay(
+    gives: Callable[[], Any], line: str
+) -> None:
     @hookimpl
     def prologue_metrics() -> Any:
         return gives()
@@ -70,7 +84,9 @@ def test_what_a_hook_does_wrong_is_one_line_and_the_others_stay(gives: Callable[
         return [GOOD]
 
     registry = Registry()
-    plugin = SimpleNamespace(prologue_metrics=prologue_metrics, prologue_tokenizers=prologue_tokenizers)
+    plugin = SimpleNamespace(
+        prologue_metrics=prologue_metrics, prologue_tokenizers=prologue_tokenizers
+    )
     registry.add_plugin(plugin, "mine 1.0")
     assert registry.find("tokenizer", "good")
     assert not registry.entries["metric"]
@@ -88,10 +104,14 @@ def test_cards_that_are_no_folder_are_one_line(tmp_path: Path) -> None:
     registry = Registry()
     registry.add_plugin(SimpleNamespace(prologue_cards=prologue_cards), "mine 1.0")
     assert registry.card_folders == [tmp_path]
-    assert [line.partition(": ")[0] for line in registry.problems] == ["cards of mine 1.0 is left out"]
+    assert [line.partition(": ")[0] for line in registry.problems] == [
+        "cards of mine 1.0 is left out"
+    ]
 
 
-@pytest.mark.parametrize("name", ["a.b.py", "folder.py", "huge.py", "nul\0.py", "~nosuch/x.py", "x" * 300 + ".py"])
+@pytest.mark.parametrize(
+    "name", ["a.b.py", "folder.py", "huge.py", "nul\0.py", "~nosuch/x.py", "x" * 300 + ".py"]
+)
 def test_a_file_that_cannot_be_a_plugin_is_one_line(tmp_path: Path, name: str) -> None:
     path = Path(name) if name[0] == "~" else tmp_path / name
     if name == "folder.py":
@@ -140,8 +160,16 @@ SMALL = ShapesSettings(size=14, train_images=30, test_images=20)
     [
         ("labels", [0, 1], r"`labels\('train'\)`: found \[0, 1\] \(list\), expected a ndarray"),
         ("labels", np.zeros(30), r"`labels\('train'\)` gave float64 \[30\], expected int64 \[N\]"),
-        ("images", np.zeros((30, 3, 14, 14)), r"`images\('train'\)` gave float64 .*, expected uint8 \[30, 3, 14, 14\]"),
-        ("images", np.zeros((9, 3, 14, 14), np.uint8), r"`images\('train'\)` gave 9 images, expected 30"),
+        (
+            "images",
+            np.zeros((30, 3, 14, 14)),
+            r"`images\('train'\)` gave float64 .*, expected uint8 \[30, 3, 14, 14\]",
+        ),
+        (
+            "images",
+            np.zeros((9, 3, 14, 14), np.uint8),
+            r"`images\('train'\)` gave 9 images, expected 30",
+        ),
         ("images", None, r"`images\('train'\)` gave None"),
         ("fingerprint", 7, r"`fingerprint`: found 7 \(int\), expected a str"),
         ("fingerprint", "", r"`fingerprint` is empty"),
@@ -157,9 +185,15 @@ def test_what_a_data_source_gives_wrong_names_it(what: str, gives: Any, message:
 
 def measured(**changes: Any) -> Any:
     values = {
-        "name": "a", "title": "A", "value": 1.0, "unit": "", "direction": "lower", "count": 2,
-        "protocol": Protocol(name="p"), **changes,
-    }  # fmt: skip
+        "name": "a",
+        "title": "A",
+        "value": 1.0,
+        "unit": "",
+        "direction": "lower",
+        "count": 2,
+        "protocol": Protocol(name="p"),
+        **changes,
+    }
     return Measurement(**values)
 
 
@@ -168,7 +202,10 @@ def measured(**changes: Any) -> Any:
     [
         (lambda: None, "`measure` gave None"),
         (lambda: "text", "`measure` gave 'text'"),
-        (lambda: [1.0], "found 1.0 .float., expected a prologue_bench.interfaces.Measurement"),
+        (
+            lambda: [1.0],
+            "found 1.0 .float., expected a prologue_bench.contracts.metric.Measurement",
+        ),
         (lambda: [measured(direction="sideways")], "direction"),
         (lambda: [measured(value=float("nan"))], "a is not a finite number"),
         (lambda: [measured(), measured()], "found a twice"),
@@ -188,12 +225,16 @@ class _Loss(ReconstructionLoss):
 
 
 class NoGradient(_Loss):
-    def forward(self, reconstruction: torch.Tensor, images: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+    def forward(
+        self, reconstruction: torch.Tensor, images: torch.Tensor, step: int
+    ) -> dict[str, torch.Tensor]:
         return {"a": reconstruction.detach().mean()}
 
 
 class NoScalar(_Loss):
-    def forward(self, reconstruction: torch.Tensor, images: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+    def forward(
+        self, reconstruction: torch.Tensor, images: torch.Tensor, step: int
+    ) -> dict[str, torch.Tensor]:
         return {"a": reconstruction - images}
 
 
@@ -202,7 +243,9 @@ class HiddenParameters(_Loss):
         super().__init__(settings, images)
         self.weight = torch.nn.Parameter(torch.ones(1))
 
-    def forward(self, reconstruction: torch.Tensor, images: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+    def forward(
+        self, reconstruction: torch.Tensor, images: torch.Tensor, step: int
+    ) -> dict[str, torch.Tensor]:
         return {"a": (self.weight * (reconstruction - images)).square().mean()}
 
 
@@ -220,11 +263,18 @@ class Unseeded(Shapes):
         return str(id(self))
 
 
-def broken(kind: Any, target: str, settings: str = "prologue_bench.components:NoSettings", **values: Any) -> set[str]:
+def broken(
+    kind: Any,
+    target: str,
+    settings: str = "prologue_bench.contracts.components:NoSettings",
+    **values: Any,
+) -> set[str]:
     """The checks that a component of this module does not pass."""
     registry = Registry.load()
     registry.add(
-        kind, Component(name="wrong", target=f"{__name__}:{target}", summary="", settings=settings), "mine 1.0"
+        kind,
+        Component(name="wrong", target=f"{__name__}:{target}", summary="", settings=settings),
+        "mine 1.0",
     )
     found = set()
     for check in checks_of(kind, "wrong", values, registry=registry):
@@ -251,14 +301,18 @@ def test_check_plugin_finds_what_a_loss_does_wrong(target: str, names: set[str])
 
 def test_check_plugin_finds_what_a_data_source_does_wrong() -> None:
     values = {"size": 14, "train_images": 40, "test_images": 20}
-    assert broken("data", "Unseeded", "prologue_datasets.settings:ShapesSettings", **values) == {
+    assert broken(
+        "data", "Unseeded", "prologue_plugins.datasets.settings:ShapesSettings", **values
+    ) == {
         "fingerprint",
         "repeats",
         "subset",
     }
 
 
-def test_a_loss_that_does_not_say_whether_it_learns_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_does_not_say_whether_it_learns_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(NoScalar, "learns", np.zeros(0))
     component = Component(name="wrong", target=f"{__name__}:NoScalar", summary="")
     with pytest.raises(UserError, match=r"loss 'wrong': `learns`: found .*, expected a bool"):

@@ -1,4 +1,7 @@
-"""What stands in a YAML file or in --set is taken for what it looks like, and every mistake in it names its line."""
+"""What stands in a YAML file or in --set is what it looks like.
+
+Every mistake in it names its line.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from prologue_bench.commands.planning import make_plan_with
+from prologue_bench.cli.commands.plan import make_plan_with
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
+from prologue_bench.documents import yaml_values
+from prologue_bench.documents.describing import describe
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.store import Store
 from prologue_bench.registry import Registry
-from prologue_bench.spec import yaml_values
-from prologue_bench.spec.ablation import Ablation, load_ablation
-from prologue_bench.spec.files import Overrides
-from prologue_bench.spec.structure import describe
+from prologue_bench.storage.store import Store
 from tests.conftest import SMOKE
 
 Load = Callable[..., Ablation]
@@ -47,10 +50,16 @@ def refused(path: Path, registry: Registry, text: str | bytes, *values: str) -> 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        *(("1e-4", 1e-4), ("010", 10), ("0o17", 15), ("0x1f", 31), ("-3", -3), (".5", 0.5), ("1.", 1.0), ("+2", 2)),
-        *(("on", "on"), ("off", "off"), ("yes", "yes"), ("y", "y"), ("1_000", "1_000"), ("0b11", "0b11"), ("=", "=")),
-        *(("2001-01-01", "2001-01-01"), ("2001-99-99", "2001-99-99"), ("12:30:45", "12:30:45"), ("0x", "0x")),
-        *(("true", True), ("False", False), ("~", None), ("null", None), ("", None), ('"1"', "1"), ("'on'", "on")),
+        *(("1e-4", 1e-4), ("010", 10), ("0o17", 15), ("0x1f", 31), ("-3", -3), (".5", 0.5)),
+        *(("1.", 1.0), ("+2", 2)),
+        *(("on", "on"), ("off", "off"), ("yes", "yes"), ("y", "y"), ("1_000", "1_000")),
+        *(("0b11", "0b11"), ("=", "=")),
+        ("2001-01-01", "2001-01-01"),
+        ("2001-99-99", "2001-99-99"),
+        ("12:30:45", "12:30:45"),
+        ("0x", "0x"),
+        *(("true", True), ("False", False), ("~", None), ("null", None), ("", None)),
+        *(('"1"', "1"), ("'on'", "on")),
     ],
 )
 def test_a_value_is_what_it_looks_like(text: str, value: Any) -> None:
@@ -74,7 +83,11 @@ def test_merge_keys_work_and_own_keys_win() -> None:
     [
         ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' stands here and in line 1; expected each key once"),
         ("a:\n  b: [\n", 3, "column 1: "),
-        ("a: 1\nb: !!python/object/apply:os.system ['true']\n", 2, "the tag 'tag:yaml.org,2002:python/object/apply:os"),
+        (
+            "a: 1\nb: !!python/object/apply:os.system ['true']\n",
+            2,
+            "the tag 'tag:yaml.org,2002:python/object/apply:os",
+        ),
         ("a: 1\nb: !!int foo\n", 2, "the tag 'tag:yaml.org,2002:int' stands here"),
         ("a: 1\nb: &x [*x]\n", 2, "the alias *x stands inside of what it stands for"),
         ("a: 1\nb: *nowhere\n", 2, "there is no anchor &nowhere"),
@@ -102,13 +115,19 @@ def test_what_cannot_be_read_is_refused_with_its_line(
 
 
 def test_aliases_that_grow_are_refused_at_once(tmp_path: Path, registry: Registry) -> None:
-    levels = [f"&a{level} [{', '.join([f'*a{level - 1}' if level else 'x'] * 10)}]" for level in range(8)]
+    levels = [
+        f"&a{level} [{', '.join([f'*a{level - 1}' if level else 'x'] * 10)}]" for level in range(8)
+    ]
     bomb = f"title: [{', '.join(levels)}]"
     assert len(bomb) < LONGEST
-    found = refused(tmp_path / "bomb.yaml", registry, f"{SMOKE.replace('title: A tiny comparison', bomb)}")
+    found = refused(
+        tmp_path / "bomb.yaml", registry, f"{SMOKE.replace('title: A tiny comparison', bomb)}"
+    )
     assert "found more than 5,000 values up to here, aliases written out" in found
     long = f"title: [&a {'x' * 9000}{', *a' * 100}]"
-    assert "found more than 100,000 characters up to here" in refused(tmp_path / "long.yaml", registry, long)
+    assert "found more than 100,000 characters up to here" in refused(
+        tmp_path / "long.yaml", registry, long
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +139,9 @@ def test_aliases_that_grow_are_refused_at_once(tmp_path: Path, registry: Registr
         (b"x" * 500_000, "bad.yaml: found more than 400,000 bytes"),
     ],
 )
-def test_bytes_that_are_no_mapping_are_refused(tmp_path: Path, registry: Registry, data: bytes, message: str) -> None:
+def test_bytes_that_are_no_mapping_are_refused(
+    tmp_path: Path, registry: Registry, data: bytes, message: str
+) -> None:
     assert message in refused(tmp_path / "bad.yaml", registry, data)
 
 
@@ -135,16 +156,51 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path, registry: Registry, enco
     ("before", "after", "line", "message"),
     [
         ("size: 14", "size: 7", 4, "data.size: must be >= 8: 7"),
-        ("profile: smoke", "profile: smok", 5, "profile: unknown profile 'smok'; did you mean 'smoke'?"),
-        ("{use: prologue}", "\n  use: prologue\n  prologue_token: 3", 8, "tokenizer.prologue_token: unknown setting"),
-        ("[0, 2]", "[x]", 9, "vary.tokenizer.prologue_tokens: found 'x' (str), expected a whole number"),
+        (
+            "profile: smoke",
+            "profile: smok",
+            5,
+            "profile: unknown profile 'smok'; did you mean 'smoke'?",
+        ),
+        (
+            "{use: prologue}",
+            "\n  use: prologue\n  prologue_token: 3",
+            8,
+            "tokenizer.prologue_token: unknown setting",
+        ),
+        (
+            "[0, 2]",
+            "[x]",
+            9,
+            "vary.tokenizer.prologue_tokens: found 'x' (str), expected a whole number",
+        ),
         ("seeds: [0]", "seeds: [0, 0]", 10, "seeds: found [0, 0], expected each seed once"),
-        ("seeds: [0]", "seeds:\n  - 0\n  - one", 12, "seeds[1]: found 'one' (str), expected a whole number"),
+        (
+            "seeds: [0]",
+            "seeds:\n  - 0\n  - one",
+            12,
+            "seeds[1]: found 'one' (str), expected a whole number",
+        ),
         ("baseline: {tokenizer.", "baseline: {generator.", 11, "baseline: "),
-        ("samples: 24", "samples: .inf", 12, "sampling.samples: found inf (float), expected a whole number"),
+        (
+            "samples: 24",
+            "samples: .inf",
+            12,
+            "sampling.samples: found inf (float), expected a whole number",
+        ),
         ("samples: 24", "temperature: .nan", 12, "sampling.temperature: "),
-        ("[rate]", "[rate, {use: gfid,\n  layer: 3}]", 14, "metrics[1].layer: found 3 (int), expected a text"),
-        ("[rate]", "rate", 13, "metrics: found 'rate' (str), expected a list, each a component's name or"),
+        (
+            "[rate]",
+            "[rate, {use: gfid,\n  layer: 3}]",
+            14,
+            "metrics[1].layer: found 3 (int), expected a text",
+        ),
+        (
+            "[rate]",
+            "rate",
+            13,
+            "metrics: found 'rate' (str), expected a list, each a component's name or",
+        ),
         ("name: tiny", "name: ..", 2, "name: found '..' (str), expected"),
         ("name: tiny", "name: .", 2, "name: found '.' (str), expected"),
         ("name: tiny", f"name: {'n' * 300}", 2, "name: found 'nnn"),
@@ -158,49 +214,83 @@ def test_a_wrong_setting_is_named_with_its_line(
     assert found.startswith(f"{tmp_path / 'tiny.yaml'}:{line}: {message}"), found
 
 
-def test_what_planning_finds_wrong_names_its_line_too(tmp_path: Path, registry: Registry, store: Store) -> None:
+def test_what_planning_finds_wrong_names_its_line_too(
+    tmp_path: Path, registry: Registry, store: Store
+) -> None:
     path = tmp_path / "tiny.yaml"
     path.write_text(SMOKE + "generator_training:\n  joint: true\n")
     with pytest.raises(UserError) as found:
         make_plan_with(load_ablation(path, registry), store, ())
-    start = f"{path}:15: variant 'prologue_tokens=0': generator_training.joint: tokenizer 'prologue' with"
+    start = (
+        f"{path}:15: variant 'prologue_tokens=0': generator_training.joint: "
+        "tokenizer 'prologue' with"
+    )
     assert str(found.value).startswith(start)
 
 
-def test_a_card_names_its_line(tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_names_its_line(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "own.yaml").write_text("summary: mine\noffer: {}\n")
     monkeypatch.setattr(registry, "card_folders", [*registry.card_folders, tmp_path])
-    found = refused(tmp_path / "tiny.yaml", registry, SMOKE.replace("profile: smoke", "profile: own"))
-    assert found == f"{tmp_path}/profiles/own.yaml:2: offer: unknown setting; did you mean 'offers'?"
+    found = refused(
+        tmp_path / "tiny.yaml", registry, SMOKE.replace("profile: smoke", "profile: own")
+    )
+    assert (
+        found == f"{tmp_path}/profiles/own.yaml:2: offer: unknown setting; did you mean 'offers'?"
+    )
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        *("tokenizer_training.autoencoder.betas=[.nan, .nan]", "tokenizer_training.autoencoder.betas=[5, -1]"),
-        *("tokenizer_training.autoencoder.learning_rate=.inf", "generator_training.optimisation.weight_decay=1e400"),
-        *("tokenizer_training.ema_half_life_steps=1.0e-300", "generator_training.ema_half_life_steps=1e30"),
-        *("sampling.temperature=.nan", "sampling.temperature={default: .inf}", "sampling.temperature=1e-45"),
-        *("sampling.guidance={all: {scale: .inf}}", "sampling.guidance={all: {scale: 1e38}}", "sampling.seed=-1"),
+        "tokenizer_training.autoencoder.betas=[.nan, .nan]",
+        "tokenizer_training.autoencoder.betas=[5, -1]",
+        "tokenizer_training.autoencoder.learning_rate=.inf",
+        "generator_training.optimisation.weight_decay=1e400",
+        "tokenizer_training.ema_half_life_steps=1.0e-300",
+        "generator_training.ema_half_life_steps=1e30",
+        "sampling.temperature=.nan",
+        "sampling.temperature={default: .inf}",
+        "sampling.temperature=1e-45",
+        "sampling.guidance={all: {scale: .inf}}",
+        "sampling.guidance={all: {scale: 1e38}}",
+        "sampling.seed=-1",
         *("sampling.samples=9007199254740991", "sampling.seed=9007199254740992", "data.seed=-1"),
-        *("tokenizer.encoder.layers=1000000000", "tokenizer.encoder.width=1000000000", "tokenizer.ce_weight=-.inf"),
-        *(
-            "tokenizer.prologue_tokens=1000000000",
-            "tokenizer.encoder.ffn_ratio=1e-300",
-            "data.train_images=10000000000",
-        ),
-        *("generator.transformer.dropout=.nan", "metrics=[{use: kid, seed: -1}]", "generator_training.steps=1.0"),
-        *("generator_training.steps=true", "generator_training.joint=1", "tokenizer_training.recipe=[1]"),
-        *("tokenizer={use: [a]}", "tokenizer={use: 1}", "tokenizer={use: }", "plugins=[1]", "references=[[]]"),
-        *(f"seeds={list(range(501))}", f"vary.tokenizer.prologue_tokens={list(range(101))}", "seeds=[1e0]"),
+        "tokenizer.encoder.layers=1000000000",
+        "tokenizer.encoder.width=1000000000",
+        "tokenizer.ce_weight=-.inf",
+        "tokenizer.prologue_tokens=1000000000",
+        "tokenizer.encoder.ffn_ratio=1e-300",
+        "data.train_images=10000000000",
+        "generator.transformer.dropout=.nan",
+        "metrics=[{use: kid, seed: -1}]",
+        "generator_training.steps=1.0",
+        "generator_training.steps=true",
+        "generator_training.joint=1",
+        "tokenizer_training.recipe=[1]",
+        "tokenizer={use: [a]}",
+        "tokenizer={use: 1}",
+        "tokenizer={use: }",
+        "plugins=[1]",
+        "references=[[]]",
+        f"seeds={list(range(501))}",
+        f"vary.tokenizer.prologue_tokens={list(range(101))}",
+        "seeds=[1e0]",
         f"sampling.search={{grid: {{top_k: {list(range(1, 50))}, seed: {list(range(1, 50))}}}}}",
     ],
 )
-def test_a_number_that_could_not_work_is_refused_at_once(tmp_path: Path, registry: Registry, value: str) -> None:
+def test_a_number_that_could_not_work_is_refused_at_once(
+    tmp_path: Path, registry: Registry, value: str
+) -> None:
     key = value.partition("=")[0]
     found = refused(
-        tmp_path / "tiny.yaml", registry, SMOKE, value, *([] if key.startswith("vary") else ["vary={}", "baseline="])
+        tmp_path / "tiny.yaml",
+        registry,
+        SMOKE,
+        value,
+        *([] if key.startswith("vary") else ["vary={}", "baseline="]),
     )
     assert found.startswith((f"--set {key}", str(tmp_path / "tiny.yaml"))), found
 
@@ -212,12 +302,19 @@ def test_a_number_that_could_not_work_is_refused_at_once(tmp_path: Path, registr
         ("metrics.1.subsets=16", "metrics.1.settings.subsets", 16),
         ("metrics.1.use=rfid", "metrics.1.name", "rfid"),
         ("seeds.0=7", "seed", 7),
-        ("generator_training.optimisation.betas.1=0.5", "generator_training.optimisation.betas.1", 0.5),
+        (
+            "generator_training.optimisation.betas.1=0.5",
+            "generator_training.optimisation.betas.1",
+            0.5,
+        ),
         ("vary.tokenizer.prologue_tokens.0=4", "tokenizer.settings.prologue_tokens", 4),
     ],
 )
 def test_set_reaches_into_lists(load: Load, value: str, path: str, expected: Any) -> None:
-    losses, metrics = "tokenizer_training.losses=[{use: patchgan, layers: 1}]", "metrics=[rate, kid]"
+    losses, metrics = (
+        "tokenizer_training.losses=[{use: patchgan, layers: 1}]",
+        "metrics=[rate, kid]",
+    )
     found: Any = load("baseline=", losses, metrics, value).experiments[0]
     for part in path.split("."):
         found = found[int(part)] if part.isdecimal() else getattr(found, part)
@@ -234,22 +331,43 @@ def test_set_reaches_into_named_variants_by_name_and_number(load: Load) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("metrics.7.images=16", "--set metrics[7]: there is no such element; the list has 1, counted from 0"),
-        ("tokenizer_training.losses.3.weight=1", "--set tokenizer_training.losses[3]: there is no such element"),
-        ("generator_training.optimisation.betas.9=1", "betas.9: there is no such element; the list has 2"),
-        ("variants.5.tokenizer=vq-2d", "--set variants.5.tokenizer: there are 1 variants, expected one of 0 to 0"),
+        (
+            "metrics.7.images=16",
+            "--set metrics[7]: there is no such element; the list has 1, counted from 0",
+        ),
+        (
+            "tokenizer_training.losses.3.weight=1",
+            "--set tokenizer_training.losses[3]: there is no such element",
+        ),
+        (
+            "generator_training.optimisation.betas.9=1",
+            "betas.9: there is no such element; the list has 2",
+        ),
+        (
+            "variants.5.tokenizer=vq-2d",
+            "--set variants.5.tokenizer: there are 1 variants, expected one of 0 to 0",
+        ),
         ("metrics.0.imges=16", "--set metrics.0.imges: unknown setting of metric 'rate'"),
         ("seeds.99999999999999999999=1", "there is no such element"),
     ],
 )
-def test_an_element_that_there_is_not_is_said(tmp_path: Path, registry: Registry, value: str, message: str) -> None:
-    first = ("vary={}", "baseline=", "variants={a: {}}", "tokenizer_training.losses=[{use: patchgan, layers: 1}]")
+def test_an_element_that_there_is_not_is_said(
+    tmp_path: Path, registry: Registry, value: str, message: str
+) -> None:
+    first = (
+        "vary={}",
+        "baseline=",
+        "variants={a: {}}",
+        "tokenizer_training.losses=[{use: patchgan, layers: 1}]",
+    )
     assert message in refused(tmp_path / "tiny.yaml", registry, SMOKE, *first, value)
 
 
 def test_keys_that_begin_with_x_are_free_for_anchors(tmp_path: Path, registry: Registry) -> None:
     path = tmp_path / "tiny.yaml"
-    path.write_text(f"x-small: &small {{steps: 5}}\n{SMOKE}generator_training: {{<<: *small, batch_size: 3}}\n")
+    path.write_text(
+        f"x-small: &small {{steps: 5}}\n{SMOKE}generator_training: {{<<: *small, batch_size: 3}}\n"
+    )
     training = load_ablation(path, registry).experiments[0].generator_training
     assert (training.steps, training.batch_size) == (5, 3)
 
@@ -264,25 +382,41 @@ def test_a_description_looks_at_no_more_than_it_shows() -> None:
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats() | st.text(max_size=20),
-    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=8), inside, max_size=3),
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=8), inside, max_size=3)
+    ),
     max_leaves=8,
 )
 PATHS = [
-    *("title", "name", "seeds", "sampling_seeds", "metrics", "vary", "variants", "baseline", "references", "plugins"),
-    *("data", "data.size", "tokenizer", "tokenizer.use", "tokenizer.encoder", "tokenizer.ce_weight", "generator"),
-    *("tokenizer_training.losses", "tokenizer_training.prior", "tokenizer_training.recipe", "sampling.temperature"),
-    *("sampling.guidance", "sampling.search", "generator_training.optimisation.betas", "metrics.0", "x.y", "profile"),
+    *("title", "name", "seeds", "sampling_seeds", "metrics", "vary", "variants", "baseline"),
+    *("references", "plugins"),
+    *("data", "data.size", "tokenizer", "tokenizer.use", "tokenizer.encoder"),
+    *("tokenizer.ce_weight", "generator"),
+    "tokenizer_training.losses",
+    "tokenizer_training.prior",
+    "tokenizer_training.recipe",
+    "sampling.temperature",
+    "sampling.guidance",
+    "sampling.search",
+    "generator_training.optimisation.betas",
+    "metrics.0",
+    "x.y",
+    "profile",
 ]
 
 
 @given(path=st.sampled_from(PATHS), value=PLAIN)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 def test_whatever_stands_at_whatever_place_is_taken_or_refused_in_one_line(
     smoke_file: Path, registry: Registry, path: str, value: Any
 ) -> None:
     found, message = None, ""
     try:
-        found = load_ablation(smoke_file, registry, Overrides(values=(f"{path}={json.dumps(value)}",)))
+        found = load_ablation(
+            smoke_file, registry, Overrides(values=(f"{path}={json.dumps(value)}",))
+        )
     except UserError as error:
         message = str(error)
     assert len(message) < LONGEST
@@ -296,9 +430,11 @@ def test_whatever_stands_at_whatever_place_is_taken_or_refused_in_one_line(
 @settings(max_examples=100, deadline=None)
 def test_plain_values_survive_a_round_trip(value: Any) -> None:
     def usable(each: Any) -> bool:
-        return all(each) and all(map(usable, each.values())) if isinstance(each, dict) else (
-            all(map(usable, each)) if isinstance(each, list) else True
-        )  # fmt: skip
+        return (
+            all(each) and all(map(usable, each.values()))
+            if isinstance(each, dict)
+            else (all(map(usable, each)) if isinstance(each, list) else True)
+        )
 
     if usable(value):  # a key is never empty
         assert repr(yaml_values.read(yaml_values.dump(value))) == repr(value)

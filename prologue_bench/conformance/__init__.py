@@ -1,8 +1,12 @@
-"""Does a component keep its contract? The checks behind `prologue-bench check-plugin`, also for a plugin's own tests:
+"""Does a component keep its contract?
+
+The checks behind `prologue-bench check-plugin`, also for a plugin's own tests:
 
 from prologue_bench.conformance import checks_of
 
-@pytest.mark.parametrize("check", checks_of("tokenizer", "mine", {"width": 32}), ids=lambda check: check.name)
+CHECKS = checks_of("tokenizer", "mine", {"width": 32})
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 def test_contract(check):
     check.run()
 """
@@ -12,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prologue_bench.config.ablation import Resolved, resolve_alone
 from prologue_bench.conformance import data, generators, losses, metrics, tokenizers
 from prologue_bench.conformance.checks import IMAGES, Broken, Check, Skipped
-from prologue_bench.interfaces import ImageSpec
+from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.registry import Kind, Registry
-from prologue_bench.spec.ablation import Resolved, resolve_alone
 
 __all__ = ["Broken", "Check", "Skipped", "checks_of"]
 
@@ -30,8 +34,8 @@ def checks_of(
 ) -> list[Check]:
     """The checks of a component, made with these settings over those of profile `smoke`.
 
-    A data source is checked on its own images, the others on made-up ones like `images`. Raises UserError for unknown
-    names and settings.
+    A data source is checked on its own images, the others on made-up ones like `images`. Raises
+    UserError for unknown names and settings.
     """
     makers: dict[Kind, Callable[[Resolved, ImageSpec], list[Check]]] = {
         "tokenizer": tokenizers.checks,

@@ -9,11 +9,12 @@ import torch
 from attrs import frozen
 from torch import Tensor, nn
 
+from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import ImageSpec
 
 IMAGES = ImageSpec(channels=3, height=28, width=28, class_names=("a", "b", "c", "d", "e"))
-"""Made-up images that components are checked on: small, in colour, with a side that 4 and 7 divide."""
+"""Made-up images that components are checked on: small, in colour, with a side that 4 and 7
+divide."""
 BATCH = 6
 M = TypeVar("M")
 TOLERANCE = 1e-4
@@ -29,7 +30,10 @@ class Skipped(Exception):  # noqa: N818 - nothing went wrong
 
 @frozen
 class Check:
-    """One contract of one component. `run` raises Broken where it is not kept and Skipped where it cannot be told."""
+    """One contract of one component.
+
+    `run` raises Broken where it is not kept and Skipped where it cannot be told.
+    """
 
     name: str
     contract: str
@@ -61,12 +65,17 @@ def random_images(images: ImageSpec, count: int = BATCH, seed: int = 0) -> Tenso
 
 def same_shapes(found: Tensor, expected: tuple[int, ...], what: str) -> None:
     """Raise Broken for another shape."""
-    require(tuple(found.shape) == expected, f"{what}: found shape {tuple(found.shape)}, expected {expected}")
+    require(
+        tuple(found.shape) == expected,
+        f"{what}: found shape {tuple(found.shape)}, expected {expected}",
+    )
 
 
 def parameters_without_gradient(module: nn.Module) -> list[str]:
     """Names of parameters that want a gradient and have none."""
-    return [name for name, each in module.named_parameters() if each.requires_grad and each.grad is None]
+    return [
+        name for name, each in module.named_parameters() if each.requires_grad and each.grad is None
+    ]
 
 
 def check_pickling(module: nn.Module, answer: Callable[[Any], Tensor]) -> None:
@@ -96,15 +105,20 @@ def check_state(make: Callable[[int], nn.Module], answer: Callable[[Any], Tensor
         try:
             other.load_state_dict(load_file(path))
         except RuntimeError as error:
-            raise Broken(f"its weights do not load into another instance: {str(error).splitlines()[0]}") from None
+            raise Broken(
+                f"its weights do not load into another instance: {str(error).splitlines()[0]}"
+            ) from None
     require(
         torch.allclose(answer(other).float(), answer(module).float(), atol=TOLERANCE),
-        "an instance with the same weights gives other results; something that matters is neither parameter nor buffer",
+        (
+            "an instance with the same weights gives other results; "
+            "something that matters is neither parameter nor buffer"
+        ),
     )
 
 
 def check_devices(module: nn.Module, answer: Callable[[Any, torch.device], Any]) -> None:
-    """Everything must move with the module: on a GPU where there is one, else on torch's meta device."""
+    """Everything must move with the module: on a GPU if there is one, else on the meta device."""
     device = torch.device("cuda" if torch.cuda.is_available() else "meta")
     try:
         answer(module.to(device), device)
@@ -115,6 +129,6 @@ def check_devices(module: nn.Module, answer: Callable[[Any, torch.device], Any])
         if "meta" in text and "item" in text:  # control flow that depends on data
             raise Skipped(f"only a GPU can tell: {text}") from None
         raise Broken(
-            f"cannot run on another device: {text}; register constants as buffers, and make new tensors on the "
-            f"input's device"
+            f"cannot run on another device: {text}; register constants as buffers, "
+            "and make new tensors on the input's device"
         ) from None

@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from prologue_bench.config.ablation import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, require
+from prologue_bench.contracts.checked import CheckedData
+from prologue_bench.contracts.data import Split
+from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.interfaces import ImageArray, ImageSpec, Split
-from prologue_bench.pipeline.contracts import CheckedData
-from prologue_bench.spec.ablation import Resolved
 
 SPLITS: tuple[Split, ...] = typing.get_args(Split)
 LOOKED_AT = 16
@@ -25,12 +26,24 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
     subject = _Subject(resolved)
     return [
         Check("spec", "`spec` is an ImageSpec, the same each time", subject.spec),
-        Check("splits", "`labels` are int64 [N] of the classes, with images in both splits", subject.splits),
+        Check(
+            "splits",
+            "`labels` are int64 [N] of the classes, with images in both splits",
+            subject.splits,
+        ),
         Check("images", "`images` are uint8 [N, C, H, W], as many as labels", subject.images),
         Check("views", "`training_views` are uint8 [N * views, C, H, W]", subject.views),
         Check("fingerprint", "`fingerprint` is a text that stays the same", subject.fingerprint),
-        Check("repeats", "the same images and labels come each time, alone or together", subject.repeats),
-        Check("subset", "`subset` is sorted, balanced, seeded, and part of a larger one", subject.subset),
+        Check(
+            "repeats",
+            "the same images and labels come each time, alone or together",
+            subject.repeats,
+        ),
+        Check(
+            "subset",
+            "`subset` is sorted, balanced, seeded, and part of a larger one",
+            subject.subset,
+        ),
     ]
 
 
@@ -59,7 +72,10 @@ class _Subject:
             labels = self._labels(data, split)
             require(len(labels) > 0, f"found no {split} images")
             low, high = int(labels.min()), int(labels.max())
-            require(low >= 0 and high < classes, f"{split} labels go from {low} to {high}, expected 0 to {classes - 1}")
+            require(
+                low >= 0 and high < classes,
+                f"{split} labels go from {low} to {high}, expected 0 to {classes - 1}",
+            )
 
     def images(self) -> None:
         data = self.make()
@@ -87,13 +103,22 @@ class _Subject:
         one, other = self.make(), self.make()
         for split in SPLITS:
             labels = self._labels(one, split)
-            require(np.array_equal(labels, self._labels(other, split)), f"{split} labels differ the second time")
+            require(
+                np.array_equal(labels, self._labels(other, split)),
+                f"{split} labels differ the second time",
+            )
             chosen = self._some(len(labels))
             first, again = (self._images(partial(each.images, split)) for each in (one, other))
             together = self._read(first, chosen)
-            require(np.array_equal(together, self._read(again, chosen)), f"{split} images differ the second time")
+            require(
+                np.array_equal(together, self._read(again, chosen)),
+                f"{split} images differ the second time",
+            )
             alone = np.concatenate([self._read(first, [index]) for index in chosen])
-            require(np.array_equal(together, alone), f"{split} images differ with those that are read beside them")
+            require(
+                np.array_equal(together, alone),
+                f"{split} images differ with those that are read beside them",
+            )
 
     def subset(self) -> None:
         data = self.make()
@@ -105,11 +130,22 @@ class _Subject:
                 again = data.subset(split, len(small))
             except UserError as error:
                 raise Broken(str(error)) from None
-            require(np.array_equal(whole, np.arange(len(labels))), f"more than all of {split} is not all of it")
-            require(len(small) == max(1, len(labels) // 4), f"found {len(small)} of {split}, asked for another number")
+            require(
+                np.array_equal(whole, np.arange(len(labels))),
+                f"more than all of {split} is not all of it",
+            )
+            require(
+                len(small) == max(1, len(labels) // 4),
+                f"found {len(small)} of {split}, asked for another number",
+            )
             require(np.array_equal(small, again), f"a subset of {split} differs the second time")
-            require(bool((np.diff(small) > 0).all()), f"a subset of {split} is not sorted, or has an image twice")
-            require(bool(np.isin(small, large).all()), f"a subset of {split} is no part of a larger one")
+            require(
+                bool((np.diff(small) > 0).all()),
+                f"a subset of {split} is not sorted, or has an image twice",
+            )
+            require(
+                bool(np.isin(small, large).all()), f"a subset of {split} is no part of a larger one"
+            )
             _check_balance(labels, small, split)
 
     def _some(self, count: int) -> list[int]:

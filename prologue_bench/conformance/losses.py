@@ -7,12 +7,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from prologue_bench.conformance.checks import Broken, Check, check_devices, check_pickling, made, random_images, require
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.conformance.checks import (
+    Broken,
+    Check,
+    check_devices,
+    check_pickling,
+    made,
+    random_images,
+    require,
+)
+from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.loss import ReconstructionLoss
 from prologue_bench.errors import UserError
 from prologue_bench.guard import shown
-from prologue_bench.interfaces import ImageSpec, ReconstructionLoss
 from prologue_bench.pipeline.models import build_loss, check_loss, loss_class
-from prologue_bench.spec.ablation import Resolved
 from prologue_bench.training.terms import problem_of
 
 STEP = 100_000
@@ -23,12 +32,30 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
     """All checks of one loss, on made-up images."""
     subject = _Subject(resolved, images)
     return [
-        Check("planning", "`check` says what cannot work by UserError, or nothing", subject.planning),
-        Check("terms", "each term is a finite scalar under a name, at the first step and later", subject.terms),
+        Check(
+            "planning", "`check` says what cannot work by UserError, or nothing", subject.planning
+        ),
+        Check(
+            "terms",
+            "each term is a finite scalar under a name, at the first step and later",
+            subject.terms,
+        ),
         Check("gradient", "a finite gradient reaches the reconstruction", subject.gradient),
-        Check("learns", "`learns` says whether there are parameters to train, and a term reaches each", subject.learns),
-        Check("sides", "what trains the loss's parameters does not reach the reconstruction", subject.sides),
-        Check("determinism", "the same inputs give the same terms, and stay as they were", subject.determinism),
+        Check(
+            "learns",
+            "`learns` says whether there are parameters to train, and a term reaches each",
+            subject.learns,
+        ),
+        Check(
+            "sides",
+            "what trains the loss's parameters does not reach the reconstruction",
+            subject.sides,
+        ),
+        Check(
+            "determinism",
+            "the same inputs give the same terms, and stay as they were",
+            subject.determinism,
+        ),
         Check("pickling", "a pickled copy gives the same terms", subject.pickling),
         Check("device", "everything moves with the module", subject.device),
     ]
@@ -44,7 +71,9 @@ class _Subject:
         torch.manual_seed(0)
         return made(lambda: build_loss(self.resolved, self.spec))
 
-    def found(self, loss: ReconstructionLoss, near: Tensor | None = None, step: int = STEP) -> Mapping[str, Tensor]:
+    def found(
+        self, loss: ReconstructionLoss, near: Tensor | None = None, step: int = STEP
+    ) -> Mapping[str, Tensor]:
         reconstruction = self.near if near is None else near
         found: object = loss(reconstruction, self.images.to(reconstruction.device), step)
         if not isinstance(found, Mapping):
@@ -55,7 +84,9 @@ class _Subject:
         try:
             check_loss(self.resolved, self.spec)
         except UserError as error:
-            raise Broken(f"`check` says of colour images of {self.spec.height} pixels: {error}") from None
+            raise Broken(
+                f"`check` says of colour images of {self.spec.height} pixels: {error}"
+            ) from None
 
     def terms(self) -> None:
         loss = self.make()
@@ -63,8 +94,13 @@ class _Subject:
             for name, value in self.found(loss, step=step).items():
                 problem = problem_of(name, value)
                 require(problem is None, str(problem))
-                require(value.is_floating_point(), f"term {name!r} is {value.dtype}, expected floats")
-                require(bool(torch.isfinite(value)), f"term {name!r} is {float(value.detach())} at step {step}")
+                require(
+                    value.is_floating_point(), f"term {name!r} is {value.dtype}, expected floats"
+                )
+                require(
+                    bool(torch.isfinite(value)),
+                    f"term {name!r} is {float(value.detach())} at step {step}",
+                )
         require(bool(self.found(loss)), "there is no term at all")
 
     def gradient(self) -> None:
@@ -75,21 +111,26 @@ class _Subject:
         torch.stack([term.float() for term in terms]).sum().backward()  # type: ignore[no-untyped-call]
         reached = torch.zeros_like(near) if near.grad is None else near.grad
         require(bool((reached != 0).any()), "no term reaches the reconstruction")
-        require(bool(torch.isfinite(reached).all()), "the gradient of the reconstruction is not finite")
+        require(
+            bool(torch.isfinite(reached).all()), "the gradient of the reconstruction is not finite"
+        )
 
     def learns(self) -> None:
         loss = self.make()
         learning = {name: each for name, each in loss.named_parameters() if each.requires_grad}
         says = loss_class(self.resolved).learns
         require(
-            bool(learning) <= bool(says), f"`learns` is False, and it has parameters to train: {list(learning)[:3]}"
+            bool(learning) <= bool(says),
+            f"`learns` is False, and it has parameters to train: {list(learning)[:3]}",
         )
         if not learning:
             return
         terms = [term for term in self.found(loss).values() if term.requires_grad]
         torch.stack([term.float() for term in terms]).sum().backward()  # type: ignore[no-untyped-call]
         missing = [name for name, each in learning.items() if each.grad is None]
-        require(not missing, f"no term reaches {', '.join(missing[:3])}; set requires_grad to False")
+        require(
+            not missing, f"no term reaches {', '.join(missing[:3])}; set requires_grad to False"
+        )
 
     def sides(self) -> None:
         loss = self.make()
@@ -99,7 +140,10 @@ class _Subject:
             if not term.requires_grad:
                 continue
             own, other = (_reaches(term, of) for of in (learning, [near]))
-            require(not (own and other), f"term {name!r} reaches both the reconstruction and the loss's parameters")
+            require(
+                not (own and other),
+                f"term {name!r} reaches both the reconstruction and the loss's parameters",
+            )
 
     def answer(self, loss: ReconstructionLoss) -> Tensor:
         """All terms in one vector."""
@@ -110,8 +154,13 @@ class _Subject:
 
     def determinism(self) -> None:
         loss, before = self.make(), (self.near.clone(), self.images.clone())
-        require(torch.equal(self.answer(loss), self.answer(loss)), "the terms differ the second time")
-        require(torch.equal(before[0], self.near) and torch.equal(before[1], self.images), "it changes its inputs")
+        require(
+            torch.equal(self.answer(loss), self.answer(loss)), "the terms differ the second time"
+        )
+        require(
+            torch.equal(before[0], self.near) and torch.equal(before[1], self.images),
+            "it changes its inputs",
+        )
 
     def pickling(self) -> None:
         check_pickling(self.make(), self.answer)

@@ -17,29 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench import seeds
+from prologue_bench.config.ablation import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, made, require
-from prologue_bench.errors import DoesNotApply, UserError
-from prologue_bench.guard import shown
-from prologue_bench.interfaces import (
-    DataSource,
-    DecodingState,
-    Generator,
-    ImageArray,
-    ImageSpec,
+from prologue_bench.contracts.checked import check_needs, problem_of_measurement
+from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.generator import DecodingState, Generator
+from prologue_bench.contracts.images import ImageArray, ImageSpec
+from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.metric import (
     Measurement,
     Metric,
     MetricInputs,
     PlannedInputs,
-    Segment,
-    Split,
     StageCost,
-    Tokenizer,
-    TokenizerOutput,
-    TokenLayout,
 )
-from prologue_bench.pipeline.contracts import check_needs, problem_of_measurement
+from prologue_bench.contracts.tokenizer import Tokenizer, TokenizerOutput
+from prologue_bench.errors import DoesNotApply, UserError
+from prologue_bench.guard import shown
 from prologue_bench.pipeline.models import build_metric
-from prologue_bench.spec.ablation import Resolved
 
 COUNT = 1400
 """Images of each split: more than the features of the usual extractor."""
@@ -51,12 +46,32 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
     subject = _Subject(resolved, images)
     return [
         Check("needs", "`needs` holds names of artifacts only", subject.needs),
-        Check("planning", "`check` says what cannot work by UserError or DoesNotApply, or nothing", subject.planning),
-        Check("measurements", "`measure` gives Measurements with finite values, each name once", subject.measurements),
-        Check("protocols", "each protocol can be written as JSON, and says what was compared", subject.protocols),
-        Check("determinism", "the same inputs give the same values, unless they are times", subject.determinism),
+        Check(
+            "planning",
+            "`check` says what cannot work by UserError or DoesNotApply, or nothing",
+            subject.planning,
+        ),
+        Check(
+            "measurements",
+            "`measure` gives Measurements with finite values, each name once",
+            subject.measurements,
+        ),
+        Check(
+            "protocols",
+            "each protocol can be written as JSON, and says what was compared",
+            subject.protocols,
+        ),
+        Check(
+            "determinism",
+            "the same inputs give the same values, unless they are times",
+            subject.determinism,
+        ),
         Check("inputs", "`measure` leaves its inputs as they were", subject.leaves_inputs),
-        Check("classes", "a number that depends on the data depends on every class", subject.sees_all_classes),
+        Check(
+            "classes",
+            "a number that depends on the data depends on every class",
+            subject.sees_all_classes,
+        ),
     ]
 
 
@@ -89,7 +104,10 @@ class _Subject:
         try:
             answer: object = metric.check(planned)  # type: ignore[func-returns-value]
         except (UserError, DoesNotApply) as error:
-            require("\n" not in str(error) and bool(str(error)), f"`check` says {str(error)!r}, expected one line")
+            require(
+                "\n" not in str(error) and bool(str(error)),
+                f"`check` says {str(error)!r}, expected one line",
+            )
             raise Skipped(f"of the made-up inputs it says: {error}") from None
         except Exception as error:
             raise Broken(f"`check` raised {type(error).__name__}: {error}") from None
@@ -122,16 +140,28 @@ class _Subject:
             try:
                 json.dumps(attrs.asdict(each.protocol), allow_nan=False)
             except (TypeError, ValueError) as error:
-                raise Broken(f"{each.name}: the protocol cannot be written as JSON: {error}") from None
-            require(bool(each.protocol.details), f"{each.name}: the protocol says nothing of what was compared")
+                raise Broken(
+                    f"{each.name}: the protocol cannot be written as JSON: {error}"
+                ) from None
+            require(
+                bool(each.protocol.details),
+                f"{each.name}: the protocol says nothing of what was compared",
+            )
 
     def determinism(self) -> None:
         one, other = (
             {each.name: each.value for each in found if not each.unit.endswith("/s")}
             for found in (self.found, self.measured(self.make()))
         )
-        differing = [name for name in one if not math.isclose(one[name], other.get(name, math.nan), rel_tol=1e-6)]
-        require(not differing, f"{', '.join(differing)} differ the second time; draw from a seeded generator")
+        differing = [
+            name
+            for name in one
+            if not math.isclose(one[name], other.get(name, math.nan), rel_tol=1e-6)
+        ]
+        require(
+            not differing,
+            f"{', '.join(differing)} differ the second time; draw from a seeded generator",
+        )
 
     def leaves_inputs(self) -> None:
         metric = self.make()
@@ -139,19 +169,25 @@ class _Subject:
         arrays = {name: value for name in _ARRAYS if (value := getattr(inputs, name)) is not None}
         before = {name: value.copy() for name, value in arrays.items()}
         self.measured(metric, inputs)
-        changed = [name for name, value in arrays.items() if not np.array_equal(value, before[name])]
+        changed = [
+            name for name, value in arrays.items() if not np.array_equal(value, before[name])
+        ]
         require(not changed, f"`measure` changes {', '.join(changed)}")
 
     def sees_all_classes(self) -> None:
-        """The made-up data lie class by class: what looks at the first or last images only misses a class."""
+        """The made-up data lie class by class.
+
+        What looks at the first or last images only misses a class.
+        """
         last = len(self.data.spec.class_names) - 1
         if last < 1 or not self._changes(range(last + 1)):
             return
         for label in (0, last):
             require(
                 self._changes([label]),
-                f"nothing changes when all images of class {label} do, though data may lie class by class; "
-                "take fewer images by `inputs.data.subset` or `inputs.sample_subset`",
+                f"nothing changes when all images of class {label} do, "
+                "though data may lie class by class; take fewer images by `inputs.data.subset` or "
+                "`inputs.sample_subset`",
             )
 
     def _changes(self, classes: Sequence[int]) -> bool:
@@ -160,7 +196,9 @@ class _Subject:
         inputs = self.inputs(metric)
         data = _Noise(self.data.spec, changed=tuple(classes))
         rows = {
-            name: np.isin(inputs.sample_labels if name == "samples" else data.labels("test"), classes)
+            name: np.isin(
+                inputs.sample_labels if name == "samples" else data.labels("test"), classes
+            )
             for name in _ARRAYS
         }
         changed = {
@@ -170,15 +208,21 @@ class _Subject:
         }
         found = self.measured(metric, attrs.evolve(inputs, data=data, **changed))
         before = {each.name: each.value for each in self.found}
-        return any(each.value != before.get(each.name) for each in found if not each.unit.endswith("/s"))
+        return any(
+            each.value != before.get(each.name) for each in found if not each.unit.endswith("/s")
+        )
 
     def inputs(self, metric: Metric) -> MetricInputs:
         """Made-up artifacts, those that the metric asks for."""
         rng = np.random.default_rng(1)
         noise = np.asarray(self.data.images("test"))
-        near = np.clip(noise.astype(int) + rng.integers(-20, 21, noise.shape), 0, 255).astype(np.uint8)
+        near = np.clip(noise.astype(int) + rng.integers(-20, 21, noise.shape), 0, 255).astype(
+            np.uint8
+        )
         ids = [
-            np.concatenate([rng.integers(s.vocabulary, size=(COUNT, s.length)) for s in LAYOUT], axis=1)
+            np.concatenate(
+                [rng.integers(s.vocabulary, size=(COUNT, s.length)) for s in LAYOUT], axis=1
+            )
             for _ in range(2)
         ]
         needs = metric.needs
@@ -187,7 +231,11 @@ class _Subject:
         def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
             drawn = seeds.generator("draw", seed)
             found = torch.cat(
-                [torch.randint(s.vocabulary, (len(labels), s.length), generator=drawn) for s in LAYOUT], dim=1
+                [
+                    torch.randint(s.vocabulary, (len(labels), s.length), generator=drawn)
+                    for s in LAYOUT
+                ],
+                dim=1,
             )
             if prefix is not None:
                 found[:, : prefix.shape[1]] = prefix
@@ -213,7 +261,9 @@ class _Subject:
             test_ids=asked("tokens", ids[1]),
             tokenizer=asked("tokenizer", _Blocks(self.data.spec)),
             generator=asked("generator", generator),
-            costs=asked("costs", {"train-tokenizer": StageCost(seconds=1.0, flops=1e9, machine="made up")}),
+            costs=asked(
+                "costs", {"train-tokenizer": StageCost(seconds=1.0, flops=1e9, machine="made up")}
+            ),
         )
 
 
@@ -228,7 +278,9 @@ class _Noise(DataSource):
         rng = np.random.default_rng(0)
         coarse = rng.integers(0, 256, (COUNT, images.channels, 4, 4), dtype=np.uint8)
         scale = (-(-images.height // 4), -(-images.width // 4))
-        self._images = np.kron(coarse, np.ones((1, 1, *scale), np.uint8))[..., : images.height, : images.width]
+        self._images = np.kron(coarse, np.ones((1, 1, *scale), np.uint8))[
+            ..., : images.height, : images.width
+        ]
         self._labels = np.sort(images.labels_in_turn(COUNT))
         self._images[np.isin(self._labels, changed)] //= 2
 
@@ -277,10 +329,14 @@ class _Chance(Generator):
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {s.name: torch.full((len(ids), s.length), math.log(s.vocabulary)) for s in LAYOUT}
 
-    def token_losses(self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None) -> Tensor:
+    def token_losses(
+        self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None
+    ) -> Tensor:
         return LAYOUT.join(self.nll(ids, labels))
 
-    def logits(self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None) -> Tensor:
+    def logits(
+        self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None
+    ) -> Tensor:
         return torch.zeros(len(ids), LAYOUT.length, 24)
 
     def attention(self, ids: Tensor, labels: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from prologue_bench.config.ablation import Resolved
 from prologue_bench.conformance.checks import (
     BATCH,
     TOLERANCE,
@@ -20,9 +21,10 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
-from prologue_bench.interfaces import ImageSpec, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.tokenizer import Tokenizer, TokenizerOutput
 from prologue_bench.pipeline.models import build_tokenizer
-from prologue_bench.spec.ablation import Resolved
 from prologue_bench.training.terms import problem_of
 
 
@@ -31,14 +33,36 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
     subject = _Subject(resolved, images)
     return [
         Check("layout", "the constructor sets `layout`, a TokenLayout", subject.layout),
-        Check("ids", "`encode` gives int64 ids [B, L], each inside its segment's vocabulary", subject.ids),
-        Check("determinism", "`encode` and `decode` give the same twice, in any batch", subject.determinism),
+        Check(
+            "ids",
+            "`encode` gives int64 ids [B, L], each inside its segment's vocabulary",
+            subject.ids,
+        ),
+        Check(
+            "determinism",
+            "`encode` and `decode` give the same twice, in any batch",
+            subject.determinism,
+        ),
         Check("decode", "`decode` gives finite float images [B, C, H, W]", subject.decode),
         Check("losses", "`losses` gives a reconstruction, finite scalars, and ids", subject.losses),
-        Check("precision", "`losses` gives the ids that `encode` gives, in bfloat16 too", subject.precision),
-        Check("relaxed", "`relaxed` holds the one-hot of `ids` for the segments that `prior` names", subject.relaxed),
-        Check("gradient", "the losses reach every parameter that wants a gradient", subject.gradient),
-        Check("prior-gradient", "the prior's gradient reaches the tokenizer through `relaxed`", subject.prior_gradient),
+        Check(
+            "precision",
+            "`losses` gives the ids that `encode` gives, in bfloat16 too",
+            subject.precision,
+        ),
+        Check(
+            "relaxed",
+            "`relaxed` holds the one-hot of `ids` for the segments that `prior` names",
+            subject.relaxed,
+        ),
+        Check(
+            "gradient", "the losses reach every parameter that wants a gradient", subject.gradient
+        ),
+        Check(
+            "prior-gradient",
+            "the prior's gradient reaches the tokenizer through `relaxed`",
+            subject.prior_gradient,
+        ),
         Check("state", "weights saved and loaded give the same tokenizer", subject.state),
         Check("pickling", "a pickled copy gives the same ids and images", subject.pickling),
         Check("device", "everything moves with the module", subject.device),
@@ -74,17 +98,27 @@ class _Subject:
     def determinism(self) -> None:
         tokenizer = self.make()
         ids = self.encoded(tokenizer)
-        require(torch.equal(self.encoded(tokenizer), ids), "`encode` gives other ids the second time, in eval mode")
+        require(
+            torch.equal(self.encoded(tokenizer), ids),
+            "`encode` gives other ids the second time, in eval mode",
+        )
         with torch.inference_mode():
             alone = torch.cat([tokenizer.encode(image[None]) for image in self.batch])
             any_ids = _random_ids(tokenizer.layout, len(ids)).to(ids.device)
             images = tokenizer.decode(any_ids)
             again = torch.cat([tokenizer.decode(each[None]) for each in any_ids])
         share = float((alone != ids).float().mean())
-        require(share < 0.02, f"{100 * share:.0f}% of the ids change with the batch that an image is in")
+        require(
+            share < 0.02, f"{100 * share:.0f}% of the ids change with the batch that an image is in"
+        )
         # An untrained decoder gives nearly the same image for all ids, so small differences count.
-        allowed = 0.01 * (images - images.mean(0)).abs().max() + 0.1 * TOLERANCE * images.abs().max()
-        require((images - again).abs().max() <= allowed, "`decode` depends on the batch that an image is in")
+        allowed = (
+            0.01 * (images - images.mean(0)).abs().max() + 0.1 * TOLERANCE * images.abs().max()
+        )
+        require(
+            (images - again).abs().max() <= allowed,
+            "`decode` depends on the batch that an image is in",
+        )
 
     def decode(self) -> None:
         tokenizer = self.make()
@@ -103,7 +137,10 @@ class _Subject:
     def losses(self) -> None:
         tokenizer, output = self.trained()
         if output.reconstruction is None:
-            require(not tokenizer.reconstructs, "no reconstruction, though `reconstructs` says that there is one")
+            require(
+                not tokenizer.reconstructs,
+                "no reconstruction, though `reconstructs` says that there is one",
+            )
         else:
             same_shapes(output.reconstruction, tuple(self.batch.shape), "`losses`: reconstruction")
         for name, loss in output.losses.items():
@@ -122,8 +159,8 @@ class _Subject:
             share = float(differ.float().mean())
             require(
                 not share,
-                f"in {precision}, {100 * share:.1f}% of the ids of `losses` are not those of `encode`; find the "
-                "nearest codes in float32, with autocast off",
+                f"in {precision}, {100 * share:.1f}% of the ids of `losses` are not those of "
+                "`encode`; find the nearest codes in float32, with autocast off",
             )
 
     def relaxed(self) -> None:
@@ -135,11 +172,18 @@ class _Subject:
             except ValueError as error:
                 raise Broken(str(error)) from None
         found = set(output.relaxed)
-        require(found == wanted, f"`relaxed` has {sorted(found)}, `prior.weights` names {sorted(wanted)}")
+        require(
+            found == wanted,
+            f"`relaxed` has {sorted(found)}, `prior.weights` names {sorted(wanted)}",
+        )
         for name, one_hot in output.relaxed.items():
             segment = tokenizer.layout.segment(name)
-            same_shapes(one_hot, (BATCH, segment.length, segment.vocabulary), f"`relaxed[{name!r}]`")
-            hard = torch.nn.functional.one_hot(output.ids[:, tokenizer.layout.span(name)], segment.vocabulary)
+            same_shapes(
+                one_hot, (BATCH, segment.length, segment.vocabulary), f"`relaxed[{name!r}]`"
+            )
+            hard = torch.nn.functional.one_hot(
+                output.ids[:, tokenizer.layout.span(name)], segment.vocabulary
+            )
             require(
                 torch.allclose(one_hot, hard.to(one_hot.dtype), atol=TOLERANCE),
                 f"the value of `relaxed[{name!r}]` is not the one-hot of `ids`",
@@ -157,8 +201,8 @@ class _Subject:
         missing = parameters_without_gradient(tokenizer)
         require(
             not missing,
-            f"no loss reaches {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}; leave out what is "
-            f"not used, "
+            f"no loss reaches {', '.join(missing[:3])}{' and more' if len(missing) > 3 else ''}; "
+            "leave out what is not used, "
             "or set requires_grad to False",
         )
 
@@ -170,7 +214,9 @@ class _Subject:
             require(one_hot.requires_grad, f"`relaxed[{name!r}]` carries no gradient")
             tokenizer.zero_grad()
             (one_hot * torch.rand_like(one_hot)).sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
-            reached = any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in tokenizer.parameters())
+            reached = any(
+                p.grad is not None and bool(p.grad.abs().sum() > 0) for p in tokenizer.parameters()
+            )
             require(reached, f"the gradient of `relaxed[{name!r}]` reaches no parameter")
 
     def answer(self, tokenizer: Tokenizer) -> Tensor:
@@ -198,5 +244,8 @@ class _Subject:
 def _random_ids(layout: TokenLayout, count: int) -> Tensor:
     """Ids [count, L] from the whole of each segment's vocabulary."""
     rng = torch.Generator().manual_seed(0)
-    parts = [torch.randint(segment.vocabulary, (count, segment.length), generator=rng) for segment in layout]
+    parts = [
+        torch.randint(segment.vocabulary, (count, segment.length), generator=rng)
+        for segment in layout
+    ]
     return torch.cat(parts, dim=1)

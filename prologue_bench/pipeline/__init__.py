@@ -1,1 +1,1 @@
-"""Stages, the planner that orders them, the store that keeps their results, and the executor that runs them."""
+"""Stages, the planner that orders them, the store of their results, and their executor."""

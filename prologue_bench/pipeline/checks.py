@@ -1,18 +1,21 @@
-"""What can be known before anything is trained: what cannot work, and which metrics do not apply to a variant."""
+"""What can be known before anything is trained: what cannot work, and metrics that do not apply."""
 
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from attrs import evolve, field, frozen
 
-from prologue_bench import distributed
-from prologue_bench.endings import is_interrupt
+from prologue_bench.config.ablation import Ablation, Experiment, Resolved
+from prologue_bench.config.settings import Training
+from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.metric import PlannedInputs
+from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
 from prologue_bench.guard import brief, place_of
-from prologue_bench.interfaces import DataSource, Generator, PlannedInputs, Split, Tokenizer
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.models import (
@@ -25,8 +28,9 @@ from prologue_bench.pipeline.models import (
     tokenizer_on_meta,
 )
 from prologue_bench.pipeline.nominal import NominalData
-from prologue_bench.spec.ablation import Ablation, Experiment, Resolved
-from prologue_bench.spec.settings import Training
+from prologue_bench.results.left_out import notes_on
+from prologue_bench.stopping import is_interrupt
+from prologue_bench.training import distributed
 from prologue_bench.training.tracking import check_trackers
 
 SPLITS: tuple[Split, ...] = ("train", "test")
@@ -43,20 +47,6 @@ class LeftOut:
     reason: str
     place: int
     """Among the metrics that were asked for."""
-
-
-def notes_on(left_out: Iterable[tuple[str, str, str]], variants: int) -> list[str]:
-    """Of metric, variant and reason, a line for each metric and reason, with those of so many variants it holds for."""
-    held: dict[tuple[str, str], dict[str, None]] = {}
-    for metric, variant, reason in left_out:
-        held.setdefault((metric, reason), {})[variant] = None
-    return [f"{metric}: does not apply{_to(list(of), variants)}: {reason}" for (metric, reason), of in held.items()]
-
-
-def _to(of: Sequence[str], variants: int) -> str:
-    if len(of) == variants:
-        return " to any variant" if variants > 1 else ""
-    return f" to variant{'s' if len(of) > 1 else ''} {', '.join(of)}"
 
 
 @frozen
@@ -76,18 +66,27 @@ class Checks:
         tokenizer: stages.TokenizerStage,
         generator: stages.GeneratorStage,
     ) -> tuple[LeftOut, ...]:
-        """The metrics that do not apply to the experiment's variant. Raises UserError for what cannot work."""
+        """The metrics that do not apply to the experiment's variant.
+
+        Raises UserError for what cannot work.
+        """
         name = experiment.variant.name
         if name not in self._left_out:
             several = len(self.ablation.variants) > 1
             where = f"{self.ablation.path}: {f'variant {name!r}: ' if several else ''}"
-            variant = _Variant(experiment, model, tokenizer, generator, self.prefixes, where, self.missing)
+            variant = _Variant(
+                experiment, model, tokenizer, generator, self.prefixes, where, self.missing
+            )
             self._left_out[name] = variant.left_out()
         return self._left_out[name]
 
     def notes(self) -> tuple[str, ...]:
         """A line for each metric that does not apply, and for each thing that is missing."""
-        left_out = [(each.metric, each.variant, each.reason) for of in self._left_out.values() for each in of]
+        left_out = [
+            (each.metric, each.variant, each.reason)
+            for of in self._left_out.values()
+            for each in of
+        ]
         return (*notes_on(left_out, len(self.ablation.variants)), *dict.fromkeys(self.missing))
 
 
@@ -118,7 +117,10 @@ class _Variant:
         self._check_tokenizer_training()
         generates = not metrics or any(OF_GENERATORS & set(needs_of(metric)) for metric in metrics)
         imported: dict[typing.Literal["tokenizer", "generator"], bool] = {
-            "tokenizer": any(isinstance(each, stages.Imported) for each in (self.tokenizer, *self.tokenizer.inputs)),
+            "tokenizer": any(
+                isinstance(each, stages.Imported)
+                for each in (self.tokenizer, *self.tokenizer.inputs)
+            ),
             "generator": isinstance(self.generator, stages.Imported),
         }
         inputs = PlannedInputs(
@@ -135,7 +137,9 @@ class _Variant:
             try:
                 self._check_metric(metric, inputs, f"metrics[{index}]")
             except DoesNotApply as reason:
-                left_out.append(LeftOut(metric.name, self.experiment.variant.name, str(reason), index))
+                left_out.append(
+                    LeftOut(metric.name, self.experiment.variant.name, str(reason), index)
+                )
         if generates:
             self._check_search(inputs)
         return tuple(left_out)
@@ -158,7 +162,9 @@ class _Variant:
         if isinstance(self.generator, stages.TrainGenerator):
             self._check_training(self.experiment.generator_training, "generator_training")
         with self._at("generator"):
-            return generator_on_meta(self.generator.generator, self.model.layout, self.data.spec.labels)
+            return generator_on_meta(
+                self.generator.generator, self.model.layout, self.data.spec.labels
+            )
 
     def _check_training(self, training: Training, section: str) -> None:
         with self._at(section):
@@ -171,12 +177,17 @@ class _Variant:
         if metric is None or search is None:
             return
         tried = evolve(
-            inputs, data=HeldOut(self.whole, self.tokenizer.data.held_out), samples=search.samples, prefixes=()
+            inputs,
+            data=HeldOut(self.whole, self.tokenizer.data.held_out),
+            samples=search.samples,
+            prefixes=(),
         )
         try:
             self._check_metric(metric, tried, "sampling.search.metric")
         except DoesNotApply as error:
-            raise UserError(f"{self.where}sampling.search.metric: {metric.name} does not apply: {error}") from None
+            raise UserError(
+                f"{self.where}sampling.search.metric: {metric.name} does not apply: {error}"
+            ) from None
 
     def _check_metric(self, metric: Resolved, inputs: PlannedInputs, place: str) -> None:
         """Raises DoesNotApply, and UserError for what cannot work."""
@@ -185,7 +196,10 @@ class _Variant:
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:
-        """Errors get their place. What is missing does not matter yet where the images are missing too."""
+        """Errors get their place.
+
+        What is missing does not matter yet where the images are missing too.
+        """
         try:
             yield
         except DoesNotApply:
@@ -199,23 +213,28 @@ class _Variant:
         except BaseException as error:  # whatever a plugin does
             if is_interrupt(error):
                 raise
-            raise UserError(f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}") from error
+            raise UserError(
+                f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}"
+            ) from error
 
 
 def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:
-    """Raises UserError where a weight of the foundation has no place in the tokenizer that builds on it."""
+    """Raises UserError where a weight of the foundation has no place in what builds on it."""
     own = model.state_dict()
-    for name, weight in tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved).state_dict().items():
+    for name, weight in (
+        tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved).state_dict().items()
+    ):
         if name not in own or own[name].shape != weight.shape:
             found = f"{list(own[name].shape)}" if name in own else "none"
             raise UserError(
-                f"it builds on {foundation.tokenizer.name!r}, whose {name!r} is {list(weight.shape)}; found {found} of "
-                "that name, expected the same shape"
+                f"it builds on {foundation.tokenizer.name!r}, "
+                f"whose {name!r} is {list(weight.shape)}; found {found} of that name, "
+                "expected the same shape"
             )
 
 
 def _check_data(data: DataSource) -> None:
-    """Raises UserError for a split without images, and for labels that are not those of the classes."""
+    """Raises UserError for a split without images, and for labels of no class."""
     highest = max(0, len(data.spec.class_names) - 1)
     for split in SPLITS:
         labels = data.labels(split)

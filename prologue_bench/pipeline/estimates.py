@@ -17,29 +17,40 @@ import torch
 from attrs import frozen
 from scipy.optimize import nnls
 
+from prologue_bench.config.settings import key_values
 from prologue_bench.pipeline import models, stages
-from prologue_bench.pipeline.context import INFERENCE_BATCH
 from prologue_bench.pipeline.flops import FlopsBySize, recorded_flops
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.settings import key_values
+from prologue_bench.storage.store import Store
+from prologue_bench.training.context import INFERENCE_BATCH
 
-TYPICAL_EFFICIENCY = {"train-tokenizer": 0.4, "train-generator": 0.4, "encode": 0.4, "reconstruct": 0.4, "sample": 0.2}
+TYPICAL_EFFICIENCY = {
+    "train-tokenizer": 0.4,
+    "train-generator": 0.4,
+    "encode": 0.4,
+    "reconstruct": 0.4,
+    "sample": 0.2,
+}
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
 
 FARTHEST = 100.0
 """Nothing is concluded from a stage with so many times more or fewer FLOPs."""
 
 APART = 3.0
-"""How many times larger the largest step must be than the smallest to tell its fixed part from that of its FLOPs."""
+"""How many times larger the largest step must be than the smallest to tell its fixed part from that
+of its FLOPs."""
 
 OTHER_THREADS = math.log(3)
-"""A timing with other threads counts as one of a stage three times as large: speed grows more with size than with
-threads, since small models fill no core."""
+"""A timing with other threads counts as one of a stage three times as large: speed grows more with
+size than with threads, since small models fill no core."""
 
 
 def machine() -> str:
     """Device, threads and host: what timings are compared within."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu x {torch.get_num_threads()}"
+    device = (
+        torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"cpu x {torch.get_num_threads()}"
+    )
     return f"{device} on {os.uname().nodename}"
 
 
@@ -58,10 +69,11 @@ class _Timing:
 
 
 class Estimator:
-    """Seconds for stages, from the timings in a store and, where it has none, from a short matrix product.
+    """Seconds for stages, from the timings in a store and, without any, a short matrix product.
 
-    A stage takes seconds = steps * (a + b * FLOPs of a step): `a` is what each step takes however small the model is.
-    Both are fitted to the timed stages of the kind, the nearest in size counting most.
+    A stage takes seconds = steps * (a + b * FLOPs of a step): `a` is what each step takes however
+    small the model is. Both are fitted to the timed stages of the kind, the nearest in size
+    counting most.
     """
 
     def __init__(self, store: Store) -> None:
@@ -84,14 +96,18 @@ class Estimator:
     def seconds(self, stage: stages.Stage) -> float | None:
         """The estimate; None for what is not known yet.
 
-        That are stages whose FLOPs cannot be counted, stages far from all that were timed, and metrics that were never
-        timed on this machine.
+        That are stages whose FLOPs cannot be counted, stages far from all that were timed, and
+        metrics that were never timed on this machine.
         """
         if isinstance(stage, stages.Measure):
             return _median(self._timed[metric_label(stage)])
         flops = self.flops(stage)
         if not flops:
-            return None if flops is None else _median([each for each in self._timed[stage.kind] if each.flops == 0])
+            return (
+                None
+                if flops is None
+                else _median([each for each in self._timed[stage.kind] if each.flops == 0])
+            )
         timed = [each for each in self._timed[stage.kind] if each.flops]
         if not timed:
             return flops / self._typical(stage.kind)
@@ -109,12 +125,17 @@ class Estimator:
         timed = known or timed
         sizes = [_flops_of(each) / (each.steps or 1) for each in timed]
         nearest = min(each.apart for each in timed)
-        weights = np.array([math.exp(nearest - each.apart) / _factor(each, flops) for each in timed])
+        weights = np.array(
+            [math.exp(nearest - each.apart) / _factor(each, flops) for each in timed]
+        )
         seconds = np.array([each.seconds for each in timed])
         parts = np.array([[each.steps or 1, _flops_of(each)] for each in timed]) / seconds[:, None]
         if max(sizes) >= APART * min(sizes):
-            scale = parts.max(axis=0)  # the one is of steps and the other of FLOPs, ten orders of magnitude apart
-            (fixed, each_flop), _ = nnls(np.sqrt(weights)[:, None] * parts / scale, np.sqrt(weights))
+            # The one is of steps and the other of FLOPs, ten orders of magnitude apart.
+            scale = parts.max(axis=0)
+            (fixed, each_flop), _ = nnls(
+                np.sqrt(weights)[:, None] * parts / scale, np.sqrt(weights)
+            )
             return float(fixed / scale[0] * steps + each_flop / scale[1] * flops)
         # Steps of one size: their FLOPs take what they take elsewhere, at most all of the time.
         each_flop = min(1 / self._typical(stage.kind), float((1 / parts[:, 1]).min()))
@@ -127,14 +148,22 @@ class Estimator:
 
 
 def count_steps(stage: stages.Stage) -> int | None:
-    """How often the models run one after the other: training steps, or batches, of samples once for each token."""
+    """How often the models run one after the other.
+
+    These are training steps, or batches, of samples once for each token.
+    """
     if isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator):
         return stage.training.steps
     if isinstance(stage, stages.EncodeImages):
         data = models.data_of(stage.tokenizer)
-        return _batches(len(data.labels("train")) * data.views + len(data.labels("test")), INFERENCE_BATCH)
+        return _batches(
+            len(data.labels("train")) * data.views + len(data.labels("test")), INFERENCE_BATCH
+        )
     if isinstance(stage, stages.Reconstruct):
-        return _batches(len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")), INFERENCE_BATCH)
+        return _batches(
+            len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")),
+            INFERENCE_BATCH,
+        )
     if isinstance(stage, stages.SampleImages | stages.SearchSampling):
         tokens = models.layout_of(stage.generator.tokens.tokenizer).length
         sampling, search = stage.sampling, stage.sampling.search
@@ -161,21 +190,31 @@ def _flops_of(timing: _Timing) -> float:
 def _median(timed: Sequence[_Timing]) -> float | None:
     """Of those on the nearest machine."""
     nearest = min((timing.apart for timing in timed), default=0.0)
-    return statistics.median(each.seconds for each in timed if each.apart == nearest) if timed else None
+    return (
+        statistics.median(each.seconds for each in timed if each.apart == nearest)
+        if timed
+        else None
+    )
 
 
 def metric_label(stage: stages.Measure) -> str:
     """Groups timings of one metric with the same settings on one amount of images of one size."""
     data = models.data_of(stage.tokens.tokenizer)
-    counts = [stage.samples.sampling.samples, *(len(data.labels(split)) for split in ("train", "test"))]
+    counts = [
+        stage.samples.sampling.samples,
+        *(len(data.labels(split)) for split in ("train", "test")),
+    ]
     settings = key_values(stage.metric.settings)
     of = f"{'/'.join(map(str, counts))} x {data.spec.dimensions}"
-    return f"{stage.metric.name} of {of}{f' {json.dumps(settings, sort_keys=True)}' if settings else ''}"
+    return (
+        f"{stage.metric.name} of "
+        f"{of}{f' {json.dumps(settings, sort_keys=True)}' if settings else ''}"
+    )
 
 
 @cache
 def matrix_product_speed() -> float:
-    """FLOP/s of a large matrix product on this machine, measured once a process, so that plans agree."""
+    """FLOP/s of a large matrix product on this machine, once a process, so that plans agree."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     a = torch.randn(1024, 1024, device=device)
     best = float("inf")

@@ -18,19 +18,20 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from prologue_bench import __version__
-from prologue_bench.components import culprit
-from prologue_bench.endings import is_interrupt
+from prologue_bench.contracts.components import culprit
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError, own_words
-from prologue_bench.files import write_text
 from prologue_bench.guard import brief
 from prologue_bench.notices import notice
-from prologue_bench.pipeline import work
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.pipeline import steps as work
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure, Stage, components_of
-from prologue_bench.pipeline.store import Store, is_full_disk
-from prologue_bench.pipeline.unfinished import checked_text, read_checked
+from prologue_bench.results.migration import fill_in_figures
+from prologue_bench.stopping import is_interrupt
+from prologue_bench.storage.files import write_text
+from prologue_bench.storage.store import Store, is_full_disk
+from prologue_bench.storage.unfinished import checked_text, read_checked
+from prologue_bench.training.context import StageContext
 
 SOFTWARE = ("torch", "mmengine", "torch-fidelity", "numpy")
 
@@ -61,16 +62,23 @@ class Outcome:
     failures: dict[str, str] = field(factory=dict)
 
 
-def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable[[], bool]) -> Outcome:
+def execute(
+    plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable[[], bool]
+) -> Outcome:
     """Run what is missing. A failed stage takes those behind it along, and the rest goes on.
 
-    Raises Interrupted when the user asks to stop, and StageError when the disk is full or the store cannot be written.
+    Raises Interrupted when the user asks to stop, and StageError when the disk is full or the store
+    cannot be written.
     """
     outcome = Outcome()
     missing = plan.missing
     for index, planned in enumerate(missing):
         stage = planned.stage
-        broken = [outcome.failures[before.key] for before in stage.inputs if before.key in outcome.failures]
+        broken = [
+            outcome.failures[before.key]
+            for before in stage.inputs
+            if before.key in outcome.failures
+        ]
         if broken:
             outcome.failures[stage.key] = broken[0]
             continue
@@ -84,15 +92,18 @@ def execute(plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable
             if is_interrupt(error):
                 raise
             own = isinstance(error, PrologueBenchError)
-            if (not own or error.__cause__ is not None) and (is_full_disk(error) or store.is_full()):
+            if (not own or error.__cause__ is not None) and (
+                is_full_disk(error) or store.is_full()
+            ):
                 raise StageError(
-                    f"{store.root}: no space is left on the disk; free some and run the same command again, "
-                    "it goes on from the last checkpoint"
+                    f"{store.root}: no space is left on the disk; "
+                    "free some and run the same command again, it goes on from the last checkpoint"
                 ) from None
             if isinstance(error, OSError) and store.refuses(error):
                 raise StageError(
-                    f"{error.filename}: {error.strerror}; what is finished can be used, but the {stage.kind} of "
-                    f"{planned.experiment} is not; take a store that you may write to, or ask the owner of {store.root}"
+                    f"{error.filename}: {error.strerror}; what is finished can be used, "
+                    f"but the {stage.kind} of {planned.experiment} is not; "
+                    f"take a store that you may write to, or ask the owner of {store.root}"
                 ) from None
             outcome.failures[stage.key] = _failure(stage, store, error)
         if stage.key in outcome.failures:
@@ -134,7 +145,7 @@ def _run_stage(
     watcher: Watcher,
     stop_requested: Callable[[], bool],
 ) -> float:
-    """Run one stage under its lock and commit its artifact; returns the seconds over all attempts."""
+    """Run one stage under its lock and commit its artifact; returns seconds over all attempts."""
     stage = planned.stage
     if done := store.find(stage.key):  # another run finished it while this one waited
         return float(done.manifest.get("seconds") or 0.0)
@@ -147,7 +158,9 @@ def _run_stage(
         watcher.advanced(done, total)
 
     label = f"{stage.kind} of {planned.experiment}"
-    context = StageContext(work=folder, output=output, label=label, advance=advance, stop_requested=stop_requested)
+    context = StageContext(
+        work=folder, output=output, label=label, advance=advance, stop_requested=stop_requested
+    )
     _log(context, f"{label} starts, revision {git_revision()}")
     try:
         _check_files(stage)
@@ -166,7 +179,10 @@ def _run_stage(
 def _check_files(stage: Stage) -> None:
     """Raises StageError where a file that the stage reads is another than when its key was made."""
     if stage.key_now() != stage.key:
-        raise StageError("a file that its settings name changed since the run was planned; run the same command again")
+        raise StageError(
+            "a file that its settings name changed since the run was planned; "
+            "run the same command again"
+        )
 
 
 def _log(context: StageContext, text: str) -> None:
@@ -182,7 +198,9 @@ def _now() -> str:
 class _Wait:
     """Says once that another run has the stage, and leaves when the user asks to stop."""
 
-    def __init__(self, planned: PlannedStage, watcher: Watcher, stop_requested: Callable[[], bool]) -> None:
+    def __init__(
+        self, planned: PlannedStage, watcher: Watcher, stop_requested: Callable[[], bool]
+    ) -> None:
         self.planned, self.watcher, self.stop_requested = planned, watcher, stop_requested
         self.said = False
 
@@ -195,7 +213,7 @@ class _Wait:
 
 
 class _Clock:
-    """Seconds of one stage over all attempts, noted every few seconds so that a killed run keeps count."""
+    """Seconds of one stage over all attempts, noted every few seconds so that killed runs count."""
 
     NOTED_EVERY = 5.0
 
@@ -207,7 +225,9 @@ class _Clock:
     def _noted(self) -> float:
         noted = read_checked(self.path)
         if noted is None and self.path.exists():
-            notice(f"{self.path} is not what was written; the time before this attempt is not counted")
+            notice(
+                f"{self.path} is not what was written; the time before this attempt is not counted"
+            )
         return float(noted or 0.0)
 
     @property
@@ -222,7 +242,8 @@ class _Clock:
     def note(self) -> None:
         """Write the seconds down."""
         self.noted = time.monotonic()
-        with contextlib.suppress(OSError):  # on a full disk the error that matters is on its way already
+        # On a full disk the error that matters is on its way already.
+        with contextlib.suppress(OSError):
             write_text(self.path, checked_text(f"{self.seconds:.3f}"))
 
 
@@ -261,10 +282,17 @@ def git_revision() -> str:
     try:
         revision = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=folder, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
         tracked = subprocess.run(
-            ["git", "ls-files", "--error-unmatch", __file__], cwd=folder, capture_output=True, timeout=10
+            ["git", "ls-files", "--error-unmatch", __file__],
+            cwd=folder,
+            capture_output=True,
+            timeout=10,
         )
     except (OSError, subprocess.SubprocessError):
         return "none"
@@ -274,4 +302,5 @@ def git_revision() -> str:
 def read_measurements(folder: Path) -> list[dict[str, Any]]:
     """The measurements of a finished Measure stage."""
     measurements: list[dict[str, Any]] = json.loads((folder / "measurements.json").read_text())
+    fill_in_figures(measurements)
     return measurements

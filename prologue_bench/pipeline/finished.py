@@ -1,68 +1,38 @@
-"""The models of a finished run, found by its results in the store, to draw from."""
+"""The models of a finished pipeline, to draw from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import evolve, frozen
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prologue_bench.artifacts import Artifact
-from prologue_bench.errors import StageError, UserError, listed, shortened
-from prologue_bench.images import to_bytes
-from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer
+from prologue_bench.config.settings import Sampling
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.images import ImageSpec, to_bytes
+from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.errors import StageError, shortened
 from prologue_bench.pipeline.models import (
-    GENERATOR_WEIGHTS,
-    TOKENIZER_WEIGHTS,
-    build_generator,
-    build_tokenizer,
     load_generator,
     load_tokenizer,
     open_data,
 )
 from prologue_bench.pipeline.planner import Pipeline
-from prologue_bench.pipeline.store import Store
-from prologue_bench.pipeline.weights import built_for
-from prologue_bench.pipeline.work.sampling import chosen_sampling
-from prologue_bench.provenance import find_variant, source_of
-from prologue_bench.registry import Registry
+from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.sampling.decoding import draw_ids
-from prologue_bench.spec.ablation import Resolved, resolve_alone
-from prologue_bench.spec.search import sampling_at
-from prologue_bench.spec.settings import Sampling, plain_values
-from prologue_bench.spec.structure import structure
-
-TOKENIZERS = ("train-tokenizer", "imported-tokenizer")
-GENERATORS = ("train-generator", "take-prior", "imported-generator")
-
-
-@frozen
-class Prior:
-    """The generator that a tokenizer was trained with, as results describe it."""
-
-    use: str
-    settings: Mapping[str, Any]
-
-
-@frozen
-class Weights:
-    """The files of a run's weights, and their SHA-256 where that is known. `follow`: links to them are followed."""
-
-    tokenizer: Path
-    generator: Path
-    digests: tuple[str | None, str | None] = (None, None)
-    follow: bool = True
+from prologue_bench.storage.store import Store
 
 
 @frozen
 class FinishedRun:
-    """Tokenizer and generator of one variant and seed, in evaluation mode, with the variant's sampling settings."""
+    """Tokenizer, generator and sampling settings of one variant and seed.
+
+    Both models are in evaluation mode.
+    """
 
     variant: str
     seed: int
@@ -72,12 +42,14 @@ class FinishedRun:
     sampling: Sampling
 
     def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
-        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] where it is given.
+        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] if given.
 
         Raises StageError where the models compute nothing that can be drawn from.
         """
         with self._computing("draw tokens"):
-            return draw_ids(self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed)
+            return draw_ids(
+                self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed
+            )
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> NDArray[Any]:
@@ -90,9 +62,16 @@ class FinishedRun:
     def _computing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (RuntimeError, IndexError, ValueError, OverflowError, MemoryError) as error:  # of weights without sense
+        except (
+            RuntimeError,
+            IndexError,
+            ValueError,
+            OverflowError,
+            MemoryError,
+        ) as error:  # of weights without sense
             raise StageError(
-                f"the models of {shortened(self.variant)!r} cannot {what}: {shortened(str(error), 160)}"
+                f"the models of {shortened(self.variant)!r} cannot {what}: "
+                f"{shortened(str(error), 160)}"
             ) from error
 
     @property
@@ -113,109 +92,3 @@ def run_of(pipeline: Pipeline, store: Store) -> FinishedRun:
         generator=load_generator(pipeline.generator, store, device),
         sampling=chosen_sampling(pipeline.samples, store),
     )
-
-
-def load_run(results: Mapping[str, Any], store: Store, registry: Registry, variant: str, seed: int) -> FinishedRun:
-    """The models of a variant and training seed.
-
-    Raises UserError when the results have no such run, or its artifacts are no longer in the store.
-    """
-    run = find_run(results, variant, seed)
-    keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
-    if not (run.get("unfinished") or run["failures"] or set(keys) & set(GENERATORS)):
-        raise UserError(f"variant {variant!r} has no generator: no metric needed one; add one that does, like gfid")
-    weights = Weights(
-        _artifact(store, _key(keys, TOKENIZERS, variant)) / TOKENIZER_WEIGHTS,
-        _artifact(store, _key(keys, GENERATORS, variant)) / GENERATOR_WEIGHTS,
-    )
-    found = build_run(describe_run(results, variant, seed), images_of(results, variant), registry, weights)
-    layout = find_variant(results, variant)["layout"]
-    made = [{"name": s.name, "length": s.length, "vocabulary": s.vocabulary} for s in found.tokenizer.layout]
-    if made != [{name: segment[name] for name in ("name", "length", "vocabulary")} for segment in layout]:
-        raise UserError(f"variant {shortened(variant)!r}: its settings give other tokens than its layout says")
-    return found
-
-
-def images_of(results: Mapping[str, Any], variant: str) -> ImageSpec:
-    """What a variant's images look like; the data themselves are not looked for."""
-    data = source_of(results, variant)["data"]
-    channels, height, width = data["shape"]
-    return ImageSpec(channels, height, width, tuple(data["classes"]))
-
-
-def chosen_run(results: Mapping[str, Any], variant: str | None, seed: int | None) -> tuple[str, int]:
-    """The variant and training seed that a command is about: the last variant and its first seed unless named."""
-    name = results["variants"][-1]["name"] if variant is None else variant
-    find_variant(results, name)
-    trained = [run["seed"] for run in results["runs"] if run["variant"] == name]
-    first = next((each for each in results["seeds"] if each in trained), results["seeds"][0])
-    return name, first if seed is None else seed
-
-
-def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[str, Any]:
-    """The settings of a run's models and of sampling from them, as plain values. Raises UserError if none is there."""
-    run, settings = find_run(results, variant, seed), find_variant(results, variant)["settings"]
-    is_joint = any(stage["stage"] == "take-prior" for stage in run["stages"])
-    prior = structure(Prior, settings["tokenizer_training"].get("prior"), "the results' prior") if is_joint else None
-    return {
-        "variant": variant,
-        "training_seed": seed,
-        "profile": source_of(results, variant)["profile"],
-        "tokenizer": settings["tokenizer"],
-        "generator": settings["generator"] if prior is None else {"use": prior.use, **prior.settings},
-        "sampling": plain_values(_sampling(run, settings["sampling"])),
-    }
-
-
-def build_run(description: Mapping[str, Any], images: ImageSpec, registry: Registry, weights: Weights) -> FinishedRun:
-    """The models that `describe_run` describes. Raises UserError where they are none, or the weights do not fit.
-
-    The description has every setting, so that the profile need not be there any more.
-    """
-    resolve = partial(_resolve, registry=registry)
-    first, second = (resolve(kind, description[kind]) for kind in ("tokenizer", "generator"))
-    sampling = structure(Sampling, description["sampling"], "the run's sampling")
-    load = partial(built_for, follow=weights.follow)
-    tokenizer = load(weights.tokenizer, "the tokenizer", lambda: build_tokenizer(first, images), weights.digests[0])
-    layout = tokenizer.layout
-    generator = load(
-        weights.generator, "the generator", lambda: build_generator(second, layout, images.labels), weights.digests[1]
-    )
-    return FinishedRun(description["variant"], description["training_seed"], images, tokenizer, generator, sampling)
-
-
-def find_run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str, Any]:
-    """The record of a run. Raises UserError when the results have none of that variant and seed."""
-    find_variant(results, variant)
-    runs: dict[int, Mapping[str, Any]] = {
-        run["seed"]: run for run in reversed(results["runs"]) if run["variant"] == variant
-    }
-    if seed not in runs:
-        raise UserError(f"variant {shortened(variant)!r} has no training seed {seed}; it has {listed(sorted(runs))}")
-    return runs[seed]
-
-
-def _resolve(kind: Any, section: Mapping[str, Any], registry: Registry) -> Resolved:
-    settings = {key: value for key, value in section.items() if key != "use"}
-    return resolve_alone(kind, section["use"], settings, None, registry)
-
-
-def _key(keys: Mapping[str, str], stages: tuple[str, ...], variant: str) -> str:
-    for stage in stages:
-        if stage in keys:
-            return keys[stage]
-    raise UserError(f"variant {variant!r} was not trained to the end; run the ablation again")
-
-
-def _artifact(store: Store, key: str) -> Artifact:
-    artifact = store.find(key)
-    if artifact is None:
-        raise UserError(f"{store.root}: the artifact {key} of this run is not there; name its store, or run it again")
-    return artifact
-
-
-def _sampling(run: Mapping[str, Any], settings: Mapping[str, Any]) -> Sampling:
-    sampling = structure(Sampling, settings, "the results' sampling")
-    if sampling.search is None or not run.get("search"):
-        return evolve(sampling, search=None)
-    return sampling_at(sampling, run["search"]["chosen"], "the results' search")

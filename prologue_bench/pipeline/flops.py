@@ -1,4 +1,4 @@
-"""FLOPs of stages, counted on models without memory, or on one image where a model cannot do without."""
+"""FLOPs of stages, counted on models without memory, or on one image where a model needs it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.search import sampling_at
+from prologue_bench.config.settings import Sampling, Training
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.images import ImageSpec, to_float
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError
-from prologue_bench.images import to_float
-from prologue_bench.interfaces import Generator, ImageSpec, Tokenizer, TokenLayout
 from prologue_bench.pipeline import models, stages
 from prologue_bench.sampling.decoding import guidance_scales, is_guided
-from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.search import sampling_at
-from prologue_bench.spec.settings import Sampling, Training
 from prologue_bench.training.models import TokenizerModel
 
 
 class FlopsBySize:
     """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
 
-    Stages are of one size where their models have equally many parameters and their settings are equal but for
-    seeds and for fractions, of which only whether they are zero or one matters: weights, rates, temperatures, guidance.
+    Stages are of one size where their models have equally many parameters and their settings are
+    equal but for seeds and for fractions, of which only whether they are zero or one matters:
+    weights, rates, temperatures, guidance.
     """
 
     def __init__(self) -> None:
@@ -51,7 +54,7 @@ class FlopsBySize:
 
 
 def counted_flops(stage: stages.Stage) -> float | None:
-    """As `stage_flops`; None where a model can be put forward neither without memory nor on the CPU."""
+    """As `stage_flops`; None where a model can run neither without memory nor on the CPU."""
     try:
         return stage_flops(stage)
     except Exception:  # a plugin's model may raise anything here, and still run where it belongs
@@ -59,13 +62,14 @@ def counted_flops(stage: stages.Stage) -> float | None:
 
 
 def stage_flops(stage: stages.Stage) -> float | None:
-    """FLOPs of a whole stage (matrix products and attention); None for metrics, and for what has none to count.
+    """FLOPs of a whole stage (matrix products and attention).
 
-    One image is put forward through the models on tensors without memory, and the count multiplied. A training step
-    counts three times its forward pass: the backward pass has a product for the inputs and one for the weights. Models
-    that cannot run without memory, since what they do depends on values, are made and put forward on the CPU, and
-    counted by the same rule. 0 stands only for stages that have no work to do: taking over a prior, and the training of
-    a frozen tokenizer.
+    None for metrics, and for what has none to count. One image is put forward through the models on
+    tensors without memory, and the count multiplied. A training step counts three times its forward
+    pass: the backward pass has a product for the inputs and one for the weights. Models that cannot
+    run without memory, since what they do depends on values, are made and put forward on the CPU,
+    and counted by the same rule. 0 stands only for stages that have no work to do: taking over a
+    prior, and the training of a frozen tokenizer.
     """
     if type(stage) in _WITHOUT_WORK or _is_frozen(stage):
         return 0.0
@@ -92,10 +96,14 @@ def parameters(stage: stages.Stage) -> int:
     """Parameters of the models that a stage trains or takes over; 0 for the other stages."""
     with torch.device("meta"):
         if isinstance(stage, stages.TokenizerStage):
-            return models.count_parameters(models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved))
+            return models.count_parameters(
+                models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+            )
         if isinstance(stage, stages.GeneratorStage):
             images, tokenizer = _tokenizer(stage.tokens, _OnMeta())
-            return models.count_parameters(models.generator_on_meta(stage.generator, tokenizer.layout, images.labels))
+            return models.count_parameters(
+                models.generator_on_meta(stage.generator, tokenizer.layout, images.labels)
+            )
     return 0
 
 
@@ -137,7 +145,9 @@ class _OnCpu(_OnMeta):
 
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
         _check_small(models.generator_on_meta(generator, layout, labels))
-        made: Generator = self._once(generator, lambda: models.build_generator(generator, layout, labels))
+        made: Generator = self._once(
+            generator, lambda: models.build_generator(generator, layout, labels)
+        )
         return made
 
     def image(self, data: Resolved) -> torch.Tensor:
@@ -171,7 +181,9 @@ def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
     images = models.open_data(data).spec
     tokenizer = at.tokenizer(stage.tokenizer, data)
     prior = at.generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
-    model = TokenizerModel(tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label)
+    model = TokenizerModel(
+        tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label
+    )
     return _training(stage.training, _count(lambda: model.losses(images=at.image(data))))
 
 
@@ -188,7 +200,9 @@ def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
 
 
 def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
-    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(stage.tokens, at)
+    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(
+        stage.tokens, at
+    )
 
 
 def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:
@@ -198,12 +212,17 @@ def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:
 def _searching(stage: stages.SearchSampling, at: _OnMeta) -> float:
     search = stage.sampling.search
     assert search is not None
-    tried = [sampling_at(stage.sampling, point, "sampling.search.grid") for point in search.points()]
+    tried = [
+        sampling_at(stage.sampling, point, "sampling.search.grid") for point in search.points()
+    ]
     return search.samples * sum(_drawing(stage.generator, sampling, at) for sampling in tried)
 
 
 def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
-    """One image's tokens, and the image. With cached keys and values a pass costs about one over the whole sequence."""
+    """One image's tokens, and the image.
+
+    With cached keys and values a pass costs about one over the whole sequence.
+    """
     _, tokenizer = _tokenizer(generator.tokens, at)
     passes = 2 if is_guided(guidance_scales(tokenizer.layout, sampling)) else 1
     return passes * _sequence(generator, at) + _decoding(generator.tokens, at)
@@ -243,7 +262,9 @@ def _decoding(tokens: stages.EncodeImages, at: _OnMeta) -> float:
 
 def _tokenizer(tokens: stages.EncodeImages, at: _OnMeta) -> tuple[ImageSpec, Tokenizer]:
     stage = tokens.tokenizer
-    return models.open_data(stage.data.resolved).spec, at.tokenizer(stage.tokenizer, stage.data.resolved)
+    return models.open_data(stage.data.resolved).spec, at.tokenizer(
+        stage.tokenizer, stage.data.resolved
+    )
 
 
 def _count(function: Callable[[], object]) -> float:
@@ -253,7 +274,7 @@ def _count(function: Callable[[], object]) -> float:
 
 
 def _of_size(value: Any) -> Any:
-    """Settings without seeds, and with each fraction other than zero and one replaced by one and the same text."""
+    """Settings without seeds, and with one text for all fractions other than zero and one."""
     if isinstance(value, Mapping):
         return {name: _of_size(each) for name, each in value.items() if name != "seed"}
     if isinstance(value, list | tuple):

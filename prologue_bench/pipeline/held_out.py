@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.interfaces import DataSource, ImageArray, ImageSpec, Split
-from prologue_bench.subsets import Picked
+from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.images import ImageArray, ImageSpec
+from prologue_bench.contracts.subsets import Picked
 
 
 class WithoutHeldOut(DataSource):
-    """A data source without a class-balanced subset of its training images; its test images stay."""
+    """A data source without a class-balanced subset of its training images; test images stay."""
 
     def __init__(self, data: DataSource, count: int) -> None:
         self.data, self.count, self.views = data, count, data.views
@@ -30,7 +31,11 @@ class WithoutHeldOut(DataSource):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def images(self, split: Split) -> ImageArray:
-        return Picked(self.data.images("train"), self.kept) if split == "train" else self.data.images("test")
+        return (
+            Picked(self.data.images("train"), self.kept)
+            if split == "train"
+            else self.data.images("test")
+        )
 
     def labels(self, split: Split) -> NDArray[Any]:
         labels: NDArray[Any] = self.data.labels(split)
@@ -42,8 +47,8 @@ class WithoutHeldOut(DataSource):
     @property
     def notes(self) -> tuple[str, ...]:
         own = (
-            f"{self.count} training images, a class-balanced subset with seed 0, are held out of all training; "
-            "sampling settings are searched for on them"
+            f"{self.count} training images, a class-balanced subset with seed 0, "
+            "are held out of all training; sampling settings are searched for on them"
         )
         return (*self.data.notes, own)
 
@@ -52,7 +57,13 @@ class HeldOut(WithoutHeldOut):
     """The same with the images that are held out in the place of the test images."""
 
     def images(self, split: Split) -> ImageArray:
-        return Picked(self.data.images("train"), self.held_out) if split == "test" else super().images(split)
+        return (
+            Picked(self.data.images("train"), self.held_out)
+            if split == "test"
+            else super().images(split)
+        )
 
     def labels(self, split: Split) -> NDArray[Any]:
-        return self.data.labels("train")[self.held_out] if split == "test" else super().labels(split)
+        return (
+            self.data.labels("train")[self.held_out] if split == "test" else super().labels(split)
+        )

@@ -1,4 +1,7 @@
-"""Data sources and models of stages: made from settings, loaded from the store, each kept where that saves time."""
+"""Data sources and models of stages.
+
+They are made from settings or loaded from the store, each kept where that saves time.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,22 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.settings import plain_values
+from prologue_bench.contracts import checked as contracts
+from prologue_bench.contracts.data import DataSource
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.loss import ReconstructionLoss
+from prologue_bench.contracts.metric import Metric
+from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.files import follow_umask
 from prologue_bench.guard import of_component
-from prologue_bench.interfaces import (
-    DataSource,
-    Generator,
-    ImageSpec,
-    Metric,
-    ReconstructionLoss,
-    Tokenizer,
-    TokenLayout,
-)
-from prologue_bench.pipeline import contracts, stages
+from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.settings import plain_values
+from prologue_bench.storage.files import follow_umask
+from prologue_bench.storage.store import Store
 
 M = TypeVar("M", bound=nn.Module)
 TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
@@ -84,9 +86,10 @@ def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
 
 
 def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
-    """An instance for its layout and for counting, without memory for its weights where the tokenizer allows that.
+    """An instance for its layout and for counting.
 
-    Raises UserError when the tokenizer cannot be made with these settings for these images.
+    It takes no memory for its weights where the tokenizer allows that. Raises UserError when the
+    tokenizer cannot be made with these settings for these images.
     """
     name = identity(tokenizer) + identity(data)
     if name not in _on_meta:
@@ -96,7 +99,7 @@ def tokenizer_on_meta(tokenizer: Resolved, data: Resolved) -> Tokenizer:
 
 
 def _without_memory(build: Callable[[], M]) -> M:
-    """A model on torch's meta device, or where that cannot be, such as one that loads weights, as it is."""
+    """A model on the meta device, or as it is where that cannot be, as where it loads weights."""
     try:
         with torch.device("meta"):
             return build()
@@ -126,12 +129,17 @@ def generator_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> G
     """
     name = (identity(resolved), layout, labels)
     if name not in _generators_on_meta:
-        _generators_on_meta[name] = _without_memory(lambda: build_generator(resolved, layout, labels))
+        _generators_on_meta[name] = _without_memory(
+            lambda: build_generator(resolved, layout, labels)
+        )
     return _generators_on_meta[name]
 
 
 def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:
-    """A loss of reconstructions. Raises UserError when it cannot be made, as without weights that it needs."""
+    """A loss of reconstructions.
+
+    Raises UserError when it cannot be made, as without weights that it needs.
+    """
     made = _built("loss", resolved, resolved.settings, images)
     return contracts.check_loss(made, resolved.component.called("loss"))
 
@@ -172,10 +180,12 @@ def needs_of(metric: Resolved) -> tuple[str, ...]:
 
 
 def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
-    """Load the trained weights of the tokenizer that this one builds on into its parts of the same names."""
+    """Load the weights of the tokenizer that this builds on into its parts of the same names."""
     result = tokenizer.load_state_dict(load_file(path), strict=False)
     if result.unexpected_keys:
-        raise StageError(f"{path}: {result.unexpected_keys[0]!r} has no place in the tokenizer that builds on it")
+        raise StageError(
+            f"{path}: {result.unexpected_keys[0]!r} has no place in the tokenizer that builds on it"
+        )
 
 
 def load_tokenizer(stage: stages.TokenizerStage, store: Store, device: torch.device) -> Tokenizer:
@@ -205,7 +215,13 @@ def count_parameters(module: nn.Module) -> int:
 def save_weights(module: nn.Module, path: Path) -> None:
     """Write a module's weights as safetensors."""
     # Shared tensors (tied embeddings) are stored once under each name.
-    save_file({name: value.detach().cpu().clone().contiguous() for name, value in module.state_dict().items()}, path)
+    save_file(
+        {
+            name: value.detach().cpu().clone().contiguous()
+            for name, value in module.state_dict().items()
+        },
+        path,
+    )
     follow_umask(path)
 
 

@@ -1,4 +1,4 @@
-"""What stands for a data set's images where a run is only planned: their outline, or the data set's card."""
+"""What stands for a data set's images in a plan: their outline, or the data set's card."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.structure import structure
+from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.fetching import nothing_fetched
+from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import MissingDataError
-from prologue_bench.fetching import nothing_fetched
-from prologue_bench.interfaces import DataSource, ImageSpec, Split
 from prologue_bench.pipeline import models
 from prologue_bench.registry import Registry
-from prologue_bench.spec.ablation import Ablation
-from prologue_bench.spec.structure import structure
 
 
 @frozen(kw_only=True)
@@ -43,7 +44,9 @@ class NominalData(DataSource):
     def spec(self) -> ImageSpec:
         classes = tuple(str(index) for index in range(self.sizes.classes))
         sizes = self.sizes
-        return ImageSpec(channels=sizes.channels, height=sizes.height, width=sizes.width, class_names=classes)
+        return ImageSpec(
+            channels=sizes.channels, height=sizes.height, width=sizes.width, class_names=classes
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -59,18 +62,19 @@ class NominalData(DataSource):
 
 @contextmanager
 def planned_data(ablation: Ablation, registry: Registry) -> Iterator[str]:
-    """Inside, nothing is fetched, and data sets are outlines: no image is decoded. Yields notes on them, in lines.
+    """Inside, nothing is fetched, and data sets are outlines: no image is decoded.
 
-    Raises MissingDataError for a data set that is not at hand and whose card gives no sizes.
+    Yields notes on them, in lines. Raises MissingDataError for a data set that is not at hand and
+    whose card gives no sizes.
     """
     with nothing_fetched(), models.assumptions():
         yield assume_missing_data(ablation, registry)
 
 
 def assume_missing_data(ablation: Ablation, registry: Registry) -> str:
-    """Let outlines stand for data sets, and cards for those that are not at hand; returns lines that say so, if any.
+    """Let outlines stand for data sets, and cards for those that are not at hand.
 
-    Raises MissingDataError where the card gives no sizes.
+    Returns lines that say so, if any. Raises MissingDataError where the card gives no sizes.
     """
     notes = {}
     for experiment in ablation.experiments:
@@ -87,7 +91,10 @@ def assume_missing_data(ablation: Ablation, registry: Registry) -> str:
                 raise
             where = f"registry/datasets/{name}.yaml: nominal"
             outline = NominalData(structure(Nominal, sizes, where), error)
-            notes[identity] = f"Planned without the images of {name!r}, from its card; keys depend on them. {error}"
+            notes[identity] = (
+                f"Planned without the images of {name!r}, from its card; keys depend on them. "
+                f"{error}"
+            )
         else:
             notes[identity] = "\n".join(outline.notes) if outline is not source else ""
         models.assume_data(experiment.data, outline)

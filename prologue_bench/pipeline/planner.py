@@ -7,12 +7,15 @@ from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
+from prologue_bench.config.ablation import Ablation, Experiment, Resolved
+from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
-from prologue_bench.interfaces import Tokenizer, TokenLayout
 from prologue_bench.pipeline.checks import Checks, LeftOut
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import recorded_flops
-from prologue_bench.pipeline.imports import find_imported, generator_fits, tokenizer_fits
+from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import loss_class, needs_of, open_data, tokenizer_on_meta
 from prologue_bench.pipeline.stages import (
     DataRef,
@@ -31,9 +34,7 @@ from prologue_bench.pipeline.stages import (
     TrainGenerator,
     TrainTokenizer,
 )
-from prologue_bench.pipeline.store import Store
-from prologue_bench.spec.ablation import Ablation, Experiment, Resolved
-from prologue_bench.spec.settings import TokenizerTraining
+from prologue_bench.storage.store import Store
 
 
 @frozen
@@ -53,7 +54,7 @@ class Pipeline:
 
     @property
     def generates(self) -> bool:
-        """Whether a generator is trained and sampled from: not where metrics look at the tokenizer alone."""
+        """Whether a generator is trained and sampled from: not for metrics of tokenizers alone."""
         looked_at = [stage for measure in self.measures for stage in measure.inputs]
         is_looked_at = any(isinstance(stage, GeneratorStage | SampleImages) for stage in looked_at)
         return is_looked_at or not (self.measures or self.left_out)
@@ -98,7 +99,8 @@ class Plan:
     pipelines: tuple[Pipeline, ...]
     stages: tuple[PlannedStage, ...]
     notes: tuple[str, ...] = ()
-    """Which metrics do not apply to which variants, and what is still missing where the data are."""
+    """Which metrics do not apply to which variants, and what is still missing where the data
+    are."""
 
     @property
     def first_pipelines(self) -> tuple[Pipeline, ...]:
@@ -114,13 +116,16 @@ class Plan:
         return tuple(planned for planned in self.stages if not planned.cached)
 
 
-def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool] = lambda pipeline: False) -> Plan:
+def make_plan(
+    ablation: Ablation, store: Store, known: Callable[[Pipeline], bool] = lambda pipeline: False
+) -> Plan:
     """Resolve every experiment to stages and look them up in the store.
 
-    A pipeline that is `known` from elsewhere and not measured in this store has no stages in the plan.
+    A pipeline that is `known` from elsewhere and not measured in this store has no stages in the
+    plan.
 
-    Raises UserError when a component refuses its settings together with the data or the rest of the experiment, and
-    MissingDataError.
+    Raises UserError when a component refuses its settings together with the data or the rest of the
+    experiment, and MissingDataError.
     """
     _check_segment_names(ablation)
     checks, held_out = Checks(ablation, _prefixes(ablation)), _held_out(ablation)
@@ -138,12 +143,14 @@ def make_plan(ablation: Ablation, store: Store, known: Callable[[Pipeline], bool
                 found = store.find(stage.key)
                 if found is None and isinstance(stage, Imported):
                     raise UserError(
-                        f"{ablation.path}: the {stage.kind.replace('-', ' ')} {store.artifact(stage.key)} is damaged; "
-                        "import the checkpoint again"
+                        f"{ablation.path}: the {stage.kind.replace('-', ' ')} "
+                        f"{store.artifact(stage.key)} is damaged; import the checkpoint again"
                     )
                 flops = recorded_flops(found.manifest) if found else estimator.flops(stage)
                 seconds = 0.0 if found else estimator.seconds(stage)
-                planned[stage.key] = PlannedStage(stage, pipeline.experiment.name, found is not None, seconds, flops)
+                planned[stage.key] = PlannedStage(
+                    stage, pipeline.experiment.name, found is not None, seconds, flops
+                )
     return Plan(ablation, tuple(pipelines), tuple(planned.values()), checks.notes())
 
 
@@ -187,22 +194,26 @@ def _prefixes(ablation: Ablation) -> tuple[int, ...]:
 def _held_out(ablation: Ablation) -> int:
     """How many training images are held out of all trainings, for searches of sampling settings.
 
-    Variants that search hold them out of those that do not, too: all variants learn from the same images.
+    Variants that search hold them out of those that do not, too: all variants learn from the same
+    images.
     """
     place = f"{ablation.path}: sampling.search.validation_images"
-    searches = [each.sampling.search for each in ablation.experiments if each.sampling.search is not None]
+    searches = [
+        each.sampling.search for each in ablation.experiments if each.sampling.search is not None
+    ]
     counts = sorted({search.validation_images for search in searches})
     if len(counts) > 1:
         raise UserError(
-            f"{place}: found {' and '.join(map(str, counts))}, expected one number: all variants learn from "
-            "the same images"
+            f"{place}: found {' and '.join(map(str, counts))}, expected one number: "
+            "all variants learn from the same images"
         )
     for experiment in ablation.experiments if counts else ():
         images = len(open_data(experiment.data).labels("train"))
         if 2 * counts[0] > images:
             raise UserError(
-                f"{place}: found {counts[0]}, expected at most half of the {images} training images, "
-                "since no training sees the images that are searched on; set a smaller number"
+                f"{place}: found {counts[0]}, expected at most half of the {images} training "
+                "images, since no training sees the images that are searched on; "
+                "set a smaller number"
             )
     return counts[0] if counts else 0
 
@@ -220,7 +231,9 @@ def _pipeline(experiment: Experiment, checks: Checks, held_out: int, store: Stor
     search = None
     if experiment.search_metric is not None:
         search = SearchSampling(
-            generator=generator, sampling=experiment.sampling, metric=_samples_metric(experiment.search_metric)
+            generator=generator,
+            sampling=experiment.sampling,
+            metric=_samples_metric(experiment.search_metric),
         )
     sampling = evolve(experiment.sampling, seed=experiment.sampling_seed)
     samples = SampleImages(generator=generator, sampling=sampling, search=search)
@@ -237,11 +250,21 @@ def _pipeline(experiment: Experiment, checks: Checks, held_out: int, store: Stor
         if place not in places
     )
     return Pipeline(
-        experiment, tokenizer, tokens, reconstructions, generator, samples, measures, model.layout, left_out
+        experiment,
+        tokenizer,
+        tokens,
+        reconstructions,
+        generator,
+        samples,
+        measures,
+        model.layout,
+        left_out,
     )
 
 
-def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, store: Store) -> TokenizerStage:
+def _tokenizer_stage(
+    experiment: Experiment, data: DataRef, model: Tokenizer, store: Store
+) -> TokenizerStage:
     training = experiment.tokenizer_training
     fits = tokenizer_fits(open_data(experiment.data).spec)
     if training.imported:
@@ -249,7 +272,9 @@ def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, st
         return ImportedTokenizer(data=data, tokenizer=experiment.tokenizer, imported=key)
     foundation: TokenizerStage | None = None
     if experiment.foundation is not None and training.foundation_imported:
-        key = find_imported(store, "tokenizer", training.foundation_imported, experiment.foundation, fits)
+        key = find_imported(
+            store, "tokenizer", training.foundation_imported, experiment.foundation, fits
+        )
         foundation = ImportedTokenizer(data=data, tokenizer=experiment.foundation, imported=key)
     elif experiment.foundation is not None:
         base = tokenizer_on_meta(experiment.foundation, experiment.data)
@@ -258,7 +283,11 @@ def _tokenizer_stage(experiment: Experiment, data: DataRef, model: Tokenizer, st
 
 
 def _trained(
-    experiment: Experiment, tokenizer: Resolved, data: DataRef, model: Tokenizer, foundation: TokenizerStage | None
+    experiment: Experiment,
+    tokenizer: Resolved,
+    data: DataRef,
+    model: Tokenizer,
+    foundation: TokenizerStage | None,
 ) -> TrainTokenizer:
     if model.frozen:  # its weights depend on no training, and not on its seed
         return TrainTokenizer(
@@ -275,7 +304,7 @@ def _trained(
         data=data,
         tokenizer=tokenizer.kept_as,
         training=experiment.tokenizer_training,
-        prior=experiment.prior if model.prior is not None else None,
+        prior=_prior(experiment) if model.prior is not None else None,
         seed=experiment.seed,
         losses=losses,
         losses_learn=any(loss_class(loss).learns for loss in losses),
@@ -284,7 +313,20 @@ def _trained(
     )
 
 
-def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokenizer, store: Store) -> GeneratorStage:
+def _prior(experiment: Experiment) -> Resolved:
+    """The generator that a tokenizer is trained with. Raises UserError where there is none."""
+    if experiment.prior is None:
+        raise UserError(
+            f"tokenizer_training.prior: missing; tokenizer {experiment.tokenizer.name!r} with "
+            "these settings learns from a generator, and no installed one is the default; "
+            "expected {use: NAME}"
+        )
+    return experiment.prior
+
+
+def _generator_stage(
+    experiment: Experiment, tokens: EncodeImages, model: Tokenizer, store: Store
+) -> GeneratorStage:
     training = experiment.generator_training
     if training.imported:
         fits = generator_fits(model.layout, open_data(experiment.data).spec.labels)
@@ -293,21 +335,24 @@ def _generator_stage(experiment: Experiment, tokens: EncodeImages, model: Tokeni
     if training.joint:
         if model.prior is None:
             raise UserError(
-                f"generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these settings has no "
-                "joint prior; expected one that has, or joint: false"
+                f"generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these "
+                "settings has no joint prior; expected one that has, or joint: false"
             )
         if not experiment.tokenizer_training.prior_labels:
             raise UserError(
-                "generator_training.joint: the joint prior sees no labels; set tokenizer_training.prior_labels: true"
+                "generator_training.joint: the joint prior sees no labels; "
+                "set tokenizer_training.prior_labels: true"
             )
         if isinstance(tokens.tokenizer, ImportedTokenizer):
             raise UserError(
                 "generator_training.joint: the tokenizer is imported, without a prior; "
                 "set generator_training.imported too"
             )
-        return TakePrior(tokens=tokens, generator=experiment.prior.kept_as)
+        return TakePrior(tokens=tokens, generator=_prior(experiment).kept_as)
     generator = experiment.generator.kept_as
-    return TrainGenerator(tokens=tokens, generator=generator, training=training, seed=experiment.seed)
+    return TrainGenerator(
+        tokens=tokens, generator=generator, training=training, seed=experiment.seed
+    )
 
 
 def _tokenizer(experiment: Experiment) -> Tokenizer:
@@ -328,6 +373,7 @@ def _samples_metric(metric: Resolved) -> Resolved:
     needs = needs_of(metric)
     if needs != ("samples",):
         raise UserError(
-            f"sampling.search.metric: {metric.name!r} needs {', '.join(needs)}; expected a metric of samples"
+            f"sampling.search.metric: {metric.name!r} needs {', '.join(needs)}; "
+            "expected a metric of samples"
         )
     return metric

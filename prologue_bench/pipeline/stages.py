@@ -1,7 +1,8 @@
 """The stages of the pipeline, each a pure function of its settings and of the stages before it.
 
-A stage is a frozen value that can be sent to another process. Its key is the hash of what it reads: its own settings,
-the declared versions of the components, the data's fingerprint, and the keys of its inputs. What it does is in `work`.
+A stage is a frozen value that can be sent to another process. Its key is the hash of what it reads:
+its own settings, the declared versions of the components, the data's fingerprint, and the keys of
+its inputs. What it does is in `work`.
 """
 
 from __future__ import annotations
@@ -14,18 +15,28 @@ from typing import Any, ClassVar
 
 from attrs import asdict, field, frozen
 
-from prologue_bench.components import Component
-from prologue_bench.interfaces import ImageSpec, TokenLayout
-from prologue_bench.spec.ablation import Resolved
-from prologue_bench.spec.search import sampling_at
-from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining, flat_values, key_values
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.search import sampling_at
+from prologue_bench.config.settings import (
+    GeneratorTraining,
+    Sampling,
+    TokenizerTraining,
+    key_values,
+)
+from prologue_bench.contracts.components import Component
+from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.texts.settings import flat_values
 
 KEY_LENGTH = 20
 
 
 @frozen(kw_only=True, slots=False)
 class Stage(ABC):
-    """A step of the pipeline. `version` is raised when the same inputs would give another artifact."""
+    """A step of the pipeline.
+
+    `version` is raised when the same inputs would give another artifact.
+    """
 
     kind: ClassVar[str]
     version: ClassVar[int] = 1
@@ -45,7 +56,10 @@ class Stage(ABC):
         return self.key_now()
 
     def key_now(self) -> str:
-        """The key as the files that the stage reads are now; another than `key` where one changed since."""
+        """The key as the files that the stage reads are now.
+
+        Another than `key` where one changed since.
+        """
         parts = {
             "kind": self.kind,
             "version": self.version,
@@ -57,7 +71,10 @@ class Stage(ABC):
 
 
 def component_key(resolved: Resolved) -> dict[str, Any]:
-    """What a component adds to a key: name, declared version, settings, and the checksum of a plugin in one file."""
+    """What a component adds to a key.
+
+    That is its name, declared version and settings, and the checksum of a plugin in one file.
+    """
     resolved = resolved.kept_as
     return {**_declared(resolved), "settings": key_values(resolved.settings)}
 
@@ -79,14 +96,15 @@ class DataRef:
 
     def key(self) -> dict[str, Any]:
         """What the data adds to a key; not where it was found."""
-        # The version stands for how files become pixels and views; the fingerprint is of the content.
+        # The version stands for how files become pixels and views; the fingerprint is of the
+        # content.
         held_out = {"held_out": self.held_out} if self.held_out else {}
         return {**_declared(self.resolved), "fingerprint": self.fingerprint, **held_out}
 
 
 @frozen(kw_only=True, slots=False)
 class TrainTokenizer(Stage):
-    """tokenizer.safetensors (the moving average), curves.jsonl; with a prior, prior.safetensors too."""
+    """tokenizer.safetensors (moving average), curves.jsonl; with a prior, prior.safetensors too."""
 
     kind = "train-tokenizer"
     version = 2
@@ -105,7 +123,8 @@ class TrainTokenizer(Stage):
     foundation: TokenizerStage | None = None
     """The tokenizer that this one builds on."""
     images: ImageSpec | None = None
-    """Of a frozen tokenizer, the images that it is made for: all of the data that its weights depend on."""
+    """Of a frozen tokenizer, the images that it is made for: all of the data that its weights
+    depend on."""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
@@ -172,7 +191,7 @@ TokenizerStage = TrainTokenizer | ImportedTokenizer
 
 @frozen(kw_only=True, slots=False)
 class EncodeImages(Stage):
-    """Ids [N * views, L] of the training images and [N, L] of the test images; see `pipeline.tokens`."""
+    """Ids [N * views, L] of training images and [N, L] of test images; see `pipeline.tokens`."""
 
     kind = "encode"
     tokenizer: TokenizerStage
@@ -275,9 +294,15 @@ class SearchSampling(Stage):
         points = sampling_points(self.sampling)
         for point in points:
             point.pop("samples", None)  # the search has a number of its own
-        points.sort(key=lambda point: json.dumps(point, sort_keys=True))  # the order of the grid's keys says nothing
+        # The order of the grid's keys says nothing.
+        points.sort(key=lambda point: json.dumps(point, sort_keys=True))
         data = self.generator.tokens.tokenizer.data.key()
-        return {"search": search, "points": points, "metric": component_key(self.metric), "data": data}
+        return {
+            "search": search,
+            "points": points,
+            "metric": component_key(self.metric),
+            "data": data,
+        }
 
 
 @frozen(kw_only=True, slots=False)
@@ -309,7 +334,8 @@ class Measure(Stage):
     samples: SampleImages
     reconstructions: Reconstruct
     prefixes: tuple[int, ...] = field(default=())
-    """Lengths of the variants' leading segments, for metrics that compare equally many first tokens."""
+    """Lengths of the variants' leading segments, for metrics that compare equally many first
+    tokens."""
     needs: tuple[str, ...]
     layout: TokenLayout
 
@@ -330,20 +356,29 @@ class Measure(Stage):
             "generator": (generator,),
             "draw": (generator, *search),
             "tokenizer": (tokenizer,),
-            "costs": tuple(each for each in trainings if isinstance(each, TrainTokenizer | TrainGenerator)),
+            "costs": tuple(
+                each for each in trainings if isinstance(each, TrainTokenizer | TrainGenerator)
+            ),
         }
-        read = [stage for need, needed in artifacts.items() if need in self.needs for stage in needed]
+        read = [
+            stage for need, needed in artifacts.items() if need in self.needs for stage in needed
+        ]
         return tuple({stage.key: stage for stage in read}.values())
 
     def sampling(self) -> dict[str, Any]:
         """The sampling settings that the metric is told of, by dotted name.
 
-        All with samples, those but number and seed where it draws its own, and none where it does neither.
+        All with samples, those but number and seed where it draws its own, and none where it does
+        neither.
         """
         told = sampling_told(self.samples.sampling)
         if "samples" in self.needs:
             return told
-        return {name: told[name] for name in told if name not in ("samples", "seed")} if "draw" in self.needs else {}
+        return (
+            {name: told[name] for name in told if name not in ("samples", "seed")}
+            if "draw" in self.needs
+            else {}
+        )
 
     def reads(self) -> dict[str, Any]:
         return {
@@ -382,7 +417,7 @@ def components_of(stage: Stage) -> tuple[tuple[str, Component], ...]:
 
 
 def sampling_points(sampling: Sampling) -> list[dict[str, Any]]:
-    """Sampling settings as plain values for keys, once for each point of a search that sets some of them."""
+    """Sampling settings as plain values for keys, once for each point of their search."""
     points = sampling.search.points() if sampling.search else [{}]
     return [key_values(sampling_at(sampling, point, "sampling.search.grid")) for point in points]
 

@@ -1,4 +1,4 @@
-"""Cached token ids: int32 [M, L] in SPLIT.npy, or in shards SPLIT-00000.npy, ... where there are many.
+"""Cached token ids: int32 [M, L] in SPLIT.npy, or in shards SPLIT-00000.npy, ... for many.
 
 Arrays are memory-mapped, so that a data set's tokens need not fit into memory.
 """
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.artifacts import Artifact
-from prologue_bench.files import write_array
+from prologue_bench.storage.artifacts import Artifact
+from prologue_bench.storage.files import write_array
 
 SHARD = 100_000
 """Images in a shard. An interrupted encoding goes on behind its last complete shard."""
@@ -28,7 +28,7 @@ def write_shards(
     mine: Callable[[int], bool],
     written: Callable[[Path], None] = lambda path: None,
 ) -> None:
-    """Write those shards of `count` images that are mine and not there yet, and call `written` with each.
+    """Write those shards of `count` images that are mine and missing, and call `written` with each.
 
     `encode(start, stop)` returns ids [stop - start, L].
     """
@@ -41,8 +41,13 @@ def write_shards(
 
 
 def open_tokens(folder: Path | Artifact, split: str) -> NDArray[Any] | Shards:
-    """The ids of a split, memory-mapped; of an artifact only the files that belong to it are looked at."""
-    names = folder.files if isinstance(folder, Artifact) else [path.name for path in folder.iterdir()]
+    """The ids of a split, memory-mapped.
+
+    Of an artifact only the files that belong to it are looked at.
+    """
+    names = (
+        folder.files if isinstance(folder, Artifact) else [path.name for path in folder.iterdir()]
+    )
     if f"{split}.npy" in names:
         array: NDArray[Any] = np.load(folder / f"{split}.npy", mmap_mode="r")
         return array

@@ -1,4 +1,7 @@
-"""Along which setting variants are drawn: the numeric one that was varied, a line for each choice of the others."""
+"""Along which setting variants are drawn.
+
+It is the numeric one that was varied, with a line for each choice of the others.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from prologue_bench.spec.naming import short_names
+from prologue_bench.texts.settings import short_names
 
 
 @frozen
@@ -24,7 +27,9 @@ class NumericAxis:
     """The setting's own name, as short as tells it from the others that are varied."""
 
 
-def numeric_axis(variants: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> NumericAxis | None:
+def numeric_axis(
+    variants: Sequence[Mapping[str, Any]], varied: Sequence[str]
+) -> NumericAxis | None:
     """The varied number with the most values, where each line along it has two points or more."""
     names = short_names(varied)
     found = [axis for key in varied if (axis := _along(key, names[key], variants))]
@@ -45,7 +50,9 @@ def _along(key: str, name: str, variants: Sequence[Mapping[str, Any]]) -> Numeri
         key=key,
         title=name.replace("_", " "),
         places={variant["name"]: float(variant["values"][key]) for variant in variants},
-        lines={variant["name"]: _without(key, line[0]) for line in lines.values() for variant in line},
+        lines={
+            variant["name"]: _without(key, line[0]) for line in lines.values() for variant in line
+        },
     )
 
 
@@ -53,5 +60,9 @@ def _without(key: str, variant: Mapping[str, Any]) -> str:
     """A variant's name without what it says of one setting."""
     source = f"{variant['source']}: " if variant.get("source") else ""
     parts = variant["name"].removeprefix(source).split(", ")
-    kept = [part for part in parts if "=" not in part or not f".{key}".endswith(f".{part.partition('=')[0]}")]
+    kept = [
+        part
+        for part in parts
+        if "=" not in part or not f".{key}".endswith(f".{part.partition('=')[0]}")
+    ]
     return f"{source}{', '.join(kept)}".removesuffix(": ")

@@ -10,16 +10,17 @@ import attrs
 from attrs import frozen
 from scipy.stats import spearmanr
 
-from prologue_bench.reporting.comparability import differences
-from prologue_bench.reporting.results import frame
-from prologue_bench.reporting.statistics import Difference, Points, paired, points_of
+from prologue_bench.results.frame import frame
+from prologue_bench.results.protocols import differences
+from prologue_bench.stats.differences import Difference, Points, paired, points_of
 
 
 @frozen
 class Row:
     """One metric of one variant in both results, and the difference, second less first.
 
-    It is None where the two may not be subtracted. Its interval is simultaneous over all variants of the metric.
+    It is None where the two may not be subtracted. Its interval is simultaneous over all variants
+    of the metric.
     """
 
     variant: str
@@ -32,8 +33,8 @@ class Row:
 class MetricComparison:
     """One metric in both results.
 
-    `conflict` holds the fields in which the protocols differ. Ranks need no common protocol: `agreement` is Spearman's
-    correlation over all runs that both have, None for fewer than three.
+    `conflict` holds the fields in which the protocols differ. Ranks need no common protocol:
+    `agreement` is Spearman's correlation over all runs that both have, None for fewer than three.
     """
 
     metric: str
@@ -49,18 +50,30 @@ def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     """All metrics that both results have for some variant and seed of the same name."""
     rows = frame({**first, "varied": ()})
     once = rows.drop_duplicates("metric")
-    names = dict(zip(map(str, once.metric), zip(map(str, once.title), map(str, once.unit), strict=True), strict=True))
+    names = dict(
+        zip(
+            map(str, once.metric),
+            zip(map(str, once.title), map(str, once.unit), strict=True),
+            strict=True,
+        )
+    )
     one, other = points_of(rows), points_of(frame({**second, "varied": ()}))
     found = []
     for metric, (title, unit) in names.items():
-        pairs = {variant: (points, other.get(metric, {}).get(variant, {})) for variant, points in one[metric].items()}
+        pairs = {
+            variant: (points, other.get(metric, {}).get(variant, {}))
+            for variant, points in one[metric].items()
+        }
         shared = {variant: [key for key in a if key in b] for variant, (a, b) in pairs.items()}
         runs = [(variant, *key) for variant, keys in shared.items() for key in keys]
         if not runs:
             continue
         conflict = _conflict(first, second, metric, runs)
         family = sum(bool(keys) for keys in shared.values())
-        values = [(pairs[v][0][seed, sampling].value, pairs[v][1][seed, sampling].value) for v, seed, sampling in runs]
+        values = [
+            (pairs[v][0][seed, sampling].value, pairs[v][1][seed, sampling].value)
+            for v, seed, sampling in runs
+        ]
         comparison = MetricComparison(
             metric=metric,
             title=title,
@@ -78,13 +91,20 @@ def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     return found
 
 
-def _row(variant: str, one: Points, other: Points, keys: list[tuple[int, int]], family: int | None) -> Row:
+def _row(
+    variant: str, one: Points, other: Points, keys: list[tuple[int, int]], family: int | None
+) -> Row:
     difference = None if family is None else paired(other, one, family)
-    return Row(variant, fmean(one[key].value for key in keys), fmean(other[key].value for key in keys), difference)
+    return Row(
+        variant,
+        fmean(one[key].value for key in keys),
+        fmean(other[key].value for key in keys),
+        difference,
+    )
 
 
 def _agreement(values: Sequence[tuple[float, float]]) -> float | None:
-    """Spearman's correlation of pairs; None for fewer than three, or where one side does not vary."""
+    """Spearman's correlation of pairs; None for fewer than three, or if a side does not vary."""
     first, second = zip(*values, strict=True)
     if len(values) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
@@ -92,7 +112,10 @@ def _agreement(values: Sequence[tuple[float, float]]) -> float | None:
 
 
 def _conflict(
-    first: Mapping[str, Any], second: Mapping[str, Any], metric: str, runs: Sequence[tuple[str, int, int]]
+    first: Mapping[str, Any],
+    second: Mapping[str, Any],
+    metric: str,
+    runs: Sequence[tuple[str, int, int]],
 ) -> tuple[str, ...]:
     """The fields in which the protocols of any of these runs differ."""
     protocols = [_protocols(results, metric) for results in (first, second)]
@@ -103,7 +126,9 @@ def _conflict(
     return tuple(found)
 
 
-def _protocols(results: Mapping[str, Any], metric: str) -> dict[tuple[str, int, int], Mapping[str, Any]]:
+def _protocols(
+    results: Mapping[str, Any], metric: str
+) -> dict[tuple[str, int, int], Mapping[str, Any]]:
     return {
         (run["variant"], run["seed"], run.get("sampling_seed", 0)): measurement["protocol"]
         for run in results["runs"]

@@ -17,17 +17,10 @@ from prologue_bench.reporting.vega import Spec
 CURVE_TITLES = {
     "loss_l1": "Reconstruction, L1",
     "loss_l2": "Reconstruction, L2",
-    "loss_own/vq": "Codebook",
     "loss_ce": "Cross-entropy, nats/token",
     "loss_ce/tokenizer": "Cross-entropy as the tokenizer learns it, weighed by target",
-    "loss_vq": "Codebook",  # in results of earlier versions
 }
-
-TRADEOFFS = (
-    ("elbo_rate", "elbo_distortion", "Rate against distortion, the two terms of the -ELBO"),
-    ("rfid", "gfid", "Reconstruction against generation"),
-    ("training_flops", "gfid", "Cost against quality"),
-)
+"""Of the framework's own losses. Others go by their names."""
 
 
 def metric_plots(
@@ -35,7 +28,12 @@ def metric_plots(
 ) -> list[tuple[MetricInfo, Spec]]:
     """Each metric against what was varied."""
     return [
-        (info, plots.metric_plot(rows[rows.metric == info.name], results["variants"], results["varied"]))
+        (
+            info,
+            plots.metric_plot(
+                rows[rows.metric == info.name], results["variants"], results["varied"]
+            ),
+        )
         for info in metrics
     ]
 
@@ -44,30 +42,49 @@ def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str,
     """Plots of one metric against another, those for which both were measured."""
     known = set(rows.metric)
     names = [variant["name"] for variant in results["variants"]]
-    return [(title, plots.scatter_plot(rows, x, y, names, title)) for x, y, title in TRADEOFFS if {x, y} <= known]
+    asked = {
+        (other, each["name"]): title
+        for run in results["runs"]
+        for each in run["measurements"]
+        for other, title in each.get("against", {}).items()
+    }
+    return [
+        (title, plots.scatter_plot(rows, x, y, names, title))
+        for (x, y), title in asked.items()
+        if {x, y} <= known
+    ]
 
 
 def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
-    """How many codes each token of each variant uses, by perplexity, as means over seeds on one scale a segment."""
+    """Numbers of each token of each variant, such as the codes in use.
+
+    Means over seeds, on one scale per segment.
+    """
     grids = {
         (variant["name"], segment["name"]): segment["grid"]
         for variant in results["variants"]
         for segment in variant["layout"]
     }
     found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    units: dict[str, str] = {}
     for run in results["runs"]:
         for measurement in run["measurements"]:
-            segment = measurement["name"].removeprefix("codebook_perplexity_position_")
-            if measurement.get("positions") and segment != measurement["name"]:
+            if segment := measurement.get("positions_of"):
                 found[run["variant"], segment].append(measurement["positions"])
-    means = {key: [sum(each) / len(each) for each in zip(*values, strict=True)] for key, values in found.items()}
+                units[segment] = measurement["unit"]
+    means = {
+        key: [sum(each) / len(each) for each in zip(*values, strict=True)]
+        for key, values in found.items()
+    }
     largest: dict[str, float] = defaultdict(float)
     for (_, segment), values in means.items():
         largest[segment] = max(largest[segment], *values)
     shown = []
     for (variant, segment), values in means.items():
         title, grid = f"{variant}, {segment}", grids.get((variant, segment))
-        shown.append((title, plots.position_plot(title, values, grid, largest[segment], "codes")))
+        shown.append(
+            (title, plots.position_plot(title, values, grid, largest[segment], units[segment]))
+        )
     return shown
 
 
@@ -80,7 +97,11 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
             if kind in run["curves"]:
                 by_variant.setdefault(run["variant"], []).append(run["curves"][kind])
         losses = dict.fromkeys(
-            name for runs in by_variant.values() for run in runs for name in run if name.startswith("loss_")
+            name
+            for runs in by_variant.values()
+            for run in runs
+            for name in run
+            if name.startswith("loss_")
         )
         for loss in losses:
             name = loss.removeprefix("loss_").removeprefix("own/")
@@ -90,12 +111,23 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
 
 
 def search_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
-    """The search of the sampling settings along the number with the most values, for each choice of the others."""
+    """The search of the sampling settings along the number with the most values.
+
+    There is one for each choice of the others.
+    """
     found = [
-        {"variant": run["variant"], "seed": run["seed"], "value": point["value"], "metric": point["metric"],
-         "chosen": "yes" if point["point"] == run["search"]["chosen"] else "no", "point": point["point"]}
-        for run in results["runs"] if run.get("search") for point in run["search"]["points"]
-    ]  # fmt: skip
+        {
+            "variant": run["variant"],
+            "seed": run["seed"],
+            "value": point["value"],
+            "metric": point["metric"],
+            "chosen": "yes" if point["point"] == run["search"]["chosen"] else "no",
+            "point": point["point"],
+        }
+        for run in results["runs"]
+        if run.get("search")
+        for point in run["search"]["points"]
+    ]
     if not found:
         return []
     tried = [{"name": str(each["point"]), "values": each["point"]} for each in found]
@@ -105,7 +137,9 @@ def search_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     by_others: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for each in found:
         others = {name: value for name, value in each["point"].items() if name != axis.key}
-        by_others[each["metric"], setting_text(others)].append({**each, "place": each["point"][axis.key]})
+        by_others[each["metric"], setting_text(others)].append(
+            {**each, "place": each["point"][axis.key]}
+        )
     names = [variant["name"] for variant in results["variants"]]
     values: dict[str, list[float]] = defaultdict(list)
     for each in found:
@@ -113,7 +147,11 @@ def search_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     domains = {metric: (min(of), max(of)) for metric, of in values.items()}
     columns = ["variant", "seed", "place", "value", "chosen"]
     return [
-        (f"{axis.title}, {others}" if others else axis.title,
-         plots.search_plot(pd.DataFrame(points)[columns], names, axis.title, metric, domains[metric]))
+        (
+            f"{axis.title}, {others}" if others else axis.title,
+            plots.search_plot(
+                pd.DataFrame(points)[columns], names, axis.title, metric, domains[metric]
+            ),
+        )
         for (metric, others), points in by_others.items()
-    ]  # fmt: skip
+    ]

@@ -9,7 +9,16 @@ import altair as alt
 import pandas as pd
 
 from prologue_bench.reporting.axes import numeric_axis
-from prologue_bench.reporting.vega import COLOURS, HEIGHT, INK, Spec, data, spec, tooltip, variant_colour
+from prologue_bench.reporting.vega import (
+    COLOURS,
+    HEIGHT,
+    INK,
+    Spec,
+    data,
+    spec,
+    tooltip,
+    variant_colour,
+)
 
 POINTS_CUT = 5
 """Points of a training curve that may lie above the plot."""
@@ -18,12 +27,14 @@ CURVE_POINTS = 6000
 """Of one plot at most; more runs are drawn with fewer points each."""
 
 
-def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varied: Sequence[str]) -> Spec:
+def metric_plot(
+    rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varied: Sequence[str]
+) -> Spec:
     """One metric: every seed a dot, seeds joined by a thin line, the mean by a thick one.
 
-    `rows` are a frame's rows of one metric. The axis is numeric where a numeric setting was varied, and has a line for
-    each choice of the other settings. A dot tells its seed, value and 95% interval over images; the seed under the
-    pointer stands out.
+    `rows` are a frame's rows of one metric. The axis is numeric where a numeric setting was varied,
+    and has a line for each choice of the other settings. A dot tells its seed, value and 95%
+    interval over images; the seed under the pointer stands out.
     """
     axis = numeric_axis(variants, varied)
     known = set(rows.variant)
@@ -44,27 +55,43 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varie
     faint = alt.when(seed).then(alt.value(0.7)).otherwise(alt.value(0.12))
     base = alt.Chart(data(shown)).encode(x=place)
     told = tooltip("variant", "seed", "value", ("half_width", "± over images"))
-    dots = base.mark_circle(size=45).encode(y=value, color=dot, opacity=faint, tooltip=told).add_params(seed)
+    dots = (
+        base.mark_circle(size=45)
+        .encode(y=value, color=dot, opacity=faint, tooltip=told)
+        .add_params(seed)
+    )
     several = rows.seed.nunique() > 1
     means = base.mark_point(shape="diamond", size=60, filled=True, opacity=1).encode(
-        y=mean, color=mean_dot, detail="variant:N",
-        tooltip=[alt.Tooltip("variant:N"), alt.Tooltip("mean(value):Q", title="mean", format=".5~g")],
-    )  # fmt: skip
+        y=mean,
+        color=mean_dot,
+        detail="variant:N",
+        tooltip=[
+            alt.Tooltip("variant:N"),
+            alt.Tooltip("mean(value):Q", title="mean", format=".5~g"),
+        ],
+    )
     layers: list[Any] = [dots, means] if several else [dots]
     if axis:
-        seeds = base.mark_line(strokeWidth=1).encode(y=mean, color=dot, detail=["seed:N", "line:N"], opacity=faint)
+        seeds = base.mark_line(strokeWidth=1).encode(
+            y=mean, color=dot, detail=["seed:N", "line:N"], opacity=faint
+        )
         through = base.mark_line(strokeWidth=2).encode(y=mean, color=mean_dot, detail="line:N")
         layers = [seeds, *([through] if several else []), *layers]
     return spec(alt.layer(*layers), f"{rows.title.iloc[0]} of each variant, every seed a dot")
 
 
 def search_plot(
-    points: pd.DataFrame, variants: Sequence[str], setting: str, metric: str, domain: tuple[float, float]
+    points: pd.DataFrame,
+    variants: Sequence[str],
+    setting: str,
+    metric: str,
+    domain: tuple[float, float],
 ) -> Spec:
-    """What a search of one sampling setting found: a line for each variant's mean over seeds, every seed a dot.
+    """What a search of one sampling setting found.
 
-    `points` have variant, seed, place, value, and whether the point was chosen; chosen ones are diamonds. `domain` is
-    the lowest and the highest value of all plots of the search.
+    A line for each variant's mean over seeds, every seed a dot. `points` have variant, seed, place,
+    value, and whether the point was chosen; chosen ones are diamonds. `domain` is the lowest and
+    the highest value of all plots of the search.
     """
     names = [name for name in variants if name in set(points.variant)]
     only = alt.selection_point(name="only", fields=["variant"], bind="legend")
@@ -73,17 +100,28 @@ def search_plot(
     scale = alt.Scale(domain=domain, zero=False, padding=8)
     value = alt.Y("value:Q", title=metric, scale=scale)
     told = tooltip("variant", "seed", ("place", setting), ("value", metric), "chosen")
-    base = alt.Chart(data(points)).encode(x=_numeric_place(setting, points.place), color=variant_colour(names))
-    means = base.mark_line(strokeWidth=2).encode(y=alt.Y("mean(value):Q", title=metric, scale=scale), opacity=solid)
+    base = alt.Chart(data(points)).encode(
+        x=_numeric_place(setting, points.place), color=variant_colour(names)
+    )
+    means = base.mark_line(strokeWidth=2).encode(
+        y=alt.Y("mean(value):Q", title=metric, scale=scale), opacity=solid
+    )
     dots = base.mark_circle(size=30).encode(y=value, opacity=faint, tooltip=told)
-    chosen = base.transform_filter("datum.chosen == 'yes'").mark_point(shape="diamond", size=110, filled=True)
+    chosen = base.transform_filter("datum.chosen == 'yes'").mark_point(
+        shape="diamond", size=110, filled=True
+    )
     marks = chosen.encode(y=value, opacity=solid, tooltip=told)
-    return spec(alt.layer(means.add_params(only), dots, marks), f"{metric} of each variant against {setting}")
+    return spec(
+        alt.layer(means.add_params(only), dots, marks),
+        f"{metric} of each variant against {setting}",
+    )
 
 
 def _numeric_place(title: str, values: Iterable[float]) -> alt.X:
     axis = alt.Axis(values=sorted({float(value) for value in values}), grid=False)
-    return alt.X("place:Q", title=title, axis=axis, scale=alt.Scale(padding=15, zero=False, nice=False))
+    return alt.X(
+        "place:Q", title=title, axis=axis, scale=alt.Scale(padding=15, zero=False, nice=False)
+    )
 
 
 def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, title: str) -> Spec:
@@ -92,7 +130,9 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, ti
     A click on a variant in the legend leaves it alone in view; a second one brings the others back.
     """
     runs = [
-        pd.DataFrame({"variant": variant, "seed": str(index), "step": run["step"], "value": run[loss]}).dropna()
+        pd.DataFrame(
+            {"variant": variant, "seed": str(index), "step": run["step"], "value": run[loss]}
+        ).dropna()
         for variant, of_variant in curves.items()
         for index, run in enumerate(of_variant)
         if loss in run
@@ -118,19 +158,26 @@ def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, ti
     if any(len(of_variant) > 1 for of_variant in curves.values()):
         thin = alt.when(chosen).then(alt.value(0.4)).otherwise(alt.value(0.0))
         seeds = alt.Chart(data(points)).mark_line(strokeWidth=0.7, clip=True)
-        layers.insert(0, seeds.encode(x=place, y=value, color=colour, detail="seed:N", opacity=thin))
+        layers.insert(
+            0, seeds.encode(x=place, y=value, color=colour, detail="seed:N", opacity=thin)
+        )
     return spec(alt.layer(*layers), f"{title} over training steps")
 
 
 def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], title: str) -> Spec:
-    """One metric against another, both better when lower: every seed a small dot, every variant's mean a large one.
+    """One metric against another, both better when lower.
 
-    With several training seeds a dashed line joins the means that no other mean beats in both (the
-    Pareto front). `rows` are a frame's rows; runs that lack one of the two are left out.
+    Every seed is a small dot, every variant's mean a large one. With several training seeds a
+    dashed line joins the means that no other mean beats in both (the Pareto front). `rows` are a
+    frame's rows; runs that lack one of the two are left out.
     """
-    table = rows[rows.metric.isin((x, y))].pivot_table(
-        index=["variant", "seed"], columns="metric", values="value", sort=False
-    ).dropna().reset_index().rename(columns={x: "x", y: "y"})  # fmt: skip
+    table = (
+        rows[rows.metric.isin((x, y))]
+        .pivot_table(index=["variant", "seed"], columns="metric", values="value", sort=False)
+        .dropna()
+        .reset_index()
+        .rename(columns={x: "x", y: "y"})
+    )
     known = set(table.variant)
     names = [name for name in variants if name in known]
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
@@ -141,12 +188,18 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
 
     def encoded(mark: alt.Chart, of: str, opacity: Any, more: Sequence[alt.Tooltip]) -> alt.Chart:
         fields = {axis: of.format(axis) + ":Q" for axis in axes}
-        told = [alt.Tooltip(field, title=axes[axis], format=".5~g") for axis, field in fields.items()]
+        told = [
+            alt.Tooltip(field, title=axes[axis], format=".5~g") for axis, field in fields.items()
+        ]
         found: alt.Chart = mark.encode(
-            x=alt.X(fields["x"], title=axes["x"], scale=scale, axis=alt.Axis(grid=False, tickCount=5)),
+            x=alt.X(
+                fields["x"], title=axes["x"], scale=scale, axis=alt.Axis(grid=False, tickCount=5)
+            ),
             y=alt.Y(fields["y"], title=axes["y"], scale=scale),
-            color=variant_colour(names), opacity=opacity, tooltip=[alt.Tooltip("variant:N"), *more, *told],
-        )  # fmt: skip
+            color=variant_colour(names),
+            opacity=opacity,
+            tooltip=[alt.Tooltip("variant:N"), *more, *told],
+        )
         return found
 
     base = alt.Chart(data(table[["variant", "seed", "x", "y"]]))
@@ -161,18 +214,24 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
 
 
 def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
-    """The rows of x and y that no other row beats or equals in both, by rising x; lower is better."""
+    """Rows of x and y that no other row beats or equals in both, by rising x; lower is better."""
     ordered = means.sort_values(["x", "y"])
     return ordered[ordered.y < ordered.y.cummin().shift(fill_value=float("inf"))]
 
 
-def position_plot(title: str, values: Sequence[float], grid: Sequence[int] | None, largest: float, unit: str) -> Spec:
+def position_plot(
+    title: str, values: Sequence[float], grid: Sequence[int] | None, largest: float, unit: str
+) -> Spec:
     """The value at each token of a segment, where the token stands in the image, or in a row."""
     columns = grid[1] if grid else len(values)
     cells = pd.DataFrame(
-        {"token": range(len(values)), "row": [i // columns for i in range(len(values))],
-         "column": [i % columns for i in range(len(values))], "value": values}
-    )  # fmt: skip
+        {
+            "token": range(len(values)),
+            "row": [i // columns for i in range(len(values))],
+            "column": [i % columns for i in range(len(values))],
+            "value": values,
+        }
+    )
     chart = (
         alt.Chart(data(cells))
         .mark_rect()
@@ -183,7 +242,9 @@ def position_plot(title: str, values: Sequence[float], grid: Sequence[int] | Non
                 "value:Q",
                 title=unit,
                 scale=alt.Scale(scheme="viridis", domain=[0, largest]),
-                legend=alt.Legend(direction="horizontal", titleOrient="left", gradientLength=110, tickCount=3),
+                legend=alt.Legend(
+                    direction="horizontal", titleOrient="left", gradientLength=110, tickCount=3
+                ),
             ),
             tooltip=tooltip("token", "value"),
         )

@@ -1,4 +1,7 @@
-"""What a report would take the place of: whether the files are a report's own, and which runs would be lost."""
+"""What a report would take the place of.
+
+Whether the files are a report's own, and which runs would be lost.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.planner import Plan
-from prologue_bench.placing import is_inside, not_own, recover
-from prologue_bench.reporting.pictures import ASSETS, FILES, picture_names
-from prologue_bench.reporting.results import RESULTS, load_results
+from prologue_bench.results.documents import RESULTS
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.pictures import ASSETS, FILES, picture_names
+from prologue_bench.storage.placing import is_inside, not_own, recover
 
 REPORT = "report.html"
-CSV, MARKDOWN, LATEX, PARQUET = TABLES = ("results.csv", "results.md", "results.tex", "results.parquet")
+CSV, MARKDOWN, LATEX, PARQUET = TABLES = (
+    "results.csv",
+    "results.md",
+    "results.tex",
+    "results.parquet",
+)
 SHOWN = 3
 """Names in an error."""
 
 
 def report_in(folder: Path) -> dict[str, Any] | None:
-    """The results of the report that lies in a folder; None where there is none that can be read."""
+    """The results of the report that lies in a folder; None where none can be read."""
     if not folder.is_dir():
         return None
     recover(folder, RESULTS)
@@ -42,7 +50,7 @@ def check_place(
     force: bool,
     there: Mapping[str, Any] | None,
 ) -> None:
-    """Raises UserError where a report in a folder would overwrite what is not its own, or lose runs of the one there.
+    """Raises UserError where a report would overwrite others' files, or lose runs of the one there.
 
     Args:
         folder: Where the report is to go.
@@ -59,15 +67,19 @@ def check_place(
         return
     if foreign:
         raise UserError(
-            f"{folder}: {_some(foreign)} would be overwritten, and {'is' if len(foreign) == 1 else 'are'} not as this "
-            "program wrote it; name another folder by --out, or overwrite by --force"
+            f"{folder}: {_some(foreign)} would be overwritten, "
+            f"and {'is' if len(foreign) == 1 else 'are'} not as this program wrote it; "
+            "name another folder by --out, or overwrite by --force"
         )
     if there is not None and (losses := lost(there, name, keys)):
-        raise UserError(f"{folder}: {losses} would be lost; name another folder by --out, or lose this by --force")
+        raise UserError(
+            f"{folder}: {losses} would be lost; name another folder by --out, "
+            "or lose this by --force"
+        )
 
 
 def _check_folder(folder: Path) -> None:
-    """Raises OSError, as writing would, for what is no folder, and for one that cannot be written or made."""
+    """Raises OSError, as writing would, for a folder that is none, or cannot be written or made."""
     nearest = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
     if not nearest.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
@@ -75,32 +87,42 @@ def _check_folder(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def check_plan(plan: Plan, folder: Path, force: bool) -> None:
-    """As `check_place`, before anything of a plan is run."""
-    keys = {measure.key for pipeline in plan.pipelines for measure in pipeline.measures}
-    pictures = picture_names(len(plan.first_pipelines), 0)
-    check_place(folder, plan.ablation.name, keys, pictures, force, report_in(folder))
-
-
 def keep_remarks(results: dict[str, Any], folder: Path) -> None:
-    """Take over what authors say of the report in a folder, where these results take its place without losing runs."""
+    """Take over what authors say of the report in a folder.
+
+    Only where these results take its place without losing runs.
+    """
     there = report_in(folder)
-    if there and there.get("remarks") and not lost(there, results["name"], set(measure_keys(results["runs"]))):
+    if (
+        there
+        and there.get("remarks")
+        and not lost(there, results["name"], set(measure_keys(results["runs"])))
+    ):
         results["remarks"] = there["remarks"]
 
 
 def lost(there: Mapping[str, Any], name: str, keys: Collection[str]) -> str:
-    """What results hold that others of this name and with measurements of these keys do not; empty for nothing."""
+    """What results hold that others of this name and with measurements of these keys do not.
+
+    Empty for nothing.
+    """
     measured = {index: set(measure_keys([run])) for index, run in enumerate(there["runs"])}
     gone = [there["runs"][index] for index, own in measured.items() if own and not own & set(keys)]
-    partly = [there["runs"][index] for index, own in measured.items() if own & set(keys) and own - set(keys)]
+    partly = [
+        there["runs"][index]
+        for index, own in measured.items()
+        if own & set(keys) and own - set(keys)
+    ]
     parts = []
     if gone and there.get("remarks"):
         parts.append("its remarks")
     if there["name"] != name and any(measured.values()):
         parts.append(f"the results of ablation {there['name']!r:.60}")
     if gone:
-        parts.append(f"{_count(len(gone))} that would not be in the new report ({_some([*map(_run, gone)], '; ')})")
+        parts.append(
+            f"{_count(len(gone))} that would not be in the new report "
+            f"({_some([*map(_run, gone)], '; ')})"
+        )
     if partly:
         parts.append(f"measurements of {_count(len(partly))} ({_some([*map(_run, partly)], '; ')})")
     return " and ".join(parts)
@@ -109,11 +131,16 @@ def lost(there: Mapping[str, Any], name: str, keys: Collection[str]) -> str:
 def measure_keys(runs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """The keys of all measurements of results' runs."""
     for run in runs:
-        yield from (stage["key"] for stage in run["stages"] if stage["stage"].startswith("measure "))
+        yield from (
+            stage["key"] for stage in run["stages"] if stage["stage"].startswith("measure ")
+        )
 
 
 def own_files(there: Mapping[str, Any] | None) -> dict[str, str]:
-    """SHA-256, by name, of the files that results list as their report's own; nothing of earlier versions."""
+    """SHA-256, by name, of the files that results list as their report's own.
+
+    Nothing of earlier versions.
+    """
     files = (there or {}).get(FILES)
     if not isinstance(files, dict):
         return {}
@@ -121,12 +148,17 @@ def own_files(there: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def _own(there: Mapping[str, Any] | None) -> dict[str, str | None]:
-    """As `own_files`, with the results themselves. Reports of earlier versions list nothing, and have fixed names."""
+    """As `own_files`, with the results themselves.
+
+    Reports of earlier versions list nothing, and have fixed names.
+    """
     if there is None:
         return {}
     if isinstance(there.get(FILES), dict):
         return {RESULTS: None, **own_files(there)}
-    pictures = (f"{ASSETS}/{each}.png" for each in picture_names(len(there["variants"]), len(there["runs"])))
+    pictures = (
+        f"{ASSETS}/{each}.png" for each in picture_names(len(there["variants"]), len(there["runs"]))
+    )
     return dict.fromkeys([RESULTS, REPORT, *TABLES, *pictures])
 
 

@@ -1,4 +1,4 @@
-"""The report: HTML that opens from disk, with the results as JSON, CSV, Markdown and LaTeX beside it.
+"""The report: HTML that opens from disk, with results as JSON, CSV, Markdown and LaTeX beside it.
 
 With pyarrow installed (the extra `parquet`) there is a results.parquet too.
 """
@@ -13,13 +13,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from prologue_bench.durations import duration
-from prologue_bench.placing import checksums, placing
-from prologue_bench.provenance import most_seeds, one_data_set, sources
-from prologue_bench.reporting.comparability import conflicts
-from prologue_bench.reporting.figures import curve_plots, heat_maps, metric_plots, search_plots, tradeoffs
+from prologue_bench.reporting.figures import (
+    curve_plots,
+    heat_maps,
+    metric_plots,
+    search_plots,
+    tradeoffs,
+)
 from prologue_bench.reporting.formatting import environment
-from prologue_bench.reporting.pictures import ASSETS, FILES, Pictures, comparable_pictures, originals
 from prologue_bench.reporting.replacing import (
     CSV,
     LATEX,
@@ -31,34 +32,49 @@ from prologue_bench.reporting.replacing import (
     own_files,
     report_in,
 )
-from prologue_bench.reporting.results import RESULTS, frame
 from prologue_bench.reporting.sections import (
     failed_runs,
     left_out,
     protocols,
-    remarks,
     reused_runs,
     searches,
     setting_differences,
     stage_seconds,
     unfinished_runs,
 )
-from prologue_bench.reporting.statistics import summarise
-from prologue_bench.reporting.strict import to_json
-from prologue_bench.reporting.summary import findings, is_judged, metric_infos, reading, split_metrics
+from prologue_bench.reporting.summary import (
+    findings,
+    is_judged,
+    metric_infos,
+    reading,
+    split_metrics,
+)
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.reporting.vega import library
-from prologue_bench.titles import caveats
+from prologue_bench.results.caveats import caveats
+from prologue_bench.results.documents import RESULTS
+from prologue_bench.results.frame import frame
+from prologue_bench.results.pictures import ASSETS, FILES, Pictures, comparable_pictures, originals
+from prologue_bench.results.protocols import conflicts
+from prologue_bench.results.sources import most_seeds, one_data_set, remarks, sources
+from prologue_bench.results.strict import to_json
+from prologue_bench.stats.differences import summarise
+from prologue_bench.storage.placing import checksums, placing
+from prologue_bench.texts.durations import duration
 
 
-def write_report(results: Mapping[str, Any], pictures: Pictures, folder: Path, force: bool = False) -> Path:
-    """Put all files of a report into a folder together, in place of the report there, and return the HTML's path.
+def write_report(
+    results: Mapping[str, Any], pictures: Pictures, folder: Path, force: bool = False
+) -> Path:
+    """Put a report's files into a folder together, in place of those there; return the HTML's path.
 
-    Raises UserError, with nothing written, where files of others would be overwritten or other runs lost, unless
-    `force` says so.
+    Raises UserError, with nothing written, where files of others would be overwritten or other runs
+    lost, unless `force` says so.
     """
     there = report_in(folder)
-    check_place(folder, results["name"], set(measure_keys(results["runs"])), pictures.files, force, there)
+    check_place(
+        folder, results["name"], set(measure_keys(results["runs"])), pictures.files, force, there
+    )
     rows = frame(results)
     texts = {
         CSV: render_csv(rows),
@@ -74,7 +90,9 @@ def write_report(results: Mapping[str, Any], pictures: Pictures, folder: Path, f
             (aside / name).write_bytes(text.encode("utf-8", errors="backslashreplace"))
         if importlib.util.find_spec("pyarrow") is not None:
             rows.to_parquet(aside / PARQUET, index=False)
-        (aside / RESULTS).write_text(to_json({**results, FILES: checksums(aside)}), encoding="utf-8")
+        (aside / RESULTS).write_text(
+            to_json({**results, FILES: checksums(aside)}), encoding="utf-8"
+        )
     return folder / REPORT
 
 

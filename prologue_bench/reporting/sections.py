@@ -1,4 +1,4 @@
-"""What a report says beside its numbers: missing runs, protocols, settings, searches, wall times."""
+"""What a report says beside numbers: missing runs, protocols, settings, searches, wall times."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from prologue_bench.errors import UserError
-from prologue_bench.pipeline.checks import notes_on
-from prologue_bench.provenance import source_of
-from prologue_bench.reporting.comparability import protocol_hash
 from prologue_bench.reporting.formatting import plain, setting_text
-from prologue_bench.reporting.results import flat_settings
-
-
-def remarks(results: Mapping[str, Any]) -> list[str]:
-    """What authors say of a whole report, such as what no longer holds. Raises UserError."""
-    found = results.get("remarks", [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise UserError(f"remarks of the results: found {found!r:.80}, expected a list of texts")
-    return found
+from prologue_bench.results.frame import flat_settings
+from prologue_bench.results.left_out import notes_on
+from prologue_bench.results.protocols import protocol_hash
+from prologue_bench.results.sources import source_of
 
 
 def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each reason for which stages of a run failed: variant, seed, those stages, and the number of the run.
+    """Each reason why stages failed: variant, seed, those stages, and the number of the run.
 
     Stages that failed with one before them have its reason.
     """
@@ -33,19 +24,31 @@ def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         for stage, reason in run["failures"].items():
             stages[reason].append(stage)
         failed += [
-            {"run": number, "variant": run["variant"], "seed": run["seed"], "stage": ", ".join(of), "reason": reason}
+            {
+                "run": number,
+                "variant": run["variant"],
+                "seed": run["seed"],
+                "stage": ", ".join(of),
+                "reason": reason,
+            }
             for reason, of in stages.items()
         ]
         failed += [
-            {"run": number, "variant": run["variant"], "seed": run["seed"], "stage": each["title"],
-             "reason": each.get("reason", "not a finite number")}
-            for each in run["measurements"] if each["value"] is None
-        ]  # fmt: skip
+            {
+                "run": number,
+                "variant": run["variant"],
+                "seed": run["seed"],
+                "stage": each["title"],
+                "reason": each.get("reason", "not a finite number"),
+            }
+            for each in run["measurements"]
+            if each["value"] is None
+        ]
     return failed
 
 
 def left_out(results: Mapping[str, Any]) -> list[str]:
-    """Which metrics do not apply to which variants, and why; nothing in results of older versions."""
+    """Which metrics do not apply to which variants, and why; nothing in older results."""
     found = [
         (metric, run["variant"], reason)
         for run in results["runs"]
@@ -60,13 +63,18 @@ def unfinished_runs(results: Mapping[str, Any]) -> list[str]:
     for run in results["runs"]:
         if run.get("unfinished") and not run["failures"]:
             seeds[run["variant"]].append(str(run["seed"]))
-    return [f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()]
+    return [
+        f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()
+    ]
 
 
 def reused_runs(results: Mapping[str, Any]) -> dict[str, int]:
     """From which earlier results how many runs were taken."""
     origins = [run["reused"] for run in results["runs"] if run.get("reused")]
-    return Counter(f"{origin['results']} of {origin['created'][:16].replace('T', ' ')} UTC" for origin in origins)
+    return Counter(
+        f"{origin['results']} of {origin['created'][:16].replace('T', ' ')} UTC"
+        for origin in origins
+    )
 
 
 def protocols(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -97,7 +105,9 @@ def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
     """The settings in which variants differ, one value a variant."""
-    flat = [{**_data_of(variant, results), **flat_settings(variant)} for variant in results["variants"]]
+    flat = [
+        {**_data_of(variant, results), **flat_settings(variant)} for variant in results["variants"]
+    ]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     shown = {key: [plain(settings.get(key)) for settings in flat] for key in keys}
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
@@ -109,21 +119,30 @@ def _data_of(variant: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str
 
 
 def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each point of the grid of sampling settings, its value for each variant, averaged over seeds.
+    """For each point of the sampling grid, its value for each variant, averaged over seeds.
 
-    Beside each value stands in how many seeds the point was chosen. Empty where nothing was searched for.
+    Beside each value stands in how many seeds the point was chosen. Empty where nothing was
+    searched for.
     """
     table: dict[tuple[str, str], dict[str, Any]] = {}
     for run in results["runs"]:
         search = run.get("search")
         for each in search["points"] if search else ():
             label = setting_text(each["point"])
-            new: dict[str, Any] = {"point": label, "metric": each["metric"], "values": {}, "chosen": {}}
+            new: dict[str, Any] = {
+                "point": label,
+                "metric": each["metric"],
+                "values": {},
+                "chosen": {},
+            }
             row = table.setdefault((each["metric"], label), new)
             row["values"].setdefault(run["variant"], []).append(each["value"])
             chosen = row["chosen"].get(run["variant"], 0) + (each["point"] == search["chosen"])
             row["chosen"][run["variant"]] = chosen
     return [
-        {**row, "values": {name: sum(values) / len(values) for name, values in row["values"].items()}}
+        {
+            **row,
+            "values": {name: sum(values) / len(values) for name, values in row["values"].items()},
+        }
         for row in table.values()
     ]

@@ -8,9 +8,8 @@ from typing import Any
 import pandas as pd
 from attrs import frozen
 
-from prologue_bench.collapse import warnings_of
-from prologue_bench.reporting.formatting import difference_text
-from prologue_bench.reporting.statistics import Cell, Difference
+from prologue_bench.stats.differences import Cell, Difference
+from prologue_bench.stats.wording import difference_text
 
 ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
 
@@ -37,7 +36,10 @@ class MetricInfo:
 def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
     """The metrics of a frame in order of appearance."""
     firsts = rows.drop_duplicates("metric").to_dict("records")
-    return [MetricInfo(row["metric"], row["title"], row["unit"], row["direction"], row["detail"]) for row in firsts]
+    return [
+        MetricInfo(row["metric"], row["title"], row["unit"], row["direction"], row["detail"])
+        for row in firsts
+    ]
 
 
 def split_metrics(
@@ -45,8 +47,8 @@ def split_metrics(
 ) -> tuple[list[MetricInfo], list[MetricInfo]]:
     """Those with a better direction that are no details, for the summary, and the rest.
 
-    What the baseline lacks is left to the rest too, and without a baseline what some variants lack; of several results
-    in one, all variants of one of them are enough.
+    What the baseline lacks is left to the rest too, and without a baseline what some variants lack;
+    of several results in one, all variants of one of them are enough.
     """
     measured = {run["variant"] for run in results["runs"] if run["measurements"]}
     by_source: dict[str, set[str]] = {}
@@ -57,9 +59,14 @@ def split_metrics(
     shown = {
         name
         for name, variants in having.items()
-        if any(of <= variants for of in by_source.values()) or (results["baseline"] in variants and len(variants) > 1)
+        if any(of <= variants for of in by_source.values())
+        or (results["baseline"] in variants and len(variants) > 1)
     }
-    main = [info for info in metrics if info.direction != "neutral" and info.name in shown and not info.detail]
+    main = [
+        info
+        for info in metrics
+        if info.direction != "neutral" and info.name in shown and not info.detail
+    ]
     return main, [info for info in metrics if info not in main]
 
 
@@ -75,10 +82,12 @@ def warnings(results: Mapping[str, Any]) -> list[str]:
     """What metrics warn of, such as a collapsed codebook: a sentence for each variant."""
     found: dict[str, dict[str, dict[int, None]]] = {}
     for run in results["runs"]:
-        for text in warnings_of(run["measurements"]):
+        for text in filter(None, (each.get("warning") for each in run["measurements"])):
             found.setdefault(run["variant"], {}).setdefault(text, {})[run["seed"]] = None
     return [
-        f"{variant}: " + "; ".join(f"{_seeds(list(seeds))}: {text}" for text, seeds in texts.items()) + "."
+        f"{variant}: "
+        + "; ".join(f"{_seeds(list(seeds))}: {text}" for text, seeds in texts.items())
+        + "."
         for variant, texts in found.items()
     ]
 
@@ -95,7 +104,11 @@ def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any
     noise: list[str] = []
     unknown: list[str] = []
     for info in metrics:
-        known = {name: by_metric[info.name] for name, by_metric in cells.items() if info.name in by_metric}
+        known = {
+            name: by_metric[info.name]
+            for name, by_metric in cells.items()
+            if info.name in by_metric
+        }
         title = f"{info.title} ({info.unit})" if info.unit else info.title
         for verdict in ("better", "worse"):
             names = [
@@ -107,7 +120,9 @@ def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any
                 sentences.append(f"{title}, {verdict} than {baseline}: {'; '.join(names)}.")
         verdicts = {cell.verdict for cell in known.values() if cell.difference is not None}
         if not verdicts & {"better", "worse"}:
-            (noise if "noise" in verdicts else unknown if verdicts & {"unknown"} else []).append(info.title)
+            (noise if "noise" in verdicts else unknown if verdicts & {"unknown"} else []).append(
+                info.title
+            )
     if noise:
         sentences.append(f"No variant is distinguishable from {baseline}: {'; '.join(noise)}.")
     if unknown:
@@ -117,7 +132,9 @@ def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any
 
 def is_judged(cells: Cells) -> bool:
     """Whether there are verdicts: any difference has an interval over training seeds."""
-    return any(_leaves_zero_out(cell) is not None for row in cells.values() for cell in row.values())
+    return any(
+        _leaves_zero_out(cell) is not None for row in cells.values() for cell in row.values()
+    )
 
 
 def _leaves_zero_out(cell: Cell) -> bool | None:
@@ -132,7 +149,10 @@ def _why_not_judged(cells: Cells, results: Mapping[str, Any]) -> str:
         return "No baseline: no verdict."
     if baseline not in cells:
         return f"Nothing was measured of the baseline {baseline}: no verdict."
-    return f"No variant has two training seeds in common with {baseline} whose differences vary: no verdict."
+    return (
+        f"No variant has two training seeds in common with {baseline} whose differences vary: "
+        "no verdict."
+    )
 
 
 def reading(results: Mapping[str, Any], cells: Cells) -> str:
@@ -141,20 +161,25 @@ def reading(results: Mapping[str, Any], cells: Cells) -> str:
     between = "below or in brackets the difference from the baseline"
     if is_judged(cells) or len(results["seeds"]) > 1:
         return (
-            f"Each cell: mean ± standard deviation over {len(results['seeds'])} training seeds; {between}, paired by "
-            f"seed, with its 95% interval (Student's t{_family(cells)}). {verdict_text(cells)}"
+            f"Each cell: mean ± standard deviation over {len(results['seeds'])} training seeds; "
+            f"{between}, paired by seed, with its 95% interval (Student's t{_family(cells)}). "
+            f"{verdict_text(cells)}"
         )
     if "sampling seeds" in bases:
         return (
-            f"One training seed, so there is no verdict: means over sampling seeds; {between} with its 95% interval "
-            f"over those (Student's t{_family(cells)}), without the noise of training."
+            "One training seed, so there is no verdict: means over sampling seeds; "
+            f"{between} with its 95% interval over those (Student's t{_family(cells)}), "
+            "without the noise of training."
         )
     if "images" in bases:
         return (
-            f"One training seed, so there is no verdict; {between}, where it is known with its 95% interval over "
-            f"images alone (bootstrap{_family(cells)}), without the noise of training and sampling."
+            f"One training seed, so there is no verdict; {between}, "
+            "where it is known with its 95% interval over images alone "
+            f"(bootstrap{_family(cells)}), without the noise of training and sampling."
         )
-    return f"One training seed, so there is no verdict; {between}. Run with more seeds for intervals."
+    return (
+        f"One training seed, so there is no verdict; {between}. Run with more seeds for intervals."
+    )
 
 
 def verdict_text(cells: Cells) -> str:
@@ -162,8 +187,9 @@ def verdict_text(cells: Cells) -> str:
     if not is_judged(cells):
         return "No verdicts: no difference has an interval over training seeds."
     return (
-        "A difference is better or worse where its interval leaves zero out; else it is marked n.s. (not significant). "
-        "Intervals hold at once within one metric, not over several."
+        "A difference is better or worse where its interval leaves zero out; "
+        "else it is marked n.s. (not significant). Intervals hold at once within one metric, "
+        "not over several."
     )
 
 
@@ -173,8 +199,16 @@ def _family(cells: Cells) -> str:
     largest = max(sizes, default=1)
     if largest == 1:
         return ""
-    return f", for each metric simultaneous over {'up to ' * (len(sizes) > 1)}{largest} variants by Bonferroni"
+    return (
+        f", for each metric simultaneous over {'up to ' * (len(sizes) > 1)}{largest} variants by "
+        "Bonferroni"
+    )
 
 
 def _differences(cells: Cells) -> list[Difference]:
-    return [cell.difference for row in cells.values() for cell in row.values() if cell.difference is not None]
+    return [
+        cell.difference
+        for row in cells.values()
+        for cell in row.values()
+        if cell.difference is not None
+    ]

@@ -1,4 +1,7 @@
-"""The summary table as Markdown and LaTeX, and all measurements as CSV. What is a text in the results is one there."""
+"""The summary table as Markdown and LaTeX, and all measurements as CSV.
+
+What is a text in the results is one there.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from prologue_bench.provenance import most_seeds, one_data_set, sources
-from prologue_bench.reporting.comparability import conflicts
-from prologue_bench.reporting.formatting import difference_text, markdown_line, number, short
-from prologue_bench.reporting.results import frame
-from prologue_bench.reporting.sections import failed_runs, left_out, remarks, unfinished_runs
-from prologue_bench.reporting.statistics import Cell, summarise
+from prologue_bench.reporting.sections import failed_runs, left_out, unfinished_runs
 from prologue_bench.reporting.summary import (
     SAME_WEIGHTS,
     MetricInfo,
@@ -26,8 +24,15 @@ from prologue_bench.reporting.summary import (
     verdict_text,
     warnings,
 )
-from prologue_bench.terminal import one_line, plain_text
-from prologue_bench.titles import caveats
+from prologue_bench.results.caveats import caveats
+from prologue_bench.results.frame import frame
+from prologue_bench.results.protocols import conflicts
+from prologue_bench.results.sources import most_seeds, one_data_set, remarks, sources
+from prologue_bench.stats.differences import Cell, summarise
+from prologue_bench.stats.wording import difference_text
+from prologue_bench.texts.lines import one_line, plain_text
+from prologue_bench.texts.markdown import markdown_line
+from prologue_bench.texts.numbers import number, short
 
 LIGATURE = re.compile(r"([-',])(?=\1)")
 """Characters of which LaTeX makes another where two stand together."""
@@ -36,7 +41,9 @@ FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 
 LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
-    **{character: f"{{{character}}}" for character in "[]*"},  # what a line break takes as its argument
+    **{
+        character: f"{{{character}}}" for character in "[]*"
+    },  # what a line break takes as its argument
     "`": r"\textasciigrave{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -72,8 +79,14 @@ def render_markdown(results: Mapping[str, Any]) -> str:
         "| --- |" + " ---: |" * len(main),
     ]
     for variant in results["variants"]:
-        shown = [_markdown_cell(cells.get(variant["name"], {}).get(info.name), judged) for info in main]
-        name = f"{variant['name']} (baseline)" if variant["name"] == results["baseline"] else variant["name"]
+        shown = [
+            _markdown_cell(cells.get(variant["name"], {}).get(info.name), judged) for info in main
+        ]
+        name = (
+            f"{variant['name']} (baseline)"
+            if variant["name"] == results["baseline"]
+            else variant["name"]
+        )
         lines.append(f"| {markdown_line(name)} | " + " | ".join(shown) + " |")
     lines += _not_measured(results)
     if unfinished := unfinished_runs(results):
@@ -100,7 +113,7 @@ def _from(results: Mapping[str, Any]) -> str:
 
 
 def render_latex(results: Mapping[str, Any]) -> str:
-    """The summary table in LaTeX, for the package booktabs: means and standard deviations over seeds."""
+    """The summary table in LaTeX, for booktabs: means and standard deviations over seeds."""
     rows = frame(results)
     cells = summarise(rows, results["baseline"])
     main, _ = split_metrics(metric_infos(rows), rows, results)
@@ -109,13 +122,20 @@ def render_latex(results: Mapping[str, Any]) -> str:
         if found is None:
             return "--"
         spread = f" ± {short(found.spread)}" if found.spread is not None else ""
-        return _latex(f"{number(found.mean)}{spread}") + ("$^*$" if found.verdict in ("better", "worse") else "")
+        return _latex(f"{number(found.mean)}{spread}") + (
+            "$^*$" if found.verdict in ("better", "worse") else ""
+        )
 
     heads = [_latex(_head(info)) for info in main]
     seeds = len(most_seeds(results))
     notes = [*remarks(results), *warnings(results), f"$^*$: {verdict_text(cells)}"]
     body = [
-        " & ".join([_latex(variant["name"]), *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main)])
+        " & ".join(
+            [
+                _latex(variant["name"]),
+                *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main),
+            ]
+        )
         for variant in results["variants"]
     ]
     return "\n".join(
@@ -136,7 +156,9 @@ def render_latex(results: Mapping[str, Any]) -> str:
 
 
 def _remarks(results: Mapping[str, Any]) -> list[str]:
-    return [line for remark in remarks(results) for line in (f"> Remark: {markdown_line(remark)}", "")]
+    return [
+        line for remark in remarks(results) for line in (f"> Remark: {markdown_line(remark)}", "")
+    ]
 
 
 def _latex(text: str) -> str:
@@ -152,14 +174,17 @@ def _head(info: MetricInfo) -> str:
 def render_csv(rows: pd.DataFrame) -> str:
     """All measurements, one per line, of a frame as `results.frame` makes it.
 
-    A spreadsheet takes a cell that begins as FORMULA for one to compute; a quote before it makes it a text.
+    A spreadsheet takes a cell that begins as FORMULA for one to compute; a quote before it makes it
+    a text.
     """
     texts = {
         name: [_cell(value) if isinstance(value, str) else value for value in rows[name]]
         for name in rows.columns
         if rows[name].dtype.kind not in "bifu"
     }
-    text: str = rows.assign(**texts).to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    text: str = rows.assign(**texts).to_csv(
+        index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n"
+    )
     return text
 
 
@@ -171,14 +196,16 @@ def _cell(text: str) -> str:
 def _published(reference: Mapping[str, Any]) -> list[str]:
     """Published results as a Markdown table of their own."""
     return [
-        f"Published, not measured here. {markdown_line(reference['summary'])} {markdown_line(reference['source'])}. "
-        f"Protocol: {markdown_line(reference['protocol'])}.",
+        f"Published, not measured here. {markdown_line(reference['summary'])} "
+        f"{markdown_line(reference['source'])}. Protocol: {markdown_line(reference['protocol'])}.",
         "",
         "| model | " + " | ".join(map(markdown_line, reference["columns"])) + " |",
         "| --- |" + " ---: |" * len(reference["columns"]),
         *(
             f"| {markdown_line(row['title'])} (published) | "
-            + " | ".join("–" if value is None else markdown_line(str(value)) for value in row["values"])
+            + " | ".join(
+                "–" if value is None else markdown_line(str(value)) for value in row["values"]
+            )
             + " |"
             for row in reference["rows"].values()
         ),
@@ -191,18 +218,26 @@ def _no_measurements(results: Mapping[str, Any]) -> str:
         *filter(None, _remarks(results)),
         *map(markdown_line, warnings(results)),
     ]
-    lines = "\n\n".join([*head, "No metric with a better direction was measured of the baseline or of every variant."])
+    lines = "\n\n".join(
+        [
+            *head,
+            "No metric with a better direction was measured of the baseline or of every variant.",
+        ]
+    )
     return "\n".join([lines, *_not_measured(results)]) + "\n"
 
 
 def _not_measured(results: Mapping[str, Any]) -> list[str]:
     """Paragraphs on what failed and on what does not apply."""
-    texts = [f"Failed: {r['variant']}, seed {r['seed']}, {r['stage']}: {r['reason']}" for r in failed_runs(results)]
+    texts = [
+        f"Failed: {r['variant']}, seed {r['seed']}, {r['stage']}: {r['reason']}"
+        for r in failed_runs(results)
+    ]
     return [line for text in [*texts, *left_out(results)] for line in ("", markdown_line(text))]
 
 
 def _mark(cell: Cell, judged: bool) -> str:
-    """What stands behind a difference that is neither better nor worse, where others have verdicts."""
+    """What stands behind a difference neither better nor worse, where others have verdicts."""
     return {"noise": ", n.s.", "unknown": ", no verdict"}.get(cell.verdict, "") if judged else ""
 
 

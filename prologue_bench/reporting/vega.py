@@ -1,6 +1,7 @@
-"""What all plots have in common: Vega-Lite specifications as wide as their place on the page, and what draws them.
+"""What all plots have in common.
 
-Text and axes take the page's text colour, so that one specification serves light, dark and print.
+Vega-Lite specifications as wide as their place on the page, and what draws them. Text and axes take
+the page's text colour, so that one specification serves light, dark and print.
 """
 
 from __future__ import annotations
@@ -26,25 +27,45 @@ CONFIG: dict[str, Any] = {
     "background": "transparent",
     "view": {"stroke": None},
     "axis": {
-        "labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "domainColor": INK, "tickColor": INK,
-        "gridColor": INK, "gridOpacity": 0.12, "labelFontSize": 11, "titleFontSize": 12, "labelLimit": 150,
+        "labelColor": INK,
+        "titleColor": INK,
+        "titleFontWeight": "normal",
+        "domainColor": INK,
+        "tickColor": INK,
+        "gridColor": INK,
+        "gridOpacity": 0.12,
+        "labelFontSize": 11,
+        "titleFontSize": 12,
+        "labelLimit": 150,
     },
-    "legend": {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "labelFontSize": 11,
-               "labelLimit": 260, "orient": "bottom", "symbolStrokeWidth": 2, "symbolOpacity": 1, "symbolLimit": 24},
+    "legend": {
+        "labelColor": INK,
+        "titleColor": INK,
+        "titleFontWeight": "normal",
+        "labelFontSize": 11,
+        "labelLimit": 260,
+        "orient": "bottom",
+        "symbolStrokeWidth": 2,
+        "symbolOpacity": 1,
+        "symbolLimit": 24,
+    },
     "range": {"category": COLOURS},
-}  # fmt: skip
+}
 
 
 @cache
 def library() -> str:
-    """The JavaScript that draws the plots: Vega, Vega-Lite and Vega-Embed, without outside references."""
+    """JavaScript that draws plots: Vega, Vega-Lite and Vega-Embed, without outside references."""
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
     return bundle.replace("</script", "<\\/script")
 
 
 def spec(chart: Any, description: str, height: float = HEIGHT) -> Spec:
-    """The specification of a chart as wide as its place on the page; `description` is for those who hear the page."""
+    """The specification of a chart as wide as its place on the page.
+
+    `description` is for those who hear the page.
+    """
     sized = chart.properties(width="container", height=height, description=description)
     found: Spec = sized.to_dict(validate=False)
     fit = {"type": "fit-x", "contains": "padding"}
@@ -53,8 +74,12 @@ def spec(chart: Any, description: str, height: float = HEIGHT) -> Spec:
 
 def data(rows: pd.DataFrame) -> alt.InlineData:
     """Rows as CSV with five digits, a third of the same as JSON."""
-    numbers = {"value", "x", "y", "step", "place", "half_width", "token", "row", "column"} & set(rows.columns)
-    parse: dict[str, Any] = {str(name): "number" if name in numbers else "string" for name in rows.columns}
+    numbers = {"value", "x", "y", "step", "place", "half_width", "token", "row", "column"} & set(
+        rows.columns
+    )
+    parse: dict[str, Any] = {
+        str(name): "number" if name in numbers else "string" for name in rows.columns
+    }
     text = rows.to_csv(index=False, float_format="%.5g")
     return alt.InlineData(values=text, format=alt.CsvDataFormat(type="csv", parse=parse))
 
@@ -64,12 +89,18 @@ def tooltip(*fields: str | tuple[str, str]) -> list[alt.Tooltip]:
     pairs = [(field, field) if isinstance(field, str) else field for field in fields]
     plain = ("variant", "seed", "token", "step", "chosen")
     return [
-        alt.Tooltip(f"{name}:N", title=title) if name in plain else alt.Tooltip(f"{name}:Q", title=title, format=".5~g")
+        alt.Tooltip(f"{name}:N", title=title)
+        if name in plain
+        else alt.Tooltip(f"{name}:Q", title=title, format=".5~g")
         for name, title in pairs
     ]
 
 
 def variant_colour(names: Sequence[str], field: str = "variant") -> alt.Color:
     """A colour for each variant, in order, and a legend as wide as its names need."""
-    legend = alt.Legend(title=None, columns=1 if max(map(len, names), default=0) > LEGEND_COLUMN else 2)
-    return alt.Color(f"{field}:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend)
+    legend = alt.Legend(
+        title=None, columns=1 if max(map(len, names), default=0) > LEGEND_COLUMN else 2
+    )
+    return alt.Color(
+        f"{field}:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend
+    )

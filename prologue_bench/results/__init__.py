@@ -1,1 +1,4 @@
-"""What a run found, as records, and the one way to read files that someone else may have written. No torch here."""
+"""What a run found, as records, and the one way to read files that someone else may have written.
+
+No torch here.
+"""

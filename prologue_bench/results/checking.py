@@ -1,8 +1,9 @@
 """Plain values, as JSON holds them, held against attrs classes that describe them.
 
-A class is the description: a field without a default must be there, and its type says what it may hold. `Annotated`
-adds what a type cannot say, such as a range. Fields that the class does not name are left alone, so that files of
-later versions which only add something can be read. The first mistake is told with its exact place.
+A class is the description: a field without a default must be there, and its type says what it may
+hold. `Annotated` adds what a type cannot say, such as a range. Fields that the class does not name
+are left alone, so that files of later versions which only add something can be read. The first
+mistake is told with its exact place.
 """
 
 from __future__ import annotations
@@ -72,12 +73,12 @@ class Filled:
 
 
 def check(value: Any, description: Any) -> None:
-    """Raises Mismatch where a plain value is not as an attrs class, or another type, describes it."""
+    """Raises Mismatch where a value is not as an attrs class, or another type, describes it."""
     _checker(description)(value)
 
 
 def check_plain(value: Any, depth: int = 0) -> None:
-    """Raises Mismatch where a value holds what no report could show or write: NaN, huge numbers, broken text."""
+    """Raises Mismatch for what no report could show or write: NaN, huge numbers, broken text."""
     kind = type(value)
     if kind is str:
         _check_text(value)
@@ -140,7 +141,10 @@ def _checker(description: Any) -> Check:
 
 def _record(cls: Any) -> Check:
     hints = typing.get_type_hints(cls, include_extras=True)
-    fields = [(each.name, _checker(hints[each.name]), each.default is attrs.NOTHING) for each in attrs.fields(cls)]
+    fields = [
+        (each.name, _checker(hints[each.name]), each.default is attrs.NOTHING)
+        for each in attrs.fields(cls)
+    ]
 
     def record(value: Any) -> None:
         if type(value) is not dict:
@@ -252,8 +256,12 @@ def kind_name(description: Any) -> str:
     """A type as a reader of JSON would say it."""
     origin, arguments = typing.get_origin(description), typing.get_args(description)
     plain = {
-        int: "a whole number", float: "a number", bool: "true or false", str: "a text", types.NoneType: "null"
-    }  # fmt: skip
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        types.NoneType: "null",
+    }
     if origin is typing.Annotated:
         return kind_name(arguments[0])
     if origin in (typing.Union, types.UnionType):
@@ -261,7 +269,11 @@ def kind_name(description: Any) -> str:
     if origin is typing.Literal:
         return "one of " + ", ".join(map(str, arguments))
     if origin is tuple and arguments[-1] is Ellipsis:
-        return f"a list of {plain[arguments[0]].removeprefix('a ')}s" if arguments[0] in plain else "a list"
+        return (
+            f"a list of {plain[arguments[0]].removeprefix('a ')}s"
+            if arguments[0] in plain
+            else "a list"
+        )
     if origin is tuple:
         return f"a list of {len(arguments)}"
     return plain.get(description, "an object")
@@ -292,4 +304,8 @@ def place_text(place: Sequence[str | int]) -> str:
             text += f".{part}" if text else part
         else:
             text += f"[{_SHORT.repr(part)}]"
-    return text if len(text) <= _SHOWN_PLACE else f"{text[: _SHOWN_PLACE // 2]} … {text[-_SHOWN_PLACE // 2 :]}"
+    return (
+        text
+        if len(text) <= _SHOWN_PLACE
+        else f"{text[: _SHOWN_PLACE // 2]} … {text[-_SHOWN_PLACE // 2 :]}"
+    )

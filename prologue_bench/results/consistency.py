@@ -20,7 +20,9 @@ def check_numbers(results: Mapping[str, Any]) -> None:
         place = (run["variant"], run["seed"], run.get("sampling_seed", 0))
         if place in places:
             raise Mismatch(
-                f"a second run of {shown(place[0])}, seed {place[1]}, sampling seed {place[2]}", "runs", index
+                f"a second run of {shown(place[0])}, seed {place[1]}, sampling seed {place[2]}",
+                "runs",
+                index,
             )
         places.add(place)
         try:
@@ -30,7 +32,7 @@ def check_numbers(results: Mapping[str, Any]) -> None:
 
 
 def check_results(results: Mapping[str, Any]) -> None:
-    """Raises Mismatch where columns of one table have different lengths, or a variant is of an unknown source."""
+    """Raises Mismatch where a table's columns differ in length, or a source is unknown."""
     check_numbers(results)
     sources = results.get("sources")
     labels = {each["label"] for each in sources} if sources is not None else {""}
@@ -39,15 +41,33 @@ def check_results(results: Mapping[str, Any]) -> None:
         _known(variant.get("source") or "", labels, "source", "variants", index, "source")
     for index, reference in enumerate(results.get("references", ())):
         for key, row in reference["rows"].items():
-            _alike(len(row["values"]), len(reference["columns"]), "references", index, "rows", key, "values")
+            _alike(
+                len(row["values"]),
+                len(reference["columns"]),
+                "references",
+                index,
+                "rows",
+                key,
+                "values",
+            )
     lengths: dict[tuple[str, str], int] = {}
     for index, run in enumerate(results["runs"]):
         for stage, columns in run.get("curves", {}).items():
             _check_curves(columns, "runs", index, "curves", stage)
         for number, each in enumerate(run["measurements"]):
             if each.get("positions"):
-                expected = lengths.setdefault((run["variant"], each["name"]), len(each["positions"]))
-                _alike(len(each["positions"]), expected, "runs", index, "measurements", number, "positions")
+                expected = lengths.setdefault(
+                    (run["variant"], each["name"]), len(each["positions"])
+                )
+                _alike(
+                    len(each["positions"]),
+                    expected,
+                    "runs",
+                    index,
+                    "measurements",
+                    number,
+                    "positions",
+                )
 
 
 def check_benchmarks(benchmarks: Sequence[Mapping[str, Any]]) -> None:
@@ -73,7 +93,9 @@ def _once(names: Iterable[str], *place: str) -> None:
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in seen:
-            raise Mismatch(f"found {shown(name)} twice, expected it once", place[0], index, *place[1:])
+            raise Mismatch(
+                f"found {shown(name)} twice, expected it once", place[0], index, *place[1:]
+            )
         seen.add(name)
 
 

@@ -1,4 +1,4 @@
-"""The documents of this project, each read by one function: results, baselines, exports and benchmarks."""
+"""The documents of this project, one reader each: results, baselines, exports and benchmarks."""
 
 from __future__ import annotations
 
@@ -44,9 +44,13 @@ def _read_results(path: Path, check_all: Callable[[Mapping[str, Any]], None]) ->
     try:
         content = read_bytes(file, LARGEST_DOCUMENT, follow=named)
     except FileNotFoundError:
-        raise UserError(f"{file}: no results; expected a folder written by 'prologue-bench run'") from None
+        raise UserError(
+            f"{file}: no results; expected a folder written by 'prologue-bench run'"
+        ) from None
     results = parse(content, file, "results written by 'prologue-bench run'")
-    _check_version(results, "schema", schema.RESULTS_SCHEMA, file, f"results of schema {schema.RESULTS_SCHEMA}")
+    _check_version(
+        results, "schema", schema.RESULTS_SCHEMA, file, f"results of schema {schema.RESULTS_SCHEMA}"
+    )
     _checked(results, check_all, file)
     return results  # type: ignore[no-any-return]
 
@@ -63,7 +67,13 @@ def read_export(path: Path) -> dict[str, Any]:
             raise Mismatch("found other classes than in data.classes", "images", "class_names")
 
     config = read_json(path, "a folder written by 'prologue-bench export'", LARGEST_CONFIG)
-    _check_version(config, "format", schema.EXPORT_FORMAT, path, f"{schema.EXPORT_FORMAT}; export the run again")
+    _check_version(
+        config,
+        "format",
+        schema.EXPORT_FORMAT,
+        path,
+        f"{schema.EXPORT_FORMAT}; export the run again",
+    )
     _checked(config, check_all, path)
     return config  # type: ignore[no-any-return]
 
@@ -87,14 +97,18 @@ def _check_version(document: Any, name: str, known: int, path: Path, expected: s
         raise UserError(f"{path}: found another format, expected {expected}")
     if document[name] > known:
         raise UserError(
-            f"{path}: {name} is {shown(document[name])}, written by a later version of prologue-bench; this one reads "
-            f"{name} {known}: update it"
+            f"{path}: {name} is {shown(document[name])}, written by a later version of "
+            f"prologue-bench; this one reads {name} {known}: update it"
         )
     if document[name] < known:
-        raise UserError(f"{path}: found another format, {name} {shown(document[name])}, expected {expected}")
+        raise UserError(
+            f"{path}: found another format, {name} {shown(document[name])}, expected {expected}"
+        )
 
 
-def _checked(document: Any, check_all: Callable[[Mapping[str, Any]], None], path: Path, more: str = "") -> None:
+def _checked(
+    document: Any, check_all: Callable[[Mapping[str, Any]], None], path: Path, more: str = ""
+) -> None:
     try:
         check_all(document)
     except Mismatch as wrong:

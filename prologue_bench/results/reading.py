@@ -1,7 +1,7 @@
-"""Reading files that someone else may have written: bounded, without following links, checked before use.
+"""Reading files that others may have written: bounded, without following links, checked before use.
 
-JSON comes in through `read_json` or `parse`, and any other file through `read_bytes`. Whatever is wrong is one
-UserError with the file's name, and the place inside it.
+JSON comes in through `read_json` or `parse`, and any other file through `read_bytes`. Whatever is
+wrong is one UserError with the file's name, and the place inside it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from prologue_bench.results.checking import Mismatch, check_plain, shown
 MEGABYTE = 2**20
 LARGEST_DOCUMENT = 256 * MEGABYTE
 KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
-}  # fmt: skip
+}
 
 
 def read_bytes(path: Path, most: int, follow: bool = False) -> bytes:
     """The content of a regular file of at most so many bytes.
 
-    A link is followed only where `follow` says that the user named it. Raises UserError, or FileNotFoundError.
+    A link is followed only where `follow` says that the user named it. Raises UserError, or
+    FileNotFoundError.
     """
     # Without waiting: a pipe that nobody writes to would never open.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
@@ -37,7 +41,10 @@ def read_bytes(path: Path, most: int, follow: bool = False) -> bytes:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path}: found {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, no file")
+                raise UserError(
+                    f"{path}: found {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, "
+                    "no file"
+                )
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(most + 1) if status.st_size <= most else b""
         finally:
@@ -69,7 +76,10 @@ def is_folder(path: Path) -> bool:
 
 
 def parse(content: bytes, path: Path, expected: str) -> Any:
-    """The JSON in a file's content. Raises UserError, also for names given twice, NaN, and numbers beyond all use."""
+    """The JSON in a file's content.
+
+    Raises UserError, also for names given twice, NaN, and numbers beyond all use.
+    """
     try:
         document = json.loads(content.decode("utf-8"), object_pairs_hook=_object)
         check_plain(document)
@@ -77,14 +87,19 @@ def parse(content: bytes, path: Path, expected: str) -> Any:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}, expected {expected}") from None
     except json.JSONDecodeError as error:
         raise UserError(
-            f"{path}: found no JSON at line {error.lineno}, column {error.colno} ({error.msg}), expected {expected}"
+            f"{path}: found no JSON at line {error.lineno}, column {error.colno} ({error.msg}), "
+            f"expected {expected}"
         ) from None
     except RecursionError:
-        raise UserError(f"{path}: found lists or objects nested too deep, expected {expected}") from None
+        raise UserError(
+            f"{path}: found lists or objects nested too deep, expected {expected}"
+        ) from None
     except Mismatch as wrong:
         raise UserError(f"{path}: {wrong}") from None
     except ValueError as error:  # a whole number of thousands of digits
-        raise UserError(f"{path}: found no JSON that can be read ({error!s:.80}), expected {expected}") from None
+        raise UserError(
+            f"{path}: found no JSON that can be read ({error!s:.80}), expected {expected}"
+        ) from None
     return document
 
 

@@ -1,8 +1,8 @@
 """What files of this project hold, field by field: results.json, baselines, exports and benchmarks.
 
-A field without a default has been there since the first version of the format. One with a default came later, or is
-left out where there is nothing to say; what it then stands for is the default. A format gets another number only when
-files of the old one can no longer be read as they are.
+A field without a default has been there since the first version of the format. One with a default
+came later, or is left out where there is nothing to say; what it then stands for is the default. A
+format gets another number only when files of the old one can no longer be read as they are.
 """
 
 from __future__ import annotations
@@ -60,19 +60,27 @@ class MeasurementRecord:
     detail: bool
     half_width: NotNegative | None = None
     positions: tuple[Number, ...] = ()
+    positions_of: str = ""
     warning: str = ""
+    against: Mapping[str, str] = field(factory=dict)
     artifact: str = ""
 
 
 @frozen(kw_only=True)
-class StageRecord:
-    """One stage of a run, and the key of its artifact."""
+class StageNumbers:
+    """One stage of a run, of which only what was counted is asked."""
 
     stage: Name
-    key: Name
-    seconds: Seconds | None
     flops: NotNegative | None = None
     """None where it is not known."""
+
+
+@frozen(kw_only=True)
+class StageRecord(StageNumbers):
+    """One stage of a run, and the key of its artifact."""
+
+    key: Name
+    seconds: Seconds | None
     finished: str | None
     machine: str | None
     git: str | None
@@ -111,7 +119,7 @@ class RunNumbers:
     seed: Seed
     sampling_seed: Seed = 0
     measurements: tuple[MeasurementRecord, ...]
-    stages: tuple[StageRecord, ...] = ()
+    stages: tuple[StageNumbers, ...] = ()
     curves: Mapping[str, Mapping[str, tuple[Number | None, ...]]] = field(factory=dict)
     search: SearchRecord | None = None
 
@@ -165,7 +173,10 @@ class VariantName:
 
 @frozen(kw_only=True)
 class VariantRecord(VariantName):
-    """A variant with its tokens and settings. `source` is the label of one of the results' sources."""
+    """A variant with its tokens and settings.
+
+    `source` is the label of one of the results' sources.
+    """
 
     values: Mapping[str, Any]
     layout: Annotated[tuple[SegmentRecord, ...], Filled()]
@@ -273,7 +284,10 @@ class Numbers:
 
 @frozen(kw_only=True)
 class Results(Numbers):
-    """results.json. Where it has `sources`, those tell what else the fields of SourceRecord tell."""
+    """results.json.
+
+    Where it has `sources`, those tell what else the fields of SourceRecord tell.
+    """
 
     description: str
     variants: Annotated[tuple[VariantRecord, ...], Filled()]

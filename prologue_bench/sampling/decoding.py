@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from prologue_bench import seeds
-from prologue_bench.interfaces import Generator, TokenLayout
-from prologue_bench.spec.settings import ALL_TOKENS, Sampling
+from prologue_bench.config.settings import ALL_TOKENS, Sampling
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.layout import TokenLayout
 
 
 @torch.inference_mode()
@@ -39,9 +40,10 @@ def ids_of_noise(
 ) -> Tensor:
     """Ids [B, L] for labels [B], each token chosen by its own number of the uniform noise [B, L].
 
-    Logits are guided, divided by the segment's temperature, cut to the `top_k` likeliest and then to `top_p`; only ids
-    of the segment at hand have any. `prefix` [B, n] fixes the first n tokens, whatever segments they are of.
-    Conditional and unconditional logits come from one pass over a batch of 2 B.
+    Logits are guided, divided by the segment's temperature, cut to the `top_k` likeliest and then
+    to `top_p`; only ids of the segment at hand have any. `prefix` [B, n] fixes the first n tokens,
+    whatever segments they are of. Conditional and unconditional logits come from one pass over a
+    batch of 2 B.
     """
     ids = labels.new_empty(len(labels), generator.layout.length)
     fixed = 0 if prefix is None else prefix.shape[1]
@@ -49,7 +51,9 @@ def ids_of_noise(
         ids[:, :fixed] = prefix
     scales = guidance_scales(generator.layout, sampling)
     guided = is_guided(scales[fixed:])
-    state = generator.start(torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels)
+    state = generator.start(
+        torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels
+    )
     chosen = prefix if fixed else None
     segments = [segment.name for segment in generator.layout for _ in range(segment.length)]
     for token in range(fixed, generator.layout.length):
@@ -59,17 +63,19 @@ def ids_of_noise(
         if guided:
             conditional, unconditional = logits.chunk(2)
             logits = scales[token] * conditional + (1 - scales[token]) * unconditional
-        logits = restrict(logits / sampling.temperature_of(segments[token]), sampling.top_k, sampling.top_p)
+        logits = restrict(
+            logits / sampling.temperature_of(segments[token]), sampling.top_k, sampling.top_p
+        )
         chosen = choose(logits.softmax(dim=-1, dtype=torch.float32), noise[:, token, None])
         ids[:, token] = chosen[:, 0]
     return ids
 
 
 def choose(probabilities: Tensor, noise: Tensor) -> Tensor:
-    """Ids [B, 1] by the inverse of the cumulative distribution, of probabilities [B, K] and noise in [0, 1) [B, 1].
+    """Ids [B, 1] by the inverse of the cumulative distribution.
 
-    One uniform number per token, whatever the vocabulary, is what variants can share. Ids of no probability are never
-    chosen.
+    Of probabilities [B, K] and noise in [0, 1) [B, 1]. One uniform number per token, whatever the
+    vocabulary, is what variants can share. Ids of no probability are never chosen.
     """
     cumulative = probabilities.double().cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()
@@ -79,13 +85,15 @@ def choose(probabilities: Tensor, noise: Tensor) -> Tensor:
 
 
 def image_noise(layout: TokenLayout, images: range, *names: seeds.Name) -> Tensor:
-    """Uniform noise [B, L] in float64 for images by number, from streams of (*names, segment, image).
+    """Uniform noise [B, L], float64 for images by number, from streams of (*names, segment, image).
 
-    So an image has the same noise in every batch, and its tokens at the same place of a segment of the same name have
-    the same in every variant.
+    So an image has the same noise in every batch, and its tokens at the same place of a segment of
+    the same name have the same in every variant.
     """
     rows = [
-        np.concatenate([seeds.uniform(segment.length, *names, segment.name, image) for segment in layout])
+        np.concatenate(
+            [seeds.uniform(segment.length, *names, segment.name, image) for segment in layout]
+        )
         for image in images
     ]
     return torch.from_numpy(np.array(rows).reshape(len(images), layout.length))
@@ -99,8 +107,8 @@ def is_guided(scales: Sequence[float]) -> bool:
 def guidance_scales(layout: TokenLayout, sampling: Sampling) -> list[float]:
     """The guidance scale of each of the L tokens.
 
-    Progress is the index in the segment over its length, or the step over all steps, and a separator counts as the
-    first index of the segment that it opens.
+    Progress is the index in the segment over its length, or the step over all steps, and a
+    separator counts as the first index of the segment that it opens.
     """
     scales, step = [], 0
     separators = (len(layout.segments) - 1) if layout.separator else 0
@@ -111,16 +119,19 @@ def guidance_scales(layout: TokenLayout, sampling: Sampling) -> list[float]:
             if ALL_TOKENS in sampling.guidance:
                 scale = sampling.guidance[ALL_TOKENS].at(step / (layout.length + separators))
             else:
-                scale = sampling.guidance_of(segment.name).at((index + opening) / (segment.length + opening))
+                scale = sampling.guidance_of(segment.name).at(
+                    (index + opening) / (segment.length + opening)
+                )
             scales.append(scale)
             step += 1
     return scales
 
 
 def restrict(logits: Tensor, top_k: int, top_p: float) -> Tensor:
-    """Logits [B, K] with all but the k likeliest at -inf, and of those all but the likeliest that hold `top_p`.
+    """Logits [B, K] with all but the k likeliest at -inf.
 
-    The likeliest token always stays. 0 and 1.0 switch the two off.
+    Of those, all but the likeliest that hold `top_p` are too. The likeliest token always stays. 0
+    and 1.0 switch the two off.
     """
     if 0 < top_k < logits.shape[-1]:
         kth = logits.topk(top_k, dim=-1).values[:, -1:]
@@ -129,7 +140,9 @@ def restrict(logits: Tensor, top_k: int, top_p: float) -> Tensor:
         ordered, order = logits.sort(dim=-1, descending=True)
         probabilities = ordered.softmax(dim=-1, dtype=torch.float32)
         before = probabilities.cumsum(dim=-1) - probabilities
-        logits = logits.masked_fill((before >= top_p).scatter(-1, order, before >= top_p), float("-inf"))
+        logits = logits.masked_fill(
+            (before >= top_p).scatter(-1, order, before >= top_p), float("-inf")
+        )
     return logits
 
 
@@ -144,7 +157,8 @@ def draw_ids(
 ) -> Tensor:
     """Ids [B, L] for labels [B] of images `first`, `first` + 1 ..., tensors being on any device.
 
-    `names` say what is drawn for, such as ("samples", sampling seed): the noise is that of `image_noise`.
+    `names` say what is drawn for, such as ("samples", sampling seed): the noise is that of
+    `image_noise`.
     """
     device = next(generator.parameters()).device
     noise = image_noise(generator.layout, range(first, first + len(labels)), *names).to(device)

@@ -14,9 +14,10 @@ Draw = Callable[[Tensor, int, Tensor | None], Tensor]
 
 
 def shared_prefixes(draw: Draw, labels: Tensor, columns: int, length: int, seed: int) -> Tensor:
-    """Ids [B, L] in rows of `columns`: all of a row share the first `length` tokens, but in the last row none do.
+    """Ids [B, L] in rows of `columns`.
 
-    A row's labels should be equal: tokens drawn for one class would be strange to another.
+    All of a row share the first `length` tokens, but in the last row none do. A row's labels should
+    be equal: tokens drawn for one class would be strange to another.
     """
     first = draw(labels, stream("shared tokens", seed), None)[:, :length]
     prefix = first.clone()
@@ -26,6 +27,6 @@ def shared_prefixes(draw: Draw, labels: Tensor, columns: int, length: int, seed:
 
 
 def row_labels(rows: int, columns: int, classes: int) -> Tensor:
-    """Labels [rows * columns]: a class a row, and the last row of the class above it, to compare with."""
+    """Labels [rows * columns]: a class a row, and the last row as the one above, to compare."""
     labels = torch.arange(rows).clamp(max=max(0, rows - 2)) % max(1, classes)
     return labels.repeat_interleave(columns)

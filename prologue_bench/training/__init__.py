@@ -1,1 +1,1 @@
-"""Training through mmengine: models whose forward pass is a loss, optimizer wrappers, hooks and runners."""
+"""Training through mmengine: models that return losses, optimizer wrappers, hooks and runners."""

@@ -1,4 +1,4 @@
-"""Arrays in memory or memory-mapped, read a whole batch at a time, in an order that can be entered anywhere."""
+"""Arrays in memory or memory-mapped, read by batches, in an order that can be entered anywhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from prologue_bench.interfaces import ImageArray
+from prologue_bench.contracts.images import ImageArray
 
 Batch = dict[str, Tensor]
 
 
 class ArrayDataset(Dataset[Batch]):
-    """Named arrays of equal length; fetching a list of indices gives one batch, without a collate step."""
+    """Named arrays of equal length; a list of indices gives one batch, without collating."""
 
     def __init__(self, arrays: Mapping[str, ImageArray]) -> None:
         self.arrays = arrays
@@ -35,15 +35,19 @@ class ArrayDataset(Dataset[Batch]):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        return {name: torch.from_numpy(np.asarray(array[indices])) for name, array in self.arrays.items()}
+        return {
+            name: torch.from_numpy(np.asarray(array[indices]))
+            for name, array in self.arrays.items()
+        }
 
 
 class Shuffled(Sampler[int]):
-    """Endless indices of `size` images, in a new random order for each pass, of which each process takes its own.
+    """Endless indices of `size` images, in a new random order for each pass.
 
-    The order depends on the seed alone. The processes take turns in it, so together they read the same batches
-    however many they are. It begins behind its first `start` indices, of all processes together, for a
-    training that goes on: what lies before is not read, and costs one random order for each whole pass.
+    Each process takes its own of them. The order depends on the seed alone. The processes take
+    turns in it, so together they read the same batches however many they are. It begins behind its
+    first `start` indices, of all processes together, for a training that goes on: what lies before
+    is not read, and costs one random order for each whole pass.
 
     Raises ValueError for no images at all, over which there would be no end to look for one.
     """

@@ -1,4 +1,4 @@
-"""mmengine hooks: repeatable draws, learning curves, a guard over the run, and small checkpoints."""
+"""mmengine hooks: repeatable draws, curves, a guard over the run, and small checkpoints."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
 from torch import Tensor
 
-from prologue_bench import distributed, seeds
+from prologue_bench import seeds
 from prologue_bench.errors import Interrupted, StageError
-from prologue_bench.files import write_text
-from prologue_bench.pipeline.context import StageContext
+from prologue_bench.storage.files import write_text
+from prologue_bench.training import distributed
+from prologue_bench.training.context import StageContext
+from prologue_bench.training.engine import Hook, Runner, is_model_wrapper
 
 CURVES = "curves.jsonl"
 POINTS = 100
@@ -26,7 +25,7 @@ POINTS = 100
 
 
 class StepSeedHook(Hook):
-    """Seeds every step by its number, so that a resumed run draws what an uninterrupted one would have drawn."""
+    """Seeds every step by its number, so that a resumed run draws what a whole one would."""
 
     priority = "VERY_HIGH"
 
@@ -45,10 +44,14 @@ class GuardHook(Hook):
 
     priority = "VERY_HIGH"
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         for name, value in _numbers(outputs).items():
             if not math.isfinite(value):
-                raise StageError(f"{name} is {value} at step {runner.iter + 1}; a lower learning rate may help")
+                raise StageError(
+                    f"{name} is {value} at step {runner.iter + 1}; a lower learning rate may help"
+                )
 
 
 class ProgressHook(Hook):
@@ -62,7 +65,9 @@ class ProgressHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self.context.advance(runner.iter, runner.max_iters)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         self.context.advance(runner.iter + 1, runner.max_iters)
         if distributed.any_of(self.context.stop_requested()) and runner.iter + 1 < runner.max_iters:
             runner.save_checkpoint(runner.work_dir, f"iter_{runner.iter + 1}.pth", by_epoch=False)
@@ -70,11 +75,12 @@ class ProgressHook(Hook):
 
 
 class CurveHook(Hook):
-    """Appends mean losses to a file of JSON lines, about a hundred over the run: {"step", "seconds", losses...}.
+    """Appends mean losses to a file of JSON lines, about a hundred over the run.
 
-    A loss that is not computed in every step has its mean over the steps in which it was, and stands in those lines
-    alone that have any. Checkpoints hold the points and the sums since the last one, so that a training
-    that was stopped anywhere has the points of one that was not.
+    A line is {"step", "seconds", losses...}. A loss that is not computed in every step has its mean
+    over the steps in which it was, and stands in those lines alone that have any. Checkpoints hold
+    the points and the sums since the last one, so that a training that was stopped anywhere has the
+    points of one that was not.
     """
 
     priority = "BELOW_NORMAL"
@@ -103,19 +109,29 @@ class CurveHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         saved = checkpoint.get("curves")
         if saved is None:  # an older version's
-            self.points = [each for each in read_curves(self.path) if each["step"] <= checkpoint["meta"]["iter"]]
+            self.points = [
+                each
+                for each in read_curves(self.path)
+                if each["step"] <= checkpoint["meta"]["iter"]
+            ]
             self.seconds_before = self.points[-1]["seconds"] if self.points else 0.0
             return
-        self.points, self.sums, self.counts = saved["points"], saved["sums"], Counter(saved["counts"])
+        self.points, self.sums, self.counts = (
+            saved["points"],
+            saved["sums"],
+            Counter(saved["counts"]),
+        )
         self.seconds_before = saved["seconds"]
 
     def before_train(self, runner: Runner) -> None:
-        """Begin the file with the points up to the checkpoint from which this run goes on, whatever it holds."""
+        """Begin the file with the points up to this run's checkpoint, whatever it holds."""
         if runner.rank == 0:
             write_text(self.path, "".join(json.dumps(point) + "\n" for point in self.points))
         self.started = time.monotonic()
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
         for name, value in _numbers(outputs).items():
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] += 1

@@ -1,7 +1,8 @@
 """Initial weights that variants share wherever they have them in common.
 
-Drawn one after another from one generator, all weights behind a part that only one variant has would differ. Here
-each draw has a stream of its own, named by the path of the parameter or buffer that it goes into.
+Drawn one after another from one generator, all weights behind a part that only one variant has
+would differ. Here each draw has a stream of its own, named by the path of the parameter or buffer
+that it goes into.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ PURPOSE = "initial weights"
 
 
 def draw_weights(build: Callable[[], M], *names: Name) -> M:
-    """The module that `build` makes, its random weights drawn from streams of (*names, path, number of the draw).
+    """The module that `build` makes, its random weights drawn from streams.
 
-    So modules built under the same names share every weight of the same path and shape that their constructors draw
-    alike. Nothing is asked of the constructors: PyTorch's operations are watched. The module is built twice, since
-    only when it is complete is it known where a weight stands in it. Three kinds of draws are left as they are: those
-    with a generator of their own, those after a constructor has seeded PyTorch itself, and those of NumPy and Python.
-    The global generators are afterwards as they were before.
+    A stream is of (*names, path, number of the draw). So modules built under the same names share
+    every weight of the same path and shape that their constructors draw alike. Nothing is asked of
+    the constructors: PyTorch's operations are watched. The module is built twice, since only when
+    it is complete is it known where a weight stands in it. Three kinds of draws are left as they
+    are: those with a generator of their own, those after a constructor has seeded PyTorch itself,
+    and those of NumPy and Python. The global generators are afterwards as they were before.
     """
     with seeds.seeded(PURPOSE, *names), _Recorder() as recorder:
         module = build()
@@ -49,9 +51,9 @@ def draw_weights(build: Callable[[], M], *names: Name) -> M:
 class _Found:
     """What the first building tells the second.
 
-    `registered` has the path of each tensor in the order in which modules registered them, "" where it was
-    replaced. `loose` has the draws into other tensors: for each stretch of the building, what they looked like and
-    the path that their values went into.
+    `registered` has the path of each tensor in the order in which modules registered them, "" where
+    it was replaced. `loose` has the draws into other tensors: for each stretch of the building,
+    what they looked like and the path that their values went into.
     """
 
     registered: list[str]
@@ -61,8 +63,9 @@ class _Found:
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operation, and every parameter and buffer that a module registers.
 
-    A stretch of the building ends where a tensor is registered, or another registered tensor is drawn into. The count
-    of stretches says where the building is, however often a draw was rejected and repeated.
+    A stretch of the building ends where a tensor is registered, or another registered tensor is
+    drawn into. The count of stretches says where the building is, however often a draw was rejected
+    and repeated.
     """
 
     def __init__(self) -> None:
@@ -76,7 +79,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._hooks = ExitStack()
 
     def __enter__(self) -> Self:
-        for register in (register_module_parameter_registration_hook, register_module_buffer_registration_hook):
+        for register in (
+            register_module_parameter_registration_hook,
+            register_module_buffer_registration_hook,
+        ):
             handle = register(self._register)
             self._hooks.callback(handle.remove)
         super().__enter__()  # type: ignore[no-untyped-call]
@@ -94,7 +100,10 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.drawn_into = None
 
     def place_of(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
-        """The place of the registered tensor that a random operation is about to fill; None for any other tensor."""
+        """The place of the registered tensor that a random operation is about to fill.
+
+        None for any other tensor.
+        """
         filled = _storages(kwargs.get("out", args[0] if func._schema.is_mutable else None))
         place = next((self.places[key] for key in filled if key in self.places), None)
         if place is not None and place != self.drawn_into:
@@ -109,13 +118,18 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()
         self.loose: list[tuple[int, str, int, list[int]]] = []
-        """Of each loose draw: stretch, looks, number of steps recorded before, and the storages that hold it."""
+        """Of each loose draw: stretch, looks, number of steps recorded before, and the storages
+        that hold it."""
         self.steps: list[tuple[int, int]] = []
         """Storages that were read, and those that were then written."""
         self.followed: dict[int, Any] = {}
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         is_draw = _is_draw(func, kwargs)
@@ -123,7 +137,9 @@ class _Recorder(_Watch):  # type: ignore[no-untyped-call]
         result = func(*args, **kwargs)
         written = _storages(result)
         if is_loose:
-            self.loose.append((self.stretch, _looks(func, args, kwargs), len(self.steps), list(written)))
+            self.loose.append(
+                (self.stretch, _looks(func, args, kwargs), len(self.steps), list(written))
+            )
         if is_draw:
             self.followed |= written
         read = [key for key in _storages((args, kwargs)) if key in self.followed]
@@ -169,10 +185,15 @@ class _Drawer(_Watch):  # type: ignore[no-untyped-call]
         self.last = ("", "")
         """Looks and path of the last draw."""
         self.states = {_state()}
-        """Those that this object left behind: in any other, the constructor has seeded PyTorch itself."""
+        """Those that this object left behind: in any other, the constructor has seeded PyTorch
+        itself."""
 
     def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
         if not _is_draw(func, kwargs):
@@ -216,7 +237,14 @@ def _is_draw(func: Any, kwargs: Mapping[str, Any]) -> bool:
 
 def _looks(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
     """An operation with its arguments, tensors by their shapes."""
-    return str((func, tree_map(lambda x: tuple(x.shape) if isinstance(x, Tensor) else x, (args, dict(kwargs)))))
+    return str(
+        (
+            func,
+            tree_map(
+                lambda x: tuple(x.shape) if isinstance(x, Tensor) else x, (args, dict(kwargs))
+            ),
+        )
+    )
 
 
 def _storages(values: Any) -> dict[int, Any]:

@@ -9,24 +9,19 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel, MMDistributedDataParallel
-from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from prologue_bench import distributed, seeds
+from prologue_bench import seeds
+from prologue_bench.config.settings import GeneratorTraining, TokenizerTraining, Training
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.images import to_float
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.loss import ReconstructionLoss
+from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer, TokenizerOutput
 from prologue_bench.errors import StageError
-from prologue_bench.images import to_float
-from prologue_bench.interfaces import (
-    Generator,
-    PriorRequest,
-    ReconstructionLoss,
-    Tokenizer,
-    TokenizerOutput,
-    TokenLayout,
-)
-from prologue_bench.spec.settings import GeneratorTraining, TokenizerTraining, Training
-from prologue_bench.training import terms
+from prologue_bench.training import distributed, terms
+from prologue_bench.training.engine import BaseModel, MMDistributedDataParallel, OptimWrapper
 
 Losses = dict[str, Tensor]
 DRAWN, DROPPED = "drawn_", "dropped_"
@@ -36,11 +31,12 @@ DRAWN, DROPPED = "drawn_", "dropped_"
 class LossModel(BaseModel):
     """The forward pass of a training step, in the precision asked for.
 
-    What a step draws for each image (`draws`: labels and inputs left out, a generator's orders) is drawn for the batch
-    of all processes together and then cut, from streams named by training seed, step and purpose. It depends neither
-    on the number of processes, nor on that of the parts a batch is cut into, nor on what else a variant draws.
-    What layers draw while they compute, such as dropout, has the shape of what they compute: each process draws it
-    for its own images, part by part. With dropout, a training repeats bit by bit only with as many processes and parts.
+    What a step draws for each image (`draws`: labels and inputs left out, a generator's orders) is
+    drawn for the batch of all processes together and then cut, from streams named by training seed,
+    step and purpose. It depends neither on the number of processes, nor on that of the parts a
+    batch is cut into, nor on what else a variant draws. What layers draw while they compute, such
+    as dropout, has the shape of what they compute: each process draws it for its own images, part
+    by part. With dropout, a training repeats bit by bit only with as many processes and parts.
     """
 
     purpose: ClassVar[str]
@@ -65,7 +61,7 @@ class LossModel(BaseModel):
         return run_step(self, self, data, optim_wrapper, nullcontext)
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Losses:
-        """The losses of one batch, each a scalar; mmengine adds up those whose names hold "loss"."""
+        """Losses of one batch, each a scalar; mmengine adds up those whose names hold "loss"."""
         device = next(self.parameters()).device
         precision = self.training_settings.precision
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
@@ -81,7 +77,10 @@ class LossModel(BaseModel):
         return {}
 
     def unlabelled(self, count: int, share: float) -> Tensor:
-        """Which images lose their label, [B]: those that lose it at one share lose it at any greater one."""
+        """Which images lose their label, [B].
+
+        Those that lose it at one share lose it at any greater one.
+        """
         return torch.rand(count, generator=self.random("unlabelled")) < share
 
     def generator_draws(self, generator: Generator, count: int) -> dict[str, Tensor]:
@@ -113,7 +112,10 @@ def run_step(
     optim_wrapper: OptimWrapper,
     without_exchange: Callable[[], AbstractContextManager[None]],
 ) -> Losses:
-    """One training step on a batch, in `accumulate` parts; returns its losses, averaged over parts and processes."""
+    """One training step on a batch, in `accumulate` parts.
+
+    Returns its losses, averaged over parts and processes.
+    """
     batch: dict[str, Tensor] = model.data_preprocessor(data, True)
     count = len(next(iter(batch.values())))
     world, rank = distributed.world_size(), distributed.rank()
@@ -122,7 +124,11 @@ def run_step(
     parts = model.training_settings.accumulate
     total: Losses = {}
     for index in range(parts):
-        part = batch if parts == 1 else {name: value.chunk(parts)[index] for name, value in batch.items()}
+        part = (
+            batch
+            if parts == 1
+            else {name: value.chunk(parts)[index] for name, value in batch.items()}
+        )
         last = index == parts - 1
         with nullcontext() if last else without_exchange():
             loss, log = model.parse_losses(forward(mode="loss", **part))
@@ -139,13 +145,14 @@ def run_step(
 class TokenizerModel(LossModel):
     """Stage 1: a tokenizer, and the joint prior that it asks for.
 
-    The paper alternates two steps on one batch: A, in which the tokenizer learns and the prior is frozen but
-    differentiable, and B, in which the prior learns on the detached tokens. Both see the same tokens and the
-    same prior. With the same dropped inputs for both, one forward pass has the gradients of both: the
-    cross-entropy reaches the prior's weights with weight one (B) and, through the straight-through one-hots,
-    the tokenizer's with `PriorRequest.weights` (A).
-    Nothing of the prior's input reaches the tokenizer but through those one-hots.
-    Where `PriorRequest.target_weights` differ, A and B learn from different sums, and each has a forward pass.
+    The paper alternates two steps on one batch: A, in which the tokenizer learns and the prior is
+    frozen but differentiable, and B, in which the prior learns on the detached tokens. Both see the
+    same tokens and the same prior. With the same dropped inputs for both, one forward pass has the
+    gradients of both: the cross-entropy reaches the prior's weights with weight one (B) and,
+    through the straight-through one-hots, the tokenizer's with `PriorRequest.weights` (A). Nothing
+    of the prior's input reaches the tokenizer but through those one-hots. Where
+    `PriorRequest.target_weights` differ, A and B learn from different sums, and each has a forward
+    pass.
     """
 
     purpose = "tokenizer training"
@@ -162,7 +169,8 @@ class TokenizerModel(LossModel):
         super().__init__(training)
         self.tokenizer = tokenizer
         self.prior = prior
-        # A list beside labels: names of a ModuleDict can have no dot and must be no name of its methods.
+        # A list beside labels: names of a ModuleDict can have no dot and must be no name of its
+        # methods.
         self.loss_labels = tuple(losses or ())
         self.reconstruction_losses = nn.ModuleList((losses or {}).values())
         self.none_label = none_label
@@ -194,18 +202,33 @@ class TokenizerModel(LossModel):
             losses |= self._cross_entropies(self.tokenizer.prior, out, batch)
         return losses
 
-    def _cross_entropies(self, request: PriorRequest, out: TokenizerOutput, batch: Mapping[str, Tensor]) -> Losses:
+    def _cross_entropies(
+        self, request: PriorRequest, out: TokenizerOutput, batch: Mapping[str, Tensor]
+    ) -> Losses:
         assert self._prior_losses is not None
         dropped, drawn = _named(batch, DROPPED), _named(batch, DRAWN)
         none = torch.full_like(out.ids[:, 0], self.none_label)
-        labels = torch.where(batch["unlabelled"], none, batch["labels"]) if "unlabelled" in batch else none
+        labels = (
+            torch.where(batch["unlabelled"], none, batch["labels"])
+            if "unlabelled" in batch
+            else none
+        )
         by_target = [request.target_weights.get(name, 1.0) for name in self.tokenizer.layout.names]
         common = by_target[0] if len(set(by_target)) == 1 else 1.0
-        relaxed = {name: scale_gradient(out.relaxed[name], common * weight) for name, weight in request.weights.items()}
+        relaxed = {
+            name: scale_gradient(out.relaxed[name], common * weight)
+            for name, weight in request.weights.items()
+        }
         if len(set(by_target)) == 1:
-            return {terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, relaxed, dropped, **drawn).mean()}
+            return {
+                terms.CROSS_ENTROPY: self._prior_losses(
+                    out.ids, labels, relaxed, dropped, **drawn
+                ).mean()
+            }
         frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped, **drawn)
-        weights = frozen.new_tensor(weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1]))
+        weights = frozen.new_tensor(
+            weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1])
+        )
         return {
             terms.TOKENIZER_CROSS_ENTROPY: (weights * frozen).mean(),
             terms.CROSS_ENTROPY: self._prior_losses(out.ids, labels, {}, dropped, **drawn).mean(),
@@ -246,17 +269,21 @@ class _TokenLosses(nn.Module):
         return self.prior.token_losses(*arguments, **drawn)
 
 
-def weights_of_targets(layout: TokenLayout, by_segment: Sequence[float], positions: int) -> list[float]:
-    """The weight of each column of `Generator.token_losses` [B, T], of weights by segment, in the layout's order.
+def weights_of_targets(
+    layout: TokenLayout, by_segment: Sequence[float], positions: int
+) -> list[float]:
+    """The weight of each column of `Generator.token_losses` [B, T].
 
-    A separator counts to the segment that it ends, as in the paper's method: it is predicted from that segment's
-    tokens alone. Raises StageError where T is neither the number of tokens nor that with separators.
+    They are taken from weights by segment, in the layout's order. A separator counts to the segment
+    that it ends, as in the paper's method: it is predicted from that segment's tokens alone. Raises
+    StageError where T is neither the number of tokens nor that with separators.
     """
     separators = positions - layout.length
     if separators not in (0, len(layout.segments) - 1):
         raise StageError(
-            f"target_weights: found {positions} predicted positions for {layout.length} tokens; expected "
-            f"{layout.length}, or {layout.length + len(layout.segments) - 1} with separators"
+            f"target_weights: found {positions} predicted positions for {layout.length} tokens; "
+            f"expected {layout.length}, or {layout.length + len(layout.segments) - 1} with "
+            "separators"
         )
     weights = []
     for index, (segment, weight) in enumerate(zip(layout, by_segment, strict=True)):
@@ -286,13 +313,18 @@ class GeneratorModel(LossModel):
         if "unlabelled" in batch:
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
         drawn = _named(batch, DRAWN)
-        return {terms.CROSS_ENTROPY: self._token_losses(batch["ids"].long(), labels, **drawn).mean()}
+        return {
+            terms.CROSS_ENTROPY: self._token_losses(batch["ids"].long(), labels, **drawn).mean()
+        }
 
 
-def dropped_inputs(request: PriorRequest, count: int, random: Callable[..., torch.Generator]) -> dict[str, Tensor]:
-    """For each segment with input dropout, a mask [B] that is true for that share of the images, drawn at random.
+def dropped_inputs(
+    request: PriorRequest, count: int, random: Callable[..., torch.Generator]
+) -> dict[str, Tensor]:
+    """For each segment with input dropout, a mask [B] true for that share of images at random.
 
-    `random` makes the generator of a purpose. Images dropped at one share are dropped at any greater one.
+    `random` makes the generator of a purpose. Images dropped at one share are dropped at any
+    greater one.
     """
     return {
         name: torch.randperm(count, generator=random("dropped inputs", name)) < round(share * count)
@@ -303,7 +335,9 @@ def dropped_inputs(request: PriorRequest, count: int, random: Callable[..., torc
 
 def _named(batch: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors of a batch whose names begin so, without that beginning."""
-    return {name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): value for name, value in batch.items() if name.startswith(prefix)
+    }
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:

@@ -9,22 +9,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
+from prologue_bench.config.settings import Optimisation
 from prologue_bench.errors import StageError
-from prologue_bench.spec.settings import Optimisation
+from prologue_bench.training.engine import OptimWrapper, OptimWrapperDict
 
 _NORM = re.compile(r"Norm(\dd)?$")
 
 
 def optimizer_wrapper(
-    parameters: Iterable[nn.Parameter], settings: Optimisation, norms: frozenset[nn.Parameter] = frozenset()
+    parameters: Iterable[nn.Parameter],
+    settings: Optimisation,
+    norms: frozenset[nn.Parameter] = frozenset(),
 ) -> OptimWrapper:
     """AdamW (Loshchilov and Hutter 2019) with gradient clipping where it is asked for.
 
-    Weight decay is on matrices alone: embeddings and kernels are among them, biases and other vectors are not, nor is
-    what belongs to `norms` (see `norm_parameters`).
+    Weight decay is on matrices alone: embeddings and kernels are among them, biases and other
+    vectors are not, nor is what belongs to `norms` (see `norm_parameters`).
     """
     once = list(dict.fromkeys(parameters))
     matrices = [each for each in once if each.ndim >= 2 and each not in norms]
@@ -41,10 +43,10 @@ def optimizer_wrapper(
 
 
 def norm_parameters(model: nn.Module) -> frozenset[nn.Parameter]:
-    """The parameters of normalising layers, of any shape: their decay would pull what they scale to zero.
+    """The parameters of normalising layers, of any shape.
 
-    A layer without parts whose class is called ...Norm is one, and so is a module with `weight_decay = False`, all
-    parts of it included.
+    Their decay would pull what they scale to zero. A layer without parts whose class is called
+    ...Norm is one, and so is a module with `weight_decay = False`, all parts of it included.
     """
     found = [
         module
@@ -62,8 +64,8 @@ def check_apart(parts: Mapping[str, Sequence[nn.Parameter]]) -> None:
         for parameter in parameters:
             if owner.setdefault(parameter, name) != name:
                 raise StageError(
-                    f"a parameter of shape {list(parameter.shape)} is learned by both {owner[parameter]!r} and "
-                    f"{name!r}; expected each to be of one alone"
+                    f"a parameter of shape {list(parameter.shape)} is learned by both "
+                    f"{owner[parameter]!r} and {name!r}; expected each to be of one alone"
                 )
 
 
@@ -71,7 +73,10 @@ class JointOptimWrapper(OptimWrapperDict):
     """Several optimizers that step together after one backward pass."""
 
     def update_params(
-        self, loss: Tensor, step_kwargs: dict[str, Any] | None = None, zero_kwargs: dict[str, Any] | None = None
+        self,
+        loss: Tensor,
+        step_kwargs: dict[str, Any] | None = None,
+        zero_kwargs: dict[str, Any] | None = None,
     ) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         for wrapper in self.optim_wrappers.values():
@@ -96,5 +101,10 @@ def schedule(settings: Optimisation, steps: int) -> list[dict[str, Any]]:
 
 def _linear(start: float, stop: float, begin: int, end: int) -> dict[str, Any]:
     return {
-        "type": "LinearLR", "by_epoch": False, "start_factor": start, "end_factor": stop, "begin": begin, "end": end
-    }  # fmt: skip
+        "type": "LinearLR",
+        "by_epoch": False,
+        "start_factor": start,
+        "end_factor": stop,
+        "begin": begin,
+        "end": end,
+    }

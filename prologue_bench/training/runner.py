@@ -11,19 +11,23 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from mmengine.config import Config
-from mmengine.dist import master_only
-from mmengine.hooks import EMAHook
-from mmengine.logging import MMLogger
-from mmengine.optim import OptimWrapper
-from mmengine.runner import IterBasedTrainLoop, Runner
 
-from prologue_bench import distributed, seeds
+from prologue_bench import seeds
+from prologue_bench.config.settings import Optimisation, Training, plain_values
 from prologue_bench.errors import StageError
-from prologue_bench.pipeline.context import StageContext
-from prologue_bench.pipeline.unfinished import seal
-from prologue_bench.spec.settings import Optimisation, Training, plain_values
+from prologue_bench.storage.unfinished import seal
+from prologue_bench.training import distributed
 from prologue_bench.training.batches import ArrayDataset, Shuffled, whole_batch
+from prologue_bench.training.context import StageContext
+from prologue_bench.training.engine import (
+    Config,
+    EMAHook,
+    IterBasedTrainLoop,
+    MMLogger,
+    OptimWrapper,
+    Runner,
+    master_only,
+)
 from prologue_bench.training.hooks import (
     CURVES,
     CurveHook,
@@ -44,7 +48,7 @@ from prologue_bench.training.tracking import visualizer
 
 
 class QuietRunner(Runner):
-    """A Runner that logs to its file, leaves the terminal to the progress display, and seals its checkpoints."""
+    """A Runner that logs to its file, leaves the terminal to the display, and seals checkpoints."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -59,11 +63,11 @@ class QuietRunner(Runner):
         seal(Path(self.work_dir).parent, Path(out_dir, filename))
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
-        """Nothing: asking compilers for their versions takes seconds, and each artifact records its software."""
+        """Nothing: asking compilers takes seconds, and each artifact records its software."""
 
 
 class Loop(IterBasedTrainLoop):
-    """mmengine's loop without the batches of the steps that are done already, which it would read once more."""
+    """mmengine's loop without the batches of steps done already, which it would read again."""
 
     def run(self) -> torch.nn.Module:
         """Train from the step of the checkpoint; the sampler begins there too."""
@@ -93,8 +97,8 @@ class TrainingJob:
 def train(job: TrainingJob) -> LossModel:
     """Train the job's model and return its moving average.
 
-    The run goes on from the newest checkpoint in `context.work` that can be read. Raises StageError when a loss turns
-    NaN and Interrupted when the user asks to stop.
+    The run goes on from the newest checkpoint in `context.work` that can be read. Raises StageError
+    when a loss turns NaN and Interrupted when the user asks to stop.
     """
     runner = make_runner(job)
     try:
@@ -120,13 +124,19 @@ def make_runner(job: TrainingJob) -> Runner:
         model = DistributedLossModel(module=model, device_ids=devices, broadcast_buffers=False)
     folder = context.work / "run"
     checkpoint = latest_checkpoint(folder)
-    learning = {name: [p for p in parameters if p.requires_grad] for name, (parameters, _) in job.parts.items()}
+    learning = {
+        name: [p for p in parameters if p.requires_grad]
+        for name, (parameters, _) in job.parts.items()
+    }
     check_apart(learning)
     norms = norm_parameters(job.model)
     wrappers: dict[str, OptimWrapper] = {
-        name: optimizer_wrapper(learning[name], settings, norms) for name, (_, settings) in job.parts.items()
+        name: optimizer_wrapper(learning[name], settings, norms)
+        for name, (_, settings) in job.parts.items()
     }
-    schedules = {name: schedule(settings, training.steps) for name, (_, settings) in job.parts.items()}
+    schedules = {
+        name: schedule(settings, training.steps) for name, (_, settings) in job.parts.items()
+    }
     single = len(job.parts) == 1
     experiment = f"{context.work.name}-{time.time_ns()}"
     name = next(iter(job.parts))
@@ -154,7 +164,11 @@ def make_runner(job: TrainingJob) -> Runner:
         param_scheduler=(schedules[name] if single else schedules) or None,
         log_processor={"by_epoch": False},
         default_hooks={
-            "logger": {"type": "LoggerHook", "interval": max(1, training.steps // 100), "log_metric_by_epoch": False},
+            "logger": {
+                "type": "LoggerHook",
+                "interval": max(1, training.steps // 100),
+                "log_metric_by_epoch": False,
+            },
             "checkpoint": {
                 "type": "CheckpointHook",
                 "by_epoch": False,
@@ -174,15 +188,20 @@ def make_runner(job: TrainingJob) -> Runner:
         load_from=str(checkpoint) if checkpoint else None,
         resume=checkpoint is not None,
         launcher="pytorch" if world > 1 else "none",
-        # Steps seed themselves; mmengine adds numbers of processes to this one, which 32 bits must hold.
+        # Steps seed themselves; mmengine adds numbers of processes to this one, which 32 bits must
+        # hold.
         randomness={"seed": seeds.stream(job.model.purpose, "runner", seed) >> 1},
         cfg=Config({"training": plain_values(training), "seed": seed, "work_dir": str(folder)}),
     )
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that can be read; one that was cut off while it was written is passed over."""
-    found = sorted(folder.glob("iter_*.pth"), key=lambda path: int(path.stem.removeprefix("iter_")), reverse=True)
+    """The newest checkpoint that can be read; one cut off while written is passed over."""
+    found = sorted(
+        folder.glob("iter_*.pth"),
+        key=lambda path: int(path.stem.removeprefix("iter_")),
+        reverse=True,
+    )
     for path in found:
         try:
             torch.load(path, map_location="cpu", weights_only=True)
@@ -194,7 +213,9 @@ def latest_checkpoint(folder: Path) -> Path | None:
 
 def steps_of(checkpoint: Path) -> int:
     """How many steps of training a checkpoint holds, by its content."""
-    steps: int = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["meta"]["iter"]
+    steps: int = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["meta"][
+        "iter"
+    ]
     return steps
 
 

@@ -1,8 +1,8 @@
 """Names of loss terms in logs and curves: no term of one source can replace one of another.
 
-`loss_l1`, `loss_l2` and `loss_ce` are the framework's own. A tokenizer's are `loss_own/NAME`, those of
-a loss of reconstructions `loss_LABEL/NAME`, where each loss has a label of its own. mmengine adds up
-all whose names hold "loss".
+`loss_l1`, `loss_l2` and `loss_ce` are the framework's own. A tokenizer's are `loss_own/NAME`, those
+of a loss of reconstructions `loss_LABEL/NAME`, where each loss has a label of its own. mmengine
+adds up all whose names hold "loss".
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ def labels(components: Iterable[str]) -> list[str]:
 
 
 def named(label: str, terms: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The terms of one source under their names. Raises StageError for one that is no scalar tensor."""
+    """The terms of one source under their names.
+
+    Raises StageError for one that is no scalar tensor.
+    """
     for name, value in terms.items():
         if problem := problem_of(name, value):
             raise StageError(f"loss {label}: {problem}")

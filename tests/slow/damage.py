@@ -1,4 +1,7 @@
-"""Damage anywhere in a store: whatever was done, `run` gives the results of an undamaged store, without hands."""
+"""Damage anywhere in a store.
+
+Whatever was done, `run` gives the results of an undamaged store, without hands.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,21 @@ metrics: [rate, {use: kid, subset_size: 4, subsets: 2, resize: 32}]
 """
 VALUES: list[Any] = [None, [], {}, 0, -1, 1e308, "x", "../../x", True, [[]], {"x": None}]
 MANIFESTS = [
-    b"", b"[]", b"{}", b"null", b'"x"', b"{", b"[" * 100_000, b'{"files": {}}', b'{"files": null}', b"\xff\xfe", b"NaN",
-    b"9" * 5000, b'{"a": ' * 50_000, b'{"files": {"../../x": {"bytes": 1, "sha256": ""}}, "key": "", "checksum": ""}',
-]  # fmt: skip
+    b"",
+    b"[]",
+    b"{}",
+    b"null",
+    b'"x"',
+    b"{",
+    b"[" * 100_000,
+    b'{"files": {}}',
+    b'{"files": null}',
+    b"\xff\xfe",
+    b"NaN",
+    b"9" * 5000,
+    b'{"a": ' * 50_000,
+    b'{"files": {"../../x": {"bytes": 1, "sha256": ""}}, "key": "", "checksum": ""}',
+]
 
 
 @frozen
@@ -62,7 +77,9 @@ def prepare(folder: Path, program: Program) -> Context:
     assert ending.code == 0, ending.text
     expected = measurements(folder / "report")
     stores = {"finished": finished}
-    keys = {manifest(path)["kind"]: path.name for path in sorted((finished / "artifacts").iterdir())}
+    keys = {
+        manifest(path)["kind"]: path.name for path in sorted((finished / "artifacts").iterdir())
+    }
     for kind in ("train-tokenizer", "train-generator", "sample", "search", "encode"):
         stores[kind] = unfinished(program, folder, finished, kind, keys[kind])
     return Context(program, folder, stores, expected)
@@ -83,8 +100,8 @@ def unfinished(program: Program, folder: Path, finished: Path, kind: str, key: s
 
 def run_killed(argv: list[str]) -> int:
     """The command line, which kills itself once so many parts of unfinished work are sealed."""
-    from prologue_bench.cli import cli
-    from prologue_bench.pipeline import unfinished
+    from prologue_bench.cli.app import cli
+    from prologue_bench.storage import unfinished
 
     left, write = int(argv[0]), unfinished.write_text
 
@@ -108,7 +125,7 @@ def run(program: Program, folder: Path, store: Path, out: str = "report", **opti
 
 def main_without_plots(argv: list[str]) -> int:
     """The command line; a report's page is left empty, since plots take seconds."""
-    from prologue_bench.endings import main
+    from prologue_bench.cli.endings import main
     from prologue_bench.reporting import report
 
     report.render_html = lambda results, pictures: "no plots"
@@ -118,7 +135,9 @@ def main_without_plots(argv: list[str]) -> int:
 
 def call(program: Program, folder: Path, *argv: str | Path, **options: Any) -> Ending:
     """A command in a folder, with a cache of its own there."""
-    return program.run(argv, cwd=folder, env={"XDG_CACHE_HOME": str(folder / "cache")}, timeout=120, **options)
+    return program.run(
+        argv, cwd=folder, env={"XDG_CACHE_HOME": str(folder / "cache")}, timeout=120, **options
+    )
 
 
 def manifest(folder: Path) -> Any:
@@ -131,9 +150,13 @@ def measurements(report: Path) -> Any:
     results = json.loads((report / "results.json").read_text())
     runs = [
         {
-            **{name: each.get(name) for name in ("variant", "seed", "failures", "unfinished", "search")},
+            **{
+                name: each.get(name)
+                for name in ("variant", "seed", "failures", "unfinished", "search")
+            },
             "measurements": [
-                {name: value for name, value in one.items() if name != "artifact"} for one in each["measurements"]
+                {name: value for name, value in one.items() if name != "artifact"}
+                for one in each["measurements"]
             ],
             "curves": {
                 stage: {name: points for name, points in curve.items() if name != "seconds"}
@@ -169,11 +192,20 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
         ending = call(context.program, folder, *command, "--store", store)
         faults += faults_of(ending, f"{what}: {' '.join(command)}")
         if ending.code != 0:
-            say(Fault("stuck", f"{what}: `{' '.join(command)}` ends with {ending.code}: {ending.err.strip()[-200:]}"))
+            say(
+                Fault(
+                    "stuck",
+                    (
+                        f"{what}: `{' '.join(command)}` ends with {ending.code}: "
+                        f"{ending.err.strip()[-200:]}"
+                    ),
+                )
+            )
     faults += faults_of(verify, f"{what}: store verify")
     if collected := draw.random() < 0.2:
         faults += faults_of(
-            call(context.program, folder, "store", "gc", "--yes", "--store", store), f"{what}: gc --yes"
+            call(context.program, folder, "store", "gc", "--yes", "--store", store),
+            f"{what}: gc --yes",
         )
     ending = run(context.program, folder, store)
     faults += faults_of(ending, f"{what}: run")
@@ -196,7 +228,11 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
 
 def artifacts(store: Path, kind: str | None = None) -> list[Path]:
     """The artifacts of a store that are whole, of one kind where one is named."""
-    found = [path for path in sorted((store / "artifacts").iterdir()) if (path / "manifest.json").is_file()]
+    found = [
+        path
+        for path in sorted((store / "artifacts").iterdir())
+        if (path / "manifest.json").is_file()
+    ]
     return [path for path in found if kind is None or manifest(path)["kind"] == kind]
 
 
@@ -293,7 +329,9 @@ def a_field(store: Path, draw: random.Random) -> str:
         done = f"without {name}"
     else:
         old = place[name]
-        place[name] = draw.choice([value for value in VALUES if value != old or type(value) is not type(old)])
+        place[name] = draw.choice(
+            [value for value in VALUES if value != old or type(value) is not type(old)]
+        )
         done = f"{name} = {place[name]!r}"
     (folder / "manifest.json").write_text(json.dumps(found))
     return done
@@ -353,7 +391,9 @@ def a_place(store: Path, draw: random.Random) -> str:
 
 def caches(store: Path) -> list[Path]:
     """What is kept in the cache."""
-    return [path for path in sorted((store / "cache").glob("*/*")) if (path / "manifest.json").is_file()]
+    return [
+        path for path in sorted((store / "cache").glob("*/*")) if (path / "manifest.json").is_file()
+    ]
 
 
 def a_cache(store: Path, draw: random.Random) -> str:
@@ -362,7 +402,10 @@ def a_cache(store: Path, draw: random.Random) -> str:
     for path in artifacts(store, "measure"):
         shutil.rmtree(path)
     how = draw.choice(["file", "file", "file", "swap"])
-    if how == "swap" and len(others := [each for each in caches(store) if each.parent == folder.parent]) > 1:
+    if (
+        how == "swap"
+        and len(others := [each for each in caches(store) if each.parent == folder.parent]) > 1
+    ):
         one, other = draw.sample(others, 2)
         shutil.rmtree(other)
         shutil.copytree(one, other)
@@ -372,7 +415,9 @@ def a_cache(store: Path, draw: random.Random) -> str:
 
 def foreign(store: Path, draw: random.Random) -> str:
     """What is not the store's."""
-    name = draw.choice(["notes.txt", "Copy of x", "._x", ".DS_Store", "x\n\x1b[2J", "caf\udce9", "k" * 250])
+    name = draw.choice(
+        ["notes.txt", "Copy of x", "._x", ".DS_Store", "x\n\x1b[2J", "caf\udce9", "k" * 250]
+    )
     place = store / draw.choice(["artifacts", "work", "cache", "cache/features", "locks"]) / name
     place.parent.mkdir(exist_ok=True)
     if draw.random() < 0.5:
@@ -387,12 +432,21 @@ def another_file(store: Path, draw: random.Random) -> str:
     """A file more in an artifact, which nobody wrote there."""
     folder = draw.choice(artifacts(store))
     name = draw.choice(
-        ["curves.jsonl", "search.json", "train-00000.npy", "test.npy", "images.npy", "prior.safetensors"]
+        [
+            "curves.jsonl",
+            "search.json",
+            "train-00000.npy",
+            "test.npy",
+            "images.npy",
+            "prior.safetensors",
+        ]
     )
     donors = [path / name for path in artifacts(store) if (path / name).is_file()]
     if (folder / name).exists():
         return "nothing"
-    (folder / name).write_bytes(draw.choice(donors).read_bytes() if donors and draw.random() < 0.7 else b"{}\n")
+    (folder / name).write_bytes(
+        draw.choice(donors).read_bytes() if donors and draw.random() < 0.7 else b"{}\n"
+    )
     return f"{manifest(folder)['kind']} with a {name}"
 
 
@@ -408,7 +462,9 @@ def a_lock(store: Path, draw: random.Random) -> str:
 
 def work_file(store: Path, draw: random.Random) -> str:
     """A file of unfinished work, or something else in the place of one of its folders."""
-    works = sorted((store / "work").glob("*")) or [store / "work" / draw.choice(artifacts(store)).name]
+    works = sorted((store / "work").glob("*")) or [
+        store / "work" / draw.choice(artifacts(store)).name
+    ]
     work = draw.choice(works)
     found = files_below(work)
     if found and draw.random() < 0.8:
@@ -420,7 +476,14 @@ def work_file(store: Path, draw: random.Random) -> str:
         return done
     folders = [path for path in (work, *sorted(work.rglob("*"))) if path.is_dir()]
     place = draw.choice(
-        [*folders, work / "seconds", work / "output", work / "run", work / "drawn", work / "traceback.txt"]
+        [
+            *folders,
+            work / "seconds",
+            work / "output",
+            work / "run",
+            work / "drawn",
+            work / "traceback.txt",
+        ]
     )
     if place.is_dir():
         shutil.rmtree(place)
@@ -431,16 +494,19 @@ def work_file(store: Path, draw: random.Random) -> str:
 
 
 DAMAGES: list[tuple[str, Callable[[Path, random.Random], str]]] = [
-    ("file", a_file), ("file", a_file), ("manifest", a_manifest), ("manifest", another_manifest), ("field", a_field),
-    ("swap", swapped), ("swap", swapped), ("place", a_place), ("cache", a_cache), ("foreign", foreign),
-    ("another file", another_file), ("lock", a_lock),
-]  # fmt: skip
+    *(("file", a_file), ("file", a_file), ("manifest", a_manifest), ("manifest", another_manifest)),
+    *(("field", a_field), ("swap", swapped), ("swap", swapped), ("place", a_place)),
+    *(("cache", a_cache), ("foreign", foreign), ("another file", another_file), ("lock", a_lock)),
+]
 UNFINISHED = [("work", work_file)]
 NAMED = ("file", "manifest", "field", "swap", "place", "cache")
 """What `store verify` has to find."""
 CAMPAIGN = Campaign(
     name="damage",
-    title="Damage anywhere in a store, finished or not: swaps, copies, links, manifests, caches, checkpoints",
+    title=(
+        "Damage anywhere in a store, finished or not: swaps, copies, links, manifests, caches, "
+        "checkpoints"
+    ),
     tries=320,
     share=3,
     prepare=prepare,

@@ -51,9 +51,9 @@ def prepare(folder: Path, program: Program) -> Context:
 
 def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     """Damage one folder or file, and use it."""
-    return draw.choice([_of_export, _of_export, _of_golden, _of_golden, _of_reference, _of_checkpoint])(
-        context, draw, folder
-    )
+    return draw.choice(
+        [_of_export, _of_export, _of_golden, _of_golden, _of_reference, _of_checkpoint]
+    )(context, draw, folder)
 
 
 def _of_export(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
@@ -62,7 +62,8 @@ def _of_export(context: Context, draw: random.Random, folder: Path) -> list[Faul
     kind = draw.choice(["config", "weights", "both"])
     told = _damage_config(draw, export / "config.json", context.folder) if kind != "weights" else ""
     if kind != "config":
-        if draw.random() < 0.5 and _is_document(export / "config.json"):  # as exports of earlier versions
+        # As exports of earlier versions.
+        if draw.random() < 0.5 and _is_document(export / "config.json"):
             config = json.loads((export / "config.json").read_bytes())  # in whatever encoding
             config.pop("weights", None)
             (export / "config.json").write_text(json.dumps(config))
@@ -72,7 +73,11 @@ def _of_export(context: Context, draw: random.Random, folder: Path) -> list[Faul
     picture = folder / "picture.png"
     ending = context.program.run(["sample", export, "--rows", "2", "--out", picture], cwd=folder)
     found = faults_of(ending, f"sample an export, {told}")
-    known = _is_document(export / "config.json") and "without checksums" not in told and kind == "weights"
+    known = (
+        _is_document(export / "config.json")
+        and "without checksums" not in told
+        and kind == "weights"
+    )
     if ending.code == 0 and known and picture.read_bytes() != context.picture:
         found.append(Fault("silent", f"sample an export, {told}: another picture"))
     return found
@@ -80,7 +85,11 @@ def _of_export(context: Context, draw: random.Random, folder: Path) -> list[Faul
 
 def _is_document(path: Path) -> bool:
     try:
-        return path.is_file() and not path.is_symlink() and isinstance(json.loads(path.read_bytes()), dict)
+        return (
+            path.is_file()
+            and not path.is_symlink()
+            and isinstance(json.loads(path.read_bytes()), dict)
+        )
     except (ValueError, RecursionError):
         return False
 
@@ -91,8 +100,12 @@ def _of_golden(context: Context, draw: random.Random, folder: Path) -> list[Faul
     if draw.random() < 0.6:
         told = _damage_config(draw, golden / "config.json", context.folder)
     else:
-        told = _damage_tensors(draw, draw.choice(sorted(golden.glob("*.safetensors"))), context.folder)
-    return faults_of(context.program.run(["check-golden", golden], cwd=folder), f"check-golden, {told}")
+        told = _damage_tensors(
+            draw, draw.choice(sorted(golden.glob("*.safetensors"))), context.folder
+        )
+    return faults_of(
+        context.program.run(["check-golden", golden], cwd=folder), f"check-golden, {told}"
+    )
 
 
 def _of_checkpoint(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
@@ -117,11 +130,15 @@ def _of_reference(context: Context, draw: random.Random, folder: Path) -> list[F
         content = bytearray(path.read_bytes())
         for _ in range(draw.choice([1, 10])):
             content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
-        path.write_bytes(bytes(content[: draw.randrange(len(content))] if draw.random() < 0.3 else content))
+        path.write_bytes(
+            bytes(content[: draw.randrange(len(content))] if draw.random() < 0.3 else content)
+        )
         told += ", bytes changed"
     elif draw.random() < 0.1:
         told = replaced(draw, path, context.folder / "tiny.yaml")
-    ending = context.program.run([path], cwd=folder, call="tests.slow.exports:read_reference", memory=2**29)
+    ending = context.program.run(
+        [path], cwd=folder, call="tests.slow.exports:read_reference", memory=2**29
+    )
     return faults_of(ending, f"reference, {told}")
 
 
@@ -134,16 +151,27 @@ def _write_reference(draw: random.Random, path: Path) -> str:
     name = draw.choice(list(arrays))
     changed = arrays[name]
     ways: dict[str, Any] = {
-        "NaN": lambda: np.full(changed.shape, np.nan), "infinite": lambda: np.full(changed.shape, -np.inf),
-        "ones": lambda: np.triu(np.ones(changed.shape)) if changed.ndim == 2 else np.ones(changed.shape),
-        "negative": lambda: -np.abs(changed.astype(float)), "text": lambda: np.full(changed.shape, "x"),
-        "objects": lambda: np.full(changed.shape, None), "complex": lambda: changed.astype(complex) + 1j,
-        "whole": lambda: changed.astype(np.int8), "half": lambda: changed.astype(np.float16),
-        "dates": lambda: changed.astype("datetime64[s]"), "records": lambda: np.zeros(changed.shape, "i4,f4"),
-        "flat": changed.ravel, "transposed": lambda: changed.T, "scalar": lambda: np.float64(1),
-        "same": lambda: changed, "empty": lambda: changed[:0], "wide": lambda: np.zeros((FEATURES, 3)),
+        "NaN": lambda: np.full(changed.shape, np.nan),
+        "infinite": lambda: np.full(changed.shape, -np.inf),
+        "ones": lambda: (
+            np.triu(np.ones(changed.shape)) if changed.ndim == 2 else np.ones(changed.shape)
+        ),
+        "negative": lambda: -np.abs(changed.astype(float)),
+        "text": lambda: np.full(changed.shape, "x"),
+        "objects": lambda: np.full(changed.shape, None),
+        "complex": lambda: changed.astype(complex) + 1j,
+        "whole": lambda: changed.astype(np.int8),
+        "half": lambda: changed.astype(np.float16),
+        "dates": lambda: changed.astype("datetime64[s]"),
+        "records": lambda: np.zeros(changed.shape, "i4,f4"),
+        "flat": changed.ravel,
+        "transposed": lambda: changed.T,
+        "scalar": lambda: np.float64(1),
+        "same": lambda: changed,
+        "empty": lambda: changed[:0],
+        "wide": lambda: np.zeros((FEATURES, 3)),
         "bool": lambda: changed.astype(bool),
-    }  # fmt: skip
+    }
     way = draw.choice([*ways, "missing", "header", "zeros"])
     if way in ways:
         arrays[name] = ways[way]()
@@ -153,22 +181,28 @@ def _write_reference(draw: random.Random, path: Path) -> str:
         np.savez(path, **arrays)
         return f"{name} {way}"
     shape = draw.choice([(10**12,), (2**63,), (-1,), (10**9, 10**9), (FEATURES,) * 40, (0,)])
-    text = repr({"descr": draw.choice(["<f8", "|O", "<U99", "x"]), "fortran_order": False, "shape": shape}).encode()
+    text = repr(
+        {"descr": draw.choice(["<f8", "|O", "<U99", "x"]), "fortran_order": False, "shape": shape}
+    ).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + b"\0" * 64)
+        file.writestr(
+            f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + b"\0" * 64
+        )
         if way == "zeros":
             with file.open("sigma.npy" if name != "sigma" else "mu.npy", "w") as zeros:
-                np.lib.format.write_array_header_1_0(zeros, {"descr": "<f8", "fortran_order": False, "shape": (2**22,)})
+                np.lib.format.write_array_header_1_0(
+                    zeros, {"descr": "<f8", "fortran_order": False, "shape": (2**22,)}
+                )
                 zeros.write(bytes(2**25))
     return f"{name} {way} {shape}"
 
 
 def read_reference(argv: list[str]) -> None:
     """Check a reference as planning does."""
+    from prologue_bench.contracts import ImageSpec
     from prologue_bench.errors import PrologueBenchError
-    from prologue_bench.interfaces import ImageSpec
-    from prologue_metrics.references import check_reference
-    from prologue_metrics.settings import FidSettings
+    from prologue_plugins.metrics.references import check_reference
+    from prologue_plugins.metrics.settings import FidSettings
 
     try:
         settings = FidSettings(extractor="inception-v3-compat")
@@ -184,7 +218,9 @@ def _damage_config(draw: random.Random, path: Path, other: Path) -> str:
 
 def _damage_tensors(draw: random.Random, path: Path, other: Path) -> str:
     """Another content of a safetensors file."""
-    kind = draw.choice(["bytes", "cut", "header", "tensors", "tensors", "tensors", "pickle", "file"])
+    kind = draw.choice(
+        ["bytes", "cut", "header", "tensors", "tensors", "tensors", "pickle", "file"]
+    )
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     told = kind
@@ -194,7 +230,11 @@ def _damage_tensors(draw: random.Random, path: Path, other: Path) -> str:
             changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
         path.write_bytes(bytes(changed))
     elif kind == "cut":
-        path.write_bytes(draw.choice([content[: draw.randrange(len(content))], content + b"\0", content[8:], b""]))
+        path.write_bytes(
+            draw.choice(
+                [content[: draw.randrange(len(content))], content + b"\0", content[8:], b""]
+            )
+        )
     elif kind == "header":
         header, told = mutated(draw, json.loads(content[8 : 8 + length]))
         text = json.dumps(header).encode("utf-8", "surrogatepass")
@@ -204,18 +244,27 @@ def _damage_tensors(draw: random.Random, path: Path, other: Path) -> str:
         tensors = load_file(path)
         name = draw.choice(sorted(tensors))
         value = tensors[name]
-        way = draw.choice(["drop", "rename", "add", "half", "whole", "NaN", "inf", "large", "shape", "scalar", "empty"])
+        way = draw.choice(
+            [
+                *("drop", "rename", "add", "half", "whole", "NaN", "inf", "large", "shape"),
+                *("scalar", "empty"),
+            ]
+        )
         told = f"{name} {way}"
         if way in ("drop", "rename"):
             del tensors[name]
         if way in ("rename", "add"):
             tensors[draw.choice(["x", "x" * 2000, "enc.x", "\n"])] = value.clone()
         changes = {
-            "half": value.to(torch.float16), "whole": value.to(torch.int64), "shape": torch.zeros(3, 5),
-            "scalar": torch.tensor(1.0), "empty": torch.zeros(0),
-            "NaN": torch.full_like(value.float(), float("nan")), "inf": torch.full_like(value.float(), float("inf")),
+            "half": value.to(torch.float16),
+            "whole": value.to(torch.int64),
+            "shape": torch.zeros(3, 5),
+            "scalar": torch.tensor(1.0),
+            "empty": torch.zeros(0),
+            "NaN": torch.full_like(value.float(), float("nan")),
+            "inf": torch.full_like(value.float(), float("inf")),
             "large": torch.full_like(value.float(), 3e38),
-        }  # fmt: skip
+        }
         if way in changes:
             tensors[name] = changes[way].contiguous()
         save_file(tensors, path)
@@ -228,7 +277,9 @@ def _damage_tensors(draw: random.Random, path: Path, other: Path) -> str:
 
 CAMPAIGN = Campaign(
     name="exports",
-    title="exports, safetensors, golden folders, checkpoints and .npz references with random damage",
+    title=(
+        "exports, safetensors, golden folders, checkpoints and .npz references with random damage"
+    ),
     tries=800,
     share=6,
     prepare=prepare,

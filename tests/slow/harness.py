@@ -1,4 +1,4 @@
-"""What campaigns are made of: the program in a forked child, its ending, and what no ending may be."""
+"""What campaigns are made of: the program in a forked child, its ending, what no ending may be."""
 
 from __future__ import annotations
 
@@ -70,14 +70,19 @@ def faults_of(ending: Ending, doing: str = "", killed: bool = False) -> list[Fau
     if ending.code < 0 and not killed:
         return [Fault("traceback", f"{doing}: ended by signal {-ending.code}, {lines[-1][:300]}")]
     if ending.code != 0 and (longest := max(map(len, lines))) > LONGEST_MESSAGE:
-        return [Fault("message", f"{doing}: a line of {longest} characters: {max(lines, key=len)[:200]}")]
+        return [
+            Fault(
+                "message", f"{doing}: a line of {longest} characters: {max(lines, key=len)[:200]}"
+            )
+        ]
     return []
 
 
 class Program:
     """A process that has imported everything, and forks one child per command.
 
-    Use it as a context manager. One command runs at a time; take several programs for several at once.
+    Use it as a context manager. One command runs at a time; take several programs for several at
+    once.
     """
 
     def __init__(self) -> None:
@@ -92,7 +97,9 @@ class Program:
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
         )
         assert self._server.stdout is not None
-        assert self._server.stdout.readline() == "ready\n", "the server of the campaigns did not start"
+        assert self._server.stdout.readline() == "ready\n", (
+            "the server of the campaigns did not start"
+        )
 
     def __enter__(self) -> Program:
         return self
@@ -118,7 +125,7 @@ class Program:
         signals: Sequence[tuple[float, int]] = (),
         user: tuple[int, int] | None = None,
         umask: int = 0o022,
-        call: str = "prologue_bench.endings:main",
+        call: str = "prologue_bench.cli.endings:main",
     ) -> Ending:
         """Run one command in a forked child.
 
@@ -126,12 +133,14 @@ class Program:
             argv: The arguments after `prologue-bench`.
             cwd: Its working folder.
             env: Variables to set, or to remove where the value is None.
-            timeout: Seconds after which it and all that it has started are killed; the ending is `timed_out`.
+            timeout: Seconds after which it and all that it has started are killed; the ending is
+                `timed_out`.
             memory: Bytes that it may take beyond what the imports take.
             signals: (seconds after the start, signal), each sent once.
             user: uid and gid to run as; needs root.
             umask: Its umask.
-            call: `module:function` to call in place of the command line; other functions get argv as a list.
+            call: `module:function` to call in place of the command line; other functions get argv
+                as a list.
         """
         request = {
             "argv": list(map(str, argv)),
@@ -221,7 +230,9 @@ def carry_out(
             try:
                 faults = campaign.attempt(context, draw, folder)
             except Exception as error:  # of the campaign's own code; the other tries go on
-                faults = [Fault("traceback", f"the campaign itself: {type(error).__name__}: {error}")]
+                faults = [
+                    Fault("traceback", f"the campaign itself: {type(error).__name__}: {error}")
+                ]
             for fault in faults:
                 tally.faults.append((number, fault))
                 say(f"{campaign.name} --seed {seed} --only {number}: {fault.kind}: {fault.what}")

@@ -1,6 +1,7 @@
-"""Image files, folders, zips and idx files as strangers may have made them, planned and read as a training does.
+"""Image files, folders, zips and idx files of strangers, planned and read as a training does.
 
-Every one is read, counted as broken, or refused in one line; images that are whole are read pixel by pixel as they are.
+Every one is read, counted as broken, or refused in one line; images that are whole are read pixel
+by pixel as they are.
 """
 
 from __future__ import annotations
@@ -97,7 +98,10 @@ def small_images() -> dict[str, bytes]:
         "tiff": (colours, "TIFF", {"compression": "tiff_lzw"}),
         **{
             kind.lower(): (colours, kind, {})
-            for kind in ("AVIF", "DDS", "EPS", "ICNS", "ICO", "IM", "JPEG2000", "PCX", "PDF", "PPM", "SGI", "TGA")
+            for kind in (
+                *("AVIF", "DDS", "EPS", "ICNS", "ICO", "IM", "JPEG2000", "PCX", "PDF", "PPM"),
+                *("SGI", "TGA"),
+            )
         },
     }
     made = {}
@@ -120,7 +124,7 @@ def bombs() -> dict[str, bytes]:
 
 
 def mutated(draw: random.Random, seeds: Mapping[str, bytes]) -> bytes:
-    """One of the small images with damage of some kind, or with a header that claims another size."""
+    """One of the small images damaged in some way, or with a header that claims another size."""
     name = draw.choice(list(seeds))
     content = bytearray(seeds[name])
     change = draw.choice((_flip, _extreme, _cut, _join, _repeat, _claim, _claim, _chunks))
@@ -138,7 +142,14 @@ def _flip(draw: random.Random, content: bytearray, seeds: Mapping[str, bytes]) -
 
 def _extreme(draw: random.Random, content: bytearray, seeds: Mapping[str, bytes]) -> bytearray:
     value = draw.choice(
-        (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\x80", b"\xff\xff", b"\xff\x7f")
+        (
+            b"\0\0\0\0",
+            b"\xff\xff\xff\xff",
+            b"\x7f\xff\xff\xff",
+            b"\0\0\0\x80",
+            b"\xff\xff",
+            b"\xff\x7f",
+        )
     )
     at = draw.randrange(min(len(content), 200))
     content[at : at + len(value)] = value
@@ -164,7 +175,10 @@ def _repeat(draw: random.Random, content: bytearray, seeds: Mapping[str, bytes])
 def _claim(draw: random.Random, content: bytearray, seeds: Mapping[str, bytes]) -> bytearray:
     """Another width and height in the header."""
     width, height = draw.choice(
-        ((65535, 65535), (1, 60000), (60000, 1), (8192, 8192), (16383, 16383), (11585, 11585), (0, 5), (2**31 - 1, 1))
+        (
+            *((65535, 65535), (1, 60000), (60000, 1), (8192, 8192), (16383, 16383), (11585, 11585)),
+            *((0, 5), (2**31 - 1, 1)),
+        )
     )
     if content[:4] == b"\x89PNG":
         content[16:24] = struct.pack(">II", width, height)
@@ -178,7 +192,9 @@ def _claim(draw: random.Random, content: bytearray, seeds: Mapping[str, bytes]) 
     elif content[:3] == b"GIF":
         content[6:10] = struct.pack("<HH", width & 0xFFFF, height & 0xFFFF)
     elif content[8:16] == b"WEBPVP8X":
-        content[24:30] = struct.pack("<I", width & 0xFFFFFF)[:3] + struct.pack("<I", height & 0xFFFFFF)[:3]
+        content[24:30] = (
+            struct.pack("<I", width & 0xFFFFFF)[:3] + struct.pack("<I", height & 0xFFFFFF)[:3]
+        )
     return content
 
 
@@ -216,11 +232,15 @@ def good_images(folder: Path, classes: tuple[str, ...] = ("a", "b")) -> dict[str
     digests = {}
     for split in ("train", "val"):
         for label, name in enumerate(classes):
-            pixels = np.random.default_rng((label, len(split))).integers(0, 256, (EDGE, EDGE, 3), dtype=np.uint8)
+            pixels = np.random.default_rng((label, len(split))).integers(
+                0, 256, (EDGE, EDGE, 3), dtype=np.uint8
+            )
             path = folder / split / name / "whole.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
-            digests[str(path.relative_to(folder))] = hashlib.sha256(pixels.transpose(2, 0, 1).tobytes()).hexdigest()
+            digests[str(path.relative_to(folder))] = hashlib.sha256(
+                pixels.transpose(2, 0, 1).tobytes()
+            ).hexdigest()
     return digests
 
 
@@ -245,13 +265,27 @@ def odd_entry(draw: random.Random, at: Path, seeds: Mapping[str, bytes]) -> None
         lambda: _unreadable(at / "unreadable.png"),
         lambda: _unreadable_folder(at.parent / "closed"),
         lambda: _socket(at / "socket.png"),
-        lambda: [(at / name).write_bytes(b"\0\5\x16\7") for name in ("._whole.png", ".DS_Store", "Thumbs.db")],
-        lambda: [(at / name).write_text("[x]") for name in ("desktop.ini", "DESKTOP.INI", "ehthumbs.db")],
+        lambda: [
+            (at / name).write_bytes(b"\0\5\x16\7")
+            for name in ("._whole.png", ".DS_Store", "Thumbs.db")
+        ],
+        lambda: [
+            (at / name).write_text("[x]") for name in ("desktop.ini", "DESKTOP.INI", "ehthumbs.db")
+        ],
         lambda: _mac(at.parent.parent / "__MACOSX/train/a"),
         lambda: _mac(at / "@eaDir/whole.png"),
         lambda: (at.parent.parent / "$RECYCLE.BIN").mkdir(exist_ok=True),
         lambda: _named(
-            at, draw.choice((b"caf\xe9.png", b"\xff\xfe.jpg", b"a\nb.png", b"\x1b[31m.png", b"x" * 251 + b".png"))
+            at,
+            draw.choice(
+                (
+                    b"caf\xe9.png",
+                    b"\xff\xfe.jpg",
+                    b"a\nb.png",
+                    b"\x1b[31m.png",
+                    b"x" * 251 + b".png",
+                )
+            ),
         ),
         lambda: (at / mutated_name(draw)).write_bytes(mutated(draw, seeds)),
     ]
@@ -300,7 +334,9 @@ def _mac(folder: Path) -> None:
 
 
 def _named(at: Path, name: bytes) -> None:
-    Path(os.fsdecode(os.path.join(os.fsencode(at), name))).write_bytes((at / "whole.png").read_bytes())
+    Path(os.fsdecode(os.path.join(os.fsencode(at), name))).write_bytes(
+        (at / "whole.png").read_bytes()
+    )
 
 
 # Zips
@@ -330,14 +366,18 @@ def zip_of(root: Path, path: Path, draw: random.Random, context: Context) -> Non
                     f"train/b/{mutated_name(draw)}",
                 )
             )
-            method = draw.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+            method = draw.choice(
+                (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+            )
             archive.writestr(name, mutated(draw, context.seeds), method)
         if bomb := draw.choice((*[None] * 12, *context.bombs)):
             archive.writestr("train/b/bomb.png", context.bombs[bomb])
     content = bytearray(path.read_bytes())
     if bomb is not None:
         _unpacks_to(content, len(context.bombs[bomb]), 8 if bomb == "deflated" else 12, draw)
-    change = draw.choice(("none", "none", "flag", "method", "size", "stream", "directory", "cut", "before", "bytes"))
+    change = draw.choice(
+        ("none", "none", "flag", "method", "size", "stream", "directory", "cut", "before", "bytes")
+    )
     directory = content.rfind(b"PK\1\2")
     starts = [at for at in range(len(content)) if content[at : at + 4] == b"PK\1\2"]
     if change in ("flag", "method", "size") and starts:
@@ -346,7 +386,10 @@ def zip_of(root: Path, path: Path, draw: random.Random, context: Context) -> Non
         offset, value = {
             "flag": (8, struct.pack("<H", draw.choice((1, 0x40, 0x800, 0xFFFF)))),
             "method": (10, struct.pack("<H", draw.choice((1, 6, 9, 12, 14, 93, 99, 0xFFFF)))),
-            "size": (draw.choice((16, 20, 24, 42)), struct.pack("<I", draw.choice((0, 5, 2**31, 2**32 - 1)))),
+            "size": (
+                draw.choice((16, 20, 24, 42)),
+                struct.pack("<I", draw.choice((0, 5, 2**31, 2**32 - 1))),
+            ),
         }[change]
         content[at + offset : at + offset + len(value)] = value
         if change != "size" and local + 30 < len(content):
@@ -355,7 +398,9 @@ def zip_of(root: Path, path: Path, draw: random.Random, context: Context) -> Non
         content[draw.randrange(30, max(31, directory))] ^= 0xFF
     elif change == "directory":
         for _ in range(draw.choice((1, 5))):
-            content[draw.randrange(max(0, directory), len(content))] = draw.choice((0, 0xFF, draw.randrange(256)))
+            content[draw.randrange(max(0, directory), len(content))] = draw.choice(
+                (0, 0xFF, draw.randrange(256))
+            )
     elif change == "cut":
         del content[draw.randrange(len(content)) :]
     elif change == "before":
@@ -386,14 +431,24 @@ def idx_files(folder: Path, draw: random.Random) -> None:
         pixels = draw.randbytes(784 * count)
         images = struct.pack(">IIII", 0x803, count, 28, 28) + pixels
         labels = struct.pack(">II", 0x801, count) + bytes(number % 10 for number in range(count))
-        for name, content in ((f"{split}-images-idx3-ubyte", images), (f"{split}-labels-idx1-ubyte", labels)):
+        for name, content in (
+            (f"{split}-images-idx3-ubyte", images),
+            (f"{split}-labels-idx1-ubyte", labels),
+        ):
             changed = bytearray(content)
-            change = draw.choice(("none", "none", "magic", "shape", "shape", "cut", "more", "values", "gone", "empty"))
+            change = draw.choice(
+                (
+                    *("none", "none", "magic", "shape", "shape", "cut", "more", "values"),
+                    *("gone", "empty"),
+                )
+            )
             if change == "magic":
                 changed[draw.randrange(4)] = draw.choice((0, 1, 3, 8, 0xD, 0xFF))
             elif change == "shape":
                 at = draw.choice((4, 8, 12))
-                changed[at : at + 4] = struct.pack(">I", draw.choice((0, 1, 11, 13, 2**16, 2**31, 2**32 - 1)))
+                changed[at : at + 4] = struct.pack(
+                    ">I", draw.choice((0, 1, 11, 13, 2**16, 2**31, 2**32 - 1))
+                )
             elif change == "cut":
                 del changed[draw.randrange(len(changed)) :]
             elif change == "more":
@@ -422,7 +477,10 @@ def idx_files(folder: Path, draw: random.Random) -> None:
 
 def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     """One folder, zip or set of idx files, looked at and read whole, or planned."""
-    root, kind = folder / "set", draw.choice(("files", "files", "files", "files", "tree", "tree", "zip", "zip", "idx"))
+    root, kind = (
+        folder / "set",
+        draw.choice(("files", "files", "files", "files", "tree", "tree", "zip", "zip", "idx")),
+    )
     cache = folder / "cache"
     for each in (root, cache):
         each.mkdir()
@@ -457,14 +515,23 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     crops = draw.choice(("centre", "ten"))
     arguments = [kind, root, crops, "later" if later else "at once", str(draw.randrange(2**32))]
     ending = context.program.run(arguments, call="tests.slow.images:read_all", **options)
-    return [*faults_of(ending, f"{kind} read"), *_unforeseen(ending, kind), *_differences(ending, whole)]
+    return [
+        *faults_of(ending, f"{kind} read"),
+        *_unforeseen(ending, kind),
+        *_differences(ending, whole),
+    ]
 
 
 def _unforeseen(ending: Ending, kind: str) -> list[Fault]:
     lines = ending.err.strip().splitlines()
     if ending.timed_out or ending.code in (0, 2, 70) or ending.code < 0:
         return []
-    return [Fault("traceback", f"{kind}: exit {ending.code}: {lines[-1][:300] if lines else 'nothing printed'}")]
+    return [
+        Fault(
+            "traceback",
+            f"{kind}: exit {ending.code}: {lines[-1][:300] if lines else 'nothing printed'}",
+        )
+    ]
 
 
 def _differences(ending: Ending, whole: Mapping[str, str]) -> list[Fault]:
@@ -480,8 +547,8 @@ def _differences(ending: Ending, whole: Mapping[str, str]) -> list[Fault]:
 
 
 def read_all(argv: list[str]) -> int:
-    """In the child: plan, look at and read all images as a training does, twice; print what was read as JSON."""
-    from prologue_datasets import imagenet
+    """In the child: plan, look at and read images as a training does, twice; print it as JSON."""
+    from prologue_plugins.datasets import imagenet
 
     imagenet.BROKEN_ALLOWED = 1.0
     kind, root, crops, when, seed = argv
@@ -493,10 +560,12 @@ def read_all(argv: list[str]) -> int:
     return 0
 
 
-def _read_all(kind: str, root: Path, crops: str, later: bool, draw: random.Random) -> dict[str, Any]:
-    from prologue_datasets.fashion_mnist import FashionMnist
-    from prologue_datasets.imagenet import ClassFolders
-    from prologue_datasets.settings import FashionMnistSettings, ImageFolderSettings
+def _read_all(
+    kind: str, root: Path, crops: str, later: bool, draw: random.Random
+) -> dict[str, Any]:
+    from prologue_plugins.datasets.fashion_mnist import FashionMnist
+    from prologue_plugins.datasets.imagenet import ClassFolders
+    from prologue_plugins.datasets.settings import FashionMnistSettings, ImageFolderSettings
 
     def opened() -> Any:
         if kind == "idx":

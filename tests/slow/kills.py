@@ -52,7 +52,7 @@ class Undisturbed:
 
 
 def prepare(folder: Path, program: Program) -> Undisturbed:
-    """Run the ablation whole; keep a store of its first half; and measure how long each beginning takes."""
+    """Run the ablation whole; keep a store of its first half; time each beginning."""
     file = folder / "killed.yaml"
     file.write_text(ABLATION)
     store, report, half = folder / "store", folder / "report", folder / "half"
@@ -61,17 +61,24 @@ def prepare(folder: Path, program: Program) -> Undisturbed:
     again = _run(program, file, store, report)
     assert again.code == 0, again.text
     shutil.copytree(store, half)
-    keys = sorted((half / "artifacts").iterdir(), key=lambda each: (each / "manifest.json").stat().st_mtime)
+    keys = sorted(
+        (half / "artifacts").iterdir(), key=lambda each: (each / "manifest.json").stat().st_mtime
+    )
     for artifact in keys[len(keys) // 2 :]:
         shutil.rmtree(artifact)
     rest = _run(program, file, folder / "half-done", folder / "half-report", half)
     assert rest.code == 0, rest.text
-    seconds = {"fresh": whole.seconds, "half": rest.seconds, "finished": again.seconds, "report": again.seconds}
+    seconds = {
+        "fresh": whole.seconds,
+        "half": rest.seconds,
+        "finished": again.seconds,
+        "report": again.seconds,
+    }
     return Undisturbed(program, file, store, report, half, seconds)
 
 
 def attempt(context: Undisturbed, draw: random.Random, folder: Path) -> list[Fault]:
-    """Kill the command once to four times at uniform times, let it end, and compare all that it made."""
+    """Kill the command once to four times, uniformly, let it end, and compare all that it made."""
     start = draw.choice(STARTS)
     store, report = folder / "store", folder / "report"
     if start != "fresh":
@@ -95,10 +102,14 @@ def attempt(context: Undisturbed, draw: random.Random, folder: Path) -> list[Fau
     if last.code != 0:
         return [*found, Fault("stuck", f"{said}: exit {last.code}, {last.err[-200:]!r}")]
     found += [Fault("silent", f"{said}: {what}") for what in differences(context, store, report)]
-    return found + [Fault("stuck", f"{said}: {what} is left over") for what in leftovers(store, report)]
+    return found + [
+        Fault("stuck", f"{said}: {what} is left over") for what in leftovers(store, report)
+    ]
 
 
-def _run(program: Program, file: Path, store: Path, report: Path, copied: Path | None = None, **more: Any) -> Ending:
+def _run(
+    program: Program, file: Path, store: Path, report: Path, copied: Path | None = None, **more: Any
+) -> Ending:
     if copied is not None:
         shutil.copytree(copied, store)
     return program.run(["run", file, "--store", store, "--out", report], timeout=120, **more)
@@ -106,8 +117,8 @@ def _run(program: Program, file: Path, store: Path, report: Path, copied: Path |
 
 def _mixed(report: Path) -> str:
     """What of a report is not as its results list it."""
-    from prologue_bench.files import checksum
-    from prologue_bench.placing import is_recovered
+    from prologue_bench.storage.files import checksum
+    from prologue_bench.storage.placing import is_recovered
 
     if not is_recovered(report):  # whoever comes next finishes it
         return ""
@@ -115,22 +126,37 @@ def _mixed(report: Path) -> str:
         listed = json.loads((report / "results.json").read_text())["files"]
     except (OSError, ValueError) as error:
         return f"results.json: {error}"
-    return next((f"{name} is not of these results" for name in listed if checksum(report / name) != listed[name]), "")
+    return next(
+        (
+            f"{name} is not of these results"
+            for name in listed
+            if checksum(report / name) != listed[name]
+        ),
+        "",
+    )
 
 
 def differences(context: Undisturbed, store: Path, report: Path) -> list[str]:
     """In what a store and a report differ from those that nobody disturbed."""
     found = []
-    names = [{each.name for each in (folder / "artifacts").iterdir()} for folder in (context.store, store)]
+    names = [
+        {each.name for each in (folder / "artifacts").iterdir()}
+        for folder in (context.store, store)
+    ]
     if names[0] != names[1]:
         found.append(f"artifacts: {len(names[0] ^ names[1])} are in one store alone")
     for path in sorted((context.store / "artifacts").rglob("*")):
         other = store / path.relative_to(context.store)
         if path.is_file() and not _equal(path, other):
             found.append(f"{path.relative_to(context.store)} differs")
-    one, two = (timeless(json.loads((each / "results.json").read_text())) for each in (context.report, report))
+    one, two = (
+        timeless(json.loads((each / "results.json").read_text()))
+        for each in (context.report, report)
+    )
     found += [f"results.json: {key} differs" for key in one if one[key] != two.get(key)]
-    pictures = {each.name for folder in (context.report, report) for each in (folder / "assets").iterdir()}
+    pictures = {
+        each.name for folder in (context.report, report) for each in (folder / "assets").iterdir()
+    }
     for name in sorted(pictures):
         if not _equal(context.report / "assets" / name, report / "assets" / name):
             found.append(f"assets/{name} differs")
@@ -140,7 +166,9 @@ def differences(context: Undisturbed, store: Path, report: Path) -> list[str]:
 def timeless(value: Any) -> Any:
     """Results without wall times, dates, and what is measured of them."""
     if isinstance(value, dict):
-        return {key: timeless(each) for key, each in value.items() if key not in (*OWN_TIMES, "files")}
+        return {
+            key: timeless(each) for key, each in value.items() if key not in (*OWN_TIMES, "files")
+        }
     return [timeless(each) for each in value] if isinstance(value, list) else value
 
 
@@ -149,9 +177,14 @@ def _equal(one: Path, other: Path) -> bool:
         return False
     if one.suffix == ".safetensors":
         first, second = load_file(one), load_file(other)
-        return first.keys() == second.keys() and all(first[key].tobytes() == second[key].tobytes() for key in first)
+        return first.keys() == second.keys() and all(
+            first[key].tobytes() == second[key].tobytes() for key in first
+        )
     if one.name == "curves.jsonl":
-        lines = ([timeless(json.loads(line)) for line in each.read_text().splitlines()] for each in (one, other))
+        lines = (
+            [timeless(json.loads(line)) for line in each.read_text().splitlines()]
+            for each in (one, other)
+        )
         return next(lines) == next(lines)
     if one.name == "manifest.json":
         return bool(_content(one) == _content(other))
@@ -163,13 +196,22 @@ def _equal(one: Path, other: Path) -> bool:
 def _content(manifest: Path) -> Any:
     """A manifest without times, and without checksums of what holds times."""
     found = timeless(json.loads(manifest.read_text()))
-    return {key: value for key, value in found.items() if key in ("kind", "version", "reads", "inputs", "steps")}
+    return {
+        key: value
+        for key, value in found.items()
+        if key in ("kind", "version", "reads", "inputs", "steps")
+    }
 
 
 def leftovers(store: Path, report: Path) -> list[str]:
     """Files that only a run at work has."""
     found = [path for path in report.rglob("*") if path.name.startswith(".")]
-    found += [path for name in ("artifacts", "work") for path in (store / name).glob("*") if _is_left(path, name)]
+    found += [
+        path
+        for name in ("artifacts", "work")
+        for path in (store / name).glob("*")
+        if _is_left(path, name)
+    ]
     found += [path for path in store.rglob(".*.[0-9]*") if path.is_file()]
     return [str(path.relative_to(store.parent)) for path in found]
 
@@ -180,7 +222,10 @@ def _is_left(path: Path, folder: str) -> bool:
 
 CAMPAIGN = Campaign(
     name="kills",
-    title="SIGKILL, SIGTERM and SIGINT at any time in fresh, half and finished stores, also while a report is written",
+    title=(
+        "SIGKILL, SIGTERM and SIGINT at any time in fresh, half and finished stores, "
+        "also while a report is written"
+    ),
     tries=70,
     share=1,
     prepare=prepare,

@@ -30,15 +30,16 @@ import numpy as np
 import torch
 from pathlib import Path
 from attrs import field, frozen
-from prologue_bench.components import Command, Component
-from prologue_bench.hookspecs import hookimpl
-from prologue_bench.interfaces import Measurement, Metric, Protocol, ReconstructionLoss, TokenLayout, Segment
-from prologue_datasets.settings import ShapesSettings
-from prologue_datasets.shapes import Shapes
-from prologue_generators.ar import Ar
-from prologue_generators.settings import ArSettings
-from prologue_tokenizers.settings import Vq2dSettings
-from prologue_tokenizers.vq_2d import Vq2d
+from prologue_bench.contracts import (
+    Command, Component, Measurement, Metric, Protocol, ReconstructionLoss, Segment, TokenLayout,
+    hookimpl,
+)
+from prologue_plugins.datasets.settings import ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.settings import ArSettings
+from prologue_plugins.tokenizers.settings import Vq2dSettings
+from prologue_plugins.tokenizers.vq_2d import Vq2d
 
 class Boom(BaseException):
     pass
@@ -56,7 +57,8 @@ def at(place, right):
 at("import", lambda: None)
 
 def component(name, target, **more):
-    return Component(name=name, target=f"{__name__}:{target}", summary="one that does wrong", **more)
+    target = f"{__name__}:{target}"
+    return Component(name=name, target=target, summary="one that does wrong", **more)
 
 @hookimpl
 def prologue_tokenizers():
@@ -65,7 +67,8 @@ def prologue_tokenizers():
 
 @hookimpl
 def prologue_generators():
-    return [component("my-generator", "MyGenerator", settings="prologue_generators.settings:ArSettings")]
+    settings = "prologue_plugins.generators.settings:ArSettings"
+    return [component("my-generator", "MyGenerator", settings=settings)]
 
 @hookimpl
 def prologue_metrics():
@@ -73,7 +76,8 @@ def prologue_metrics():
 
 @hookimpl
 def prologue_data_sources():
-    return [component("my-data", "MyData", settings="prologue_datasets.settings:ShapesSettings")]
+    settings = "prologue_plugins.datasets.settings:ShapesSettings"
+    return [component("my-data", "MyData", settings=settings)]
 
 @hookimpl
 def prologue_losses():
@@ -81,7 +85,8 @@ def prologue_losses():
 
 @hookimpl
 def prologue_commands():
-    return at("hook of commands", lambda: [Command(name=NAME, target=f"{__name__}:my_command", summary="x")])
+    target = f"{__name__}:my_command"
+    return at("hook of commands", lambda: [Command(name=NAME, target=target, summary="x")])
 
 @hookimpl
 def prologue_cards():
@@ -177,8 +182,9 @@ class MyMetric(Metric):
     def measure(self, inputs):
         return at("measure", lambda: [self.one()])
     def one(self):
-        return Measurement(**{"name": "one", "title": "One", "value": 1.0, "unit": "", "direction": "lower",
-                              "count": 3, "protocol": Protocol(name="one", details={"a": 1}),
+        return Measurement(**{"name": "one", "title": "One", "value": 1.0, "unit": "",
+                              "direction": "lower", "count": 3,
+                              "protocol": Protocol(name="one", details={"a": 1}),
                               **({FIELD: wrong()} if PLACE == "measurement" else {})})
 """
 RAISES = (
@@ -254,8 +260,10 @@ PLACES: dict[str, str] = {
     "hook of cards": "",
     "command": "",
     **dict.fromkeys(
-        ("settings", "as_read", "same_as", "settings class", "tokenizer", "layout", "prior", "reconstructs", "encode",
-         "decode", "losses", "foundation"),
+        (
+            *("settings", "as_read", "same_as", "settings class", "tokenizer", "layout", "prior"),
+            *("reconstructs", "encode", "decode", "losses", "foundation"),
+        ),
         "tokenizer: {use: mine}",
     ),
     **dict.fromkeys(
@@ -263,18 +271,28 @@ PLACES: dict[str, str] = {
         "generator: {use: my-generator}\nmetrics: [gfid]",
     ),
     **dict.fromkeys(
-        ("data", "views", "spec", "fingerprint", "notes", "images", "training_views", "labels", "subset"),
+        (
+            *("data", "views", "spec", "fingerprint", "notes", "images", "training_views"),
+            *("labels", "subset"),
+        ),
         "data: {use: my-data, size: 14, train_images: 64, test_images: 32}",
     ),
     **dict.fromkeys(
-        ("learns", "loss", "check of loss", "forward"), "tokenizer_training: {steps: 2, losses: [{use: my-loss}]}"
+        ("learns", "loss", "check of loss", "forward"),
+        "tokenizer_training: {steps: 2, losses: [{use: my-loss}]}",
     ),
     **dict.fromkeys(("needs", "metric", "check", "measure", "measurement"), "metrics: [my-metric]"),
-}  # fmt: skip
+}
 """Where a plugin does wrong, and what of an ablation uses it."""
-FIELDS = ("name", "title", "value", "unit", "direction", "count", "protocol", "half_width", "positions", "warning")
+FIELDS = (
+    *("name", "title", "value", "unit", "direction", "count", "protocol", "half_width"),
+    *("positions", "warning"),
+)
 NAMES = ("my-command", "run", "plan", "list", "store")
-CARDS = ("", "{", "[1]", "summary: 5", "use: nothing\nsummary: x", "\x00", "summary: &a [*a]", "x: " + "y" * 100_000)
+CARDS = (
+    *("", "{", "[1]", "summary: 5", "use: nothing\nsummary: x", "\x00"),
+    *("summary: &a [*a]", "x: " + "y" * 100_000),
+)
 CHECKED = {
     "mine": "tokenizer",
     "my-generator": "generator",
@@ -297,7 +315,11 @@ def prepare(folder: Path, program: Program) -> Context:
     """Finish the ablation that uses no plugin."""
     good = folder / "good.yaml"
     good.write_text(GOOD)
-    done = program.run(["run", good, "--store", folder / "store", "--out", folder / "report"], cwd=folder, timeout=300)
+    done = program.run(
+        ["run", good, "--store", folder / "store", "--out", folder / "report"],
+        cwd=folder,
+        timeout=300,
+    )
     assert done.code == 0, done.text
     return Context(program, folder / "store", good)
 
@@ -323,7 +345,9 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
             (plugin.parent / "cards" / card / "my-card.yaml").write_text(draw.choice(CARDS))
     bad = folder / "bad.yaml"
     lines = [
-        line for line in GOOD.splitlines() if line.split(":")[0] not in PLACES[place].replace("\n", ":").split(":")
+        line
+        for line in GOOD.splitlines()
+        if line.split(":")[0] not in PLACES[place].replace("\n", ":").split(":")
     ]
     bad.write_text("\n".join([*lines, PLACES[place], ""]))
     installed = draw.random() < 0.5
@@ -333,7 +357,14 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     said = f"{'installed, ' if installed else ''}{place}: {act[:80]}"
     commands = [
         ["plan", bad, "--store", "store"],
-        draw.choice([["list"], ["show", "mine"], ["show", "my-metric"], ["plan", context.good, "--store", "store"]]),
+        draw.choice(
+            [
+                ["list"],
+                ["show", "mine"],
+                ["show", "my-metric"],
+                ["plan", context.good, "--store", "store"],
+            ]
+        ),
         ["run", bad, "--store", "store", "--out", "report"],
         ["check-plugin", used, "--kind", CHECKED[used]],
     ]
@@ -345,26 +376,51 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     for command in commands:
         where = [] if installed or command[0] in ("my-command", "odd") else ["--plugin", plugin]
         ending = _run(context, [*command, *where], folder, plugin.parent if installed else None)
-        found += _faults(ending, command, f"{said}: {command[0]} {command[1] if len(command) > 1 else ''}", installed)
-        if command[0] == "run" and ending.code == 0 and not (folder / "report" / "results.json").exists():
+        found += _faults(
+            ending,
+            command,
+            f"{said}: {command[0]} {command[1] if len(command) > 1 else ''}",
+            installed,
+        )
+        if (
+            command[0] == "run"
+            and ending.code == 0
+            and not (folder / "report" / "results.json").exists()
+        ):
             found.append(Fault("silent", f"{said}: run ends with 0 and wrote no report"))
     if installed:
         ending = _run(context, ["plan", context.good, "--store", "store"], folder, plugin.parent)
         if ending.code != 0:
-            found.append(Fault("lost", f"{said}: plan of what uses no plugin: exit {ending.code}, {ending.err[-300:]}"))
+            found.append(
+                Fault(
+                    "lost",
+                    f"{said}: plan of what uses no plugin: exit {ending.code}, {ending.err[-300:]}",
+                )
+            )
     return found
 
 
 def _faults(ending: Ending, command: list[Any], doing: str, installed: bool) -> list[Fault]:
     found = faults_of(ending, doing)
     if not found and ending.code not in (0, 1, 2):
-        found.append(Fault("silent", f"{doing}: exit {ending.code}, which is the plugin's: {ending.err[-200:]}"))
+        found.append(
+            Fault(
+                "silent", f"{doing}: exit {ending.code}, which is the plugin's: {ending.err[-200:]}"
+            )
+        )
     said = [line for line in ending.err.splitlines() if line.startswith("prologue-bench: ")]
     if not found and len(said) > 2 + installed:
         found.append(Fault("message", f"{doing}: {len(said)} lines: {said}"))
     if not found and any(len(line) > 500 or "\x1b" in line for line in said):
-        found.append(Fault("message", f"{doing}: a long or coloured line: {max(said, key=len)[:300]!r}"))
-    if not found and installed and command == ["list"] and (ending.code != 0 or "vq-2d" not in ending.out):
+        found.append(
+            Fault("message", f"{doing}: a long or coloured line: {max(said, key=len)[:300]!r}")
+        )
+    if (
+        not found
+        and installed
+        and command == ["list"]
+        and (ending.code != 0 or "vq-2d" not in ending.out)
+    ):
         found.append(Fault("lost", f"{doing}: exit {ending.code}, {ending.err[-300:]}"))
     return found
 
@@ -372,9 +428,12 @@ def _faults(ending: Ending, command: list[Any], doing: str, installed: bool) -> 
 def _odd_file(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     """Something that is no plugin's file; expected: exit 2 and one line."""
     name = draw.choice(
-        ["a.b.py", "json.py", "torch.py", "x.txt", "folder.py", "fifo.py", "huge.py", "latin.py", "syntax.py",
-         "loop.py", "nothing.py", "~nosuch/x.py", "nul\0.py", "x" * 300 + ".py", "class.py", "deep.py", "null.py", ""]
-    )  # fmt: skip
+        [
+            *("a.b.py", "json.py", "torch.py", "x.txt", "folder.py", "fifo.py", "huge.py"),
+            *("latin.py", "syntax.py", "loop.py", "nothing.py", "~nosuch/x.py", "nul\0.py"),
+            *("x" * 300 + ".py", "class.py", "deep.py", "null.py", ""),
+        ]
+    )
     path = folder / name if name[:1] != "~" and "\0" not in name else Path(name)
     if name == "folder.py":
         path.mkdir()
@@ -386,9 +445,16 @@ def _odd_file(context: Context, draw: random.Random, folder: Path) -> list[Fault
         with path.open("wb") as file:
             file.truncate(100_000_000)
     elif name in ("a.b.py", "json.py", "torch.py", "x.txt", "class.py"):
-        path.write_text("PLACE, NAME, FIELD = '', 'my-command', ''\n" + MODULE.replace("ACT", "pass"))
+        path.write_text(
+            "PLACE, NAME, FIELD = '', 'my-command', ''\n" + MODULE.replace("ACT", "pass")
+        )
     elif name in ("latin.py", "syntax.py", "deep.py", "null.py"):
-        content = {"latin.py": b"x = '\xe9'\n", "syntax.py": b"def (", "deep.py": b"(" * 100_000, "null.py": b"\0" * 99}
+        content = {
+            "latin.py": b"x = '\xe9'\n",
+            "syntax.py": b"def (",
+            "deep.py": b"(" * 100_000,
+            "null.py": b"\0" * 99,
+        }
         path.write_bytes(content[name])
     if "\0" in name or draw.random() < 0.5:
         bad = folder / "bad.yaml"
@@ -399,7 +465,9 @@ def _odd_file(context: Context, draw: random.Random, folder: Path) -> list[Fault
         ending = _run(context, ["list", "--plugin", path], folder, None)
     found = faults_of(ending, f"a plugin file {name[:40]!r}")
     if not found and ending.code != 2:
-        found.append(Fault("silent", f"a plugin file {name[:40]!r}: exit {ending.code}: {ending.err[-200:]}"))
+        found.append(
+            Fault("silent", f"a plugin file {name[:40]!r}: exit {ending.code}: {ending.err[-200:]}")
+        )
     return found
 
 
@@ -408,11 +476,16 @@ def _odd_distribution(context: Context, draw: random.Random, folder: Path) -> li
     site = folder / "site"
     site.mkdir()
     entry = draw.choice(
-        ["no_such_module", "json:nothing", "json", ":", "a b c", "json:loads.x", "", "wrong_\xe9", "os:_exit_not"]
+        [
+            *("no_such_module", "json:nothing", "json", ":", "a b c", "json:loads.x", ""),
+            *("wrong_\xe9", "os:_exit_not"),
+        ]
     )
     _install(site, entry)
     info = site / "wrong_plugin-1.0.dist-info"
-    kind = draw.choice(["whole", "no metadata", "empty metadata", "entry points in Latin-1", "broken sections"])
+    kind = draw.choice(
+        ["whole", "no metadata", "empty metadata", "entry points in Latin-1", "broken sections"]
+    )
     if kind == "no metadata":
         (info / "METADATA").unlink()
     elif kind == "empty metadata":
@@ -424,9 +497,16 @@ def _odd_distribution(context: Context, draw: random.Random, folder: Path) -> li
     found = []
     for command in (["list"], ["plan", context.good, "--store", context.store]):
         ending = _run(context, command, folder, site)
-        found += _faults(ending, command, f"a distribution with {kind}, {entry!r}: {command[0]}", True)
+        found += _faults(
+            ending, command, f"a distribution with {kind}, {entry!r}: {command[0]}", True
+        )
         if not found and ending.code != 0:
-            found.append(Fault("lost", f"a distribution with {kind}, {entry!r}: exit {ending.code}: {ending.err}"))
+            found.append(
+                Fault(
+                    "lost",
+                    f"a distribution with {kind}, {entry!r}: exit {ending.code}: {ending.err}",
+                )
+            )
     return found
 
 
@@ -447,7 +527,7 @@ def _run(context: Context, argv: list[Any], folder: Path, site: Path | None) -> 
 
 def with_installed(argv: list[str]) -> None:
     """In the child: the program, with one more folder of installed distributions."""
-    from prologue_bench.endings import main
+    from prologue_bench.cli.endings import main
 
     if argv[0]:
         sys.path.insert(0, argv[0])
@@ -455,4 +535,6 @@ def with_installed(argv: list[str]) -> None:
     main()
 
 
-CAMPAIGN = Campaign("plugins", "plugins that do wrong, as files and installed", 200, 6, prepare, attempt)
+CAMPAIGN = Campaign(
+    "plugins", "plugins that do wrong, as files and installed", 200, 6, prepare, attempt
+)

@@ -1,4 +1,4 @@
-"""Results, baselines and benchmarks that someone else wrote, through every command that reads them."""
+"""Results, baselines and benchmarks that others wrote, through every command that reads them."""
 
 from __future__ import annotations
 
@@ -46,9 +46,17 @@ def prepare(folder: Path, program: Program) -> Context:
     benchmarks = folder / "benchmarks.json"
     stats = {"min": 0.5, "max": 1.0, "median": 0.6, "iqr": 0.1}
     benchmarks.write_text(
-        json.dumps({"benchmarks": [{"name": "encode", "stats": stats, "extra_info": {"calibration_seconds": 0.1}}]})
+        json.dumps(
+            {
+                "benchmarks": [
+                    {"name": "encode", "stats": stats, "extra_info": {"calibration_seconds": 0.1}}
+                ]
+            }
+        )
     )
-    ending = program.run(["bless", reports[0], "--out", folder / "baseline.json", "--benchmarks", benchmarks])
+    ending = program.run(
+        ["bless", reports[0], "--out", folder / "baseline.json", "--benchmarks", benchmarks]
+    )
     assert ending.code == 0, ending.text
     (folder / "secret.txt").write_text(SECRET)
     return Context(program, folder, tuple(reports), folder / "baseline.json", benchmarks)
@@ -60,10 +68,15 @@ def _shortened(source: Path, target: Path) -> None:
     kept = {results["baseline"], results["variants"][-1]["name"]}
     results["variants"] = [each for each in results["variants"] if each["name"] in kept]
     results["seeds"] = results["seeds"][:2]
-    results["runs"] = [each for each in results["runs"] if each["variant"] in kept and each["seed"] in results["seeds"]]
+    results["runs"] = [
+        each
+        for each in results["runs"]
+        if each["variant"] in kept and each["seed"] in results["seeds"]
+    ]
     for run in results["runs"]:
         run["curves"] = {
-            stage: {name: values[:8] for name, values in columns.items()} for stage, columns in run["curves"].items()
+            stage: {name: values[:8] for name, values in columns.items()}
+            for stage, columns in run["curves"].items()
         }
     shutil.copytree(source, target)
     (target / "results.json").write_text(json.dumps(results))
@@ -74,7 +87,9 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     base = draw.choice([0, 0, *range(len(context.reports))])
     report = folder / "report"
     shutil.copytree(context.reports[base], report)
-    what = draw.choice(["document", "document", "document", "text", "file", "picture", "baseline", "benchmarks"])
+    what = draw.choice(
+        ["document", "document", "document", "text", "file", "picture", "baseline", "benchmarks"]
+    )
     if what in ("baseline", "benchmarks"):
         return _of_file(context, draw, folder, what)
     path = report / "results.json"
@@ -98,10 +113,30 @@ def _of_file(context: Context, draw: random.Random, folder: Path, what: str) -> 
     if what == "baseline":
         commands = [
             ["regress", report, "--against", path, "--json"],
-            ["regress", report, "--against", path, "--benchmarks", context.benchmarks, "--markdown", folder / "x.md"],
-            ["regress", report, "--against", path, "--fail-on", "rate:+5%", "--junit", folder / "x.xml"],
-            ["compare", report, path], ["report", path, "--out", folder / "x"], ["bless", path, "--out", folder / "x"],
-        ]  # fmt: skip
+            [
+                "regress",
+                report,
+                "--against",
+                path,
+                "--benchmarks",
+                context.benchmarks,
+                "--markdown",
+                folder / "x.md",
+            ],
+            [
+                "regress",
+                report,
+                "--against",
+                path,
+                "--fail-on",
+                "rate:+5%",
+                "--junit",
+                folder / "x.xml",
+            ],
+            ["compare", report, path],
+            ["report", path, "--out", folder / "x"],
+            ["bless", path, "--out", folder / "x"],
+        ]
     else:
         commands = [
             ["regress", report, "--against", context.baseline, "--benchmarks", path],
@@ -122,15 +157,26 @@ def _damage_pictures(draw: random.Random, assets: Path, secret: Path) -> str:
         path.write_bytes(content[: draw.randrange(len(content))])
     elif kind == "flip":
         at = draw.randrange(len(content))
-        path.write_bytes(content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :])
+        path.write_bytes(
+            content[:at] + bytes([content[at] ^ 1 << draw.randrange(8)]) + content[at + 1 :]
+        )
     elif kind == "size":
         path.write_bytes(
-            png(*draw.choice([(20_000, 20_000), (1, 60_000), (2**31 - 1, 2**31 - 1), (0, 5), (70_000, 9)]))
+            png(
+                *draw.choice(
+                    [(20_000, 20_000), (1, 60_000), (2**31 - 1, 2**31 - 1), (0, 5), (70_000, 9)]
+                )
+            )
         )
     elif kind == "text":
-        path.write_bytes(draw.choice([b"", b"GIF89a", b"<svg onload='alert(1)'/>", draw.randbytes(500)]))
+        path.write_bytes(
+            draw.choice([b"", b"GIF89a", b"<svg onload='alert(1)'/>", draw.randbytes(500)])
+        )
     elif kind == "name":
-        path.rename(assets / draw.choice(["originals-999999999999.png", "x.png", "samples-².png", "caf\udce9.png"]))
+        path.rename(
+            assets
+            / draw.choice(["originals-999999999999.png", "x.png", "samples-².png", "caf\udce9.png"])
+        )
     else:
         shutil.rmtree(assets)
         assets.symlink_to(draw.choice([secret.parent, Path("/dev/zero"), assets, secret]))
@@ -145,17 +191,26 @@ def _command(*arguments: Any) -> Command:
 
     def run(context: Context, report: Path, folder: Path) -> Ending:
         known = {
-            "REPORT": report, "OUT": folder / "out", "STORE": context.folder / "store", "OTHER": context.reports[1],
-            "BASELINE": context.baseline, "YAML": context.folder / "tiny.yaml", "PICTURE": folder / "out.png",
-        }  # fmt: skip
+            "REPORT": report,
+            "OUT": folder / "out",
+            "STORE": context.folder / "store",
+            "OTHER": context.reports[1],
+            "BASELINE": context.baseline,
+            "YAML": context.folder / "tiny.yaml",
+            "PICTURE": folder / "out.png",
+        }
         words = [known.get(each, each) for each in arguments]
-        return context.program.run(words, cwd=folder, call="tests.slow.results:main_without_library")
+        return context.program.run(
+            words, cwd=folder, call="tests.slow.results:main_without_library"
+        )
 
     return run
 
 
 def _studio(context: Context, report: Path, folder: Path) -> Ending:
-    return context.program.run([report, context.folder / "store"], cwd=folder, call="tests.slow.results:open_studio")
+    return context.program.run(
+        [report, context.folder / "store"], cwd=folder, call="tests.slow.results:open_studio"
+    )
 
 
 COMMANDS: list[tuple[str, Command]] = [
@@ -175,8 +230,11 @@ COMMANDS: list[tuple[str, Command]] = [
 
 
 def main_without_library(argv: list[str]) -> None:
-    """The command line, but reports lack the JavaScript of their plots: putting it together takes seconds."""
-    from prologue_bench import endings
+    """The command line, but reports lack the JavaScript of their plots.
+
+    Putting it together takes seconds.
+    """
+    from prologue_bench.cli import endings
     from prologue_bench.reporting import report
 
     report.library = lambda: ""
@@ -187,11 +245,11 @@ def open_studio(argv: list[str]) -> None:
     """What the demo does before and behind its page."""
     import sys
 
-    from prologue_bench.demo.studio import Studio
     from prologue_bench.errors import PrologueBenchError
-    from prologue_bench.pipeline.store import Store
     from prologue_bench.registry import Registry
-    from prologue_bench.reporting.results import load_results
+    from prologue_bench.results.loading import load_results
+    from prologue_bench.runs.demo.studio import Studio
+    from prologue_bench.storage.store import Store
 
     try:
         studio = Studio(load_results(Path(argv[0])), Store(Path(argv[1])), Registry.load())
@@ -215,7 +273,11 @@ def _unwhole(folder: Path, ending: Ending, told: str) -> list[Fault]:
     if ending.code != 0:
         return []
     found = []
-    for path in (folder / "report" / "results.json", folder / "out" / "results.json", folder / "out" / "config.json"):
+    for path in (
+        folder / "report" / "results.json",
+        folder / "out" / "results.json",
+        folder / "out" / "config.json",
+    ):
         if path.is_file() and not path.is_symlink():
             try:
                 json.loads(path.read_bytes().decode(), parse_constant=_no_constant)
@@ -232,14 +294,25 @@ def _told_secrets(folder: Path, told: str) -> list[Fault]:
     """A private file behind a link that stands in a report now."""
     import base64
 
-    page = [path for path in (folder / "report" / "report.html", folder / "out" / "report.html") if path.is_file()]
+    page = [
+        path
+        for path in (folder / "report" / "report.html", folder / "out" / "report.html")
+        if path.is_file()
+    ]
     hidden = base64.b64encode(SECRET.encode()).decode().rstrip("=")[:-1]
-    return [Fault("silent", f"{told}: a private file is in the report") for path in page if hidden in path.read_text()]
+    return [
+        Fault("silent", f"{told}: a private file is in the report")
+        for path in page
+        if hidden in path.read_text()
+    ]
 
 
 CAMPAIGN = Campaign(
     name="results",
-    title="results, baselines, benchmarks and pictures with random damage, through every command that reads them",
+    title=(
+        "results, baselines, benchmarks and pictures with random damage, "
+        "through every command that reads them"
+    ),
     tries=1500,
     share=6,
     prepare=prepare,

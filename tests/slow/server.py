@@ -1,6 +1,7 @@
 """Imports everything once and forks one child per request, so that a command costs no start-up.
 
-Requests and endings are lines of JSON on standard input and output; `harness.Program` is the other end.
+Requests and endings are lines of JSON on standard input and output; `harness.Program` is the other
+end.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def _import_everything() -> None:
     plugins = sorted(path.name for path in (ROOT / "plugins").glob("prologue_*"))
     for name in ["prologue_bench", *plugins]:
         package = importlib.import_module(name)
-        for module in pkgutil.walk_packages(package.__path__, f"{name}.", onerror=lambda name: None):
+        for module in pkgutil.walk_packages(
+            package.__path__, f"{name}.", onerror=lambda name: None
+        ):
             if not module.name.endswith("__main__"):
                 with contextlib.suppress(Exception):  # an extra that is not installed
                     importlib.import_module(module.name)
@@ -51,7 +54,16 @@ def _import_everything() -> None:
 @functools.cache
 def _import_standard_library() -> None:
     """Another user may not be allowed to read where Python itself lies."""
-    left_out = {"antigravity", "this", "idlelib", "turtle", "turtledemo", "tkinter", "lib2to3", "test"}
+    left_out = {
+        "antigravity",
+        "this",
+        "idlelib",
+        "turtle",
+        "turtledemo",
+        "tkinter",
+        "lib2to3",
+        "test",
+    }
     names = [f"encodings.{module.name}" for module in pkgutil.iter_modules(encodings.__path__)]
     names += ["concurrent.futures.process", "concurrent.futures.thread", "multiprocessing.pool"]
     for name in sorted(sys.stdlib_module_names - left_out) + names:
@@ -141,7 +153,9 @@ def _call(request: dict[str, Any]) -> int:
     module, _, function = request["call"].partition(":")
     found = getattr(importlib.import_module(module), function)
     sys.argv = ["prologue-bench", *request["argv"]]
-    returned = found() if request["call"] == "prologue_bench.endings:main" else found(request["argv"])
+    returned = (
+        found() if request["call"] == "prologue_bench.cli.endings:main" else found(request["argv"])
+    )
     return returned if isinstance(returned, int) else 0
 
 

@@ -1,4 +1,4 @@
-"""Odd surroundings: environments, users, encodings, standard streams, arguments, and signals while starting."""
+"""Odd surroundings: environments, users, encodings, standard streams, arguments, early signals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ metrics: [rate]
 """
 PATHS = [".", "..", "/", "~", "~nosuch/x", "caf\udce9", "x" * 300, "x" * 5000]
 TEXTS = [*PATHS, "", " ", "-", "--", "é", "\x1b[31m", "a\nb", "²", "%s", "{}"]
-NUMBERS = ["-1", "0", "1e3", "1" * 30, "nan", "inf", "0x10", "½", "1,2", "0-2", "1_000", "+1", "1.5", "٣"]
+NUMBERS = [
+    *("-1", "0", "1e3", "1" * 30, "nan", "inf", "0x10", "½", "1,2", "0-2", "1_000", "+1"),
+    *("1.5", "٣"),
+]
 VARIABLES: dict[str, list[str | None]] = {
     "HOME": [None, "", "/nonexistent", "relative", "/"],
     "XDG_CACHE_HOME": [None, "", " ", "relative", "~"],
@@ -91,7 +94,11 @@ def prepare(folder: Path, program: Program) -> Context:
     ablation = folder / "tiny.yaml"
     ablation.write_text(ABLATION, encoding="utf-8")
     context = Context(program, ablation, folder / "store", folder / "report")
-    ending = program.run(["run", ablation, "--store", context.store, "--out", context.report], cwd=folder, timeout=300)
+    ending = program.run(
+        ["run", ablation, "--store", context.store, "--out", context.report],
+        cwd=folder,
+        timeout=300,
+    )
     assert ending.code == 0, ending.err
     return context
 
@@ -149,16 +156,31 @@ def another_user(context: Context, draw: random.Random, folder: Path) -> list[Fa
 
 def environment(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     """A process of its own, with variables, limits and standard streams changed."""
-    variables = {name: draw.choice(VARIABLES[name]) for name in draw.sample(sorted(VARIABLES), draw.randint(1, 5))}
+    variables = {
+        name: draw.choice(VARIABLES[name])
+        for name in draw.sample(sorted(VARIABLES), draw.randint(1, 5))
+    }
     streams = draw.choice(STREAMS)
     command = draw.choice(context.commands(folder / "out"))
-    line = f"{draw.choice(LIMITS)} {sys.executable} -m prologue_bench {' '.join(map(_quoted, command))} {streams}"
+    line = (
+        f"{draw.choice(LIMITS)} {sys.executable} -m prologue_bench "
+        f"{' '.join(map(_quoted, command))} {streams}"
+    )
     where = {"PYTHONPATH": os.environ.get("PYTHONPATH", ""), "PATH": os.environ["PATH"]}
-    kept = {name: value for name, value in {**os.environ, **where, **variables}.items() if value is not None}
+    kept = {
+        name: value
+        for name, value in {**os.environ, **where, **variables}.items()
+        if value is not None
+    }
     start = time.monotonic()
     try:
         done = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", line], cwd=folder, env=kept, capture_output=True, timeout=180, check=False
+            ["bash", "-o", "pipefail", "-c", line],
+            cwd=folder,
+            env=kept,
+            capture_output=True,
+            timeout=180,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return [Fault("hang", f"{variables}: {line}")]
@@ -171,7 +193,12 @@ def starting(context: Context, draw: random.Random, folder: Path) -> list[Fault]
     """A signal once Python has started, up to the end of the command."""
     number = draw.choice([signal.SIGTERM, signal.SIGINT])
     process = subprocess.Popen(
-        [sys.executable, "-m", "prologue_bench", *context.commands(folder / "out")[draw.randrange(1, 4)]],
+        [
+            sys.executable,
+            "-m",
+            "prologue_bench",
+            *context.commands(folder / "out")[draw.randrange(1, 4)],
+        ],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -185,7 +212,12 @@ def starting(context: Context, draw: random.Random, folder: Path) -> list[Fault]
     out, err = process.communicate(timeout=180)
     ending = Ending(process.returncode, out, err, after, 0.0, False)
     if ending.code not in (0, 130):
-        return [Fault("traceback", f"{number.name} after {after:.2f} s: exit {ending.code}, {err[-300:]!r}")]
+        return [
+            Fault(
+                "traceback",
+                f"{number.name} after {after:.2f} s: exit {ending.code}, {err[-300:]!r}",
+            )
+        ]
     return faults_of(ending, f"{number.name} after {after:.2f} s")
 
 

@@ -1,4 +1,4 @@
-"""Two users of one group on one store, under several umasks and on a store that nobody may write."""
+"""Two users of a group on one store, under several umasks and on a store that nobody may write."""
 
 from __future__ import annotations
 
@@ -35,12 +35,25 @@ def prepare(folder: Path, program: Program) -> Context:
         folder.chmod(0o755)
         (folder / "tiny.yaml").write_text(ABLATION)
         argv = (folder / "modules", "run", "tiny.yaml", "--store", folder / "root", "--out", "root")
-        ending = program.run(argv, cwd=folder, timeout=120, call="tests.slow.two_users:note_modules")
+        ending = program.run(
+            argv, cwd=folder, timeout=120, call="tests.slow.two_users:note_modules"
+        )
         assert ending.code == 0, ending.text
         for umask in (0o002, 0o022):
             own = folder / f"{umask:03o}"
             _group_folder(own)
-            ending = call(program, own, FIRST, umask, "run", "tiny.yaml", "--store", own / "store", "--out", "first")
+            ending = call(
+                program,
+                own,
+                FIRST,
+                umask,
+                "run",
+                "tiny.yaml",
+                "--store",
+                own / "store",
+                "--out",
+                "first",
+            )
             assert ending.code == 0, ending.text
             expected = measurements(own / "first")
     return Context(program, folder, expected)
@@ -61,9 +74,13 @@ def call(program: Program, folder: Path, user: int, umask: int, *argv: str | Pat
         home.mkdir(mode=0o755)
         os.chown(home, user, GROUP)
     env = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "TMPDIR": str(home)}
-    modules = next(each / "modules" for each in (folder, *folder.parents) if (each / "modules").exists())
+    modules = next(
+        each / "modules" for each in (folder, *folder.parents) if (each / "modules").exists()
+    )
     argv = (str(user), modules, *argv)
-    return program.run(argv, cwd=folder, env=env, timeout=120, umask=umask, call="tests.slow.two_users:as_user")
+    return program.run(
+        argv, cwd=folder, env=env, timeout=120, umask=umask, call="tests.slow.two_users:as_user"
+    )
 
 
 def note_modules(argv: list[str]) -> int:
@@ -93,10 +110,13 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
         return []  # only root can be two users
     umask = draw.choice([0o002, 0o022])
     read_only = draw.random() < 0.3
-    missing = draw.choice(["nothing", "nothing", "measure", "sample", "train-generator", "damaged", "picture"])
+    missing = draw.choice(
+        ["nothing", "nothing", "measure", "sample", "train-generator", "damaged", "picture"]
+    )
     own = folder / "own"
     shutil.copy(context.folder / "modules", folder)
-    shutil.copytree(context.folder / f"{umask:03o}", own)  # root's copy keeps the modes; owners come next
+    # Root's copy keeps the modes; owners come next.
+    shutil.copytree(context.folder / f"{umask:03o}", own)
     store = own / "store"
     for path in (own, *sorted(own.rglob("*"))):
         user = SECOND if f"home-{SECOND}" in path.parts else FIRST
@@ -115,12 +135,24 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     may_write = umask == 0o002 and not read_only
     what = f"umask {umask:03o}{', read-only' if read_only else ''}, {missing} missing"
     faults: list[Fault] = []
-    for command in (("plan", "tiny.yaml"), ("store", "ls"), ("store", "verify"), ("store", "gc", "--older-than", "0")):
+    for command in (
+        ("plan", "tiny.yaml"),
+        ("store", "ls"),
+        ("store", "verify"),
+        ("store", "gc", "--older-than", "0"),
+    ):
         ending = call(context.program, own, SECOND, umask, *command, "--store", store)
         faults += faults_of(ending, f"{what}: {' '.join(command)}")
         if ending.code != (1 if command[1] == "verify" and missing == "damaged" else 0):
-            faults.append(Fault("stuck", f"{what}: `{' '.join(command)}` ends with {ending.code}: {_end(ending)}"))
-    ending = call(context.program, own, SECOND, umask, "run", "tiny.yaml", "--store", store, "--out", "second")
+            faults.append(
+                Fault(
+                    "stuck",
+                    f"{what}: `{' '.join(command)}` ends with {ending.code}: {_end(ending)}",
+                )
+            )
+    ending = call(
+        context.program, own, SECOND, umask, "run", "tiny.yaml", "--store", store, "--out", "second"
+    )
     faults += faults_of(ending, f"{what}: run")
     if may_write or missing in ("nothing", "picture"):
         if ending.code != 0:
@@ -128,13 +160,23 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
         elif measurements(own / "second") != context.expected:
             faults.append(Fault("silent", f"{what}: other results"))
     elif ending.code != 1 or "Permission denied" not in ending.err or "traceback" in ending.err:
-        faults.append(Fault("message", f"{what}: `run` ends with {ending.code} and not with the cause: {_end(ending)}"))
+        faults.append(
+            Fault(
+                "message",
+                f"{what}: `run` ends with {ending.code} and not with the cause: {_end(ending)}",
+            )
+        )
     if may_write:
         chosen = draw.choice(artifacts(store))
-        ending = call(context.program, own, FIRST, umask, "store", "rm", chosen.name, "--store", store)
+        ending = call(
+            context.program, own, FIRST, umask, "store", "rm", chosen.name, "--store", store
+        )
         if ending.code != 0:
             faults.append(
-                Fault("stuck", f"{what}: the first user's `store rm` ends with {ending.code}: {_end(ending)}")
+                Fault(
+                    "stuck",
+                    f"{what}: the first user's `store rm` ends with {ending.code}: {_end(ending)}",
+                )
             )
     return faults
 
@@ -145,7 +187,10 @@ def _end(ending: Ending) -> str:
 
 CAMPAIGN = Campaign(
     name="two_users",
-    title="Two users of one group on one store, umask 002 and 022, and a store that may not be written",
+    title=(
+        "Two users of one group on one store, umask 002 and 022, "
+        "and a store that may not be written"
+    ),
     tries=40,
     share=2,
     prepare=prepare,

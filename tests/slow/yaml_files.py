@@ -1,4 +1,7 @@
-"""YAML that a person or a program got wrong, through `plan`: refused in one line and a moment, or planned."""
+"""YAML that a person or a program got wrong, through `plan`.
+
+It is refused in one line and a moment, or planned.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from typing import Any
 
 import attrs
 
+from prologue_bench.config.settings import GeneratorTraining, Sampling, TokenizerTraining
+from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry
-from prologue_bench.spec import yaml_values
-from prologue_bench.spec.settings import GeneratorTraining, Sampling, TokenizerTraining
 from tests.slow.harness import ROOT, Campaign, Fault, Program, faults_of
 
 REFUSED_SECONDS = 1.0
@@ -64,62 +67,61 @@ baseline: plain
 metrics: [rate, {use: gfid, images: 16, few_samples: shrink}]
 sampling:
   samples: 24
-  search: {grid: {top_k: [2, 4]}, samples: 16, validation_images: 16, metric: {use: gfid, few_samples: shrink}}
+  search: {grid: {top_k: [2, 4]}, samples: 16, validation_images: 16, \
+metric: {use: gfid, few_samples: shrink}}
 """
 
 SCALARS = [
+    *("~", "null", "true", "on", "yes", "off", "''", '""', "=", "<<", "-", "?", ":", "*a", "&a"),
+    *("!", "!!str", "@", "`"),
+    *("010", "0o17", "0x1f", "0b11", "1_000", "+1", "-0", "1e-4", "1E400", "-1e400", ".inf"),
+    *("-.inf", ".nan", ".NaN"),
+    *("1.0", "-1", "0", "3.5", "1e-300", "1e-45", "1e30", "3.3e38", "4e38"),
+    *("9007199254740991", "9007199254740992"),
+    *("18446744073709551616", "-9223372036854775809", "1000000000", "100000", "4096"),
+    *("65536", "16777216"),
+    *("2001-01-01", "2001-99-99", "2001-01-01 00:00:00 +99", "12:30:45", "0x", "0o9", "1__2"),
+    *("١٢٣", "²"),
+    *("!!int foo", "!!float abc", "!!bool maybe", "!!timestamp x", "!!binary x", "!!set {a}"),
+    *("!!omap [a: b]", "!x y"),
+    f"!!python/object/apply:os.system ['touch {MARK}']",
+    f'!!python/object/apply:builtins.open ["{MARK}", "w"]',
+    "!!python/name:os.system ''",
+    "!!python/object/new:type {}",
+    "{{ 7 * 7 }}",
+    "${HOME}",
+    "$(touch code-has-run)",
+    *('"\\0"', '"\\ud800"', '"\\udfff\\ud800"', '"\\UFFFFFFFF"', '"\\e[31mred"', '"\\u2028"'),
+    *('"a\\nb"', '"\\x9b"'),
+    *("[1]", "{}", "[]", "{a: b}", "[[]]", "{use: prologue}", "{use: [a]}", "{use: 1}"),
+    *("{use: }", "[{use: lpips}]"),
+    *("prologue", "__class__", "{__class__: x}", "../../x", "..", ".", "/etc/passwd", "~nosuch/x"),
+    *("a/b", "C:\\x", "💥"),
+    "1" * 5000,
+    "0x" + "f" * 5000,
+    "-" + "9" * 101,
+    "0." + "3" * 4000,
+    "x" * 5000,
+    "'" + "y" * 50_000 + "'",
     *(
-        "~",
-        "null",
-        "true",
-        "on",
-        "yes",
-        "off",
-        "''",
-        '""',
-        "=",
-        "<<",
-        "-",
-        "?",
-        ":",
-        "*a",
-        "&a",
-        "!",
-        "!!str",
-        "@",
-        "`",
+        "[" * 60 + "]" * 60,
+        "{a: " * 60 + "}" * 60,
+        "[" * 5000,
+        "{" * 5000,
+        "- " * 3000,
+        "[&a [*a]]",
+        "&a [*a, *a]",
     ),
-    *("010", "0o17", "0x1f", "0b11", "1_000", "+1", "-0", "1e-4", "1E400", "-1e400", ".inf", "-.inf", ".nan", ".NaN"),
-    *("1.0", "-1", "0", "3.5", "1e-300", "1e-45", "1e30", "3.3e38", "4e38", "9007199254740991", "9007199254740992"),
-    *("18446744073709551616", "-9223372036854775809", "1000000000", "100000", "4096", "65536", "16777216"),
-    *("2001-01-01", "2001-99-99", "2001-01-01 00:00:00 +99", "12:30:45", "0x", "0o9", "1__2", "١٢٣", "²"),
-    *("!!int foo", "!!float abc", "!!bool maybe", "!!timestamp x", "!!binary x", "!!set {a}", "!!omap [a: b]", "!x y"),
-    *(f"!!python/object/apply:os.system ['touch {MARK}']", f'!!python/object/apply:builtins.open ["{MARK}", "w"]'),
-    *("!!python/name:os.system ''", "!!python/object/new:type {}", "{{ 7 * 7 }}", "${HOME}", "$(touch code-has-run)"),
-    *('"\\0"', '"\\ud800"', '"\\udfff\\ud800"', '"\\UFFFFFFFF"', '"\\e[31mred"', '"\\u2028"', '"a\\nb"', '"\\x9b"'),
-    *("[1]", "{}", "[]", "{a: b}", "[[]]", "{use: prologue}", "{use: [a]}", "{use: 1}", "{use: }", "[{use: lpips}]"),
-    *(
-        "prologue",
-        "__class__",
-        "{__class__: x}",
-        "../../x",
-        "..",
-        ".",
-        "/etc/passwd",
-        "~nosuch/x",
-        "a/b",
-        "C:\\x",
-        "💥",
-    ),
-    *("1" * 5000, "0x" + "f" * 5000, "-" + "9" * 101, "0." + "3" * 4000, "x" * 5000, "'" + "y" * 50_000 + "'"),
-    *("[" * 60 + "]" * 60, "{a: " * 60 + "}" * 60, "[" * 5000, "{" * 5000, "- " * 3000, "[&a [*a]]", "&a [*a, *a]"),
 ]
 """What may stand anywhere."""
 
 KEYS = [
-    *("use", "recipe", "seeds", "vary", "variants", "name", "__class__", "__init__", "1", "null", "true", "''", "x-a"),
-    *("<<", "[a]", "{a: b}", "? a", "*a", "a.b", ".", "..", "tokenizer.", ".tokenizer", "tokenizer..x", "0", "-1", "²"),
-    *("metrics.0", "plugins", "profile", "k" * 300, '"\\0"', '"a\\nb"', "data", "data.size", "é", "💥", "!!str a"),
+    *("use", "recipe", "seeds", "vary", "variants", "name", "__class__", "__init__", "1", "null"),
+    *("true", "''", "x-a"),
+    *("<<", "[a]", "{a: b}", "? a", "*a", "a.b", ".", "..", "tokenizer.", ".tokenizer"),
+    *("tokenizer..x", "0", "-1", "²"),
+    *("metrics.0", "plugins", "profile", "k" * 300, '"\\0"', '"a\\nb"', "data", "data.size", "é"),
+    *("💥", "!!str a"),
 ]
 
 
@@ -136,7 +138,8 @@ class Context:
 def prepare(folder: Path, program: Program) -> Context:
     """The shipped ablations and two small ones, and the settings of all components."""
     shipped = sorted((ROOT / "ablations").glob("*.yaml"))
-    texts = [TINY, NAMED] * 3 * len(shipped) + [path.read_text() for path in shipped]  # whose plans take seconds
+    # The plans of the shipped ones take seconds.
+    texts = [TINY, NAMED] * 3 * len(shipped) + [path.read_text() for path in shipped]
     return Context(program, texts, list(_paths()))
 
 
@@ -151,10 +154,29 @@ def _paths() -> Iterator[str]:
         sections.append((place, entry.component.load_settings()))
     for place, settings in sections:
         yield from _inside(place, settings)
-    yield from ("name", "title", "profile", "data", "tokenizer", "generator", "vary", "variants", "seeds", "plugins")
-    yield from ("sampling_seeds", "baseline", "metrics", "references", "metrics.0", "metrics.9", "seeds.0", "seeds.-1")
-    yield from ("vary.tokenizer", "vary.tokenizer.prologue_tokens.0", "variants.plain", "variants.0", "tokenizer.use")
-    yield from ("variants.0.tokenizer", "baseline.tokenizer", "tokenizer..", "", ".", "sampling.search.grid.top_k.0")
+    yield from (
+        *("name", "title", "profile", "data", "tokenizer", "generator", "vary", "variants"),
+        *("seeds", "plugins"),
+    )
+    yield from (
+        *("sampling_seeds", "baseline", "metrics", "references", "metrics.0", "metrics.9"),
+        *("seeds.0", "seeds.-1"),
+    )
+    yield from (
+        "vary.tokenizer",
+        "vary.tokenizer.prologue_tokens.0",
+        "variants.plain",
+        "variants.0",
+        "tokenizer.use",
+    )
+    yield from (
+        "variants.0.tokenizer",
+        "baseline.tokenizer",
+        "tokenizer..",
+        "",
+        ".",
+        "sampling.search.grid.top_k.0",
+    )
 
 
 def _inside(place: str, settings: Any) -> Iterator[str]:
@@ -187,7 +209,12 @@ def attempt(context: Context, draw: random.Random, folder: Path) -> list[Fault]:
     limit = PLANNED_SECONDS if ending.code == 0 else REFUSED_SECONDS
     if ending.processor_seconds > limit:
         shown = ending.err.strip()[-200:]
-        return [Fault("hang", f"{doing}: exit {ending.code} after {ending.processor_seconds:.1f} s: {shown}")]
+        return [
+            Fault(
+                "hang",
+                f"{doing}: exit {ending.code} after {ending.processor_seconds:.1f} s: {shown}",
+            )
+        ]
     if ending.code and len(ending.err.strip().splitlines()) != 1:
         return [Fault("message", f"{doing}: not one line: {ending.err[-300:]}")]
     return []
@@ -202,7 +229,10 @@ def _bytes(context: Context, draw: random.Random) -> tuple[bytes, list[str]]:
             data[at : at + 1] = bytes([draw.randrange(256)])
         elif what == 1:
             data[at:at] = draw.choice(
-                [b"\0", b"\xff", b"\t", b"\r", b"\n", b"\xef\xbb\xbf", b"\x85", b"\x1b", b"%", b"---\n"]
+                [
+                    *(b"\0", b"\xff", b"\t", b"\r", b"\n", b"\xef\xbb\xbf", b"\x85", b"\x1b"),
+                    *(b"%", b"---\n"),
+                ]
             )
         elif what == 2:
             del data[at : at + draw.choice([1, 2, 10, 100])]
@@ -250,7 +280,10 @@ def _structure(context: Context, draw: random.Random) -> tuple[str, list[str]]:
                 holder[draw.choice([*KEYS, *context.paths])] = holder.pop(key)
             else:
                 holder[key] = draw.choice(
-                    [None, True, 0, -1, 1.5, "", "x", 10**30, float("nan"), [], {}, [None], {"use": 1}]
+                    [
+                        *(None, True, 0, -1, 1.5, "", "x", 10**30, float("nan"), [], {}),
+                        *([None], {"use": 1}),
+                    ]
                 )
             break
     return json.dumps(values), []
@@ -261,15 +294,22 @@ def _aliases(context: Context, draw: random.Random) -> tuple[str, list[str]]:
     opened, closed = draw.choice(["[]", "{}"])
     parts = [f"&a0 {draw.choice(['x', '{use: prologue}', '[1, 2]', repr('y' * 2000)])}"]
     for level in range(1, levels):
-        items = [f"*a{level - 1}" if opened == "[" else f"k{n}: *a{level - 1}" for n in range(width)]
+        items = [
+            f"*a{level - 1}" if opened == "[" else f"k{n}: *a{level - 1}" for n in range(width)
+        ]
         if draw.random() < 0.1:
             items.append(f"*a{level}" if opened == "[" else f"<<: *a{level}")
         parts.append(f"&a{level} {opened}{', '.join(items)}{closed}")
     bomb = f"[{', '.join(parts)}]"
     key = draw.choice(
-        ["title", "x-bomb", "vary", "variants", "metrics", "seeds", "tokenizer", "data", "baseline", "'<<'", "<<"]
+        [
+            *("title", "x-bomb", "vary", "variants", "metrics", "seeds", "tokenizer", "data"),
+            *("baseline", "'<<'", "<<"),
+        ]
     )
-    merged = draw.choice(["", "", "generator_training: {<<: *a0}\n", "x-m: {<<: [*a0, *a0]}\n", "*a0 : 1\n"])
+    merged = draw.choice(
+        ["", "", "generator_training: {<<: *a0}\n", "x-m: {<<: [*a0, *a0]}\n", "*a0 : 1\n"]
+    )
     return f"{key}: {bomb}\n{merged}{draw.choice(context.texts)}", []
 
 
@@ -278,7 +318,9 @@ def _set(context: Context, draw: random.Random) -> tuple[str, list[str]]:
     for _ in range(draw.choice([1, 1, 2, 3])):
         key = draw.choice(context.paths)
         if draw.random() < 0.2:
-            key += draw.choice([".0", ".99999999999999999999", ".x", ".", ".use", ".0.0", ".²", " ", "\n"])
+            key += draw.choice(
+                [".0", ".99999999999999999999", ".x", ".", ".use", ".0.0", ".²", " ", "\n"]
+            )
         value = draw.choice(SCALARS)
         if draw.random() < 0.1:
             value = f"[{', '.join(draw.choices(SCALARS, k=3))}]"
@@ -287,13 +329,19 @@ def _set(context: Context, draw: random.Random) -> tuple[str, list[str]]:
 
 
 def _numbers(context: Context, draw: random.Random) -> tuple[str, list[str]]:
-    """A setting of a component that is chosen for it, or of a training, at the ends of what numbers can be."""
+    """A setting of a component that is chosen for it, or of a training, at the ends of numbers."""
     path = draw.choice([each for each in context.paths if each.count(".")])
     value = draw.choice(
         [
-            *(str(draw.choice([-1, 0, 1, 2, 3]) + 10 ** draw.randrange(20)), str(2 ** draw.randrange(80))),
-            *(f"{draw.uniform(-2, 2):.3g}", f"{draw.uniform(1, 9):.2f}e{draw.randrange(-330, 330)}"),
-            *(f"[{draw.uniform(-2, 2):.3g}, {10.0 ** draw.randrange(-50, 50):g}]", ".nan", ".inf", "1.0", "true"),
+            str(draw.choice([-1, 0, 1, 2, 3]) + 10 ** draw.randrange(20)),
+            str(2 ** draw.randrange(80)),
+            f"{draw.uniform(-2, 2):.3g}",
+            f"{draw.uniform(1, 9):.2f}e{draw.randrange(-330, 330)}",
+            f"[{draw.uniform(-2, 2):.3g}, {10.0 ** draw.randrange(-50, 50):g}]",
+            ".nan",
+            ".inf",
+            "1.0",
+            "true",
         ]
     )
     use = [f"{path.split('.')[0]}={draw.choice(list('xy'))}"] if draw.random() < 0.02 else []
@@ -307,7 +355,10 @@ def _numbers(context: Context, draw: random.Random) -> tuple[str, list[str]]:
                 "tokenizer=prologue-post",
             ],
             "generator": ["generator=ar", "generator=rar"],
-            "metrics": [f"metrics=[{name}]" for name in ("rfid", "kid", "probe", "precision-recall", "elbo", "rate")],
+            "metrics": [
+                f"metrics=[{name}]"
+                for name in ("rfid", "kid", "probe", "precision-recall", "elbo", "rate")
+            ],
         }.get(path.split(".")[0], ["title=x"])
     )
     losses = "tokenizer_training.losses=[{use: patchgan}]"
@@ -322,7 +373,8 @@ def _names(context: Context, draw: random.Random) -> tuple[str, list[str]]:
     if what == 0:
         keys = draw.sample(KEYS, 3)
         return NAMED.replace(
-            "  plain: {}\n", "  plain: {}\n" + "".join(f"  {key}: {{sampling.top_k: 3}}\n" for key in keys)
+            "  plain: {}\n",
+            "  plain: {}\n" + "".join(f"  {key}: {{sampling.top_k: 3}}\n" for key in keys),
         ), []
     if what == 1:
         return TINY.replace("seeds: [0, 1]", f"seeds: {list(range(many))}"), []
@@ -330,7 +382,10 @@ def _names(context: Context, draw: random.Random) -> tuple[str, list[str]]:
         return TINY.replace("[0, 2]", str(list(range(many)))), []
     name = draw.choice(SCALARS)
     return (
-        f"{TINY.replace('name: tiny', f'name: {name}')}sampling_seeds: {list(range(draw.choice([1, 2, many])))}\n",
+        (
+            f"{TINY.replace('name: tiny', f'name: {name}')}sampling_seeds: "
+            f"{list(range(draw.choice([1, 2, many])))}\n"
+        ),
         [],
     )
 

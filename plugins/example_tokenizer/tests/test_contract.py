@@ -5,7 +5,9 @@ import pytest
 from prologue_bench.conformance import Check, Skipped, checks_of
 
 
-@pytest.mark.parametrize("check", checks_of("tokenizer", "example-fsq"), ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", checks_of("tokenizer", "example-fsq"), ids=lambda check: check.name
+)
 def test_contract(check: Check) -> None:
     try:
         check.run()

@@ -1,9 +1,8 @@
 """Tells prologue-bench what this package brings; imports nothing heavy."""
 
-from prologue_bench.components import Component
-from prologue_bench.hookspecs import hookimpl
+from prologue_bench.contracts import Component, hookimpl
 
-INTERFACE_VERSION = 1
+INTERFACE_VERSION = 2
 
 
 @hookimpl

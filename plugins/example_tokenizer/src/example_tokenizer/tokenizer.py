@@ -2,12 +2,13 @@
 
 import math
 
+import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 
 from example_tokenizer.settings import ExampleFsqSettings
+from prologue_bench.contracts import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 from prologue_bench.errors import UserError
-from prologue_bench.interfaces import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
 
 
 class ExampleFsq(Tokenizer):
@@ -17,9 +18,14 @@ class ExampleFsq(Tokenizer):
         super().__init__()
         size, width = settings.patch_size, settings.width
         if images.height % size or images.width % size:
-            raise UserError(f"patch_size: found {size}, expected a divisor of {images.height} and {images.width}")
+            raise UserError(
+                f"patch_size: found {size}, "
+                f"expected a divisor of {images.height} and {images.width}"
+            )
         self.grid = (images.height // size, images.width // size)
-        self.layout = TokenLayout([Segment("visual", math.prod(self.grid), math.prod(settings.levels), grid=self.grid)])
+        self.layout = TokenLayout(
+            [Segment("visual", math.prod(self.grid), math.prod(settings.levels), grid=self.grid)]
+        )
         self.encoder = nn.Sequential(
             nn.Conv2d(images.channels, width, size, stride=size),
             nn.GELU(),
@@ -54,4 +60,5 @@ class ExampleFsq(Tokenizer):
         return codes, ids.long()
 
     def _decoded(self, codes: Tensor) -> Tensor:
-        return self.decoder(codes.transpose(1, 2).unflatten(2, self.grid))
+        images: Tensor = self.decoder(torch.unflatten(codes.transpose(1, 2), 2, self.grid))
+        return images

@@ -1,7 +1,0 @@
-"""Reading safetensors files, and nothing else: a pickle is refused before anything of it is loaded."""
-
-from __future__ import annotations
-
-from prologue_bench.pipeline.weights import PICKLES, read_shapes, read_tensors
-
-__all__ = ["PICKLES", "read_shapes", "read_tensors"]

@@ -1,0 +1,4 @@
+"""The tokenizers, generators, metrics, data sources and losses that ship here.
+
+Each folder is a plugin.
+"""

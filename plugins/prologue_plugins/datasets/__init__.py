@@ -1,0 +1,44 @@
+"""Data sources: Fashion-MNIST, whole or a subset, ImageNet, folders of images, and test shapes."""
+
+from __future__ import annotations
+
+from prologue_bench.contracts import Component, hookimpl
+
+
+@hookimpl
+def prologue_data_sources() -> list[Component]:
+    return [
+        Component(
+            name="fashion-mnist",
+            target="prologue_plugins.datasets.fashion_mnist:FashionMnist",
+            settings="prologue_plugins.datasets.settings:FashionMnistSettings",
+            summary="70,000 grey images of clothes, 28 x 28 pixels, 10 classes.",
+        ),
+        Component(
+            name="fashion-mnist-embedded",
+            target="prologue_plugins.datasets.fashion_mnist:EmbeddedFashionMnist",
+            summary="10,000 of the same images, class-balanced, inside the package: no download.",
+        ),
+        Component(
+            name="imagenet",
+            target="prologue_plugins.datasets.imagenet:ImageNet",
+            settings="prologue_plugins.datasets.settings:ImageNetSettings",
+            summary=(
+                "ImageNet-1k at 256 x 256 pixels, from a folder or straight from the Kaggle zip."
+            ),
+            version=3,
+        ),
+        Component(
+            name="image-folder",
+            target="prologue_plugins.datasets.imagenet:ClassFolders",
+            settings="prologue_plugins.datasets.settings:ImageFolderSettings",
+            summary="Your own images: a folder or zip with one subfolder a class.",
+            version=3,
+        ),
+        Component(
+            name="shapes",
+            target="prologue_plugins.datasets.shapes:Shapes",
+            settings="prologue_plugins.datasets.settings:ShapesSettings",
+            summary="Procedural coloured shapes with known factors, for tests.",
+        ),
+    ]

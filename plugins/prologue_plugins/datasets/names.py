@@ -1,0 +1,42 @@
+"""Names of files: which are no part of a data set, and how they are printed."""
+
+from __future__ import annotations
+
+LONGEST = 80
+"""Characters of a name or a reason in a message."""
+BESIDE = {
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "@eadir",
+}
+"""What Finder, Explorer, file systems and network drives leave beside files, in lower case."""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file, or a folder above it, begins with a dot, or is left there by a system."""
+    return any(part.startswith(".") or part.lower() in BESIDE for part in name.split("/"))
+
+
+def printable(name: str) -> str:
+    """A file's name, fit to print and write, even if its bytes are no UTF-8 or steer a terminal."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
+    )
+
+
+def shortened(text: str) -> str:
+    """A text, or its beginning and end, as it can be printed."""
+    text = printable(text)
+    return (
+        text if len(text) <= LONGEST else f"{text[: LONGEST // 2 - 2]}...{text[1 - LONGEST // 2 :]}"
+    )
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, in a few words."""
+    return shortened(str(error).strip().partition("\n")[0]) or type(error).__name__

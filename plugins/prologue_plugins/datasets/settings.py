@@ -1,0 +1,64 @@
+"""Settings of the data sources."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+from attrs import field, frozen, validators
+
+MOST_PIXELS = 4096
+"""Along an edge."""
+MOST_DRAWN = 2 * 10**8
+"""Pixels of all scenes of a split, which are drawn at once."""
+
+
+def _fit_memory(instance: ShapesSettings, attribute: attrs.Attribute[int], value: int) -> None:
+    if value * instance.size**2 > MOST_DRAWN:
+        most = MOST_DRAWN // instance.size**2
+        raise ValueError(f"{attribute.name!r} must be <= {most} at {instance.size} pixels: {value}")
+
+
+@frozen(kw_only=True)
+class FashionMnistSettings:
+    """Where to look.
+
+    Without `root`, the environment variable FASHION_MNIST, the Debian package and the cache.
+    """
+
+    root: str | None = None
+    """Folder of the four idx files, as .gz or unpacked."""
+    download: bool = True
+    """Let torchvision download the files when they are nowhere else."""
+
+
+@frozen(kw_only=True)
+class ShapesSettings:
+    """Scenes with one shape each: circle, square, triangle or cross, in any of six colours."""
+
+    size: int = field(default=32, validator=[validators.ge(8), validators.le(MOST_PIXELS)])
+    """Edge of an image in pixels."""
+    train_images: int = field(default=2048, validator=[validators.ge(1), _fit_memory])
+    test_images: int = field(default=512, validator=[validators.ge(1), _fit_memory])
+    seed: int = field(default=0, validator=validators.ge(0))
+
+
+@frozen(kw_only=True)
+class ImageFolderSettings:
+    """A folder or zip with one subfolder per class under train/ and under val/ or test/."""
+
+    root: str | None = None
+    size: int = field(default=256, validator=[validators.ge(8), validators.le(MOST_PIXELS)])
+    """Edge of the square crops in pixels."""
+    crops: Literal["centre", "ten"] = "centre"
+    """Views of each training image: the centre, or the centre and four corners, each also
+    mirrored."""
+    test_split: Literal["val", "test"] | None = None
+    """Folder of the test images; must be said where there are both."""
+
+
+@frozen(kw_only=True)
+class ImageNetSettings(ImageFolderSettings):
+    """Without `root`, the environment variable IMAGENET is the folder or zip."""
+
+    crops: Literal["centre", "ten"] = "ten"

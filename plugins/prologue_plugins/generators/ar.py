@@ -1,0 +1,236 @@
+"""The class-conditional autoregressive transformer.
+
+Letters: B batch, L tokens, T positions (tokens and separators), D width, V vocabulary of all
+segments, K of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from prologue_bench.contracts import DecodingState, Generator, TokenLayout
+from prologue_plugins.generators.settings import ArSettings
+from prologue_plugins.layers.initialisation import initialise
+from prologue_plugins.layers.transformer import (
+    KeyValueCache,
+    OutputHead,
+    Positions,
+    Transformer,
+    rotary_angles,
+)
+
+THETA = 10000.0
+
+
+class Vocabulary:
+    """Where the segments' ids stand in the one vocabulary, and their tokens in the sequence.
+
+    Ids are laid out from the last segment to the first, and the separator last: [visual | prologue
+    | separator]. The separator exists where there is more than one segment: it replaces dropped
+    inputs even where the layout wants none between segments.
+    """
+
+    def __init__(self, layout: TokenLayout) -> None:
+        self.layout = layout
+        self.first_id: dict[str, int] = {}
+        size = 0
+        for segment in reversed(layout.segments):
+            self.first_id[segment.name] = size
+            size += segment.vocabulary
+        several = len(layout.segments) > 1
+        self.separator = size if several else None
+        self.size = size + several
+        self.separated = layout.separator and several
+        self.spans: dict[str, slice] = {}
+        position = 0
+        for index, segment in enumerate(layout):
+            position += self.separated and index > 0
+            self.spans[segment.name] = slice(position, position + segment.length)
+            position += segment.length
+        self.positions = position
+        """Length of the sequence, T."""
+
+    def sequence(self, ids: Tensor) -> Tensor:
+        """Segment ids [B, L] as vocabulary ids [B, T], separators put in."""
+        sequence = ids.new_full((len(ids), self.positions), self.separator or 0)
+        for name, part in self.layout.split(ids).items():
+            sequence[:, self.spans[name]] = part + self.first_id[name]
+        return sequence
+
+    def rows(self, name: str) -> slice:
+        """The vocabulary ids of one segment."""
+        first = self.first_id[name]
+        return slice(first, first + self.layout.segment(name).vocabulary)
+
+
+class ArState(DecodingState):
+    """Key-value caches, the inputs not processed yet, and the number of tokens chosen so far."""
+
+    def __init__(self, inputs: Tensor, caches: list[KeyValueCache]) -> None:
+        self.inputs = inputs
+        self.caches = caches
+        self.chosen = 0
+
+
+class Ar(Generator):
+    """A causal transformer: the class embedding, then the tokens; output t predicts token t."""
+
+    def __init__(self, settings: ArSettings, layout: TokenLayout, labels: int) -> None:
+        super().__init__()
+        size = settings.transformer
+        self.layout = layout
+        self.vocabulary = Vocabulary(layout)
+        self.label_embedding = nn.Embedding(labels, size.width)
+        self.embedding = nn.Embedding(self.vocabulary.size, size.width)
+        self.transformer = Transformer(size, labels, causal=True)
+        self.head = OutputHead(size, self.vocabulary.size, bias=False)
+        # Some of a head's channels turn with the position in the sequence, the class token being at
+        # 0.
+        turning = size.rotary_axes[0] if size.rotary_axes else size.head_channels // 2
+        angles = rotary_angles(torch.arange(self.vocabulary.positions)[:, None], [turning], THETA)
+        self.positions = Positions(F.pad(angles, (0, size.head_channels // 2 - angles.shape[1])))
+        self.dropout = nn.Dropout(size.dropout)
+        nn.init.normal_(self.label_embedding.weight, std=0.02)
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        nn.init.normal_(self.head.linear.weight, std=0.02)
+        initialise(settings.initialisation, self)
+        if settings.tied:
+            self.head.linear.weight = self.embedding.weight
+
+    def logits(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor] | None = None,
+        dropped: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
+        logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
+        return logits
+
+    def _inputs(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor],
+        dropped: Mapping[str, Tensor],
+    ) -> Tensor:
+        """Input for whole sequences: the class, then the tokens but the last, [B, T, D]."""
+        inputs = self._embed(self.vocabulary.sequence(ids), relaxed, dropped)
+        return torch.cat((self.label_embedding(labels).unsqueeze(1), inputs[:, :-1]), dim=1)
+
+    def attention(self, ids: Tensor, labels: Tensor) -> Tensor:
+        maps = self.transformer.attention(self._inputs(ids, labels, {}, {}), self.positions())
+        # The input of the token at place j stands at position j + 1; that of the last token is
+        # never read.
+        maps = F.pad(maps[:, :, 1:], (0, 1))
+        places = torch.cat(
+            [torch.arange(span.start, span.stop) for span in self.vocabulary.spans.values()]
+        )
+        return maps[:, places][:, :, places]
+
+    def _embed(
+        self, sequence: Tensor, relaxed: Mapping[str, Tensor], dropped: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Embeddings [B, T, D] of vocabulary ids [B, T]."""
+        spans = self.vocabulary.spans
+        for name, mask in dropped.items():
+            sequence = sequence.clone()
+            sequence[:, spans[name]] = torch.where(
+                mask[:, None], self._separator(), sequence[:, spans[name]]
+            )
+        embedded: Tensor = self.embedding(sequence)
+        for name, one_hot in relaxed.items():
+            table = self.embedding.weight[self.vocabulary.rows(name)]
+            soft = one_hot.to(table.dtype) @ table
+            if name in dropped:
+                soft = torch.where(
+                    dropped[name][:, None, None], self.embedding.weight[self._separator()], soft
+                )
+            span = spans[name]
+            embedded = torch.cat((embedded[:, : span.start], soft, embedded[:, span.stop :]), dim=1)
+        return embedded
+
+    def _separator(self) -> int:
+        if self.vocabulary.separator is None:
+            raise ValueError("inputs can be dropped only where there is more than one segment")
+        return self.vocabulary.separator
+
+    def token_losses(
+        self,
+        ids: Tensor,
+        labels: Tensor,
+        relaxed: Mapping[str, Tensor] | None = None,
+        dropped: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        logits = self.logits(ids, labels, relaxed, dropped)
+        return F.cross_entropy(
+            logits.transpose(1, 2), self.vocabulary.sequence(ids), reduction="none"
+        )
+
+    def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        losses = self.token_losses(ids, labels)
+        costs = {}
+        for index, (name, span) in enumerate(self.vocabulary.spans.items()):
+            cost = losses[:, span]
+            if self.vocabulary.separated and index > 0:
+                separator = F.pad(losses[:, span.start - 1 : span.start], (0, cost.shape[1] - 1))
+                cost = cost + separator
+            costs[name] = cost
+        return costs
+
+    def start(self, labels: Tensor) -> ArState:
+        inputs = self.label_embedding(labels).unsqueeze(1)
+        return ArState(
+            inputs, self.transformer.new_caches(len(labels), self.vocabulary.positions, inputs)
+        )
+
+    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
+        assert isinstance(state, ArState)
+        inputs = state.inputs
+        if chosen is not None:
+            first = inputs if state.caches[0].used == 0 else inputs[:, :0]
+            inputs = torch.cat(
+                (first, self.embedding(self._with_separators(chosen, state.chosen))), dim=1
+            )
+            state.chosen += chosen.shape[1]
+        segment, _ = self._segment_at(state.chosen)
+        start = state.caches[0].used
+        positions = self.positions().at(start, start + inputs.shape[1])
+        features, condition = self.transformer(self._input(state, inputs), positions, state.caches)
+        logits: Tensor = self.head(features[:, -1:], condition)[:, 0, self.vocabulary.rows(segment)]
+        return logits
+
+    def _input(self, state: ArState, embedded: Tensor) -> Tensor:
+        """What goes into the transformer for embeddings [B, n, D] of the next positions."""
+        return embedded
+
+    def _with_separators(self, chosen: Tensor, first: int) -> Tensor:
+        """Vocabulary ids of ids [B, n] from the token `first` on.
+
+        A separator stands behind each segment that ends there. The separator is forced, so that it
+        goes in with the token before it and needs no step of its own.
+        """
+        parts = []
+        for segment in self.layout:
+            span = self.layout.span(segment.name)
+            start, stop = max(first, span.start), min(first + chosen.shape[1], span.stop)
+            if start < stop:
+                parts.append(
+                    chosen[:, start - first : stop - first] + self.vocabulary.first_id[segment.name]
+                )
+                if stop == span.stop < self.layout.length and self.vocabulary.separated:
+                    parts.append(torch.full_like(chosen[:, :1], self._separator()))
+        return torch.cat(parts, dim=1)
+
+    def _segment_at(self, token: int) -> tuple[str, int]:
+        """The segment of the token at that place among the L tokens, and its index inside it."""
+        for segment in self.layout:
+            if token < segment.length:
+                return segment.name, token
+            token -= segment.length
+        raise IndexError("all tokens have been chosen")

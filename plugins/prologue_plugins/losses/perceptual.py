@@ -1,0 +1,153 @@
+"""Perceptual losses: distances between what frozen networks see in images and reconstructions."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision import models
+
+from prologue_bench.contracts import ImageSpec, ReconstructionLoss
+from prologue_bench.errors import UserError
+from prologue_plugins.losses.settings import CONVNEXT, VGG, ConvNextLogitsSettings, LpipsSettings
+from prologue_plugins.losses.weights import check_classifier, load_classifier
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""What torchvision's classifiers expect of RGB images in [0, 1]."""
+VGG_SMALLEST = 16
+"""Pixels of an edge, one of which is left after four poolings."""
+
+
+class _Frozen:
+    """A network outside of the model's state: not trained, not averaged, not in checkpoints."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def to(self, like: Tensor) -> nn.Module:
+        """The network on a tensor's device."""
+        self.network = self.network.to(like.device)
+        return self.network
+
+    def __deepcopy__(self, memo: object) -> _Frozen:
+        return self
+
+
+class Lpips(ReconstructionLoss):
+    """LPIPS (Zhang et al. 2018), version 0.1 over VGG-16."""
+
+    learns = False
+
+    def __init__(self, settings: LpipsSettings, images: ImageSpec) -> None:
+        super().__init__()
+        self.weight = settings.weight
+        self._frozen = _Frozen(lpips_network(settings.weights, "loss 'lpips'")[0])
+
+    @classmethod
+    def check(cls, settings: LpipsSettings, images: ImageSpec) -> None:
+        check_lpips(settings.weights, images, "loss 'lpips'")
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        distance = self._frozen.to(images)
+        return {"distance": self.weight * distance(rgb(reconstruction), rgb(images)).mean()}
+
+
+def check_lpips(weights: str, images: ImageSpec, owner: str) -> None:
+    """Raises UserError, on behalf of the owner, where LPIPS of such images cannot be had.
+
+    Nothing is loaded.
+    """
+    check_colours(images, owner)
+    if min(images.height, images.width) < VGG_SMALLEST:
+        raise UserError(
+            f"{owner}: found images of {images.height} x {images.width} pixels, "
+            f"expected at least {VGG_SMALLEST} x {VGG_SMALLEST}, "
+            "since VGG-16 halves them four times"
+        )
+    check_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, VGG, weights, owner)
+
+
+def check_colours(images: ImageSpec, owner: str) -> None:
+    """Raises UserError for images that are neither grey nor RGB."""
+    if images.channels not in (1, 3):
+        raise UserError(
+            f"{owner}: found images of {images.channels} channels, expected grey or RGB"
+        )
+
+
+def lpips_network(weights: str, owner: str) -> tuple[nn.Module, str]:
+    """LPIPS 0.1 over torchvision's VGG-16, and a checksum.
+
+    It takes two RGB batches in [-1, 1] [B, 3, H, W] to [B, 1, 1, 1]. Raises UserError, on behalf of
+    the owner, where the weights cannot be had.
+    """
+    import lpips
+
+    vgg = load_classifier(models.vgg16, models.VGG16_Weights.IMAGENET1K_V1, VGG, weights, owner)
+    with warnings.catch_warnings():  # the package calls torchvision in a way that it has given up
+        warnings.simplefilter("ignore", UserWarning)
+        distance: nn.Module = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
+    _fill_vgg_slices(distance.get_submodule("net"), vgg)
+    digest = hashlib.sha256()
+    for tensor in distance.state_dict().values():
+        digest.update(tensor.numpy().tobytes())
+    return distance.eval().requires_grad_(False), digest.hexdigest()[:16]
+
+
+def _fill_vgg_slices(slices: nn.Module, vgg: nn.Module) -> None:
+    """Give the package's VGG, cut into slices named by layer, the weights of torchvision's."""
+    state = slices.state_dict()
+    for name in state:
+        layer, kind = name.split(".")[-2:]
+        state[name] = vgg.state_dict()[f"features.{layer}.{kind}"]
+    slices.load_state_dict(state)
+
+
+class ConvNextLogits(ReconstructionLoss):
+    """Mean squared distance between the logits of a ConvNeXt-S (Liu et al. 2022) at 224 pixels."""
+
+    learns = False
+
+    def __init__(self, settings: ConvNextLogitsSettings, images: ImageSpec) -> None:
+        super().__init__()
+        self.weight = settings.weight
+        self._frozen = _Frozen(
+            load_classifier(
+                models.convnext_small,
+                models.ConvNeXt_Small_Weights.IMAGENET1K_V1,
+                CONVNEXT,
+                settings.weights,
+                "loss 'convnext-logits'",
+            )
+        )
+
+    @classmethod
+    def check(cls, settings: ConvNextLogitsSettings, images: ImageSpec) -> None:
+        owner = "loss 'convnext-logits'"
+        check_colours(images, owner)
+        weights = models.ConvNeXt_Small_Weights.IMAGENET1K_V1
+        check_classifier(models.convnext_small, weights, CONVNEXT, settings.weights, owner)
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            expected = self._logits(images)
+        return {"distance": self.weight * F.mse_loss(self._logits(reconstruction), expected)}
+
+    def _logits(self, images: Tensor) -> Tensor:
+        resized = F.interpolate(
+            rgb(images), size=(224, 224), mode="bilinear", align_corners=False, antialias=True
+        )
+        mean, std = (
+            resized.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD)
+        )
+        logits: Tensor = self._frozen.to(images)(((resized + 1) / 2 - mean) / std)
+        return logits
+
+
+def rgb(images: Tensor) -> Tensor:
+    """Grey images with their channel three times."""
+    return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

@@ -1,0 +1,139 @@
+"""Measurements of tokenizers and generators."""
+
+from __future__ import annotations
+
+from prologue_bench.contracts import Component, hookimpl
+
+INCEPTION = ("prologue_plugins.metrics.settings:INCEPTION",)
+
+
+@hookimpl
+def prologue_metrics() -> list[Component]:
+    return [
+        Component(
+            name="rfid",
+            default_for=("metrics",),
+            target="prologue_plugins.metrics.fidelity:ReconstructionFid",
+            settings="prologue_plugins.metrics.settings:FidSettings",
+            version=3,
+            weights=INCEPTION,
+            summary="Fréchet distance between reconstructions and the test images.",
+        ),
+        Component(
+            name="gfid",
+            default_for=("metrics", "search"),
+            target="prologue_plugins.metrics.fidelity:GenerationFid",
+            settings="prologue_plugins.metrics.settings:FidSettings",
+            version=3,
+            weights=INCEPTION,
+            summary="Fréchet distance between samples and the test images.",
+        ),
+        Component(
+            name="kid",
+            target="prologue_plugins.metrics.fidelity:Kid",
+            settings="prologue_plugins.metrics.settings:KidSettings",
+            version=3,
+            weights=INCEPTION,
+            summary="Kernel distance between samples and the test images.",
+        ),
+        Component(
+            name="inception-score",
+            target="prologue_plugins.metrics.fidelity:InceptionScore",
+            settings="prologue_plugins.metrics.settings:InceptionScoreSettings",
+            version=3,
+            weights=INCEPTION,
+            summary="Inception Score of the samples; needs Inception's weights.",
+        ),
+        Component(
+            name="precision-recall",
+            target="prologue_plugins.metrics.fidelity:PrecisionRecall",
+            settings="prologue_plugins.metrics.settings:PrecisionRecallSettings",
+            version=5,
+            weights=INCEPTION,
+            summary="Share of samples among the test images, and of test images among the samples.",
+        ),
+        Component(
+            name="density-coverage",
+            target="prologue_plugins.metrics.fidelity:DensityCoverage",
+            settings="prologue_plugins.metrics.settings:DensityCoverageSettings",
+            version=5,
+            weights=INCEPTION,
+            summary="The same two questions, asked so that outliers matter less.",
+        ),
+        Component(
+            name="psnr",
+            target="prologue_plugins.metrics.pixels:Psnr",
+            version=3,
+            summary="Peak signal-to-noise ratio of reconstructions.",
+        ),
+        Component(
+            name="ssim",
+            target="prologue_plugins.metrics.pixels:Ssim",
+            version=3,
+            summary="Structural similarity of reconstructions.",
+        ),
+        Component(
+            name="elbo",
+            target="prologue_plugins.metrics.elbo:Elbo",
+            settings="prologue_plugins.metrics.settings:ElboSettings",
+            version=2,
+            summary="Evidence lower bound of the test images, split into distortion and rate.",
+        ),
+        Component(
+            name="layout",
+            target="prologue_plugins.metrics.layout:Layout",
+            settings="prologue_plugins.metrics.settings:LayoutSettings",
+            version=3,
+            weights=INCEPTION,
+            summary="How much more alike samples are that share their first tokens.",
+        ),
+        Component(
+            name="attention",
+            target="prologue_plugins.metrics.attention:Attention",
+            settings="prologue_plugins.metrics.settings:AttentionSettings",
+            version=2,
+            summary="Share of attention that later tokens pay to the first ones, by layer.",
+        ),
+        Component(
+            name="rate",
+            default_for=("metrics",),
+            target="prologue_plugins.metrics.rate:Rate",
+            version=2,
+            summary=(
+                "Bits that the generator needs for the tokens of a test image, "
+                "in all and per segment."
+            ),
+        ),
+        Component(
+            name="codebook",
+            default_for=("metrics",),
+            target="prologue_plugins.metrics.codebook:Codebook",
+            version=3,
+            summary=(
+                "Share of codes in use and perplexity of each segment and position, "
+                "on the test images."
+            ),
+        ),
+        Component(
+            name="probe",
+            target="prologue_plugins.metrics.probe:Probe",
+            settings="prologue_plugins.metrics.settings:ProbeSettings",
+            version=5,
+            summary=(
+                "Accuracy of a linear classifier on the first tokens, "
+                "equally many for every variant."
+            ),
+        ),
+        Component(
+            name="cost",
+            target="prologue_plugins.metrics.cost:Cost",
+            version=2,
+            summary="Operations and seconds of the training.",
+        ),
+        Component(
+            name="speed",
+            target="prologue_plugins.metrics.cost:Speed",
+            settings="prologue_plugins.metrics.settings:SpeedSettings",
+            summary="Images a second that are drawn and decoded.",
+        ),
+    ]

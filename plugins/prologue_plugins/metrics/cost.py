@@ -1,0 +1,134 @@
+"""What a variant costs: training once, and sampling each image."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from prologue_bench.contracts import (
+    Measurement,
+    Metric,
+    MetricInputs,
+    PlannedInputs,
+    Protocol,
+    to_bytes,
+)
+from prologue_bench.errors import DoesNotApply, StageError
+from prologue_plugins.metrics.settings import SpeedSettings
+
+TRAINING = ("train-tokenizer", "train-generator")
+UNKNOWN = "a model is imported, and what its training took is not known"
+
+
+class Cost(Metric):
+    """What training tokenizer and generator takes: operations, and seconds where they were run.
+
+    The tokenizer counts with all that it builds on. The operations are counted on the models, as
+    the plan shows them: tokenizer, joint prior and generator, without losses such as LPIPS. The
+    seconds are comparable on one machine only, which their protocol names. A number of which a part
+    is not known is left out: operations that could not be counted, a training that was done
+    elsewhere.
+    """
+
+    needs = ("costs",)
+
+    def __init__(self, settings: object) -> None:
+        pass
+
+    def check(self, planned: PlannedInputs) -> None:
+        if planned.imported:
+            raise DoesNotApply(UNKNOWN)
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        assert inputs.costs is not None
+        costs = [inputs.costs[stage] for stage in TRAINING if stage in inputs.costs]
+        machines = ", ".join(sorted({name for cost in costs for name in cost.machine.split(", ")}))
+        flops = _total([cost.flops for cost in costs])
+        seconds = _total([cost.seconds for cost in costs])
+        found = []
+        if flops:
+            found.append(
+                _measurement(
+                    "training_flops", "training operations", flops / 1e12, "TFLOP", len(costs), {}
+                )
+            )
+        if seconds:
+            where = {"machine": machines}
+            found.append(
+                _measurement("training_seconds", "training time", seconds, "s", len(costs), where)
+            )
+        if TRAINING[0] not in inputs.costs or not found:
+            raise StageError(f"cost: {UNKNOWN}; leave this metric out")
+        return found
+
+
+def _total(parts: Sequence[float | None]) -> float | None:
+    """The sum; None where a part is not known."""
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
+
+
+def _measurement(
+    name: str, title: str, value: float, unit: str, count: int, details: Mapping[str, str]
+) -> Measurement:
+    return Measurement(
+        name=name,
+        title=title,
+        value=value,
+        unit=unit,
+        direction="lower",
+        count=count,
+        detail=True,
+        protocol=Protocol(name="training-cost", details={"stages": ", ".join(TRAINING), **details}),
+    )
+
+
+class Speed(Metric):
+    """Images a second drawn token by token and decoded, the best of several repeats of a batch."""
+
+    needs = ("tokenizer", "draw")
+
+    def __init__(self, settings: SpeedSettings) -> None:
+        self.settings = settings
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        fastest = min(self._seconds(inputs, repeat) for repeat in range(self.settings.repeats))
+        return [
+            Measurement(
+                name="sampling_speed",
+                title="sampling speed",
+                value=self.settings.images / fastest,
+                unit="images/s",
+                direction="higher",
+                count=self.settings.images,
+                detail=True,
+                protocol=Protocol(
+                    name="sampling-speed",
+                    details={
+                        "batch": self.settings.images,
+                        "repeats": f"the best of {self.settings.repeats}",
+                        "device": inputs.device.type,
+                        "machine": inputs.machine,
+                        "threads": torch.get_num_threads(),
+                        **{
+                            f"sampling.{key}": item
+                            for key, item in inputs.sampling.items()
+                            if key.startswith("guid")
+                        },
+                    },
+                ),
+            )
+        ]
+
+    def _seconds(self, inputs: MetricInputs, repeat: int) -> float:
+        assert inputs.draw is not None
+        assert inputs.tokenizer is not None
+        classes = max(1, len(inputs.data.spec.class_names))
+        labels = torch.arange(self.settings.images) % classes
+        started = time.perf_counter()
+        ids = inputs.draw(labels, None, repeat)
+        to_bytes(inputs.tokenizer.decode(ids.to(inputs.device))).cpu()  # the copy waits for a GPU
+        inputs.advance(repeat + 1, self.settings.repeats)
+        return time.perf_counter() - started

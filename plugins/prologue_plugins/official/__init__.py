@@ -1,0 +1,26 @@
+"""The paper itself: its checkpoints, parity with its implementation, and its claims."""
+
+from __future__ import annotations
+
+from prologue_bench.contracts import Command, hookimpl
+
+
+@hookimpl
+def prologue_commands() -> list[Command]:
+    return [
+        Command(
+            name="import-checkpoint",
+            target="prologue_plugins.official.commands:import_checkpoint",
+            summary="Make a released checkpoint of the paper an artifact of the store.",
+        ),
+        Command(
+            name="claims",
+            target="prologue_plugins.official.commands:claims",
+            summary="Test the paper's claims on the results of an ablation.",
+        ),
+        Command(
+            name="check-golden",
+            target="prologue_plugins.official.commands:check_golden",
+            summary="Compare the models with tensors from the paper's implementation.",
+        ),
+    ]

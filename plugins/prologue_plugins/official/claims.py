@@ -1,0 +1,475 @@
+"""The paper's claims, put to the test on the results of ablations.
+
+A claim is tested on differences between two variants, paired by training seed. A difference from
+the baseline has the interval that the report shows for it: simultaneous over all variants that are
+compared with the baseline in this metric. Other differences, such as that of two variants of a
+prologue, are a family of their own for each claim and report. What the claim comes to says how many
+of its differences do so. That two variants are about equal is not shown by finding no difference:
+it holds where the whole 95% interval lies within a tenth of the reference, and fails where all of
+it lies outside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any, Literal
+
+from attrs import asdict, evolve, frozen
+
+from prologue_bench.results.frame import flat_settings, frame
+from prologue_bench.stats.differences import Difference, paired, points_of, summarise
+from prologue_bench.stats.wording import difference_text
+
+MARGIN = 0.1
+"""Relative difference within which two variants count as about equal."""
+Expected = Literal["lower", "higher", "equal", "different"]
+Verdict = Literal["holds", "fails", "cannot tell"]
+Seeds = tuple[int, int]
+"""Of training and of sampling."""
+
+
+@frozen
+class Evidence:
+    """One difference between two variants, and the reference's mean that it is relative to."""
+
+    metric: str
+    variant: str
+    against: str
+    difference: Difference
+    reference: float
+    expected: Expected
+    values: tuple[tuple[Seeds, float, float], ...]
+    """Both numbers of each seed."""
+    artifacts: frozenset[tuple[str, str]] = frozenset()
+    """The keys of what both were measured on, for each seed, where results hold them."""
+
+    @property
+    def relative(self) -> float | None:
+        """The difference as a share of the reference; None where that is 0."""
+        share = self.difference.mean / abs(self.reference) if self.reference else math.nan
+        return share if math.isfinite(share) else None
+
+    def verdict(self) -> Verdict:
+        """What this difference alone says; nothing where it is not taken over training seeds."""
+        found = self.difference
+        if self.expected == "equal" and found.identical and found.basis == "training seeds":
+            return "holds"
+        if found.leaves_zero_out is None or found.half_width is None:
+            return "cannot tell"
+        if self.expected == "equal":
+            margin = MARGIN * abs(self.reference)
+            if abs(found.mean) + found.half_width <= margin:
+                return "holds"
+            return "fails" if abs(found.mean) - found.half_width > margin else "cannot tell"
+        if not found.leaves_zero_out:
+            return "cannot tell"
+        if self.expected == "different":
+            return "holds"
+        return "holds" if (found.mean < 0) == (self.expected == "lower") else "fails"
+
+    def __str__(self) -> str:
+        found = self.difference
+        told = []
+        if self.relative is not None:
+            told.append(f"{100 * self.relative:+.1f}%")
+        if found.basis != "training seeds":
+            told.append("one training seed")
+        elif found.p_value is not None:
+            family = f", simultaneous over {found.family}" if found.family > 1 else ""
+            told.append(f"p = {found.p_value:.2g} over {found.count} {found.basis}{family}")
+        else:
+            told.append(f"over {found.count} {found.basis}")
+        return (
+            f"{self.metric}: {self.variant} less {self.against} {_equals(found)} "
+            f"({', '.join(told)})"
+        )
+
+
+def _equals(found: Difference) -> str:
+    text = difference_text(found)
+    return text if found.identical else f"= {text}"
+
+
+@frozen
+class Claim:
+    """A claim with its evidence and what that comes to."""
+
+    number: str
+    text: str
+    evidence: tuple[Evidence, ...]
+    missing: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Holds where some evidence does and none fails.
+
+        Fails where some fails and none holds; else cannot tell. That variants are about equal must
+        hold for each.
+        """
+        verdicts = {each.verdict() for each in self.evidence}
+        if self.evidence and all(each.expected == "equal" for each in self.evidence):
+            return (
+                "fails"
+                if "fails" in verdicts
+                else "cannot tell"
+                if "cannot tell" in verdicts
+                else "holds"
+            )
+        if "holds" in verdicts and "fails" not in verdicts:
+            return "holds"
+        if "fails" in verdicts and "holds" not in verdicts:
+            return "fails"
+        return "cannot tell"
+
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many of the differences say what."""
+        said = Counter(each.verdict() for each in self.evidence)
+        return {verdict: said[verdict] for verdict in PLURAL}
+
+    @property
+    def verdict_text(self) -> str:
+        """The verdict with how many of the differences say so, such as "holds (1 of 4)"."""
+        counts, total = self.counts, len(self.evidence)
+        if self.verdict == "cannot tell" and counts["cannot tell"] < total:
+            return f"cannot tell (of {total} {_listed(counts)})"
+        return f"{self.verdict} ({counts[self.verdict]} of {total})"
+
+
+PLURAL: dict[Verdict, str] = {"holds": "hold", "fails": "fail", "cannot tell": "cannot tell"}
+
+
+def _listed(counts: Mapping[Verdict, int]) -> str:
+    """Such as "1 holds and 2 cannot tell"."""
+    said = [
+        f"{count} {verdict if count == 1 else PLURAL[verdict]}"
+        for verdict, count in counts.items()
+        if count
+    ]
+    return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
+
+
+def examine(*results: Mapping[str, Any]) -> list[Claim]:
+    """Every claim on these results; without evidence it says what is missing.
+
+    Each difference is within one of the results, with its interval there; the evidence of all is
+    put together. What was measured on the same artifacts counts once.
+    """
+    found: dict[str, list[Claim]] = {}
+    for each in results:
+        for claim in _claims(_Study(each)):
+            found.setdefault(claim.number, []).append(claim)
+    return [_together(parts) for parts in found.values()]
+
+
+def as_json(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+    """The claims as plain values."""
+    return [
+        {
+            **asdict(claim, filter=lambda field, value: field.name != "evidence"),
+            "evidence": [
+                {
+                    **asdict(
+                        each, filter=lambda field, value: field.name not in ("values", "artifacts")
+                    ),
+                    "verdict": each.verdict(),
+                }
+                for each in claim.evidence
+            ],
+            "verdict": claim.verdict,
+            "counts": claim.counts,
+        }
+        for claim in claims
+    ]
+
+
+def markdown(claims: Sequence[Claim]) -> str:
+    """The claims that were tested as a table.
+
+    Of several differences, the one that tells most is shown.
+    """
+    lines = ["| claim | evidence | verdict |", "| --- | --- | --- |"]
+    for claim in claims:
+        if not claim.evidence:
+            continue
+        shown = min(
+            claim.evidence, key=lambda each: (each.verdict() != claim.verdict, _p_value(each))
+        )
+        evidence = f"{shown}{_others(claim, shown)}".replace("|", "\\|")
+        lines.append(f"| {claim.number} {claim.text} | {evidence} | **{claim.verdict_text}** |")
+    return "\n".join(lines) + "\n"
+
+
+def _p_value(evidence: Evidence) -> float:
+    return 1.0 if evidence.difference.p_value is None else evidence.difference.p_value
+
+
+def _others(claim: Claim, shown: Evidence) -> str:
+    """What differences say that are not shown, such as "; of 3 more 1 holds and 2 cannot tell"."""
+    counts = {**claim.counts, shown.verdict(): claim.counts[shown.verdict()] - 1}
+    said = sum(count > 0 for count in counts.values())
+    if said < 2:
+        return f"; {_listed(counts).replace(' ', ' more ', 1)}" if said else ""
+    return f"; of {sum(counts.values())} more {_listed(counts)}"
+
+
+def _together(parts: Sequence[Claim]) -> Claim:
+    """All evidence of one claim; of the same artifacts, that of the most seeds.
+
+    Numbers of two results that are equal in all seeds are the same ones, whatever their keys.
+    """
+    evidence = [(index, each) for index, part in enumerate(parts) for each in part.evidence]
+    kept: list[tuple[int, Evidence]] = []
+    for index, each in sorted(evidence, key=lambda pair: -len(pair[1].values)):
+        if not any(
+            each.metric == other.metric
+            and (
+                each.artifacts & other.artifacts or (index != part and each.values == other.values)
+            )
+            for part, other in kept
+        ):
+            kept.append((index, each))
+    counted = tuple(each for _, each in evidence if any(each is other for _, other in kept))
+    told = [part for part in parts if part.evidence] or list(parts[:1])
+    text = " ".join(dict.fromkeys(part.text for part in told))
+    return evolve(told[0], text=text, evidence=counted, missing="" if counted else told[0].missing)
+
+
+DIALS = {
+    "tokenizer.prologue_tokens": "the number of prologue tokens",
+    "tokenizer.prologue_codebook": "the prologue's codebook size",
+    "tokenizer.ce_weight": "the weight of the cross-entropy",
+    "tokenizer.visual_dropout": "the dropout of visual tokens",
+    "tokenizer.straight_through": "the straight-through estimator",
+    "tokenizer.straight_through_temperature": "the straight-through temperature",
+    "generator.transformer.layers": "the generator's depth",
+}
+"""What claim 6 is about, by setting."""
+MEASURE = "measure "
+"""With what the names of stages begin that measure."""
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _claims(study: _Study) -> Iterator[Claim]:
+    prologues = study.prologues()
+    gfid, rfid = study.title("gfid", "gFID"), study.title("rfid", "rFID")
+    yield study.claim(
+        "1a",
+        f"{gfid} falls with prologue tokens.",
+        "gfid",
+        "lower",
+        study.baseline_pairs(prologues),
+    )
+    yield study.claim(
+        "1b", f"{rfid} stays about the same.", "rfid", "equal", study.baseline_pairs(prologues)
+    )
+    yield study.claim(
+        "2a",
+        "CE on the visual tokens themselves hurts reconstruction.",
+        "rfid",
+        "higher",
+        study.baseline_pairs(study.where(_trains_visual_tokens)),
+    )
+    joint = study.where(lambda settings: settings["generator_training"].get("joint", False))
+    yield study.claim(
+        "2b",
+        "OneStage gains little over the baseline.",
+        "gfid",
+        "equal",
+        study.baseline_pairs(joint),
+    )
+    post = study.where(lambda settings: settings["tokenizer"]["use"] == "prologue-post")
+    yield study.claim(
+        "2c",
+        "Post gains about as much as joint training.",
+        "gfid",
+        "equal",
+        [(one, other) for one in post for other in prologues],
+    )
+    yield study.by_length(
+        "3", "The probe on prologue tokens beats that on equally many visual tokens.", "probe_{n}"
+    )
+    yield study.by_length("4a", "A fixed prologue fixes the layout (pixels).", "layout_pixels_{n}")
+    yield study.by_length(
+        "4b", "A fixed prologue fixes the layout (features).", "layout_features_{n}"
+    )
+    yield study.claim("5", "The rate falls.", "rate", "lower", study.baseline_pairs(prologues))
+    for index, (key, title) in enumerate(DIALS.items()):
+        pairs = study.differing_in(key)
+        yield study.claim(
+            f"6{LETTERS[2 * index]}", f"{gfid} depends on {title}.", "gfid", "different", pairs
+        )
+        yield study.claim(
+            f"6{LETTERS[2 * index + 1]}",
+            f"The rate depends on {title}.",
+            "rate",
+            "different",
+            pairs,
+        )
+
+
+def _trains_visual_tokens(settings: Mapping[str, Any]) -> bool:
+    """Whether the cross-entropy reaches the visual tokens.
+
+    Another tokenizer's setting of that name may be anything.
+    """
+    weight = settings["tokenizer"].get("visual_ce_weight", 0)
+    return isinstance(weight, int | float) and weight > 0
+
+
+class _Study:
+    """Results with the questions that claims ask of them."""
+
+    def __init__(self, results: Mapping[str, Any]) -> None:
+        self.results = results
+        rows = frame(results)
+        self.points = points_of(rows)
+        self.titles = dict(zip(rows.metric, rows.title, strict=True))
+        self.cells = summarise(rows, results["baseline"])
+        self.keys = _keys(results)
+        self.variants: Sequence[Mapping[str, Any]] = results["variants"]
+        self.names = [variant["name"] for variant in self.variants]
+
+    def title(self, metric: str, unmeasured: str) -> str:
+        """What a metric is called in these results, for a distance with its features."""
+        found = self.titles.get(metric, metric)
+        return unmeasured if found == metric else found
+
+    def where(self, holds: Callable[[Mapping[str, Any]], bool]) -> list[str]:
+        """The variants whose settings are such."""
+        return [variant["name"] for variant in self.variants if holds(variant["settings"])]
+
+    def prologues(self) -> list[str]:
+        """Variants with a prologue, jointly trained, and with a generator of their own."""
+        special = self.where(
+            lambda settings: (
+                settings["tokenizer"]["use"] == "prologue-post"
+                or _trains_visual_tokens(settings)
+                or settings["generator_training"].get("joint", False)
+            )
+        )
+        return [name for name in self._leading() if name not in special]
+
+    def baseline_pairs(self, variants: Sequence[str]) -> list[tuple[str, str]]:
+        """Each variant with the baseline."""
+        baseline = self.results["baseline"]
+        return [(name, baseline) for name in variants if baseline is not None and name != baseline]
+
+    def differing_in(self, key: str) -> list[tuple[str, str]]:
+        """Pairs of variants that differ in this setting alone, each with the first of its kind."""
+        first: dict[tuple[tuple[str, str], ...], str] = {}
+        pairs = []
+        for variant in self.variants:
+            flat = flat_settings(variant)
+            if key not in flat:
+                continue
+            rest = tuple(sorted((name, str(value)) for name, value in flat.items() if name != key))
+            if rest in first:
+                pairs.append((variant["name"], first[rest]))
+            first.setdefault(rest, variant["name"])
+        return pairs
+
+    def claim(
+        self,
+        number: str,
+        text: str,
+        metric: str,
+        expected: Expected,
+        pairs: Sequence[tuple[str, str]],
+    ) -> Claim:
+        """A claim about one metric of pairs of variants."""
+        if not pairs:
+            return Claim(number, text, (), "these results have no such variant beside a baseline")
+        found = self._evidence([(metric, one, other) for one, other in pairs], expected)
+        return Claim(number, text, found, "" if found else f"these results have no {metric}")
+
+    def by_length(self, number: str, text: str, metric: str) -> Claim:
+        """A claim about a metric of the first n tokens, n the length of a variant's prologue."""
+        lengths = self._leading()
+        pairs = self.baseline_pairs(self.prologues())
+        found = self._evidence(
+            [(metric.format(n=lengths[one]), one, other) for one, other in pairs], "higher"
+        )
+        missing = (
+            ""
+            if found
+            else f"these results have no {metric.format(n='N')} of a prologue and a baseline"
+        )
+        return Claim(number, text, found, missing)
+
+    def _leading(self) -> dict[str, int]:
+        """Length of the first segment of the variants that have several."""
+        return {
+            variant["name"]: variant["layout"][0]["length"]
+            for variant in self.variants
+            if len(variant["layout"]) > 1
+        }
+
+    def _evidence(
+        self, pairs: Sequence[tuple[str, str, str]], expected: Expected
+    ) -> tuple[Evidence, ...]:
+        """What metrics of pairs of variants differ by, where protocols allow it."""
+        comparable = [pair for pair in pairs if self._shared(*pair)]
+        family = sum(self.results["baseline"] not in pair[1:] for pair in comparable)
+        return tuple(self._one(*pair, expected, family) for pair in comparable)
+
+    def _one(
+        self, metric: str, variant: str, against: str, expected: Expected, family: int
+    ) -> Evidence:
+        one, other = self.points[metric][variant], self.points[metric][against]
+        shared = self._shared(metric, variant, against)
+        keys = [
+            (self.keys.get((metric, variant, seeds)), self.keys.get((metric, against, seeds)))
+            for seeds in shared
+        ]
+        return Evidence(
+            metric=metric,
+            variant=variant,
+            against=against,
+            difference=self._difference(metric, variant, against, family),
+            reference=fmean(other[seeds].value for seeds in shared),
+            expected=expected,
+            values=tuple((seeds, one[seeds].value, other[seeds].value) for seeds in shared),
+            artifacts=frozenset((mine, theirs) for mine, theirs in keys if mine and theirs),
+        )
+
+    def _shared(self, metric: str, variant: str, against: str) -> list[Seeds]:
+        """The seeds in which both were measured; none where any protocol differs."""
+        one, other = (self.points.get(metric, {}).get(name, {}) for name in (variant, against))
+        shared = [key for key in one if key in other]
+        return shared if all(one[key].protocol == other[key].protocol for key in shared) else []
+
+    def _difference(self, metric: str, variant: str, against: str, family: int) -> Difference:
+        """As the report has it, if one of the two is the baseline; else of a family of so many."""
+        baseline = self.results["baseline"]
+        if baseline in (variant, against):
+            shown = self.cells[against if variant == baseline else variant][metric].difference
+            assert shown is not None, "seeds are shared, and protocols are equal"
+            return -shown if variant == baseline else shown
+        return paired(self.points[metric][variant], self.points[metric][against], family)
+
+
+def _keys(results: Mapping[str, Any]) -> dict[tuple[str, str, Seeds], str]:
+    """The artifact that each number is from, by metric, variant and seeds.
+
+    That is the stage that measured it, whose key holds all that the number comes from. Where its
+    name does not tell which stage that was, all models and samples of the run stand for it.
+    """
+    found: dict[tuple[str, str, Seeds], str] = {}
+    for run in results["runs"]:
+        keys = {stage["stage"]: stage["key"] for stage in run.get("stages", ())}
+        made = " ".join(key for stage, key in keys.items() if not stage.startswith(MEASURE))
+        for each in run["measurements"]:
+            measured = [stage for stage in keys if _is_of(each["name"], stage)]
+            place = each["name"], run["variant"], (run["seed"], run.get("sampling_seed", 0))
+            found[place] = keys[max(measured, key=len)] if measured else made
+    return found
+
+
+def _is_of(metric: str, stage: str) -> bool:
+    """Whether a metric is named after a stage's component, as `probe_4` after `measure probe`."""
+    component = stage.removeprefix(MEASURE).replace("-", "_")
+    return stage.startswith(MEASURE) and f"{metric}_".startswith(f"{component}_")

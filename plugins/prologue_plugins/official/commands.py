@@ -1,0 +1,137 @@
+"""The commands `import-checkpoint`, `check-golden` and `claims`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from prologue_bench.cli.console.terminal import style
+from prologue_bench.errors import PrologueBenchError, listed
+
+TOLERANCE = 1e-4
+
+
+@click.command(name="import-checkpoint")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--preset",
+    required=True,
+    help="What the checkpoint is, such as prologue-b or ar-b; see `list preset`.",
+)
+@click.option("--name", help="What settings then call it by  [the preset's name]")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice(["tokenizer", "generator"]),
+    help="Import only this of a preset that has both; repeatable.",
+)
+@click.option(
+    "--weights",
+    type=click.Choice(["average", "raw"]),
+    help=(
+        "The moving average or the raw weights  [as published: average for tokenizers, raw for "
+        "generators]"
+    ),
+)
+@click.option(
+    "--out",
+    "store_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The store  [$PROLOGUE_BENCH_STORE or the user's cache]",
+)
+def import_checkpoint(
+    folder: Path,
+    preset: str,
+    name: str | None,
+    parts: tuple[str, ...],
+    weights: Literal["average", "raw"] | None,
+    store_folder: Path | None,
+) -> None:
+    """Make the checkpoint in DIR an artifact, used by `imported: NAME` as if trained here.
+
+    DIR holds the safetensors files of one released model. Every name and shape is checked; pickles
+    are refused.
+    """
+    from prologue_bench.registry import Registry
+    from prologue_bench.storage.names import named_path
+    from prologue_bench.storage.store import Store, default_store
+    from prologue_plugins.official.checkpoint import Importer
+
+    store = Store((store_folder or default_store()).resolve())
+    named_path(store.root, name or preset, "--name" if name else "--preset")
+    importer = Importer(
+        folder=folder, name=name or preset, store=store, registry=Registry.load(), weights=weights
+    )
+    for done in importer.run(preset, parts):
+        files = ", ".join(path.name for path in done.files)
+        click.echo(f"{done.part} {done.name}: {done.parameters:,} parameters from {files}")
+        click.echo(f"  artifact {done.artifact.folder}")
+        click.echo(f"  to use it: --set {done.part}_training.imported={done.name}")
+
+
+@click.command(name="claims")
+@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
+@click.option(
+    "--markdown",
+    "form",
+    flag_value="markdown",
+    help="Print a Markdown table of the claims that were tested.",
+)
+def claims(results: tuple[Path, ...], form: str | None) -> None:
+    """Test the paper's claims on RESULTS, folders that `run` wrote.
+
+    Evidence from several is put together, what was measured on the same artifacts once; each
+    difference is between two variants of one of them, with the interval that its report shows.
+    """
+    import json
+
+    from prologue_bench.results.loading import load_results
+    from prologue_plugins.official.claims import as_json, examine, markdown
+
+    found = examine(*map(load_results, results))
+    if form == "json":
+        click.echo(json.dumps(as_json(found), indent=1))
+        return
+    if form == "markdown":
+        click.echo(markdown(found), nl=False)
+        return
+    for claim in found:
+        verdict = claim.verdict_text if claim.evidence else "not tested"
+        click.echo(f"{claim.number:<3} {claim.text} {style(verdict, 'bold')}")
+        for each in claim.evidence:
+            click.echo(f"      {each}")
+        if claim.missing:
+            click.echo(f"      {claim.missing}")
+
+
+@click.command(name="check-golden")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance", default=TOLERANCE, show_default=True, help="Largest absolute error allowed."
+)
+def check_golden(folder: Path, tolerance: float) -> None:
+    """Compute every tensor of the golden folder DIR anew, and compare; exit code 0 if all agree.
+
+    DIR holds config.json, the state dicts and io.safetensors of a model of the paper's
+    implementation.
+    """
+    from prologue_plugins.official.golden import check_folder
+
+    comparisons = check_folder(folder)
+    width = max(len(comparison.name) for comparison in comparisons)
+    click.echo(f"{'tensor':<{width}}  {'largest error':>13}  ids    verdict")
+    for each in comparisons:
+        error = f"{each.error:.2e}" if each.error is not None else ""
+        ids = "" if each.equal is None else ("equal" if each.equal else "differ")
+        verdict = "ok" if each.holds(tolerance) else f"FAILS {each.problem}".strip()
+        click.echo(f"{each.name:<{width}}  {error:>13}  {ids:<6} {verdict}")
+    failed = [each.name for each in comparisons if not each.holds(tolerance)]
+    if failed:
+        raise PrologueBenchError(
+            f"{folder}: {len(failed)} of {len(comparisons)} tensors differ: {listed(failed)}"
+        )
+    click.echo(f"all {len(comparisons)} tensors agree to {tolerance:g}")

@@ -1,0 +1,168 @@
+"""Tokenizers of one token a patch whose quantizers come from vector-quantize-pytorch.
+
+Letters: B batch, N patches, D encoder width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
+
+from prologue_bench.contracts import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_plugins.layers.initialisation import initialise
+from prologue_plugins.layers.transformer import full_precision
+from prologue_plugins.layers.vit import (
+    PatchDecoder,
+    PatchEncoder,
+    from_patches,
+    patch_grid,
+    to_patches,
+)
+from prologue_plugins.vq.settings import (
+    FsqSettings,
+    LfqSettings,
+    PatchTokenizerSettings,
+    ResidualVqSettings,
+    SimVqSettings,
+)
+
+
+class PatchTokenizer(Tokenizer):
+    """Encoder and decoder around a quantizer.
+
+    It takes [B, N, D] to codes [B, N, code width], ids [B, N] and a loss.
+    """
+
+    def __init__(
+        self,
+        settings: PatchTokenizerSettings,
+        images: ImageSpec,
+        vocabulary: int,
+        code_width: int,
+        levels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.patch_size = size = settings.patch_size
+        self.grid = grid = patch_grid(images, size)
+        values = size * size * images.channels
+        self.encoder = PatchEncoder(settings.encoder, images.labels, values, grid, queries=0)
+        self.decoder = PatchDecoder(settings.decoder, images.labels, code_width, grid, values)
+        initialise(settings.initialisation, self.encoder, self.decoder)
+        names = ["visual"] if levels == 1 else [f"level-{level + 1}" for level in range(levels)]
+        self.layout = TokenLayout(
+            tuple(Segment(name, math.prod(grid), vocabulary, grid) for name in names)
+        )
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes [B, N, code width] with a gradient, ids [B, L] and a loss of features [B, N, D]."""
+        raise NotImplementedError
+
+    def codes(self, ids: Tensor) -> Tensor:
+        """Codes [B, N, code width] of ids [B, L]."""
+        raise NotImplementedError
+
+    def encode(self, images: Tensor) -> Tensor:
+        return self._quantize(images)[1]
+
+    def decode(self, ids: Tensor) -> Tensor:
+        return self._images(self.codes(ids))
+
+    def losses(self, images: Tensor) -> TokenizerOutput:
+        codes, ids, loss = self._quantize(images)
+        return TokenizerOutput(self._images(codes), {"vq": loss}, ids)
+
+    def _quantize(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`quantize` of the images' features, in float32: in bfloat16 others may be nearest."""
+        features, _ = self.encoder(to_patches(images, self.patch_size))
+        with full_precision(features):
+            return self.quantize(features.float())
+
+    def _images(self, codes: Tensor) -> Tensor:
+        return from_patches(self.decoder(codes), self.patch_size, self.grid)
+
+
+class FsqTokenizer(PatchTokenizer):
+    """A few bounded numbers a patch, each rounded to its levels; no codebook or loss of its own."""
+
+    def __init__(self, settings: FsqSettings, images: ImageSpec) -> None:
+        width = settings.encoder.width
+        super().__init__(settings, images, math.prod(settings.levels), width)
+        # It reads values while it is made, which tensors without memory lack.
+        with torch.device("cpu"):
+            self.quantizer = FSQ(levels=list(settings.levels), dim=width)
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids = self.quantizer(features)
+        return codes, ids.long(), features.new_zeros(())
+
+    def codes(self, ids: Tensor) -> Tensor:
+        codes: Tensor = self.quantizer.indices_to_codes(ids)
+        return codes
+
+
+class LfqTokenizer(PatchTokenizer):
+    """The signs of a few numbers a patch, with a loss for confident and evenly used codes."""
+
+    def __init__(self, settings: LfqSettings, images: ImageSpec) -> None:
+        width = settings.encoder.width
+        super().__init__(settings, images, 2**settings.bits, width)
+        self.quantizer = LFQ(
+            codebook_size=2**settings.bits, dim=width, entropy_loss_weight=settings.entropy_weight
+        )
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids, loss = self.quantizer(features)
+        return codes, ids, loss
+
+    def codes(self, ids: Tensor) -> Tensor:
+        codes: Tensor = self.quantizer.indices_to_codes(ids)
+        return codes
+
+
+class ResidualVqTokenizer(PatchTokenizer):
+    """Codebooks in a row, each for what those before it leave over.
+
+    A segment a level, the coarsest first.
+    """
+
+    def __init__(self, settings: ResidualVqSettings, images: ImageSpec) -> None:
+        width = settings.encoder.width
+        super().__init__(settings, images, settings.codes, width, settings.levels)
+        self.quantizer = ResidualVQ(
+            dim=width,
+            num_quantizers=settings.levels,
+            codebook_size=settings.codes,
+            codebook_dim=settings.code_width,
+            learnable_codebook=True,
+            ema_update=False,
+        )
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids, losses = self.quantizer(features)
+        return codes, ids.transpose(1, 2).flatten(1), losses.sum()
+
+    def codes(self, ids: Tensor) -> Tensor:
+        levels = torch.stack(tuple(self.layout.split(ids).values()), dim=-1)
+        codes: Tensor = self.quantizer.get_output_from_indices(levels)
+        return codes
+
+
+class SimVqTokenizer(PatchTokenizer):
+    """Codes are a learned linear map of a fixed random codebook, so that all move together."""
+
+    def __init__(self, settings: SimVqSettings, images: ImageSpec) -> None:
+        super().__init__(settings, images, settings.codes, settings.code_width)
+        self.project = nn.Linear(settings.encoder.width, settings.code_width)
+        initialise(settings.initialisation, self.project)
+        self.quantizer = SimVQ(dim=settings.code_width, codebook_size=settings.codes)
+
+    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids, loss = self.quantizer(self.project(features))
+        return codes, ids, loss
+
+    def codes(self, ids: Tensor) -> Tensor:
+        codes: Tensor = self.quantizer.indices_to_codes(ids)
+        return codes

@@ -1,0 +1,34 @@
+"""The commands, a module each, which is imported when the command is called."""
+
+from __future__ import annotations
+
+from prologue_bench.contracts.components import Command
+
+SUMMARIES = {
+    "bless": "Make results, and optionally benchmarks, a baseline to regress against.",
+    "check-plugin": "Check that a component keeps its contract.",
+    "compare": "Compare the results of two runs, variant by variant.",
+    "demo": "Draw from finished runs on a web page.",
+    "doctor": "Say what is installed, found and missing: data, weights, devices.",
+    "export": "Write a finished run's models, with a model card, to a folder.",
+    "list": "List the components, presets and profiles that are installed.",
+    "new": "Write a tokenizer or an ablation to start from.",
+    "plan": "Show the stages of an ablation, what is cached and how long the rest takes.",
+    "regress": "Hold results and speed against a baseline; exit code 1 on a regression.",
+    "report": "Write the report of results anew, or put several into one report.",
+    "run": "Train, sample and measure what an ablation asks for, and write its report.",
+    "sample": "Draw a grid of images from a finished run.",
+    "show": "Show a component's settings, defaults, docs and source.",
+    "store": "List, verify and clean the artifacts of the store.",
+}
+FUNCTIONS = {"list": "list_components"}
+"""Where the function's name is not the command's; `list` is Python's."""
+
+
+def _command(name: str) -> Command:
+    module = name.replace("-", "_")
+    target = f"{__name__}.{module}:{FUNCTIONS.get(name, module)}"
+    return Command(name=name, target=target, summary=SUMMARIES[name])
+
+
+COMMANDS = {name: _command(name) for name in SUMMARIES}

@@ -1,0 +1,50 @@
+"""The command `bless`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prologue_bench.cli.options import force_option
+from prologue_bench.errors import PrologueBenchError
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, for the speed."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file  [registry/baselines/NAME.json]",
+)
+@click.option("--note", default="", help="Why these results are the baseline.")
+@force_option
+def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str, force: bool) -> None:
+    """Make RESULTS, a folder that `run` wrote, a baseline.
+
+    It holds the numbers with their protocols, settings, revision and keys.
+    """
+    import json
+
+    from prologue_bench.regression.check import check_baseline_place, make_baseline, read_benchmarks
+    from prologue_bench.results.loading import load_results
+    from prologue_bench.storage.files import write_text
+    from prologue_bench.storage.names import named_path
+
+    found = load_results(results)
+    if any(run["failures"] or run.get("unfinished") for run in found["runs"]):
+        raise PrologueBenchError(
+            f"{results}: runs failed or are unfinished; run the ablation until all are there"
+        )
+    speed = read_benchmarks(benchmarks) if benchmarks is not None else {}
+    path = out or named_path(
+        Path("registry") / "baselines", found["name"], f"{results}: name", ".json"
+    )
+    if not force:
+        check_baseline_place(path, found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(make_baseline(found, speed, note), indent=1) + "\n")
+    click.echo(path)

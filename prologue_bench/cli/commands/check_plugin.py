@@ -1,0 +1,100 @@
+"""The command `check-plugin`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from prologue_bench.cli.console.terminal import style
+from prologue_bench.cli.options import plugin_option, the_registry
+from prologue_bench.errors import PrologueBenchError, UserError, nearest
+from prologue_bench.guard import brief
+from prologue_bench.stopping import is_interrupt
+
+if TYPE_CHECKING:
+    from prologue_bench.conformance import Check
+    from prologue_bench.registry import Kind
+
+CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric", "data", "loss")
+
+
+@click.command(name="check-plugin")
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(CHECKED), help="Where components of two kinds have the name."
+)
+@click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the component, such as levels=[4,4].",
+)
+@click.option("--traceback", is_flag=True, help="Show where a check failed that broke down.")
+@plugin_option
+def check_plugin(name: str, kind: str | None, values: tuple[str, ...], traceback: bool) -> None:
+    """Check that the component NAME keeps its contract; exit code 1 if not.
+
+    It is made as small as profile `smoke` makes it, for made-up colour images of 28 pixels; a data
+    source is checked on its own images.
+    """
+    from prologue_bench.config.sections import parse_override
+    from prologue_bench.conformance import checks_of
+
+    found = _kind(name, kind)
+    settings = dict(parse_override(value) for value in values)
+    entry = the_registry().find_entry(found, name)
+    click.echo(f"{found} {name}, version {entry.component.version} of {entry.origin}")
+    checks = checks_of(found, name, settings, registry=the_registry())
+    broken = [check.name for check in checks if not _passes(check, traceback)]
+    if broken:
+        raise PrologueBenchError(
+            f"{found} {name!r} does not keep {len(broken)} of {len(checks)} contracts: "
+            f"{', '.join(broken)}; docs/plugins.md says what each asks for"
+        )
+    click.echo(f"{found} {name!r} keeps all contracts that could be checked")
+
+
+def _kind(name: str, kind: str | None) -> Kind:
+    """The kind of the component of that name.
+
+    Raises UserError where there is none, or more than one.
+    """
+    kinds: list[Kind] = [
+        each for each in CHECKED if kind in (None, each) and name in the_registry().entries[each]
+    ]
+    if len(kinds) > 1:
+        raise UserError(f"{name!r} is a {' and a '.join(kinds)}; say which by --kind")
+    if not kinds:
+        names = {known for each in CHECKED for known in the_registry().entries[each]}
+        raise UserError(f"unknown {kind or 'component'} {name!r}; {nearest(name, names)}")
+    return kinds[0]
+
+
+def _passes(check: Check, show_traceback: bool) -> bool:
+    """Run one check and say how it went."""
+    import traceback
+
+    from prologue_bench.conformance.checks import Broken, Skipped
+
+    try:
+        check.run()
+    except Skipped as reason:
+        click.echo(f"  {style('skipped', 'yellow')}  {check.name}: {reason}")
+        return True
+    except Broken as problem:
+        click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
+        click.echo(f"           found: {problem}")
+        return False
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
+        click.echo(f"           it raised {brief(error)}")
+        click.echo(
+            traceback.format_exc() if show_traceback else "           --traceback shows where"
+        )
+        return False
+    click.echo(f"  {style('ok', 'green')}       {check.name}: {check.contract}")
+    return True

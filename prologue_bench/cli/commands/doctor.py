@@ -1,0 +1,208 @@
+"""The command `doctor`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prologue_bench import __version__
+from prologue_bench.cli.console.terminal import style
+from prologue_bench.cli.options import open_store, store_option, the_registry
+from prologue_bench.contracts import Component, PublishedFile
+from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.guard import left_out
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "mmengine",
+    "torch-fidelity",
+    "attrs",
+    "pluggy",
+    "pandas",
+    "jinja2",
+)
+OPTIONAL = {
+    "tensorboard": "training curves in TensorBoard: pip install 'prologue-bench[trackers]'",
+    "mlflow": "training curves in MLflow: pip install 'prologue-bench[trackers]'",
+    "wandb": "training curves in Weights & Biases: pip install 'prologue-bench[trackers]'",
+    "gradio": "prologue-bench demo: pip install 'prologue-bench[demo]'",
+    "pyarrow": "results as Parquet: pip install 'prologue-bench[parquet]'",
+}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@store_option
+def doctor(as_json: bool, store: Path | None) -> None:
+    """Say what is installed, found and missing.
+
+    Exit code 1 if something is missing that everything needs.
+    """
+    import json
+
+    sections = {
+        "installation": list(_installation()),
+        "plugins": list(_plugins()),
+        "data": list(_data()),
+        "weights": list(_weights()),
+        "machine": list(_machine(store)),
+    }
+    if as_json:
+        click.echo(json.dumps(sections, indent=1))
+    else:
+        for name, lines in sections.items():
+            click.echo(style(name, "bold"))
+            for line in lines:
+                colour = {"ok": "green", "missing": "yellow", "broken": "red"}[line["state"]]
+                click.echo(f"  {style(line['state'], colour):<9} {line['what']}: {line['says']}")
+    broken = [
+        line["what"] for lines in sections.values() for line in lines if line["state"] == "broken"
+    ]
+    if broken:
+        raise PrologueBenchError(f"does not work: {', '.join(broken)}")
+
+
+def _line(state: str, what: str, says: str) -> dict[str, str]:
+    return {"state": state, "what": what, "says": says}
+
+
+def _installation() -> Iterator[dict[str, str]]:
+    yield _line("ok", "prologue-bench", f"{__version__}, Python {platform.python_version()}")
+    for name in LIBRARIES:
+        try:
+            yield _line("ok", name, version(name))
+        except PackageNotFoundError:
+            yield _line("broken", name, "not installed; install prologue-bench again")
+    for name, what in OPTIONAL.items():
+        try:
+            yield _line("ok", name, version(name))
+        except PackageNotFoundError:
+            yield _line("missing", name, what)
+    yield from _requirements()
+    try:
+        importlib.import_module("mmengine")
+    except Exception as error:  # OpenCV without its system libraries, above all
+        yield _line(
+            "broken",
+            "mmengine",
+            f"{error}; apt-get install libgl1 libglib2.0-0 brings OpenCV's libraries",
+        )
+
+
+def _requirements() -> Iterator[dict[str, str]]:
+    """What components ask to be installed."""
+    needed: dict[str, list[tuple[str, Component]]] = defaultdict(list)
+    for kind, entry in the_registry():
+        if entry.component.requires:
+            needed[entry.component.requires].append((kind, entry.component))
+    for requirement, of in needed.items():
+        try:
+            of[0][1].load()
+            yield _line("ok", requirement, _named(of))
+        except UserError:
+            yield _line("missing", requirement, f"{_named(of)}: pip install '{requirement}'")
+
+
+def _named(components: Iterable[tuple[str, Component]]) -> str:
+    names: dict[str, list[str]] = defaultdict(list)
+    for kind, component in components:
+        names[kind].append(component.name)
+    return "; ".join(f"{kind} {', '.join(of)}" for kind, of in names.items())
+
+
+def _plugins() -> Iterator[dict[str, str]]:
+    registry = the_registry()
+    for origin in dict.fromkeys(entry.origin for _, entry in registry):
+        names = [f"{kind} {e.component.name}" for kind, e in registry if e.origin == origin]
+        yield _line("ok", origin, ", ".join(names))
+    for problem in registry.problems:
+        yield _line("missing", "left out", problem)
+
+
+def _data() -> Iterator[dict[str, str]]:
+    from prologue_bench.contracts.fetching import nothing_fetched
+
+    for name, entry in the_registry().entries["data"].items():
+        try:
+            with nothing_fetched():
+                source: Any = entry.component.load()(entry.component.load_settings()()).outline()
+                counts = [f"{len(source.labels(split)):,}" for split in ("train", "test")]
+                shape = f"{source.spec.channels} x {source.spec.height} x {source.spec.width}"
+            yield _line("ok", name, f"{counts[0]} + {counts[1]} images of {shape}")
+        except Exception as error:  # whatever a plugin does
+            yield _line("missing", name, _first_line(error))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _weights() -> Iterator[dict[str, str]]:
+    """The files that components fetch into torch's cache when they need them."""
+    needed: dict[PublishedFile, list[tuple[str, Component]]] = defaultdict(list)
+    for kind, entry in the_registry():
+        with left_out(
+            entry.component.called(kind),
+            lambda line: click.echo(f"prologue-bench: {line}", err=True),
+        ):
+            for file in entry.component.load_weights():
+                needed[file].append((kind, entry.component))
+    for file, of in needed.items():
+        try:
+            path = file.path()
+        except UserError as error:
+            yield _line("missing", file.name, f"{_named(of)}; {error}")
+            continue
+        if path.is_file():
+            yield _line("ok", file.name, _named(of))
+        else:
+            yield _line(
+                "missing",
+                file.name,
+                f"{_named(of)}; fetched when it is needed, or put it into {path.parent}",
+            )
+
+
+def _machine(store: Path | None) -> Iterator[dict[str, str]]:
+    import torch
+
+    yield _line(
+        "ok", "processor", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
+    )
+    if torch.cuda.is_available():
+        names = ", ".join(
+            torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())
+        )
+        yield _line(
+            "ok",
+            "GPU",
+            f"{names}; bfloat16 {'is' if torch.cuda.is_bf16_supported() else 'is not'} supported",
+        )
+    else:
+        yield _line(
+            "missing",
+            "GPU",
+            "none found; everything runs on the processor, profiles up to micro in minutes",
+        )
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    yield _line(
+        "ok" if compiler else "missing",
+        "compiler",
+        compiler or "none; `compile: true` has no effect",
+    )
+    root = open_store(store).root
+    there = next(each for each in (root.absolute(), *root.absolute().parents) if each.is_dir())
+    try:
+        yield _line("ok", "store", f"{root}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
+    except OSError as error:
+        yield _line("missing", "store", f"{root}: {error.strerror}")

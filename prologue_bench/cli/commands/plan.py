@@ -1,0 +1,153 @@
+"""The command `plan`, and what `run --dry-run` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from prologue_bench.cli.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from prologue_bench.config.ablation import Ablation
+    from prologue_bench.pipeline.planner import Plan
+    from prologue_bench.pipeline.reuse import EarlierRuns
+    from prologue_bench.storage.store import Store
+
+profile_option = click.option("--profile", help="Sizes and budgets in place of the file's.")
+seeds_option = click.option("--seeds", help="Training seeds in place of the file's, such as 0,1,2.")
+set_option = click.option(
+    "--set",
+    "values",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.",
+)
+reuse_option = click.option(
+    "--reuse",
+    multiple=True,
+    metavar="RESULTS",
+    type=click.Path(path_type=Path),
+    help=(
+        "Take the runs of this ablation that RESULTS, a report's folder, holds already; repeatable."
+    ),
+)
+
+
+@click.command()
+@click.argument("ablation", type=click.Path(path_type=Path))
+@profile_option
+@seeds_option
+@set_option
+@reuse_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@store_option
+@plugin_option
+def plan(
+    ablation: Path,
+    profile: str | None,
+    seeds: str | None,
+    values: tuple[str, ...],
+    reuse: tuple[Path, ...],
+    as_json: bool,
+    store: Path | None,
+) -> None:
+    """Show ABLATION's stages, what is cached and about how long the rest takes; run nothing."""
+    show(ablation, profile, seeds, values, store, reuse, as_json)
+
+
+def show(
+    path: Path,
+    profile: str | None,
+    seeds: str | None,
+    values: tuple[str, ...],
+    store: Path | None,
+    reuse: tuple[Path, ...] = (),
+    as_json: bool = False,
+) -> None:
+    """Print the plan of an ablation, as a table or as JSON."""
+    import json
+
+    from prologue_bench.cli.console.plan_table import plan_records, show_plan
+    from prologue_bench.pipeline.nominal import planned_data
+
+    ablation = read_ablation(path, profile, seeds, values)
+    opened = open_store(store)
+    with planned_data(ablation, the_registry()) as note:
+        try:
+            found, _ = make_plan_with(ablation, opened, reuse)
+        except UserError as error:
+            raise UserError(f"{error}. {note}") if reuse and note else error from None
+        if as_json:
+            click.echo(json.dumps(plan_records(found), indent=1))
+        else:
+            show_plan(found, opened.root)
+    for line in found.notes if as_json else ():
+        click.echo(line, err=True)
+    if note:
+        click.echo(note, err=as_json)
+
+
+def make_plan_with(
+    ablation: Ablation, store: Store, reuse: tuple[Path, ...]
+) -> tuple[Plan, EarlierRuns]:
+    """The plan without the runs that earlier results hold, and those runs.
+
+    Raises UserError when earlier results are named that hold none of the ablation's runs.
+    """
+    from prologue_bench.pipeline.planner import make_plan
+    from prologue_bench.pipeline.reuse import EarlierRuns, load_earlier_runs
+
+    earlier = load_earlier_runs(reuse) if reuse else EarlierRuns()
+    with the_registry().blaming(UserError), ablation.document.naming_lines():
+        plan = make_plan(ablation, store, known=earlier.__contains__)
+    if not reuse:
+        return plan, earlier
+    for line in earlier.left_out:
+        click.echo(f"prologue-bench: {line}", err=True)
+    earlier.check_used(plan, reuse)
+    taken = sum(
+        pipeline in earlier and not pipeline.is_measured(store) for pipeline in plan.pipelines
+    )
+    click.echo(
+        f"{taken} of {len(plan.pipelines)} runs are taken from {', '.join(map(str, reuse))}",
+        err=True,
+    )
+    return plan, earlier
+
+
+def read_ablation(
+    path: Path, profile: str | None, seeds: str | None, values: tuple[str, ...]
+) -> Ablation:
+    """The checked ablation of a file, with what the command line puts over it."""
+    from prologue_bench.config.ablation import load_ablation
+    from prologue_bench.config.files import Overrides
+
+    overrides = Overrides(values=values, profile=profile, seeds=parse_seeds(seeds))
+    with the_registry().blaming(UserError):
+        return load_ablation(path, the_registry(), overrides)
+
+
+def report_folder(path: Path, ablation: Ablation) -> Path:
+    """Where the report of an ablation's file goes by default.
+
+    With another profile than the file's, beside its own.
+    """
+    from prologue_bench.storage.names import named_path
+
+    name = ablation.name
+    if ablation.document.values.get("profile", ablation.profile) != ablation.profile:
+        name = f"{name}-{ablation.profile}"
+    return named_path(Path("reports"), name, f"{path}: name")
+
+
+def parse_seeds(text: str | None) -> tuple[int, ...] | None:
+    """The seeds of --seeds. Raises UserError."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from None

@@ -1,0 +1,119 @@
+"""The command `regress`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prologue_bench.cli.options import force_option
+from prologue_bench.errors import UserError
+
+EXIT_REGRESSION = 1
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A baseline that `bless` made.",
+)
+@click.option(
+    "--fail-on",
+    "limits",
+    multiple=True,
+    metavar="METRIC:±N[%]",
+    help="Gate this metric, by name or pattern, and no others: + on rising, - on falling; 'speed' "
+    "stands for the times of benchmarks; repeatable.",
+)
+@click.option(
+    "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to gate speed too."
+)
+@click.option(
+    "--markdown",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a table for a pull request.",
+)
+@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@force_option
+def regress(
+    results: Path,
+    against: Path,
+    limits: tuple[str, ...],
+    benchmarks: Path | None,
+    markdown: Path | None,
+    junit: Path | None,
+    as_json: bool,
+    force: bool,
+) -> None:
+    """Hold RESULTS, a folder that `run` wrote, against a baseline; exit code 1 on a regression.
+
+    Without --fail-on every metric with a better direction is gated by its noise: the spread over
+    the baseline's seeds, or with one seed the intervals over images. Each number is gated alone.
+    What the baseline has and RESULTS have not counts as a regression.
+    """
+    import json
+
+    import attrs
+
+    from prologue_bench.regression import render as gate
+    from prologue_bench.regression.check import (
+        check_results,
+        check_speed,
+        check_speed_is_there,
+        parse_tolerance,
+        read_benchmarks,
+    )
+    from prologue_bench.results.loading import load_numbers
+    from prologue_bench.storage.files import write_text
+
+    if not force:
+        _check_output(markdown, "### ")
+        _check_output(junit, "<?xml")
+    tolerances = [parse_tolerance(limit) for limit in limits]
+    found, baseline = load_numbers(results), load_numbers(against)
+    checks = check_results(found, baseline, tolerances)
+    if benchmarks is not None:
+        if not baseline.get("benchmarks"):
+            raise UserError(
+                f"{against}: the baseline has no benchmarks; bless it with --benchmarks"
+            )
+        checks += check_speed(read_benchmarks(benchmarks), baseline["benchmarks"], tolerances)
+    else:
+        check_speed_is_there(tolerances, baseline)
+    if all(check.status == "not gated" for check in checks):
+        raise UserError(
+            f"{against}: not one of its {len(checks)} numbers can be gated, "
+            "since nothing is known of their noise; bless results of several seeds, "
+            "or give limits by --fail-on"
+        )
+    if markdown is not None:
+        write_text(markdown, gate.as_markdown(checks, baseline))
+    if junit is not None:
+        write_text(junit, gate.as_junit(checks, baseline["name"]))
+    if as_json:
+        plain = [{**attrs.asdict(check), "failed": check.failed} for check in checks]
+        finite = [
+            {name: None if value != value else value for name, value in check.items()}
+            for check in plain
+        ]
+        click.echo(json.dumps(finite, indent=1))
+    else:
+        click.echo(gate.as_text(checks))
+    if any(check.failed for check in checks):
+        raise click.exceptions.Exit(EXIT_REGRESSION)
+
+
+def _check_output(path: Path | None, start: str) -> None:
+    """Raises UserError for a file that does not begin as what this command writes."""
+    if path is None or not path.is_file() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        if file.read(len(start)) != start.encode():
+            raise UserError(
+                f"{path}: is not as this command wrote it; name another file, "
+                "or overwrite it by --force"
+            )

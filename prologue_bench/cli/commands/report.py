@@ -1,0 +1,56 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from prologue_bench.cli.options import force_option
+from prologue_bench.errors import UserError
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the report of several RESULTS.",
+)
+@click.option(
+    "--baseline", help="Of several RESULTS, the variant to compare with, as 'results: variant'."
+)
+@force_option
+@click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
+def report(
+    results: tuple[Path, ...], out: Path | None, baseline: str | None, force: bool, show: bool
+) -> None:
+    """Write the report of RESULTS, a folder that `run` wrote, anew.
+
+    With --out, put several into one report.
+    """
+    from prologue_bench.reporting.report import write_report
+    from prologue_bench.results.loading import load_results
+    from prologue_bench.results.merge import labels_of, merge_results
+    from prologue_bench.results.pictures import load_pictures
+
+    folders = [path if path.is_dir() else path.parent for path in results]
+    loaded = map(load_results, results)
+    parts = [
+        (each, load_pictures(folder, each)) for each, folder in zip(loaded, folders, strict=True)
+    ]
+    for line in (line for _, pictures in parts for line in pictures.left_out):
+        click.echo(f"prologue-bench: {line}", err=True)
+    if len(parts) > 1 and out is None:
+        raise UserError("several results go into one report: name its folder by --out")
+    if len(parts) > 1:
+        labels = labels_of([each for each, _ in parts], folders)
+        found, pictures = merge_results(parts, baseline, labels)
+    elif baseline is not None:
+        raise UserError("--baseline is for several results; one has the baseline of its ablation")
+    else:
+        found, pictures = parts[0]
+    path = write_report(found, pictures, out or folders[0], force)
+    click.echo(path)
+    if show:
+        click.launch(path.resolve().as_uri())

@@ -1,0 +1,155 @@
+"""The command `sample`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import click
+
+from prologue_bench.cli.options import (
+    force_option,
+    open_store,
+    plugin_option,
+    store_option,
+    the_registry,
+)
+from prologue_bench.errors import UserError, nearest, shortened
+
+MOST_IMAGES = 2000
+"""Of one grid: they are drawn at once."""
+MOST_SEED = 2**53 - 1
+"""As settings of sampling have it."""
+
+SOFTWARE = "prologue-bench sample"
+"""In the pictures, by which the command knows its own."""
+
+
+@click.command()
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--variant", help="Which variant  [the last of the results]")
+@click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
+@click.option("--class", "label", help="One class, by name or number  [all in turn, a column each]")
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, MOST_SEED),
+    help="Seed of the draws.",
+)
+@click.option(
+    "--fix-prologue",
+    is_flag=True,
+    help="Rows share the tokens of their first segment; the last row shares none.",
+)
+@click.option("--rows", default=6, show_default=True, type=click.IntRange(1, MOST_IMAGES))
+@click.option("--columns", default=10, show_default=True, type=click.IntRange(1, MOST_IMAGES))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("samples.png"),
+    show_default=True,
+)
+@force_option
+@store_option
+@plugin_option
+def sample(
+    results: Path,
+    variant: str | None,
+    training_seed: int | None,
+    label: str | None,
+    seed: int,
+    fix_prologue: bool,
+    rows: int,
+    columns: int,
+    out: Path,
+    force: bool,
+    store: Path | None,
+) -> None:
+    """Draw a grid of images from a finished run in RESULTS, a folder of `run` or `export`."""
+    import torch
+
+    from prologue_bench.pipeline.pictures import sheet, to_png
+    from prologue_bench.results.loading import load_results
+    from prologue_bench.runs.exports import is_export, load_export
+    from prologue_bench.runs.loading import chosen_run, load_run
+    from prologue_bench.sampling.grids import row_labels, shared_prefixes
+    from prologue_bench.storage.files import write_bytes
+
+    _check_place(out, force)
+    if is_export(results):
+        if variant is not None or training_seed is not None:
+            raise UserError(
+                f"{results} is an export of one run; leave out --variant and --training-seed"
+            )
+        run = load_export(results, the_registry())
+    else:
+        found = load_results(results)
+        run = load_run(
+            found, open_store(store), the_registry(), *chosen_run(found, variant, training_seed)
+        )
+    classes = run.images.class_names
+    chosen = _class(label, classes)
+    count = rows * columns
+    if count > MOST_IMAGES:
+        raise UserError(
+            f"--rows {rows} --columns {columns}: {count:,} images, expected at most {MOST_IMAGES:,}"
+        )
+    labels = (
+        torch.arange(count) % columns % max(1, len(classes))
+        if chosen is None
+        else torch.full((count,), chosen)
+    )
+    if fix_prologue:
+        if not run.leading:
+            raise UserError(
+                f"--fix-prologue: tokens of {run.variant!r} are of one segment; "
+                "choose another --variant"
+            )
+        labels = row_labels(rows, columns, len(classes)) if chosen is None else labels
+        ids = shared_prefixes(run.draw, labels, columns, run.leading, seed)
+    else:
+        ids = run.draw(labels, seed)
+    images = run.decode(ids)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, to_png(sheet(images, columns), software=SOFTWARE))
+    what = (
+        "all classes in turn"
+        if chosen is None
+        else f"class {classes[chosen] if classes else chosen}"
+    )
+    click.echo(f"{out}: {run.variant}, training seed {run.seed}, {what}, seed {seed}")
+
+
+def _check_place(path: Path, force: bool) -> None:
+    """Raises UserError for a file that this command did not write.
+
+    Its own are drawn again by the same options.
+    """
+    from PIL import Image
+
+    if force or not os.path.lexists(path):
+        return
+    try:
+        with Image.open(path) as image:
+            if image.info.get("Software") == SOFTWARE:
+                return
+    except Exception:  # whatever there is, it is no picture of ours
+        pass
+    raise UserError(
+        f"{path}: is not as this command wrote it; name another file by --out, "
+        "or overwrite by --force"
+    )
+
+
+def _class(label: str | None, classes: tuple[str, ...]) -> int | None:
+    """The number of a class given by name or number. Raises UserError."""
+    if label is None:
+        return None
+    if label in classes:
+        return classes.index(label)
+    if re.fullmatch(r"[0-9]{1,9}", label) and int(label) < len(classes):
+        return int(label)
+    known = f"{nearest(label, classes)}, or a number below {len(classes)}"
+    raise UserError(f"--class {shortened(label)}: no such class; {known}")

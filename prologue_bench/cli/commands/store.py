@@ -1,0 +1,232 @@
+"""The commands `store ls`, `store verify`, `store gc` and `store rm`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from prologue_bench.cli.options import open_store, store_option
+from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.notices import notice
+from prologue_bench.storage.leftovers import bytes_in, last_touched, link_target
+from prologue_bench.storage.names import name_problem, one_line
+
+if TYPE_CHECKING:
+    from prologue_bench.storage.store import Store
+
+SECONDS_A_DAY = 86400
+
+
+@click.group()
+def store() -> None:
+    """List, verify and clean the artifacts of the store."""
+
+
+@store.command()
+@click.option(
+    "--kind", help="Only stages of this kind, such as train-tokenizer; patterns with * are allowed."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@store_option
+def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
+    """List the artifacts with kind, first experiment, size and time, the largest last.
+
+    What metrics and pictures keep in the cache (features, prefixes) is listed too.
+    """
+    opened = open_store(store)
+    rows = sorted(
+        (
+            _row(manifest)
+            for manifest in (*opened.manifests(), *opened.kept_manifests())
+            if kind is None or fnmatchcase(manifest["kind"], kind)
+        ),
+        key=lambda row: row["bytes"],
+    )
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        what = f"{row['kind']} {row['metric'] or ''}".strip()
+        click.echo(
+            f"{row['key']}  {size(row['bytes']):>9}  {row['finished'][:10]}  {what:<28}  "
+            f"{row['experiment']}"
+        )
+    click.echo(
+        f"{len(rows)} artifacts, {size(sum(row['bytes'] for row in rows))}, in {opened.root}"
+    )
+
+
+def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "key": manifest["key"],
+        "kind": manifest["kind"],
+        "metric": manifest.get("metric"),
+        "experiment": manifest.get("experiment") or manifest.get("name", ""),
+        "bytes": sum(file["bytes"] for file in manifest["files"].values()),
+        "seconds": manifest.get("seconds"),
+        "finished": manifest.get("finished", ""),
+    }
+
+
+@store.command()
+@store_option
+def verify(store: Path | None) -> None:
+    """Compare every file of every artifact with its checksum; exit code 1 if any differs."""
+    opened = open_store(store)
+    folders = [*opened.artifacts(), *opened.kept()]
+    damaged = foreign = 0
+    for folder in folders:
+        if opened.is_foreign(folder):
+            foreign += 1
+            click.echo(f"{_shown(folder, opened)}: not an artifact of this store; left alone")
+            continue
+        problems = opened.check(folder)
+        damaged += bool(problems)
+        for problem in problems:
+            click.echo(f"{_shown(folder, opened)}: {problem}")
+    count = len(folders) - foreign
+    if damaged:
+        raise PrologueBenchError(
+            f"{damaged} of {count} artifacts are damaged; runs that need them make them anew"
+        )
+    click.echo(f"all {count} artifacts are as they were written")
+
+
+def _shown(folder: Path, opened: Store) -> str:
+    """An artifact by its key, and anything else by where it lies."""
+    where = folder if folder.parent.name != "artifacts" else folder.relative_to(folder.parent)
+    return one_line(str(where.relative_to(opened.root) if where.is_absolute() else where))
+
+
+@store.command()
+@click.option(
+    "--keep",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Results whose artifacts stay; all others go; repeatable.",
+)
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    default=14.0,
+    show_default=True,
+    metavar="DAYS",
+    help=(
+        "Unfinished work and what is in the cache, if not touched for so long; "
+        "never what a process is at work on."
+    ),
+)
+@click.option("--yes", is_flag=True, help="Remove; without it, only say what would go.")
+@store_option
+def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> None:
+    """Remove damaged artifacts and what old runs left over.
+
+    With --keep, also artifacts that no kept results name.
+    """
+    from prologue_bench.results.loading import load_results
+
+    opened = open_store(store)
+    found = [*opened.artifacts(), *opened.kept()]
+    going = {
+        path: "damaged" for path in found if opened.check(path) and not opened.is_foreign(path)
+    }
+    if keep:
+        kept = {
+            stage["key"]
+            for results in map(load_results, keep)
+            for run in results["runs"]
+            for stage in run["stages"]
+        }
+        others = [
+            path
+            for path in opened.artifacts()
+            if path.name not in kept and not opened.is_foreign(path)
+        ]
+        going = {**dict.fromkeys(others, "in no kept results"), **going}
+    before = time.time() - days * SECONDS_A_DAY
+    old = [
+        path
+        for path in (*opened.leftovers(), *opened.kept())
+        if path not in going and last_touched(path) < before
+    ]
+    going.update(dict.fromkeys(old, f"older than {days:g} days"))
+    freed = items = 0
+    for path, reason in going.items():
+        shown, count = _shown_with_kind(path, opened), bytes_in(path)
+        what: str | None = (
+            f"a link to {target}, which stays" if (target := link_target(path)) else ""
+        )
+        if yes:
+            what = opened.remove_idle(path)
+        elif opened.is_at_work(path):
+            what = None
+        if what is None:
+            click.echo(f"{shown}: {reason}, but a process is at work on it; it stays")
+            continue
+        click.echo(f"{shown}: {reason}{what and f' ({what})'}")
+        freed, items = freed + count, items + 1
+    if yes and (locks := opened.free_locks()):
+        click.echo(f"locks: {len(locks)} that no process holds")
+    verb = "removed" if yes else "would be removed; --yes removes them"
+    click.echo(f"{items} items, {size(freed)}, {verb}")
+
+
+def _shown_with_kind(path: Path, opened: Store) -> str:
+    shown = _shown(path, opened)
+    return shown if "/" in shown else f"artifact {shown}"
+
+
+@store.command()
+@click.argument("keys", nargs=-1, required=True)
+@store_option
+def rm(keys: tuple[str, ...], store: Path | None) -> None:
+    """Remove the artifacts KEYS, each by its key or the beginning of one.
+
+    Runs that need them make them anew.
+    """
+    opened = open_store(store)
+    # What is kept of an artifact may begin with its key.
+    places = (opened.artifacts(), opened.kept())
+    found = []
+    for part in keys:
+        if problem := name_problem(part):
+            raise UserError(f"{ascii(part)[:60]}: expected {problem}; `store ls` lists the keys")
+        begin = ([path for path in known if path.name.startswith(part)] for known in places)
+        matches = next(filter(None, begin), [])
+        if len(matches) != 1:
+            raise UserError(
+                f"{part}: found {len(matches)} artifacts that begin so, expected one; "
+                "`store ls` lists them"
+            )
+        found += matches
+    for path in dict.fromkeys(found):
+        what = opened.remove(path, _Waiting(path.name))
+        click.echo(f"removed {_shown(path, opened)}{what and f' ({what})'}")
+
+
+class _Waiting:
+    """Says once that another process has what is to be removed."""
+
+    def __init__(self, key: str) -> None:
+        self.key, self.said = key, False
+
+    def __call__(self) -> None:
+        if not self.said:
+            notice(f"{self.key}: waiting for the process that is at work on it")
+        self.said = True
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    raise AssertionError

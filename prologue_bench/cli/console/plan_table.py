@@ -1,0 +1,120 @@
+"""The plan as `--dry-run` shows it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from prologue_bench.cli.console.progress import label
+from prologue_bench.cli.console.terminal import raw
+from prologue_bench.pipeline.flops import parameters
+from prologue_bench.pipeline.planner import Plan, PlannedStage
+from prologue_bench.pipeline.stages import Measure
+from prologue_bench.texts.durations import duration
+from prologue_bench.texts.lines import one_line
+
+GPU_FLOPS = 989e12
+GPU_EFFICIENCY = 0.4
+GPU_NAME = "H100 at 40% of its 989 TFLOP/s in bfloat16"
+"""What GPU hours are estimated for (NVIDIA H100 SXM data sheet, dense), and a share that large
+trainings reach."""
+
+
+def show_plan(plan: Plan, root: Path) -> None:
+    """Print each stage with its key, parameters, FLOPs, GPU hours, and time on this machine."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "key"):
+        table.add_column(name)
+    for name in ("parameters", "FLOPs", "GPU hours", "on this machine"):
+        table.add_column(name, justify="right")
+    for planned in plan.stages:
+        table.add_row(
+            one_line(label(planned)),
+            planned.stage.key,
+            _parameters(planned),
+            _flops(planned),
+            _gpu_hours(planned.flops) if planned.flops and not planned.cached else "",
+            _state(planned),
+        )
+    console = Console(markup=False, highlight=False, file=raw(sys.stdout))
+    console.width = max(console.width, 150)
+    console.print(table)
+    missing = plan.missing
+    console.print(
+        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; {_rest(missing)}"
+        f"Store: {one_line(str(root))}"
+    )
+    for note in plan.notes:
+        console.print(one_line(note))
+
+
+def _rest(missing: Sequence[PlannedStage]) -> str:
+    """What the missing stages take together; the sum says "at least" where one is not known."""
+    if not missing:
+        return "nothing is left to run. "
+    known = [planned.seconds for planned in missing if planned.seconds is not None]
+    unknown = len(missing) - len(known)
+    text = f"the rest takes about {duration(sum(known))}"
+    if unknown:
+        text += f" at least, since {unknown} stage{'s are' if unknown > 1 else ' is'} not known yet"
+    models = [planned for planned in missing if not isinstance(planned.stage, Measure)]
+    counted = [planned.flops for planned in models if planned.flops is not None]
+    if models:
+        hours = _gpu_hours(sum(counted)) if counted else "an unknown number of"
+        text += (
+            f", or {hours}{' or more' if counted and len(counted) < len(models) else ''} hours of "
+            f"one {GPU_NAME}"
+        )
+    return (
+        f"{text}. FLOPs are of the tokenizer, the joint prior and the generator; "
+        "metrics and losses such as LPIPS are not counted. "
+    )
+
+
+def plan_records(plan: Plan) -> list[dict[str, Any]]:
+    """The same as plain values, one record a stage.
+
+    Seconds and flops are None where they are not known.
+    """
+    return [
+        {
+            "stage": planned.stage.kind,
+            "experiment": planned.experiment,
+            "label": label(planned),
+            "key": planned.stage.key,
+            "cached": planned.cached,
+            "parameters": parameters(planned.stage),
+            "flops": planned.flops,
+            "seconds": planned.seconds,
+        }
+        for planned in plan.stages
+    ]
+
+
+def _parameters(planned: PlannedStage) -> str:
+    count = parameters(planned.stage)
+    return f"{count / 1e6:.2f}M" if count else ""
+
+
+def _flops(planned: PlannedStage) -> str:
+    if planned.cached or isinstance(planned.stage, Measure):
+        return ""
+    return "not counted" if planned.flops is None else f"{planned.flops:.2g}"
+
+
+def _gpu_hours(flops: float) -> str:
+    hours = flops / (GPU_FLOPS * GPU_EFFICIENCY) / 3600
+    if not flops:
+        return "no"
+    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.1f}" if hours >= 0.05 else "<0.1"
+
+
+def _state(planned: PlannedStage) -> str:
+    if planned.cached:
+        return "cached"
+    return f"about {duration(planned.seconds)}" if planned.seconds is not None else "not known yet"

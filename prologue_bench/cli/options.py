@@ -1,0 +1,71 @@
+"""What commands have in common: the registry, and options that several of them take."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from prologue_bench.registry import Registry
+    from prologue_bench.storage.store import Store
+
+store_option = click.option(
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
+)
+
+force_option = click.option(
+    "--force",
+    is_flag=True,
+    help="Overwrite files that are not of this program, and results of other runs.",
+)
+
+
+@functools.cache
+def the_registry() -> Registry:
+    """The registry of this process; what is wrong with plugins is said once."""
+    from prologue_bench.cli.commands import COMMANDS
+    from prologue_bench.registry import Registry
+
+    registry = Registry.load(taken=COMMANDS)
+    for problem in registry.problems:
+        click.echo(f"prologue-bench: {problem}", err=True)
+    return registry
+
+
+def _add_files(context: click.Context, parameter: click.Parameter, files: tuple[Path, ...]) -> None:
+    for file in files:
+        the_registry().add_file(file, "--plugin")
+
+
+plugin_option = click.option(
+    "--plugin",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    callback=_add_files,
+    expose_value=False,
+    is_eager=True,
+    metavar="FILE.py",
+    help="Use a plugin that is a single file, without installing it; repeatable.",
+)
+
+
+def open_store(folder: Path | None) -> Store:
+    """The store of --store, or the default one.
+
+    Raises UserError for a name that torch cannot save to.
+    """
+    from prologue_bench.errors import UserError
+    from prologue_bench.storage.store import Store, default_store
+
+    root = (folder or default_store()).resolve()
+    if any("\ud800" <= each <= "\udfff" for each in str(root)):
+        raise UserError(
+            f"--store {root}: the name is not UTF-8, and torch saves to no such folder; "
+            "choose another"
+        )
+    return Store(root)

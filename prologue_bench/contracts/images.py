@@ -1,0 +1,87 @@
+"""What images look like, and between the bytes of stored ones and the floats of models."""
+
+from __future__ import annotations
+
+import operator
+import typing
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from attrs import field, frozen, validators
+from torch import Tensor
+
+from prologue_bench.errors import StageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def _texts(names: Iterable[str]) -> tuple[str, ...]:
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if isinstance(names, str) or not all(isinstance(name, str) for name in found):
+        raise TypeError("'class_names' must be texts")
+    return found
+
+
+@frozen
+class ImageSpec:
+    """What the images of a data set look like."""
+
+    channels: int = field(converter=operator.index, validator=validators.ge(1))
+    height: int = field(converter=operator.index, validator=validators.ge(1))
+    width: int = field(converter=operator.index, validator=validators.ge(1))
+    class_names: tuple[str, ...] = field(default=(), converter=_texts)
+
+    @property
+    def none_label(self) -> int:
+        """The label that stands for "no class"; real labels are smaller."""
+        return len(self.class_names)
+
+    @property
+    def labels(self) -> int:
+        """How many labels there are, "none" among them."""
+        return len(self.class_names) + 1
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in one image, C * H * W."""
+        return self.channels * self.height * self.width
+
+    def labels_in_turn(self, count: int) -> NDArray[np.int64]:
+        """The labels of samples, int64 [count].
+
+        The classes in turn, the first ones once more at the end.
+        """
+        return np.arange(count, dtype=np.int64) % max(1, len(self.class_names))
+
+
+class ImageArray(typing.Protocol):
+    """Images by number: an array, a memory map, or files that are decoded when asked for."""
+
+    def __len__(self) -> int:
+        """How many there are, N."""
+
+    def __getitem__(self, index: Any, /) -> NDArray[Any]:
+        """uint8 [n, C, H, W] for a slice or a list of numbers."""
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 [B, C, H, W] to float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Float images around [-1, 1] to uint8, clamped and rounded to the nearest level.
+
+    Raises StageError for images that hold something else than finite numbers, which a byte could
+    not show.
+    """
+    if not torch.isfinite(images).all():
+        broken = int((~torch.isfinite(images)).flatten(1).any(dim=1).sum())
+        raise StageError(
+            f"{broken} of {len(images)} decoded images hold NaN or infinity; "
+            "expected finite numbers"
+        )
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -1,0 +1,121 @@
+"""What the tokens of an image look like: segments, in the order in which they are generated."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from attrs import field, frozen, validators
+from torch import Tensor
+
+if TYPE_CHECKING:
+    pass
+
+
+@frozen
+class Segment:
+    """A run of tokens of one kind."""
+
+    name: str = field(validator=validators.instance_of(str))
+    length: int = field(converter=operator.index, validator=validators.ge(1))
+    vocabulary: int = field(converter=operator.index, validator=validators.ge(2))
+    grid: tuple[int, int] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.grid is not None and self.grid[0] * self.grid[1] != self.length:
+            raise ValueError(
+                f"segment {self.name!r}: a grid of {self.grid} does not hold {self.length} tokens"
+            )
+
+
+def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
+    found = tuple(segments)
+    if not all(isinstance(each, Segment) for each in found):
+        raise TypeError("'segments' must be Segments")
+    return found
+
+
+@frozen
+class TokenLayout:
+    """The segments of an image's tokens, in the order in which they are generated.
+
+    With `separator`, generators put a separator token, which is forced and never sampled, before
+    every segment but the first.
+    """
+
+    segments: tuple[Segment, ...] = field(converter=_in_order, validator=validators.min_len(1))
+    separator: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        names = [segment.name for segment in self.segments]
+        if len(set(names)) != len(names):
+            raise ValueError(f"two segments share a name: {names}")
+
+    def __iter__(self) -> Iterator[Segment]:
+        return iter(self.segments)
+
+    @property
+    def length(self) -> int:
+        """Tokens of one image, L, separators not counted."""
+        return sum(segment.length for segment in self.segments)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The segments' names in order."""
+        return tuple(segment.name for segment in self.segments)
+
+    @property
+    def leading(self) -> int:
+        """Length of the first of several segments, such as a prologue; 0 of a single segment."""
+        return self.segments[0].length if len(self.segments) > 1 else 0
+
+    def segment(self, name: str) -> Segment:
+        """The segment of that name. Raises KeyError when there is none."""
+        for segment in self.segments:
+            if segment.name == name:
+                return segment
+        raise KeyError(f"no segment {name!r} among {self.names}")
+
+    def span(self, name: str) -> slice:
+        """Where the segment stands in the L tokens."""
+        start = 0
+        for segment in self.segments:
+            if segment.name == name:
+                return slice(start, start + segment.length)
+            start += segment.length
+        raise KeyError(f"no segment {name!r} among {self.names}")
+
+    def split(self, tokens: Tensor) -> dict[str, Tensor]:
+        """Cut [B, L, ...] into one [B, n, ...] a segment."""
+        return {name: tokens[:, self.span(name)] for name in self.names}
+
+    def join(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of `split`."""
+        return torch.cat([parts[name] for name in self.names], dim=1)
+
+    def check(self, ids: Tensor, count: int | None = None) -> None:
+        """Raises ValueError unless ids [B, L] are integers of this shape in their vocabularies."""
+        if (
+            not isinstance(ids, Tensor)
+            or ids.is_floating_point()
+            or ids.is_complex()
+            or ids.dtype == torch.bool
+        ):
+            raise ValueError(
+                f"ids are {getattr(ids, 'dtype', type(ids).__name__)}, expected torch.int64"
+            )
+        if count is not None and ids.shape[:1] != (count,):
+            raise ValueError(
+                f"ids have shape {tuple(ids.shape)}, expected [{count}, {self.length}]"
+            )
+        if ids.ndim != 2 or ids.shape[1] != self.length:
+            raise ValueError(f"ids have shape {tuple(ids.shape)}, expected [B, {self.length}]")
+        for segment in self.segments:
+            part = ids[:, self.span(segment.name)]
+            if part.numel() and (int(part.min()) < 0 or int(part.max()) >= segment.vocabulary):
+                raise ValueError(
+                    f"segment {segment.name!r} has ids from {int(part.min())} to "
+                    f"{int(part.max())}, expected 0 to {segment.vocabulary - 1}"
+                )

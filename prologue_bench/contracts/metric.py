@@ -1,0 +1,209 @@
+"""What a metric is, what it reads, and the numbers that it gives."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from prologue_bench.contracts.subsets import class_balanced
+from prologue_bench.numbers import plain_number, plain_value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+from prologue_bench.contracts.data import DataSource
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.tokenizer import Tokenizer
+
+
+@frozen(kw_only=True)
+class Protocol:
+    """How a number was measured. Two numbers may be compared only when their protocols are equal.
+
+    `counterpart` is the published quantity that the number could be taken for, such as "FID"; empty
+    where there is none. `published` says that it is measured as that is, and else `note` says in
+    what it differs. The three are no part of what is compared.
+    """
+
+    name: str
+    details: Mapping[str, str | int | float | bool | None] = field(factory=dict)
+    published: bool = False
+    note: str = ""
+    counterpart: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if isinstance(self.details, Mapping):
+            object.__setattr__(self, "details", plain_value(self.details))
+        if self.counterpart and self.published == bool(self.note):
+            raise ValueError(
+                f"protocol {self.name!r}: say in `note` how it differs from published "
+                f"{self.counterpart}, or that it does not, by `published`"
+            )
+
+    def differences(self, other: Protocol) -> list[str]:
+        """The fields in which the two differ, empty when they are comparable."""
+        mine, theirs = {"name": self.name, **self.details}, {"name": other.name, **other.details}
+        return sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
+
+
+Direction = Literal["lower", "higher", "neutral"]
+
+
+@frozen(kw_only=True)
+class Measurement:
+    """One number, with what is needed to read it: unit, direction of better, count and protocol.
+
+    `name` is for columns and settings, `title` for people. `half_width` is half of the 95% interval
+    over the images measured (bootstrap; for shares Wilson's), where the metric knows it: the noise
+    that is left when there is one training seed only. It is None where it is not known, never 0.
+    `positions` holds the values at each token of a segment, for plots, of which `value` is the
+    mean. `warning` says in words what is wrong with what was measured, such as a collapsed
+    codebook; the report's summary names it with the variant and the seed. `against` names other
+    numbers that a report plots this one against, with the title of each plot.
+
+    Numbers may be those of numpy and torch. A `half_width` that is not a number is one that is not
+    known.
+    """
+
+    name: str
+    title: str
+    value: float
+    unit: str
+    direction: Direction
+    count: int
+    protocol: Protocol
+    detail: bool = False
+    """Shown below the summary, among the details."""
+    half_width: float | None = None
+    positions: tuple[float, ...] = ()
+    positions_of: str = ""
+    """The segment that `positions` are of, where a report shows them as a map over its grid."""
+    warning: str = ""
+    against: Mapping[str, str] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        width = plain_number(self.half_width)
+        object.__setattr__(self, "value", plain_number(self.value))
+        object.__setattr__(self, "count", plain_number(self.count))
+        object.__setattr__(
+            self, "half_width", None if isinstance(width, float) and math.isnan(width) else width
+        )
+        if isinstance(self.against, Mapping):
+            object.__setattr__(self, "against", dict(self.against))
+        if np.ndim(self.positions) == 1:
+            object.__setattr__(self, "positions", tuple(map(plain_number, self.positions)))
+
+
+@frozen(kw_only=True)
+class StageCost:
+    """What making one artifact took.
+
+    Seconds on the machine that made it, and counted floating-point operations. None stands for what
+    is not known: operations that could not be counted, and all of a checkpoint from elsewhere.
+    """
+
+    seconds: float | None
+    flops: float | None
+    machine: str
+
+
+Need = Literal[
+    "reconstructions", "samples", "tokens", "generator", "tokenizer", "draw", "prefixes", "costs"
+]
+"""What a metric can ask for: artifacts, a way to draw samples, the prefix lengths that the variants
+have in common, and what stages took."""
+
+
+@frozen(kw_only=True)
+class MetricInputs:
+    """What a metric may read; fields of artifacts that it did not ask for are None.
+
+    `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in
+    order, the latter of the classes in turn, as `sample_labels` says; `train_ids` and `test_ids`
+    are [N, L] of the data set's splits. A metric that needs fewer takes `data.subset(split, count)`
+    or `sample_subset(count)`, never the first ones. `cache` is a folder for what runs share, kept
+    and checked by `prologue_bench.storage.kept`. `prefixes` are the lengths of the variants'
+    leading segments, so that equally many first tokens can be compared. A metric that takes long
+    calls `advance(done, total)` now and then. `draw(labels, prefix, seed)` gives ids [B, L] of
+    samples, with the variant's sampling settings and the first tokens fixed to `prefix` [B, n].
+    `sampling` holds those settings for metrics of samples and those that draw, and nothing for
+    others. `costs` are those of the trainings before the metric, by kind, those that a tokenizer
+    builds on added to its own (a sum is None where a part is not known); `machine` is what runs the
+    metric, as in those. `known` stands for the content of the images "reconstructions", "samples"
+    and "test", where it is known without reading them: equal texts mean equal images.
+    """
+
+    data: DataSource
+    layout: TokenLayout
+    cache: Path
+    batch_size: int
+    device: torch.device
+    prefixes: tuple[int, ...]
+    advance: Callable[[int, int], None]
+    sampling: Mapping[str, str | int | float | bool | None]
+    machine: str = ""
+    draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
+    reconstructions: NDArray[Any] | None = None
+    samples: NDArray[Any] | None = None
+    train_ids: NDArray[Any] | None = None
+    test_ids: NDArray[Any] | None = None
+    tokenizer: Tokenizer | None = None
+    generator: Generator | None = None
+    costs: Mapping[str, StageCost] | None = None
+    known: Mapping[str, str] = field(factory=dict)
+
+    @property
+    def sample_labels(self) -> NDArray[np.int64]:
+        """The labels of the samples, int64 [N]; [0] without samples."""
+        return self.data.spec.labels_in_turn(0 if self.samples is None else len(self.samples))
+
+    def sample_subset(self, count: int, seed: int = 0) -> NDArray[np.int64]:
+        """As `DataSource.subset`, of the samples."""
+        return class_balanced(self.sample_labels, count, seed)
+
+
+@frozen(kw_only=True)
+class PlannedInputs:
+    """What is known of a metric's inputs before anything is trained.
+
+    Ask `data` for its spec and labels, whose number is that of the images, and not for images,
+    which may take long to read. `samples` says how many will be drawn. `tokenizer` and `generator`
+    are models without memory for their weights (on torch's meta device, where they allow that);
+    `generator` is None where no metric needs one. `imported` names those of the two that were
+    trained elsewhere. `layout` and `prefixes` are those of `MetricInputs`.
+    """
+
+    data: DataSource
+    layout: TokenLayout
+    prefixes: tuple[int, ...]
+    samples: int
+    tokenizer: Tokenizer
+    generator: Generator | None = None
+    imported: frozenset[Literal["tokenizer", "generator"]] = frozenset()
+
+
+class Metric(ABC):
+    """A measurement of finished artifacts. The constructor takes the component's settings."""
+
+    needs: Sequence[Need] = ()
+
+    def check(self, planned: PlannedInputs) -> None:  # noqa: B027 - optional
+        """Say before anything is trained what `measure` could not do; nothing for most metrics.
+
+        Raises UserError in one line where the settings cannot work with these data, samples or
+        files: then nothing is run. Raises DoesNotApply with the reason where there is nothing to
+        measure of this variant or in these data: then the metric is left out with a note, and all
+        else goes on.
+        """
+
+    @abstractmethod
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        """Compute the numbers. Raises StageError with one line when the inputs do not allow it."""

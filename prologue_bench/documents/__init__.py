@@ -1,0 +1,1 @@
+"""Files of YAML as plain values, each with its line."""

@@ -1,0 +1,117 @@
+"""What the stages do. Imported when a stage runs, because it needs torch."""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
+from prologue_bench.guard import brief
+from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.steps.coding import encode_images, reconstruct
+from prologue_bench.pipeline.steps.measuring import measure
+from prologue_bench.pipeline.steps.sampling import decode_samples, draw_tokens, search_sampling
+from prologue_bench.pipeline.steps.training import take_prior, train_generator, train_tokenizer
+from prologue_bench.stopping import is_interrupt
+from prologue_bench.storage.store import Store
+from prologue_bench.training import distributed
+from prologue_bench.training.context import StageContext
+
+
+def missing(stage: stages.Imported, store: Store, context: StageContext) -> None:
+    """An imported artifact that is needed is not there, or damaged."""
+    raise StageError(
+        f"the imported artifact {stage.key} is gone from {store.root}; import the checkpoint again"
+    )
+
+
+_WORK: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
+    stages.TrainTokenizer: train_tokenizer,
+    stages.ImportedTokenizer: missing,
+    stages.EncodeImages: encode_images,
+    stages.Reconstruct: reconstruct,
+    stages.TrainGenerator: train_generator,
+    stages.TakePrior: take_prior,
+    stages.ImportedGenerator: missing,
+    stages.SearchSampling: search_sampling,
+    stages.SampleImages: draw_tokens,
+    stages.Measure: measure,
+}
+
+_SHARED = (stages.TrainTokenizer, stages.TrainGenerator, stages.EncodeImages, stages.SampleImages)
+"""Stages that all processes of a distributed run take part in."""
+
+_AFTERWARDS: dict[type[stages.Stage], Callable[[Any, Store, StageContext], None]] = {
+    stages.SampleImages: decode_samples,
+}
+"""What the leader does once all processes have done their part."""
+
+
+def perform(stage: stages.Stage, store: Store, context: StageContext) -> None:
+    """Write the files of a stage's artifact into `context.output`; its inputs are in the store.
+
+    A shared stage that fails for all processes, or in which they all come to an end, has failed,
+    and the run goes on; where one fails alone, all processes end.
+    """
+    if not isinstance(stage, _SHARED):
+        _WORK[type(stage)](stage, store, context)
+        return
+    if distributed.is_leader():
+        distributed.announce(Task(stage, store.root, context.work, context.output))
+    reason = ""
+    try:
+        _WORK[type(stage)](stage, store, context)
+    except Interrupted:
+        reason = distributed.STOPPED
+        raise
+    except BaseException as error:
+        reason = _reason(error, context)
+        raise
+    finally:
+        failed = distributed.end_of_stage(reason)
+    if failed == distributed.STOPPED:
+        raise Interrupted("stopped")
+    if failed:
+        raise StageError(failed)
+    if distributed.is_leader() and type(stage) in _AFTERWARDS:
+        _AFTERWARDS[type(stage)](stage, store, context)
+
+
+def _reason(error: BaseException, context: StageContext) -> str:
+    """What the other processes are told, whose own end would leave no traceback."""
+    if distributed.world_size() == 1 or isinstance(error, PrologueBenchError):
+        return brief(error)
+    trace = context.work / f"traceback-{distributed.rank()}.txt"
+    with contextlib.suppress(OSError):
+        trace.write_text(
+            "".join(traceback.format_exception(error)), encoding="utf-8", errors="replace"
+        )
+    return f"{brief(error)} (traceback in {trace})"
+
+
+@frozen
+class Task:
+    """A stage that the leader asks the other processes to take part in."""
+
+    stage: stages.Stage
+    store: Path
+    work: Path
+    output: Path
+
+
+def join(task: Task, stop_requested: Callable[[], bool]) -> None:
+    """Take part in the leader's stage.
+
+    What fails here fails there too, and the leader reports it.
+    """
+    context = StageContext(work=task.work, output=task.output, stop_requested=stop_requested)
+    try:
+        perform(task.stage, Store(task.store), context)
+    except BaseException as error:
+        if is_interrupt(error):
+            raise

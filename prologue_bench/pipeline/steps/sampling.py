@@ -1,0 +1,189 @@
+"""Searching for sampling settings, and drawing samples."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from prologue_bench.config.search import sampling_at
+from prologue_bench.config.settings import Sampling
+from prologue_bench.contracts.checked import check_measurements
+from prologue_bench.contracts.images import to_bytes
+from prologue_bench.contracts.metric import MetricInputs
+from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.errors import StageError
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.held_out import HeldOut
+from prologue_bench.pipeline.steps.coding import decode_images
+from prologue_bench.sampling.decoding import draw_ids
+from prologue_bench.storage.files import write_array, write_text
+from prologue_bench.storage.store import Store
+from prologue_bench.training import distributed
+from prologue_bench.training.context import INFERENCE_BATCH, StageContext
+
+SEARCH = "search.json"
+
+
+def search_sampling(stage: stages.SearchSampling, store: Store, context: StageContext) -> None:
+    """Measure samples of every point of the grid, and choose the best."""
+    search = stage.sampling.search
+    assert search is not None
+    ref = stage.generator.tokens.tokenizer.data
+    data = HeldOut(models.open_data(ref.resolved), ref.held_out)
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    generator = models.load_generator(stage.generator, store, context.device)
+    metric = models.build_metric(stage.metric)
+    who = stage.metric.component.called("metric")
+    labels = torch.from_numpy(data.spec.labels_in_turn(search.samples))
+    points = search.points()
+    found = []
+    for index, point in enumerate(points):
+        # By content: the same grid may come in another order.
+        kept = context.work / f"point-{_hash(point)}.json"
+        if not kept.exists():
+            sampling = sampling_at(stage.sampling, point, "sampling.search.grid")
+            parts = []
+            for start in range(0, search.samples, sampling.batch_size):
+                context.check_stop()
+                batch = labels[start : start + sampling.batch_size]
+                # The same noise for every point, so that the settings alone make the difference.
+                ids = draw_ids(
+                    generator,
+                    sampling,
+                    data.spec.none_label,
+                    batch,
+                    None,
+                    "search",
+                    sampling.seed,
+                    first=start,
+                )
+                parts.append(_images(tokenizer, ids))
+            inputs = MetricInputs(
+                data=data,
+                layout=tokenizer.layout,
+                cache=store.cache,
+                batch_size=INFERENCE_BATCH,
+                device=context.device,
+                prefixes=(),
+                advance=lambda done, total: context.check_stop(),
+                sampling={},
+                samples=np.concatenate(parts),
+                known={
+                    "test": (
+                        f"{json.dumps(stage.reads()['data'], sort_keys=True)} {data.fingerprint}"
+                    )
+                },
+            )
+            with torch.inference_mode():
+                numbers = check_measurements(metric.measure(inputs), who)
+            if not numbers:
+                raise StageError(f"{who}: `measure` gave nothing, expected a number to choose by")
+            measured = numbers[0]
+            result = {
+                "point": point,
+                "metric": measured.title,
+                "value": measured.value,
+                "direction": measured.direction,
+            }
+            write_text(kept, json.dumps(result))
+            context.seal(kept)
+        found.append(json.loads(kept.read_text()))
+        context.advance(index + 1, len(points))
+    best = min(
+        found, key=lambda each: each["value"] if each["direction"] == "lower" else -each["value"]
+    )
+    write_text(
+        context.output / SEARCH, json.dumps({"points": found, "chosen": best["point"]}, indent=1)
+    )
+
+
+def _hash(point: Mapping[str, Any]) -> str:
+    """Twenty digits that are equal for equal settings, in whatever order they stand."""
+    return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@torch.inference_mode()
+def _images(tokenizer: Tokenizer, ids: Tensor) -> NDArray[Any]:
+    """uint8 images of ids [B, L]."""
+    return np.concatenate(
+        [
+            to_bytes(tokenizer.decode(part)).cpu().numpy()
+            for part in torch.split(ids, INFERENCE_BATCH)
+        ]
+    )
+
+
+def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
+    """The stage's sampling settings, those that were searched for put in."""
+    if stage.search is None:
+        return stage.sampling
+    chosen = json.loads((store.get(stage.search.key) / SEARCH).read_text())["chosen"]
+    return sampling_at(stage.sampling, chosen, "sampling.search.grid")
+
+
+def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Draw tokens, the classes in turn, each batch into a file of its own."""
+    data = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
+    generator = models.load_generator(stage.generator, store, context.device)
+    sampling = chosen_sampling(stage, store)
+    labels = _sample_labels(stage)
+    for number, path in enumerate(_drawn(stage, context)):
+        context.check_stop()
+        start = number * sampling.batch_size
+        if distributed.is_mine(number) and not path.exists():
+            batch = torch.from_numpy(labels[start : start + sampling.batch_size])
+            ids = draw_ids(
+                generator,
+                sampling,
+                data.spec.none_label,
+                batch,
+                None,
+                "samples",
+                sampling.seed,
+                first=start,
+            )
+            write_array(path, ids.cpu().numpy().astype(np.int32))
+            context.seal(path)
+        # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
+        context.advance(
+            min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples)
+        )
+
+
+def decode_samples(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+    """Put the drawn tokens together and decode them."""
+    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    drawn = np.concatenate([np.load(path) for path in _drawn(stage, context)])
+    np.save(context.output / "tokens.npy", drawn)
+    np.save(context.output / "labels.npy", _sample_labels(stage))
+    decode_images(
+        stage.generator.tokens.tokenizer,
+        tokenizer,
+        drawn,
+        context,
+        stage.sampling.samples,
+        stage.sampling.samples,
+    )
+
+
+def _sample_labels(stage: stages.SampleImages) -> NDArray[Any]:
+    spec = models.open_data(stage.generator.tokens.tokenizer.data.resolved).spec
+    return spec.labels_in_turn(stage.sampling.samples)
+
+
+def _drawn(stage: stages.SampleImages, context: StageContext) -> list[Path]:
+    """The files of the batches of drawn tokens."""
+    folder = context.work / "drawn"
+    folder.mkdir(exist_ok=True)
+    return [
+        folder / f"{start}.npy"
+        for start in range(0, stage.sampling.samples, stage.sampling.batch_size)
+    ]

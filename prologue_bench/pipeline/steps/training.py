@@ -1,0 +1,116 @@
+"""Training tokenizers and generators, and taking over a joint prior."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.errors import StageError
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.tokens import open_tokens
+from prologue_bench.storage.store import Store
+from prologue_bench.training import distributed, terms
+from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.context import StageContext
+from prologue_bench.training.initial import draw_weights
+from prologue_bench.training.models import GeneratorModel, TokenizerModel
+from prologue_bench.training.runner import TrainingJob, train
+
+
+def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
+    """Train a tokenizer, with its joint prior where it asks for one."""
+    data = models.data_of(stage)
+    tokenizer = draw_weights(
+        partial(models.build_tokenizer, stage.tokenizer, data.spec), "tokenizer", stage.seed
+    )
+    if stage.foundation is not None:
+        models.load_foundation(
+            tokenizer, store.get(stage.foundation.key) / models.TOKENIZER_WEIGHTS
+        )
+    if tokenizer.frozen:
+        if distributed.is_leader():
+            models.save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+        return
+    parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
+    prior = None
+    if stage.prior is not None:
+        prior = _new_generator(stage.prior, tokenizer.layout, data.spec, "prior", stage.seed)
+        parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
+    labels = terms.labels(loss.name for loss in stage.losses)
+    built = [
+        draw_weights(partial(models.build_loss, loss, data.spec), "loss", label, stage.seed)
+        for label, loss in zip(labels, stage.losses, strict=True)
+    ]
+    losses = dict(zip(labels, built, strict=True))
+    learning = [
+        parameter for loss in built for parameter in loss.parameters() if parameter.requires_grad
+    ]
+    if learning and not stage.losses_learn:
+        names = ", ".join(losses)
+        raise StageError(
+            f"losses {names}: found parameters to train, expected none of a loss that says learns "
+            "= False"
+        )
+    if learning:
+        parts["losses"] = (learning, stage.training.loss_optimisation)
+    arrays: dict[str, Any] = {"images": data.training_views()}
+    if prior is not None and stage.training.prior_labels:
+        arrays["labels"] = np.repeat(data.labels("train"), data.views)
+    averaged = train(
+        TrainingJob(
+            model=TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label, losses),
+            data=ArrayDataset(arrays),
+            training=stage.training,
+            parts=parts,
+            seed=stage.seed,
+            context=context,
+        )
+    )
+    if distributed.is_leader():
+        models.save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+        if averaged.prior is not None:
+            models.save_weights(averaged.prior, context.output / "prior.safetensors")
+
+
+def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
+    """Train a generator on the cached tokens."""
+    data = models.data_of(stage.tokens.tokenizer)
+    ids = open_tokens(store.get(stage.tokens.key), "train")
+    layout = models.layout_of(stage.tokens.tokenizer)
+    generator = _new_generator(stage.generator, layout, data.spec, "generator", stage.seed)
+    averaged = train(
+        TrainingJob(
+            model=GeneratorModel(generator, stage.training, data.spec.none_label),
+            data=ArrayDataset({"ids": ids, "labels": np.repeat(data.labels("train"), data.views)}),
+            training=stage.training,
+            parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
+            seed=stage.seed,
+            context=context,
+        )
+    )
+    if distributed.is_leader():
+        models.save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
+
+
+def _new_generator(
+    resolved: Resolved, layout: TokenLayout, images: ImageSpec, role: str, seed: int
+) -> Generator:
+    """A generator with the initial weights of a role and a training seed."""
+    return draw_weights(
+        partial(models.build_generator, resolved, layout, images.labels), role, seed
+    )
+
+
+def take_prior(stage: stages.TakePrior, store: Store, context: StageContext) -> None:
+    """The joint prior becomes the generator."""
+    shutil.copyfile(
+        store.get(stage.tokens.tokenizer.key) / "prior.safetensors",
+        context.output / models.GENERATOR_WEIGHTS,
+    )

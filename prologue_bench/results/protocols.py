@@ -1,0 +1,91 @@
+"""Which numbers may be compared: those measured by the same protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def protocol_hash(protocol: Mapping[str, Any], varied: Iterable[str] = ()) -> str:
+    """Eight digits that are equal for equal protocols, apart from the settings in `varied`."""
+    details = fields(protocol, varied)
+    text = json.dumps([details.pop("name"), details], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def fields(protocol: Mapping[str, Any], varied: Iterable[str] = ()) -> dict[str, Any]:
+    """The name and the details of a protocol, without the settings that are varied.
+
+    These are dotted names of sampling.
+    """
+    names = tuple(varied)
+    kept = {
+        key: value
+        for key, value in protocol["details"].items()
+        if not any(key == name or key.startswith(f"{name}.") for name in names)
+    }
+    return {"name": protocol["name"], **kept}
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], varied: Sequence[str] = ()
+) -> list[str]:
+    """Each field in which two protocols differ, with both values.
+
+    Such as "resize: 64 and 224"; empty when comparable.
+    """
+    mine, theirs = fields(one, varied), fields(other, varied)
+    keys = dict.fromkeys((*mine, *theirs))
+    return [
+        f"{key}: {_shown(mine.get(key))} and {_shown(theirs.get(key))}"
+        for key in keys
+        if mine.get(key) != theirs.get(key)
+    ]
+
+
+def _shown(value: Any) -> str:
+    return "none" if value is None else str(value)
+
+
+def conflicts(results: Mapping[str, Any]) -> list[str]:
+    """One sentence for each metric and variant whose protocol is not the baseline's.
+
+    It names the fields that differ. And one for each variant that has no seed in common with the
+    baseline.
+    """
+    baseline, varied = results["baseline"], results["varied"]
+    if baseline is None:
+        return []
+    found: dict[str, None] = {}
+    reference = _protocols(results, baseline)
+    for variant in results["variants"]:
+        own = _protocols(results, variant["name"])
+        if own and reference and not {key[:2] for key in own} & {key[:2] for key in reference}:
+            found.setdefault(
+                f"{variant['name']} and {baseline} are not compared, they have no seed in common."
+            )
+        for key, (title, protocol) in own.items():
+            if key in reference and (differing := differences(protocol, reference[key][1], varied)):
+                sentence = (
+                    f"{title}: {variant['name']} and {baseline} are not compared, "
+                    "their protocols differ in "
+                )
+                found.setdefault(sentence + "; ".join(differing) + ".")
+    return list(found)
+
+
+def _protocols(
+    results: Mapping[str, Any], variant: str
+) -> dict[tuple[int, int, str], tuple[str, Mapping[str, Any]]]:
+    """Title and protocol of each measurement of a variant, by seed, sampling seed and metric."""
+    return {
+        (run["seed"], run.get("sampling_seed", 0), measurement["name"]): (
+            measurement["title"],
+            measurement["protocol"],
+        )
+        for run in results["runs"]
+        if run["variant"] == variant
+        for measurement in run["measurements"]
+    }

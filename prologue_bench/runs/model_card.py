@@ -1,0 +1,79 @@
+"""The model card of an exported run: Markdown with the metadata that model hubs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prologue_bench.documents import yaml_values
+from prologue_bench.reporting.formatting import environment
+from prologue_bench.results.caveats import caveats
+from prologue_bench.results.protocols import protocol_hash
+from prologue_bench.storage.files import write_text
+from prologue_bench.texts.durations import duration
+
+CARD = "README.md"
+
+
+def write_model_card(
+    config: Mapping[str, Any], layout: Any, parameters: Mapping[str, int], folder: Path, name: str
+) -> Path:
+    """Write README.md beside an export.
+
+    `parameters` counts those of each part; `layout` is the tokenizer's; `name` is what the folder
+    will be called.
+    """
+    measurements = [each for each in config["measurements"] if not each["detail"]]
+    text = (
+        environment()
+        .get_template("model_card.md.j2")
+        .render(
+            config=config,
+            metadata=yaml_values.dump(_metadata(config, measurements)).strip(),
+            layout=layout,
+            parameters=parameters,
+            measurements=[
+                {**each, "hash": protocol_hash(each["protocol"])} for each in measurements
+            ],
+            protocols={protocol_hash(each["protocol"]): each["protocol"] for each in measurements},
+            caveats=caveats({"runs": [config]}),
+            folder=name,
+            duration=duration,
+        )
+    )
+    path = folder / CARD
+    write_text(path, text)
+    return path
+
+
+def _metadata(config: Mapping[str, Any], measurements: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """As model hubs read it; the licence of the weights is the user's to choose."""
+    dataset = {"type": config["data"]["name"], "name": config["data"]["name"]}
+    return {
+        "library_name": "prologue-bench",
+        "tags": [
+            "image-tokenization",
+            "autoregressive-image-generation",
+            config["tokenizer"]["use"],
+        ],
+        "datasets": [config["data"]["name"]],
+        "model-index": [
+            {
+                "name": f"{config['ablation']['name']}: {config['variant']}",
+                "results": [
+                    {
+                        "task": {
+                            "type": "unconditional-image-generation",
+                            "name": "Class-conditional generation",
+                        },
+                        "dataset": dataset,
+                        "metrics": [
+                            {"type": each["name"], "name": each["title"], "value": each["value"]}
+                            for each in measurements
+                        ],
+                    }
+                ],
+            }
+        ],
+    }

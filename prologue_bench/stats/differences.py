@@ -1,0 +1,290 @@
+"""Means over seeds, and paired differences from the baseline, with intervals that hold at once.
+
+Three sources of noise are kept apart: training seeds, sampling seeds, and the images that a number
+is measured on. Where there are several training seeds, intervals are Student's t over their means;
+with one, over its sampling seeds; with one of each, they come from the interval over images that
+the metric itself brings.
+
+One family of tests for all reports and claims: for each metric, all variants that are compared with
+the baseline. The 95% intervals of a family are simultaneous (Bonferroni), whatever the variances of
+variants and the dependence between them. A verdict is read off the interval, so that the two
+cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev, variance
+from typing import Literal
+
+import pandas as pd
+from attrs import evolve, frozen
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from prologue_bench.stats.intervals import LEVEL, ROUNDING, known_width
+
+Verdict = Literal["better", "worse", "noise", "same", "unknown", ""]
+Basis = Literal["training seeds", "sampling seeds", "images", ""]
+"""Over what an interval is taken; empty where there is none."""
+
+
+@frozen(kw_only=True)
+class Difference:
+    """A mean difference with half of its 95% interval, p-value, and number of what it is over.
+
+    Interval and p-value are corrected for the `family`, the number of differences that are judged
+    together. Where neither variant varies over seeds, the difference is `constant`, and has no
+    interval: seeds tell nothing of its noise, as with weights that were not trained here.
+    """
+
+    mean: float
+    half_width: float | None = None
+    p_value: float | None = None
+    basis: Basis = ""
+    count: int = 1
+    family: int = 1
+    constant: bool = False
+
+    @property
+    def identical(self) -> bool:
+        """Whether both have the same values in all seeds."""
+        return self.constant and self.mean == 0
+
+    @property
+    def leaves_zero_out(self) -> bool | None:
+        """Whether the interval does; None where there is none over training seeds."""
+        if self.half_width is None or self.basis != "training seeds":
+            return None
+        return abs(self.mean) > self.half_width
+
+    def __neg__(self) -> Difference:
+        return evolve(self, mean=-self.mean)
+
+
+@frozen(kw_only=True)
+class Cell:
+    """One metric of one variant: its mean over seeds, and the paired difference from the baseline.
+
+    `spread` is the standard deviation over training seeds, `sampling_spread` the one over sampling
+    seeds of one training (root mean square), None with one seed; `half_width` is half of the 95%
+    interval of the mean, over training seeds where there are several and else over images, where
+    the metric knows it. `difference` is None for the baseline and where protocols differ, and
+    `conflict` then holds the two protocols' hashes. `verdict` is "better" or "worse" exactly if the
+    difference's interval leaves zero out, "noise" if it does not, "same" for equal values, and
+    "unknown" without an interval over training seeds. `same_everywhere` says
+    that all seeds have one and the same measurement, as of a frozen tokenizer: it counts as one
+    seed, without a spread.
+    """
+
+    mean: float
+    seeds: int
+    spread: float | None = None
+    sampling_spread: float | None = None
+    half_width: float | None = None
+    difference: Difference | None = None
+    verdict: Verdict = ""
+    conflict: tuple[str, str] | None = None
+    same_everywhere: bool = False
+
+
+@frozen
+class Point:
+    """One run's value with its protocol's hash, and half of its interval over images if known.
+
+    Points with one `artifact` are one measurement; empty where it is not known.
+    """
+
+    value: float
+    protocol: str
+    half_width: float | None
+    artifact: str = ""
+
+
+Points = Mapping[tuple[int, int], Point]
+"""Of one metric and variant, by training seed and sampling seed."""
+
+
+def points_of(frame: pd.DataFrame) -> dict[str, dict[str, Points]]:
+    """Points by metric and variant, from a frame of `results.frame`, in its order."""
+    found: dict[str, dict[str, Points]] = {}
+    runs: dict[tuple[str, str], dict[tuple[int, int], Point]] = {}
+    widths = frame["half_width"] if "half_width" in frame else [None] * len(frame)
+    artifacts = frame["artifact"] if "artifact" in frame else [""] * len(frame)
+    columns = (
+        frame[name] for name in ("metric", "variant", "seed", "sampling_seed", "value", "protocol")
+    )
+    for metric, variant, seed, sampling_seed, value, protocol, width, artifact in zip(
+        *columns, widths, artifacts, strict=True
+    ):
+        point = Point(float(value), str(protocol), known_width(width), str(artifact))
+        runs.setdefault((metric, variant), {})[int(seed), int(sampling_seed)] = point
+    for (metric, variant), points in runs.items():
+        found.setdefault(metric, {})[variant] = points
+    return found
+
+
+def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, Cell]]:
+    """Cells by variant and metric, from a frame as `results.frame` makes it."""
+    directions = dict(zip(frame.metric, frame.direction, strict=True))
+    cells: dict[str, dict[str, Cell]] = {}
+    for metric, by_variant in points_of(frame).items():
+        reference = by_variant.get(baseline, {}) if baseline is not None else {}
+        compared = [
+            name for name in by_variant if name != baseline and _shared(by_variant[name], reference)
+        ]
+        conflicts = {name: _conflict(by_variant[name], reference) for name in compared}
+        family = _family(
+            [name for name in conflicts if conflicts[name] is None], by_variant, reference
+        )
+        for name, points in by_variant.items():
+            cell = _cell(points)
+            if conflicts.get(name) is not None:
+                cell = evolve(cell, conflict=conflicts[name])
+            elif name in conflicts:
+                difference = paired(points, reference, family)
+                cell = evolve(
+                    cell, difference=difference, verdict=_verdict(difference, directions[metric])
+                )
+            cells.setdefault(name, {})[metric] = cell
+    return cells
+
+
+def _family(compared: Sequence[str], by_variant: Mapping[str, Points], reference: Points) -> int:
+    """How many differences are judged together: those over several training seeds; else all."""
+    several = [
+        name
+        for name in compared
+        if len({seed for seed, _ in measured_once(by_variant[name], reference)}) > 1
+    ]
+    return max(1, len(several or compared))
+
+
+def measured_once(*points: Points) -> list[tuple[int, int]]:
+    """The seeds that all points have, without those whose measurements are others' over again."""
+    shared = [key for key in points[0] if all(key in each for each in points)]
+    firsts: dict[tuple[str, ...], tuple[int, int]] = {}
+    for key in shared:
+        artifacts = tuple(each[key].artifact for each in points)
+        firsts.setdefault(artifacts if all(artifacts) else (str(key),), key)
+    return list(firsts.values())
+
+
+def _cell(points: Points) -> Cell:
+    own = measured_once(points)
+    sampled = _by_training({key: points[key].value for key in own})
+    means = [fmean(values) for values in sampled.values()]
+    finite = all(map(math.isfinite, means))
+    variances = (
+        [variance(values) for values in sampled.values() if len(values) > 1] if finite else []
+    )
+    several = finite and len(means) > 1
+    alone = points[own[0]].half_width if len(own) == 1 else None
+    return Cell(
+        mean=fmean(means),
+        seeds=len(means),
+        spread=stdev(means) if several else None,
+        sampling_spread=math.sqrt(fmean(variances)) if variances else None,
+        half_width=(_student(means, "training seeds", 1).half_width or None) if several else alone,
+        same_everywhere=len(means) == 1 < len({seed for seed, _ in points}),
+    )
+
+
+def _shared(points: Points, reference: Points) -> list[tuple[int, int]]:
+    """The seeds that both have."""
+    return [key for key in points if key in reference]
+
+
+def _conflict(points: Points, reference: Points) -> tuple[str, str] | None:
+    """The hashes of two protocols that differ in one of the shared seeds."""
+    for key in _shared(points, reference):
+        if points[key].protocol != reference[key].protocol:
+            return points[key].protocol, reference[key].protocol
+    return None
+
+
+def _by_training(values: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:
+    """Values of each training seed, over its sampling seeds."""
+    found: dict[int, list[float]] = {}
+    for (seed, _), value in values.items():
+        found.setdefault(seed, []).append(value)
+    return found
+
+
+def paired(points: Points, reference: Points, family: int = 1) -> Difference:
+    """The mean difference of two variants over the seeds that both have, one at least.
+
+    `family` is the number of differences whose intervals are to hold at once.
+    """
+    shared = measured_once(points, reference)
+    differences = {key: points[key].value - reference[key].value for key in shared}
+    negligible = ROUNDING * max(
+        abs(each[key].value) for each in (points, reference) for key in shared
+    )
+    by_training = [fmean(values) for values in _by_training(differences).values()]
+    basis: Basis = (
+        "training seeds"
+        if len(by_training) > 1
+        else "sampling seeds"
+        if len(differences) > 1
+        else ""
+    )
+    over = by_training if len(by_training) > 1 else list(differences.values())
+    if not all(map(math.isfinite, differences.values())):
+        return Difference(mean=math.nan, basis=basis, count=len(over), family=family)
+    if max(map(abs, differences.values())) <= negligible:
+        return Difference(mean=0.0, basis=basis, count=len(over), family=family, constant=True)
+    sides = [[each[key].value for key in shared] for each in (points, reference)]
+    if basis and all(max(values) - min(values) <= negligible for values in sides):
+        return Difference(
+            mean=fmean(over), basis=basis, count=len(over), family=family, constant=True
+        )
+    if basis and max(over) - min(over) <= negligible:
+        over = [fmean(over)] * len(over)  # what is left is rounding
+    if basis:
+        return _student(over, basis, family)
+    (key,) = shared
+    own, other = points[key].half_width, reference[key].half_width
+    if own is None or other is None:
+        return Difference(mean=differences[key], family=family)
+    error = math.hypot(own, other) / float(ndtri(_quantile(1)))
+    return Difference(
+        mean=differences[key],
+        half_width=float(ndtri(_quantile(family))) * error,
+        p_value=min(1.0, family * 2 * float(ndtr(-abs(differences[key]) / error))),
+        basis="images",
+        family=family,
+    )
+
+
+def _quantile(family: int) -> float:
+    """Where a two-sided interval ends that holds with all others of its family (Bonferroni)."""
+    return 1 - (1 - LEVEL) / (2 * family)
+
+
+def _student(values: Sequence[float], basis: Basis, family: int) -> Difference:
+    """Student's t interval and p-value of a mean."""
+    mean, count = fmean(values), len(values)
+    error = stdev(values) / math.sqrt(count)
+    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error else float(mean == 0)
+    return Difference(
+        mean=mean,
+        half_width=float(stdtrit(count - 1, _quantile(family))) * error,
+        p_value=min(1.0, family * p_value),
+        basis=basis,
+        count=count,
+        family=family,
+    )
+
+
+def _verdict(difference: Difference, direction: str) -> Verdict:
+    """What the interval says; one that is not over training seeds says nothing."""
+    if difference.identical:
+        return "same"
+    if direction == "neutral":
+        return ""
+    if difference.leaves_zero_out is None:
+        return "unknown"
+    if not difference.leaves_zero_out:
+        return "noise"
+    return "better" if (difference.mean < 0) == (direction == "lower") else "worse"

@@ -1,0 +1,1 @@
+"""How numbers, names and what others wrote are shown."""

@@ -1,0 +1,26 @@
+"""What others wrote, as text on one line: nothing in it acts on a terminal."""
+
+from __future__ import annotations
+
+import re
+
+CONTROLS = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f]"
+)
+"""Control characters but tab and line feed, marks of direction, separators, lone surrogates, and
+invisible tags."""
+
+
+def plain_text(text: str) -> str:
+    r"""The text with an escape in place of whatever is no text.
+
+    >>> plain_text("\x1b[2J")
+    '\\x1b[2J'
+    """
+    return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """As `plain_text`, with all white space as single blanks."""
+    return plain_text(" ".join(text.split()))

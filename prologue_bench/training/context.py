@@ -1,0 +1,59 @@
+"""What a running stage is given: its folders, and a line to whoever watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from attrs import frozen
+
+from prologue_bench.errors import Interrupted
+from prologue_bench.storage.unfinished import seal
+
+INFERENCE_BATCH = 125
+"""Images that go through trained models at once."""
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+@frozen(kw_only=True)
+class StageContext:
+    """The surroundings of one stage.
+
+    `work` outlives an interruption and holds checkpoints; what is put into `output` becomes the
+    artifact. Of both only what was sealed is there when the stage goes on. `log` is a text file in
+    `output`, and `label` names the stage for people. `advance(done, total)` reports progress in
+    steps; `stop_requested()` says whether to save and leave.
+    """
+
+    work: Path
+    output: Path
+    label: str = ""
+    advance: Callable[[int, int], None] = _ignore
+    stop_requested: Callable[[], bool] = _never
+
+    @property
+    def log(self) -> Path:
+        """The stage's log file."""
+        return self.output / "log.txt"
+
+    @property
+    def device(self) -> torch.device:
+        """The first GPU where there is one."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def seal(self, path: Path) -> None:
+        """Say that a file in `work` or `output` is complete, to be kept if the stage stops."""
+        seal(self.work, path)
+
+    def check_stop(self) -> None:
+        """Raises Interrupted when the user asked to stop; for stages that have nothing to save."""
+        if self.stop_requested():
+            raise Interrupted("stopped")

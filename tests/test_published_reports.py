@@ -1,0 +1,42 @@
+"""The published reports are read and drawn as they were: every number, table and figure."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+
+from prologue_bench.reporting.figures import heat_maps, tradeoffs
+from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
+from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
+from tests.conftest import ROOT
+
+REPORTS = sorted(path.parent.name for path in ROOT.glob("reports/*/results.json"))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_every_number_of_a_published_report_stays(name: str) -> None:
+    folder = ROOT / "reports" / name
+    results = load_results(folder)
+    assert render_markdown(results).rstrip() == (folder / "results.md").read_text().rstrip()
+    assert render_latex(results).rstrip() == (folder / "results.tex").read_text().rstrip()
+    drawn = pd.read_csv(io.StringIO(render_csv(frame(results))))
+    drawn["title"] = drawn["title"].str.removeprefix(
+        "'"
+    )  # which keeps "-ELBO" from being a formula
+    pd.testing.assert_frame_equal(drawn, pd.read_csv(folder / "results.csv"), check_exact=True)
+
+
+def test_the_figures_of_metrics_that_did_not_declare_them_stay() -> None:
+    results = load_results(ROOT / "reports" / "prologue_count")
+    assert [title for title, _ in tradeoffs(frame(results), results)] == [
+        "Reconstruction against generation",
+        "Cost against quality",
+        "Rate against distortion, the two terms of the -ELBO",
+    ]
+    segments = [
+        f"{each['name']}, {of['name']}" for each in results["variants"] for of in each["layout"]
+    ]
+    assert [title for title, _ in heat_maps(results)] == segments
