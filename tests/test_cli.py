@@ -250,6 +250,20 @@ def test_no_traceback_when_the_reader_of_a_pipe_leaves(tmp_path: Path) -> None:
     assert "Traceback" not in out.stderr
 
 
+def test_a_plan_whose_reader_leaves_blames_nobody(smoke_file: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [PROGRAM, "plan", str(smoke_file), "--store", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=120) == 1
+
+
 def test_the_readme_s_commands_exist() -> None:
     from prologue_bench.cli.commands import COMMANDS
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -175,3 +177,17 @@ def test_a_report_needs_nothing_but_results_json(tmp_path: Path) -> None:
     found = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert found.exit_code == 0, found.exception
     assert "No pictures are kept beside these results." in (tmp_path / "report.html").read_text()
+
+
+def test_a_measurement_is_json_whatever_kind_of_mapping_it_was_given() -> None:
+    found = Measurement(
+        name="a",
+        title="a",
+        value=1.0,
+        unit="",
+        direction="lower",
+        count=1,
+        protocol=Protocol(name="p"),
+        against=MappingProxyType({"b": "a against b"}),
+    )
+    assert json.loads(json.dumps(attrs.asdict(found)))["against"] == {"b": "a against b"}

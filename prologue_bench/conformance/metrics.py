@@ -138,11 +138,9 @@ class _Subject:
     def protocols(self) -> None:
         for each in self.found:
             try:
-                json.dumps(attrs.asdict(each.protocol), allow_nan=False)
+                json.dumps(attrs.asdict(each), allow_nan=False)  # as `run` writes it
             except (TypeError, ValueError) as error:
-                raise Broken(
-                    f"{each.name}: the protocol cannot be written as JSON: {error}"
-                ) from None
+                raise Broken(f"{each.name} cannot be written as JSON: {error}") from None
             require(
                 bool(each.protocol.details),
                 f"{each.name}: the protocol says nothing of what was compared",

@@ -22,6 +22,7 @@ from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.sampling.decoding import guidance_scales, is_guided
+from prologue_bench.stopping import is_interrupt
 from prologue_bench.training.models import TokenizerModel
 
 
@@ -57,7 +58,9 @@ def counted_flops(stage: stages.Stage) -> float | None:
     """As `stage_flops`; None where a model can run neither without memory nor on the CPU."""
     try:
         return stage_flops(stage)
-    except Exception:  # a plugin's model may raise anything here, and still run where it belongs
+    except BaseException as error:  # a plugin's model may raise anything here, and still run later
+        if is_interrupt(error):
+            raise
         return None
 
 

@@ -58,7 +58,7 @@ def prologue_metrics() -> list[Component]:
             settings="prologue_plugins.metrics.settings:DensityCoverageSettings",
             version=5,
             weights=INCEPTION,
-            summary="The same two questions, asked so that outliers matter less.",
+            summary="Precision and recall of samples, asked so that outliers matter less.",
         ),
         Component(
             name="psnr",

@@ -25,6 +25,14 @@ GPU_NAME = "H100 at 40% of its 989 TFLOP/s in bfloat16"
 trainings reach."""
 
 
+class PipedConsole(Console):
+    """Leaves it to the program's end what a reader means who leaves a pipe."""
+
+    def on_broken_pipe(self) -> None:
+        """Called where the error is handled; rich would end the program by sys.exit here."""
+        raise BrokenPipeError
+
+
 def show_plan(plan: Plan, root: Path) -> None:
     """Print each stage with its key, parameters, FLOPs, GPU hours, and time on this machine."""
     table = Table(box=None, pad_edge=False)
@@ -41,7 +49,7 @@ def show_plan(plan: Plan, root: Path) -> None:
             _gpu_hours(planned.flops) if planned.flops and not planned.cached else "",
             _state(planned),
         )
-    console = Console(markup=False, highlight=False, file=raw(sys.stdout))
+    console = PipedConsole(markup=False, highlight=False, file=raw(sys.stdout))
     console.width = max(console.width, 150)
     console.print(table)
     missing = plan.missing
