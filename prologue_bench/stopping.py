@@ -10,13 +10,13 @@ EXIT_INTERRUPTED = 130
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class _Asked:
+class Asked:
     """Whether a signal has asked the program to stop."""
 
     to_stop = False
 
 
-def _leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
+def leave_at_once(number: int, frame: FrameType | None) -> NoReturn:
     """While the program starts there is nothing to save.
 
     An exception would end in a traceback of Python's.
@@ -33,14 +33,15 @@ class _Stopped(KeyboardInterrupt):
     """
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    _Asked.to_stop = True
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Stop whatever is at work, as Ctrl-C does."""
+    Asked.to_stop = True
     raise _Stopped
 
 
 def is_interrupt(error: BaseException) -> bool:
     """Whether an error comes of a signal to stop the program, not of code that raises the like."""
-    if _Asked.to_stop:
+    if Asked.to_stop:
         return True
     return (
         isinstance(error, KeyboardInterrupt)

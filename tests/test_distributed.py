@@ -19,6 +19,13 @@ from safetensors.numpy import load_file
 from tests.conftest import ROOT
 
 
+def arguments(ablation: Path, store: Path, out: Path, *values: str) -> list[str]:
+    """What Python, or torchrun, is given to run an ablation."""
+    settings = [part for value in values for part in ("--set", value)]
+    where = ["--store", str(store), "--out", str(out)]
+    return ["-m", "prologue_bench.cli", "run", str(ablation), *where, *settings]
+
+
 def run(ablation: Path, store: Path, out: Path, processes: int, *values: str) -> str:
     """Run an ablation with so many processes; returns what it printed."""
     with socket.socket() as free:
@@ -32,18 +39,10 @@ def run(ablation: Path, store: Path, out: Path, processes: int, *values: str) ->
         "--master-port",
         str(port),
     ]
-    command = [
-        sys.executable,
-        *(launch if processes > 1 else []),
-        "-m",
-        "prologue_bench.cli",
-        "run",
-        str(ablation),
-    ]
-    settings = [part for value in values for part in ("--set", value)]
+    command = [sys.executable, *(launch if processes > 1 else [])]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, "--store", str(store), "--out", str(out), *settings],
+        [*command, *arguments(ablation, store, out, *values)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -118,16 +117,12 @@ def test_an_interrupt_of_all_processes_leaves_a_checkpoint(tmp_path: Path) -> No
             "--standalone",
             "--nproc-per-node",
             "2",
-            "-m",
-            "prologue_bench.cli",
-            "run",
-            str(ablation),
-            "--store",
-            str(tmp_path / "store"),
-            "--out",
-            str(tmp_path / "out"),
-            "--set",
-            "tokenizer_training.steps=100000",
+            *arguments(
+                ablation,
+                tmp_path / "store",
+                tmp_path / "out",
+                "tokenizer_training.steps=100000",
+            ),
         ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -155,16 +150,9 @@ def test_a_batch_that_does_not_split_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable,
-            "-m",
-            "prologue_bench.cli",
-            "run",
-            str(ablation),
-            "--store",
-            str(tmp_path / "store"),
-            "--out",
-            str(tmp_path / "out"),
-            "--set",
-            "tokenizer_training.accumulate=5",
+            *arguments(
+                ablation, tmp_path / "store", tmp_path / "out", "tokenizer_training.accumulate=5"
+            ),
         ],
         cwd=ROOT,
         capture_output=True,

@@ -11,9 +11,9 @@ from typing import NoReturn
 
 from prologue_bench.stopping import (
     EXIT_INTERRUPTED,
-    _Asked,
-    _interrupt,
-    _leave_at_once,
+    Asked,
+    interrupt,
+    leave_at_once,
     on_stop_signals,
 )
 
@@ -31,7 +31,7 @@ def main() -> NoReturn:
 
     SIGTERM stops a command as Ctrl-C does, unless the command has its own way to stop.
     """
-    on_stop_signals(_leave_at_once)
+    on_stop_signals(leave_at_once)
     try:
         for stream in (sys.stdout, sys.stderr):
             # Not every terminal and pipe knows all characters; text is never lost over one of them.
@@ -39,7 +39,7 @@ def main() -> NoReturn:
                 stream.reconfigure(errors="replace")
         from prologue_bench.cli.app import cli
 
-        on_stop_signals(_interrupt)
+        on_stop_signals(interrupt)
         code = _exit_code(cli(prog_name="prologue-bench", standalone_mode=False))
         _flush()
     except BaseException as error:
@@ -56,7 +56,7 @@ def _end(error: BaseException) -> NoReturn:
     if isinstance(error, Interrupted):
         _fail(str(error), EXIT_INTERRUPTED)
     # A library may turn an interrupt into an error of its own.
-    if _Asked.to_stop or isinstance(error, click.Abort | KeyboardInterrupt):
+    if Asked.to_stop or isinstance(error, click.Abort | KeyboardInterrupt):
         _fail("interrupted", EXIT_INTERRUPTED)
     if isinstance(error, click.ClickException):
         with _broken_pipe_is_no_error():

@@ -9,7 +9,7 @@ from typing import Any
 def caveats(results: Mapping[str, Any], metrics: Collection[str] | None = None) -> list[str]:
     """A sentence for each way in which numbers, or some metrics', differ from published ones."""
     titles: dict[str, dict[str, str]] = {}
-    for measurement in _measurements(results):
+    for measurement in measurements_of(results):
         protocol = measurement["protocol"]
         if metrics is not None and measurement["name"] not in metrics:
             continue
@@ -26,7 +26,8 @@ def _and(texts: list[str]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
-def _measurements(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def measurements_of(results: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All measurements of all runs."""
     return (
         measurement
         for run in results.get("runs", [])

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from prologue_bench.contracts.titles import counterpart_of, over_features
-from prologue_bench.results.caveats import _measurements
+from prologue_bench.results.caveats import measurements_of
 from prologue_bench.stats.collapse import collapse_warning
 
 TRAININGS = ("train-tokenizer", "train-generator")
@@ -57,7 +57,7 @@ def with_true_titles(results: dict[str, Any]) -> dict[str, Any]:
     stay. Searches took their title from the metric that decided.
     """
     renamed: dict[str, str] = {}
-    for measurement in _measurements(results):
+    for measurement in measurements_of(results):
         protocol = measurement["protocol"]
         protocol.update(published=protocol.get("published", False), note=protocol.get("note", ""))
         if "counterpart" in protocol:
