@@ -62,7 +62,10 @@ def seed_torch(*names: Name) -> None:
     """Seed the global generators of PyTorch, on all devices."""
     import torch
 
-    torch.manual_seed(_wide(names))
+    if torch.accelerator.is_available():
+        torch.manual_seed(_wide(names))
+    else:  # torch would note for later where it was called from, which takes longer than a layer
+        torch.default_generator.manual_seed(_wide(names))
     _filled(torch.default_generator, names)
 
 

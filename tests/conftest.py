@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import os
+import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
+from filelock import FileLock
 from hypothesis import settings
 
 from prologue_bench.cli.app import cli
 from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.config.files import Overrides
+from prologue_bench.pipeline import flops
 from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import PlannedStage
+from prologue_bench.pipeline.stages import Stage
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
 
@@ -39,8 +44,13 @@ metrics: [rate]
 """
 
 
-def run_tiny(folder: Path, *options: str, text: str = SMOKE) -> None:
-    """Run an ablation from tiny.yaml in a folder, with its store and its report there."""
+def run_tiny(folder: Path, *options: str, text: str = SMOKE, trained: Path | None = None) -> None:
+    """Run an ablation from tiny.yaml in a folder, with its store and its report there.
+
+    What the finished run `trained` has in its store is not run again.
+    """
+    if trained is not None:
+        shutil.copytree(trained / "store", folder / "store")
     (folder / "tiny.yaml").write_text(text)
     where = ["--out", str(folder / "report"), "--force", "--store", str(folder / "store")]
     found = CliRunner().invoke(cli, ["run", str(folder / "tiny.yaml"), *where, *options])
@@ -53,9 +63,61 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _flops_counted_once() -> Iterator[None]:
+    """Counting a tiny stage's FLOPs takes as long as running it, and most tests plan the same."""
+    known: dict[str, float | None] = {}
+    count = flops.stage_flops
+
+    def once(stage: Stage) -> float | None:
+        if stage.key not in known:
+            known[stage.key] = count(stage)
+        return known[stage.key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flops, "stage_flops", once)
+        yield
+
+
 @pytest.fixture(scope="session")
 def registry() -> Registry:
     return Registry.load()
+
+
+def _once(base: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first process to ask for it makes for those of all workers."""
+    shared = base.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, done = shared / name, shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smoke ablation's tiny.yaml, store and report, run once for all tests; read only."""
+    return _once(tmp_path_factory, "finished", run_tiny)
+
+
+@pytest.fixture(scope="session")
+def two_seeds(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
+    """As `finished`, of seeds 0 and 1."""
+
+    def run(folder: Path) -> None:
+        run_tiny(folder, "--seeds", "0,1", trained=finished)
+
+    return _once(tmp_path_factory, "two-seeds", run)
+
+
+@pytest.fixture
+def trained(finished: Path, tmp_path: Path) -> Store:
+    """A store with all stages of the smoke ablation, for the test to change."""
+    return Store(shutil.copytree(finished / "store", tmp_path / "store"))
 
 
 @pytest.fixture

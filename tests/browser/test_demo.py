@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
-from tests.conftest import run_tiny
 
 pytest.importorskip("gradio")
 
@@ -19,10 +19,8 @@ from prologue_bench.runs.demo.studio import Studio
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    folder = tmp_path_factory.mktemp("demo")
-    run_tiny(folder)
-    return Studio(load_results(folder / "report"), Store(folder / "store"), Registry.load())
+def studio(finished: Path) -> Studio:
+    return Studio(load_results(finished / "report"), Store(finished / "store"), Registry.load())
 
 
 @pytest.fixture(scope="module")

@@ -15,17 +15,15 @@ from PIL import Image
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
 from prologue_bench.results.loading import load_results
-from tests.conftest import SMOKE, run_tiny
+from tests.conftest import SMOKE
 
 Invoke = Callable[..., Result]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the store and the report of the smoke ablation, run once."""
-    folder = tmp_path_factory.mktemp("finished")
-    run_tiny(folder)
-    return folder
+def finished(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy that commands may write into."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("commands") / "finished")
 
 
 @pytest.fixture

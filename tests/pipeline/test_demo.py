@@ -13,7 +13,6 @@ from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
-from tests.conftest import run_tiny
 
 pytest.importorskip("gradio")
 
@@ -21,10 +20,8 @@ from prologue_bench.runs.demo.studio import Studio, tokens_table
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    folder = tmp_path_factory.mktemp("demo")
-    run_tiny(folder)
-    return Studio(load_results(folder / "report"), Store(folder / "store"), Registry.load())
+def studio(finished: Path) -> Studio:
+    return Studio(load_results(finished / "report"), Store(finished / "store"), Registry.load())
 
 
 def test_a_redraw_keeps_the_first_tokens_and_changes_others(studio: Studio) -> None:

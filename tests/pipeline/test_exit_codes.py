@@ -20,7 +20,7 @@ import pytest
 
 from prologue_bench.cli.commands import COMMANDS
 from prologue_bench.registry import Registry
-from tests.conftest import ROOT, run_tiny
+from tests.conftest import ROOT
 
 PROGRAM = [sys.executable, "-m", "prologue_bench.cli"]
 PLUGIN = """
@@ -56,10 +56,10 @@ def write(path: Path, results: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     """A finished run with its store, and results, baselines, plugins and stores with faults."""
     folder = tmp_path_factory.mktemp("codes")
-    run_tiny(folder)
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
     results = json.loads((folder / "report" / "results.json").read_text())
 
     def changed(**fields: Any) -> dict[str, Any]:

@@ -31,10 +31,11 @@ def invoke(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     """A report, its store, and the export of one of its runs; read only."""
     folder = tmp_path_factory.mktemp("exports")
-    run_tiny(folder, text=SMOKE.replace("A tiny comparison", "'A <b>tiny</b> | comparison'"))
+    text = SMOKE.replace("A tiny comparison", "'A <b>tiny</b> | comparison'")
+    run_tiny(folder, text=text, trained=finished)
     where = ("--store", str(folder / "store"), "--out", str(folder / "export"))
     found = invoke("export", str(folder / "report"), "--variant", VARIANT, *where)
     assert found.exit_code == 0, (found.output, found.exception)

@@ -16,22 +16,14 @@ from click.testing import CliRunner, Result
 from prologue_bench.cli.app import cli
 from prologue_bench.cli.commands.plan import read_ablation, report_folder
 from prologue_bench.results.loading import load_results
-from tests.conftest import SMOKE, run_tiny
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("finished")
-    run_tiny(folder, "--seeds", "0,1")
-    return folder
+from tests.conftest import SMOKE
 
 
 @pytest.fixture
-def here(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the ablation's file and its report; the store is shared."""
-    shutil.copytree(finished / "report", tmp_path / "report")
-    shutil.copy(finished / "tiny.yaml", tmp_path)
-    monkeypatch.setenv("PROLOGUE_BENCH_STORE", str(finished / "store"))
+def here(two_seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the ablation's file, its store and its report."""
+    shutil.copytree(two_seeds, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setenv("PROLOGUE_BENCH_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -28,10 +28,10 @@ EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(tmp_path_factory: pytest.TempPathFactory, two_seeds: Path) -> Path:
     """A report of two variants and two seeds with a title that tries to be HTML; read only."""
     folder = tmp_path_factory.mktemp("written")
-    run_tiny(folder, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}")
+    run_tiny(folder, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}", trained=two_seeds)
     return folder / "report" / "report.html"
 
 
