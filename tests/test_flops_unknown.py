@@ -18,8 +18,9 @@ from prologue_bench.errors import StageError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.imported import add_imported, generator_fits, tokenizer_fits
-from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
+from prologue_bench.pipeline.models import build_generator, build_tokenizer
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
 from prologue_plugins.metrics.cost import Cost
@@ -67,7 +68,7 @@ class Uncountable(Tokenizer):
 
 def flops_of(load: Load, store: Store, tokenizer: str, *values: str) -> dict[str, float | None]:
     plan = make_plan(
-        load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), store
+        load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), Workspace(store)
     )
     return {planned.stage.kind: planned.flops for planned in plan.stages}
 
@@ -110,11 +111,11 @@ def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(
 
 def test_counting_on_the_cpu_leaves_the_random_numbers_alone(load: Load, store: Store) -> None:
     pytest.importorskip("vector_quantize_pytorch")
-    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), store)
+    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), Workspace(store))
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    assert stage_flops(plan.stages[0].stage)
+    assert stage_flops(plan.stages[0].stage, Workspace(store))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -123,17 +124,17 @@ def test_both_ways_of_counting_agree(
 ) -> None:
     from prologue_bench.pipeline import flops
 
-    plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), store)
+    plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), Workspace(store))
     stages = [planned.stage for planned in plan.stages if planned.stage.kind != "measure"]
-    expected = [stage_flops(stage) for stage in stages]
-    monkeypatch.setattr(flops, "_OnMeta", lambda: None)  # nothing can be counted with it
-    assert [stage_flops(stage) for stage in stages] == expected
+    expected = [stage_flops(stage, Workspace(store)) for stage in stages]
+    monkeypatch.setattr(flops, "_OnMeta", lambda workspace: None)  # nothing can be counted with it
+    assert [stage_flops(stage, Workspace(store)) for stage in stages] == expected
 
 
 def test_what_cannot_be_counted_is_not_counted_anywhere(
     uncountable: Ablation, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = make_plan(uncountable, store)
+    plan = make_plan(uncountable, Workspace(store))
     found = {record["stage"]: record["flops"] for record in plan_records(plan)}
     assert found["train-tokenizer"] is found["encode"] is found["reconstruct"] is None
     assert found["train-generator"]
@@ -141,12 +142,15 @@ def test_what_cannot_be_counted_is_not_counted_anywhere(
     shown = " ".join(capsys.readouterr().out.split())
     assert "not counted" in shown
     assert "or more hours of one" in shown
-    assert execute(plan, store, Recorder(), lambda: False).failures == {}
+    assert execute(plan, Workspace(store), Recorder(), lambda: False).failures == {}
     pipeline = plan.pipelines[0]
     assert store.get(pipeline.tokenizer.key).manifest["flops"] is None
     measured = json.loads((store.get(pipeline.measures[0].key) / "measurements.json").read_text())
     assert [each["name"] for each in measured] == ["training_seconds"]
-    again = {planned.stage.kind: planned.flops for planned in make_plan(uncountable, store).stages}
+    again = {
+        planned.stage.kind: planned.flops
+        for planned in make_plan(uncountable, Workspace(store)).stages
+    }
     assert again["train-tokenizer"] is None
 
 
@@ -168,7 +172,7 @@ def imported(load: Load, store: Store, *parts: str) -> Ablation:
     """An ablation with models under the name "mine" that were trained elsewhere."""
     ablation = load("vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost, psnr, gfid]")
     experiment = ablation.experiments[0]
-    images = open_data(experiment.data).spec
+    images = Workspace(store).open_data(experiment.data).spec
     tokenizer = build_tokenizer(experiment.tokenizer, images)
     generator = build_generator(experiment.generator, tokenizer.layout, images.labels)
     if "tokenizer" in parts:
@@ -188,7 +192,7 @@ def imported(load: Load, store: Store, *parts: str) -> Ablation:
 
 @pytest.mark.parametrize("part", ["tokenizer", "generator"])
 def test_what_was_trained_elsewhere_has_no_cost_here(load: Load, store: Store, part: str) -> None:
-    plan = make_plan(imported(load, store, part), store)
+    plan = make_plan(imported(load, store, part), Workspace(store))
     assert plan.notes == (
         "cost: does not apply: a model is imported, and what its training took is not known",
     )

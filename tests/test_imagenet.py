@@ -16,6 +16,7 @@ from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline import tokens
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets.crops import centre_crop, ten_crops
 from prologue_plugins.datasets.imagenet import ClassFolders, ImageNet
@@ -210,8 +211,8 @@ def test_the_zip_goes_through_the_whole_pipeline(
         "tokenizer_training.batch_size=8",
         "generator_training.batch_size=8",
     )
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(ablation, Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     artifact = store.get(plan.pipelines[0].tokens.key)
     assert sorted(file.name for file in artifact.folder.glob("*.npy")) == [
         "test.npy",

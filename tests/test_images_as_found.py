@@ -19,6 +19,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets import decoding, imagenet
 from prologue_plugins.datasets.decoding import read_picture
@@ -289,7 +290,7 @@ def test_other_pixels_are_another_fingerprint_and_another_key(
     monkeypatch.setattr(imagenet, "VERSION", decoding.VERSION + 1)
     assert source(root).fingerprint != before
     data = f"data={{use: image-folder, root: {root}, size: 14}}"
-    ref = make_plan(load(data), store).pipelines[0].tokenizer.data
+    ref = make_plan(load(data), Workspace(store)).pipelines[0].tokenizer.data
     assert ref.key()["version"] == ref.resolved.component.version == 3
 
 
@@ -368,10 +369,10 @@ def test_an_image_that_breaks_before_its_training_is_named_in_one_line(
     )
     plan = make_plan(
         load(f"data={{use: image-folder, root: {root}, size: 14}}", "metrics=[psnr]", *settings),
-        store,
+        Workspace(store),
     )
     (root / "train/b/1.png").write_bytes(bytes(200))
-    found = set(execute(plan, store, recorder, lambda: False).failures.values())
+    found = set(execute(plan, Workspace(store), recorder, lambda: False).failures.values())
     assert found == {
         f"{root}: train/b/1.png cannot be read (not an image of a known format), "
         "but could be before; restore it, or run the same command again to leave it out"

@@ -15,6 +15,7 @@ from prologue_bench.contracts import to_float
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.losses.adversarial import PatchGan, discriminator_loss
 from prologue_plugins.losses.lpips_metric import LpipsMetric
@@ -138,8 +139,8 @@ def test_a_tokenizer_trains_with_an_adversarial_loss(
         "baseline=null",
         "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, start_step: 5}]",
     )
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(ablation, Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     curves = (store.get(plan.pipelines[0].tokenizer.key) / "curves.jsonl").read_text()
     assert "loss_patchgan/discriminator" in curves
     weights = (store.get(plan.pipelines[0].tokenizer.key) / "tokenizer.safetensors").read_bytes()

@@ -14,14 +14,14 @@ import torch
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.contracts import MetricInputs, to_float
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.collect import _search_notes, collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.held_out import HeldOut, WithoutHeldOut
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.steps import training
 from prologue_bench.pipeline.tokens import open_tokens
-from prologue_bench.registry import Registry
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_bench.training.batches import ArrayDataset
 from prologue_plugins.datasets.imagenet import ImageNet
@@ -58,8 +58,8 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
 
     monkeypatch.setattr(training, "ArrayDataset", watched_data)
     monkeypatch.setattr(GenerationFid, "measure", watched)
-    plan = make_plan(load(SEARCH), store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(load(SEARCH), Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     whole = Shapes(ShapesSettings(size=14, train_images=96, test_images=64))
     assert len(set(rows(whole.images("train")))) == 96
@@ -74,12 +74,12 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
     assert [len(array) for array in trained["ids"]] == [55, 55]
     # A token of the training split is that of the image beside its label.
     pipeline = plan.pipelines[0]
-    tokenizer = models.load_tokenizer(pipeline.tokenizer, store, torch.device("cpu"))
-    part = models.data_of(pipeline.tokenizer)
+    tokenizer = Workspace(store).load_tokenizer(pipeline.tokenizer, torch.device("cpu"))
+    part = Workspace(store).data_of(pipeline.tokenizer)
     kept = torch.from_numpy(np.asarray(part.images("train")[:]))
     ids = open_tokens(store.get(pipeline.tokens.key).folder, "train")
     assert np.array_equal(ids, tokenizer.encode(to_float(kept)).numpy())
-    results, _ = collect(plan, outcome, store, Registry.load())
+    results, _ = collect(plan, outcome, Workspace(store))
     assert (results["data"]["train"], results["data"]["test"]) == (55, 64)
     assert results["data"]["notes"] == [
         "41 training images, a class-balanced subset with seed 0, are held out of all training; "
@@ -93,15 +93,15 @@ def test_variants_that_do_not_search_leave_the_same_images_out(load: Load, store
         "baseline=one",
         f"variants={{one: {{}}, two: {{{SEARCH.replace('=', ': ', 1)}}}}}",
     )
-    pipelines = make_plan(ablation, store).pipelines
+    pipelines = make_plan(ablation, Workspace(store)).pipelines
     assert [pipeline.samples.search is not None for pipeline in pipelines] == [False, True]
     assert [pipeline.tokenizer.data.held_out for pipeline in pipelines] == [41, 41]
     assert pipelines[0].tokenizer.key == pipelines[1].tokenizer.key
-    without = make_plan(load(), store).pipelines[0]
+    without = make_plan(load(), Workspace(store)).pipelines[0]
     assert without.tokenizer.data.held_out == 0
     assert "held_out" not in without.tokenizer.data.key()
     assert without.tokenizer.key not in {pipeline.tokenizer.key for pipeline in pipelines}
-    other = make_plan(load(SEARCH.replace("41", "40")), store).pipelines[0]
+    other = make_plan(load(SEARCH.replace("41", "40")), Workspace(store)).pipelines[0]
     assert other.tokenizer.key not in {pipeline.tokenizer.key for pipeline in pipelines}
 
 
@@ -126,7 +126,7 @@ def test_a_number_that_cannot_be_held_out_is_one_line(
     load: Load, store: Store, settings: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        make_plan(load(*settings), store)
+        make_plan(load(*settings), Workspace(store))
     assert f"sampling.search.validation_images: {message}" in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -160,7 +160,7 @@ def test_all_views_of_an_image_are_held_out_with_it(
 def test_an_imported_tokenizer_may_have_seen_them_and_a_note_says_so(
     load: Load, store: Store
 ) -> None:
-    plan = make_plan(load(SEARCH), store)
+    plan = make_plan(load(SEARCH), Workspace(store))
     assert _search_notes(plan) == []
     first = plan.pipelines[0]
     tokenizer = stages.ImportedTokenizer(

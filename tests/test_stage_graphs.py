@@ -16,6 +16,7 @@ from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.sections import searches
 from prologue_bench.storage.store import Store
@@ -36,9 +37,9 @@ def test_one_stage_samples_from_the_joint_prior(
             "tokenizer_training.prior_labels=true",
             "generator_training.joint=true",
         ),
-        store,
+        Workspace(store),
     )
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert kinds(recorder) == [
         "train-tokenizer",
         "encode",
@@ -70,7 +71,7 @@ def test_one_stage_needs_a_conditional_prior(
     load: Callable[..., Ablation], store: Store, values: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        make_plan(load(*values, "baseline=null", "generator_training.joint=true"), store)
+        make_plan(load(*values, "baseline=null", "generator_training.joint=true"), Workspace(store))
 
 
 def test_post_trains_its_foundation_once_and_keeps_it(
@@ -83,12 +84,12 @@ def test_post_trains_its_foundation_once_and_keeps_it(
         "variants={2d: {tokenizer: vq-2d}, post: {tokenizer: {use: prologue-post, prologue_tokens: "
         "2, prologue_encoder: {width: 16, layers: 1, heads: 1}}}}",
     )
-    plan = make_plan(ablation, store)
+    plan = make_plan(ablation, Workspace(store))
     baseline, post = (pipeline.tokenizer for pipeline in plan.pipelines)
     assert isinstance(post, TrainTokenizer)
     assert post.foundation is not None
     assert post.foundation.key == baseline.key
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert kinds(recorder).count("train-tokenizer") == 2
     before = load_file(store.get(baseline.key) / "tokenizer.safetensors")
     after = load_file(store.get(post.key) / "tokenizer.safetensors")
@@ -112,8 +113,8 @@ def test_every_tokenizer_and_generator_goes_through_the_pipeline(
             "power: 0.2}}"
         ),
     )
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(ablation, Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
 
 
 def test_a_segment_that_no_variant_has_is_a_user_error(
@@ -123,7 +124,7 @@ def test_a_segment_that_no_variant_has_is_a_user_error(
         UserError,
         match="sampling: no variant's tokens have a segment 'prolog'; did you mean 'prologue'",
     ):
-        make_plan(load("sampling.temperature={prolog: 0.7}"), store)
+        make_plan(load("sampling.temperature={prolog: 0.7}"), Workspace(store))
 
 
 def test_every_paper_ablation_loads_with_its_reference_row(
@@ -149,7 +150,7 @@ def test_every_ablation_plans_with_its_own_baseline(
 ) -> None:
     overrides = Overrides(values=("data=fashion-mnist-embedded",), profile="smoke")
     ablation = load_ablation(path, registry, overrides)
-    plan = make_plan(ablation, store)
+    plan = make_plan(ablation, Workspace(store))
     assert ablation.name == path.stem
     assert ablation.baseline in [variant.name for variant in ablation.variants]
     assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
@@ -171,11 +172,11 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
         "40}"
     )
     ablation = load(grid, "seeds=[0, 1]")
-    plan = make_plan(ablation, store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(ablation, Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     assert kinds(recorder).count("search") == 4
-    results, _ = collect(plan, outcome, store, Registry.load())
+    results, _ = collect(plan, outcome, Workspace(store))
     for run in results["runs"]:
         values = [point["value"] for point in run["search"]["points"]]
         assert [point["point"]["temperature"] for point in run["search"]["points"]] == [
@@ -198,7 +199,7 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
     assert sum(row["chosen"]["prologue_tokens=0"] for row in rows) == 2
     # Without a search nothing changes, and the search's metric is no part of the samples' own
     # settings.
-    plain = make_plan(load(), store).pipelines[0].samples
+    plain = make_plan(load(), Workspace(store)).pipelines[0].samples
     assert plain.search is None
     assert plain.key != plan.pipelines[0].samples.key
 
@@ -219,5 +220,5 @@ def test_a_search_that_cannot_be_is_one_line(
     load: Callable[..., Ablation], store: Store, search: str, message: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        make_plan(load(f"sampling.search={search}"), store)
+        make_plan(load(f"sampling.search={search}"), Workspace(store))
     assert message in str(raised.value)

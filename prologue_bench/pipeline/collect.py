@@ -16,15 +16,14 @@ from prologue_bench.config.settings import plain_values
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
 from prologue_bench.pipeline.flops import recorded_flops
-from prologue_bench.pipeline.models import data_of
-from prologue_bench.pipeline.pictures import draw_pictures
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Imported, Measure, Stage
 from prologue_bench.pipeline.steps.sampling import SEARCH
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.documents import RESULTS as RESULTS
 from prologue_bench.results.frame import measured_seeds
-from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures
 from prologue_bench.results.schema import RESULTS_SCHEMA
 from prologue_bench.storage.store import Store
 from prologue_bench.training.hooks import CURVES, read_curves
@@ -32,14 +31,13 @@ from prologue_bench.training.hooks import CURVES, read_curves
 SCHEMA = RESULTS_SCHEMA
 
 
-def collect(
-    plan: Plan, outcome: Outcome, store: Store, registry: Registry
-) -> tuple[dict[str, Any], Pictures]:
+def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[dict[str, Any], Pictures]:
     """Everything that the report shows, from the artifacts of a plan."""
-    ablation = plan.ablation
+    ablation, store = plan.ablation, workspace.store
+    registry = ablation.registry
     runs = [_run(pipeline, outcome, store) for pipeline in plan.pipelines]
     first = plan.pipelines[0]
-    data = data_of(first.tokenizer)
+    data = workspace.data_of(first.tokenizer)
     card = registry.card("datasets", first.experiment.data.name)
     results = {
         "schema": SCHEMA,
@@ -74,7 +72,24 @@ def collect(
             "system": platform.platform(terse=True),
         },
     }
-    return results, draw_pictures(plan, store)
+    return results, _pictures(plan, outcome, store)
+
+
+def _pictures(plan: Plan, outcome: Outcome, store: Store) -> Pictures:
+    """The pictures that are drawn, and a line for each that could not be."""
+    found = Pictures()
+    for index, pipeline in enumerate(plan.first_pipelines):
+        for stage in pipeline.pictures:
+            if (artifact := store.find(stage.key)) is None:
+                if reason := outcome.failures.get(stage.key):
+                    found.left_out.append(f"{stage.kind} of {pipeline.experiment}: {reason}")
+                continue
+            for name in sorted(artifact.files):
+                if (kind := name.removesuffix(".png")) == "originals":
+                    found.files.setdefault(kind, (artifact / name).read_bytes())
+                elif kind in VARIANT_PICTURES:
+                    found.files[f"{kind}-{index}"] = (artifact / name).read_bytes()
+    return found
 
 
 def _search_notes(plan: Plan) -> list[str]:
@@ -157,12 +172,14 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
     unfinished = False
     search: dict[str, Any] | None = None
     for stage in pipeline.stages():
-        if stage.key in outcome.failures:
+        is_picture = stage in pipeline.pictures
+        if stage.key in outcome.failures and not is_picture:
             failures[_stage_name(stage)] = outcome.failures[stage.key]
             continue
         artifact = store.find(stage.key)
         if artifact is None:
-            unfinished = True
+            # Without a picture, a run is whole.
+            unfinished = unfinished or not is_picture
             continue
         if isinstance(stage, Measure):
             found = [{**each, "artifact": stage.key} for each in read_measurements(artifact.folder)]

@@ -15,7 +15,6 @@ from prologue_bench.config.settings import Sampling, plain_values
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError, listed, shortened
-from prologue_bench.pipeline.finished import FinishedRun
 from prologue_bench.pipeline.models import (
     GENERATOR_WEIGHTS,
     TOKENIZER_WEIGHTS,
@@ -24,6 +23,7 @@ from prologue_bench.pipeline.models import (
 )
 from prologue_bench.registry import Registry
 from prologue_bench.results.sources import find_variant, source_of
+from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import built_for

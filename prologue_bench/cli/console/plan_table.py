@@ -12,7 +12,6 @@ from rich.table import Table
 
 from prologue_bench.cli.console.progress import label
 from prologue_bench.cli.console.terminal import raw
-from prologue_bench.pipeline.flops import parameters
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.texts.durations import duration
@@ -96,7 +95,7 @@ def plan_records(plan: Plan) -> list[dict[str, Any]]:
             "label": label(planned),
             "key": planned.stage.key,
             "cached": planned.cached,
-            "parameters": parameters(planned.stage),
+            "parameters": planned.parameters,
             "flops": planned.flops,
             "seconds": planned.seconds,
         }
@@ -105,7 +104,7 @@ def plan_records(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _parameters(planned: PlannedStage) -> str:
-    count = parameters(planned.stage)
+    count = planned.parameters
     return f"{count / 1e6:.2f}M" if count else ""
 
 

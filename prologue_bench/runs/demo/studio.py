@@ -14,8 +14,8 @@ from torch import Tensor
 
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.errors import UserError, nearest, shortened
-from prologue_bench.pipeline.finished import FinishedRun
 from prologue_bench.registry import Registry
+from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.runs.loading import chosen_run, images_of, load_run
 from prologue_bench.storage.store import Store
 
