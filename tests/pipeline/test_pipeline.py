@@ -1,0 +1,449 @@
+"""Whole runs at the smallest size: caching, sharing, resuming, damage, failures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prologue_bench.cli.console.progress import Pace
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.errors import Interrupted, StageError, UserError
+from prologue_bench.pipeline import estimates, executor, flops
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.flops import stage_flops
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.storage.store import Store
+from tests.conftest import Recorder
+
+Load = Callable[..., Ablation]
+
+
+def never() -> bool:
+    return False
+
+
+def test_a_second_run_does_nothing(load: Load, store: Store, recorder: Recorder) -> None:
+    outcome = execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+    assert outcome.failures == {}
+    assert len(recorder.ran) == 16
+    again = Recorder()
+    plan = make_plan(load(), Workspace(Store(store.root)))
+    assert plan.missing == ()
+    execute(plan, Workspace(store), again, never)
+    assert again.ran == []
+
+
+def test_the_same_seed_gives_the_same_artifacts(load: Load, tmp_path: Path) -> None:
+    checksums = []
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        plan = make_plan(load(), Workspace(store))
+        execute(plan, Workspace(store), Recorder(), never)
+        checksums.append(
+            {
+                (planned.stage.key, file): entry
+                for planned in plan.stages
+                for file, entry in store.get(planned.stage.key).manifest["files"].items()
+                if file.endswith(("safetensors", "npy"))
+            }
+        )
+    assert checksums[0] == checksums[1]
+
+
+def test_variants_share_what_they_have_in_common(load: Load, store: Store) -> None:
+    plan = make_plan(
+        load("vary={generator_training.steps: [20, 30]}", "baseline="), Workspace(store)
+    )
+    kinds = [planned.stage.kind for planned in plan.stages]
+    assert kinds.count("train-tokenizer") == kinds.count("encode") == 1
+    assert kinds.count("train-generator") == 2
+
+
+def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store) -> None:
+    plan = make_plan(
+        load(
+            "sampling_seeds=[0, 7]",
+            "sampling.search={validation_images: 8, grid: {temperature: [0.9, 1.0]}}",
+        ),
+        Workspace(store),
+    )
+    kinds = [planned.stage.kind for planned in plan.stages]
+    assert (
+        kinds.count("train-tokenizer")
+        == kinds.count("train-generator")
+        == kinds.count("search")
+        == 2
+    )
+    assert kinds.count("sample") == 4
+    assert [pipeline.experiment.sampling_seed for pipeline in plan.pipelines] == [0, 7, 0, 7]
+    assert len(plan.first_pipelines) == 2
+    alone = make_plan(load(), Workspace(store))
+    seeded = make_plan(load("sampling_seeds=[0]"), Workspace(store))
+    assert [p.stage.key for p in alone.stages] == [p.stage.key for p in seeded.stages]
+
+
+def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, store: Store) -> None:
+    def kinds(metrics: str) -> set[str]:
+        return {
+            planned.stage.kind
+            for planned in make_plan(load(f"metrics={metrics}"), Workspace(store)).stages
+        }
+
+    tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure"}
+    generation = {"train-generator", "sample"}
+    assert kinds("[psnr, codebook, probe]") == tokenizer
+    for metric in ("gfid", "rate", "layout", "cost"):
+        assert kinds(f"[psnr, {metric}]") == tokenizer | generation
+    assert kinds("[]") == (tokenizer | generation) - {"measure"}
+
+
+def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Store) -> None:
+    def keys(*values: str) -> dict[str, str]:
+        return {
+            p.stage.kind + p.experiment: p.stage.key
+            for p in make_plan(load(*values), Workspace(store)).stages
+        }
+
+    base = keys()
+    assert keys("title=Another title", "tokenizer_training.checkpoint_steps=3") == base
+    changed = keys("sampling.temperature=0.5")
+    differing = {name for name in base if base[name] != changed[name]}
+    assert {name.split("prologue")[0] for name in differing} == {"sample"}
+    changed = keys("tokenizer_training.prior_optimisation.weight_decay=0.5")
+    assert (
+        changed["train-tokenizerprologue_tokens=0 seed 0"]
+        == base["train-tokenizerprologue_tokens=0 seed 0"]
+    )
+    assert (
+        changed["train-tokenizerprologue_tokens=2 seed 0"]
+        != base["train-tokenizerprologue_tokens=2 seed 0"]
+    )
+
+
+def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_path: Path) -> None:
+    def key(name: str) -> str:
+        plan = make_plan(
+            load(f"metrics=[{{use: gfid, reference: {tmp_path / name}}}]"), Workspace(store)
+        )
+        return plan.pipelines[0].measures[0].key
+
+    for level, name in enumerate(("one.npz", "two.npz", "three.npz")):
+        np.savez(tmp_path / name, arr_0=np.full((2, 14, 14, 3), level, np.uint8))
+    before = key("one.npz")
+    assert key("two.npz") != before
+    (tmp_path / "one.npz").rename(tmp_path / "moved.npz")
+    assert key("moved.npz") == before
+    (tmp_path / "moved.npz").write_bytes((tmp_path / "three.npz").read_bytes())
+    assert key("moved.npz") != before
+    with pytest.raises(
+        UserError, match=r"metrics\[0\]\.reference: must be a file that is there: .*one\.npz"
+    ):
+        key("one.npz")
+
+
+def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, store: Store) -> None:
+    plan = make_plan(load(), Workspace(store))
+    execute(plan, Workspace(store), Recorder(), never)
+    sample = next(p.stage for p in plan.stages if p.stage.kind == "sample")
+    path = store.get(sample.key) / "images.npy"
+    before = path.read_bytes()
+    path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    fresh, recorder = Store(store.root), Recorder()
+    plan = make_plan(load(), Workspace(fresh))
+    assert [p.stage.key for p in plan.missing] == [sample.key]
+    execute(plan, Workspace(fresh), recorder, never)
+    assert path.read_bytes() == before
+
+
+class StopAfter(Recorder):
+    """Asks to stop after so many steps of one kind of stage."""
+
+    def __init__(self, kind: str, steps: int) -> None:
+        super().__init__()
+        self.kind, self.left = kind, steps
+
+    def advanced(self, done: int, total: int) -> None:
+        if self.ran[-1].startswith(self.kind):
+            self.left -= 1
+
+    def requested(self) -> bool:
+        return self.left <= 0
+
+
+@pytest.mark.parametrize("kind", ["train-tokenizer", "train-generator"])
+def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind: str) -> None:
+    stopper = StopAfter(kind, 9)
+    with pytest.raises(Interrupted):
+        execute(make_plan(load(), Workspace(store)), Workspace(store), stopper, stopper.requested)
+    recorder = Recorder()
+    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+    assert recorder.ran[0].startswith(kind)
+    logs = [path.read_text() for path in store.root.glob("artifacts/*/log.txt")]
+    assert len(logs) == 12, "every stage has a log"
+    assert sum("ended by Interrupted: stopped after step" in log for log in logs) == 1
+    assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
+
+
+def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store: Store) -> None:
+    import json
+    import signal
+    import subprocess
+    import sys
+    import time
+
+    command = [
+        sys.executable,
+        "-m",
+        "prologue_bench.cli",
+        "run",
+        str(smoke_file),
+        "--store",
+        str(store.root),
+    ]
+    command += ["--set", "tokenizer_training.steps=5000", "--out", str(smoke_file.parent / "out")]
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(store.root.glob("work/*/seconds")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (work,) = (store.root / "work").iterdir()
+    assert float((work / "seconds").read_text().splitlines()[0]) >= 5
+    assert list(work.glob("run/iter_*.pth"))
+    curves = work / "output" / "curves.jsonl"
+    trained = len(curves.read_text().splitlines())
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
+    )
+    while not curves.exists() or len(curves.read_text().splitlines()) <= trained:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    points = [json.loads(line) for line in curves.read_text().splitlines()[:-1]]
+    assert [p["step"] for p in points] == sorted({p["step"] for p in points})
+
+
+def test_a_failed_variant_is_reported_and_the_rest_goes_on(
+    load: Load, store: Store, recorder: Recorder
+) -> None:
+    ablation = load(
+        "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "baseline="
+    )
+    outcome = execute(make_plan(ablation, Workspace(store)), Workspace(store), recorder, never)
+    assert set(recorder.failures) == {"learning_rate=1e+30 seed 0"}
+    assert "is nan at step" in next(iter(recorder.failures.values())) or "inf" in str(
+        recorder.failures
+    )
+    assert len(outcome.failures) == 6, "the stages behind the failed one fail with it"
+    assert [line for line in recorder.ran if "0.001" in line][-1].startswith("measure")
+
+
+def test_an_error_in_a_component_becomes_one_line_with_its_traceback_in_a_file(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("metric divides by zero")
+
+    monkeypatch.setattr("prologue_plugins.metrics.rate.Rate.measure", broken)
+    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+    reason = recorder.failures["prologue_tokens=0 seed 0"]
+    assert reason.startswith("ZeroDivisionError: metric divides by zero (traceback in ")
+    assert "in broken" in Path(reason.split("traceback in ")[1].rstrip(")")).read_text()
+
+
+def test_a_full_disk_stops_the_run_with_what_to_do(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(
+        StageError, match="no space is left on the disk; free some and run the same command again"
+    ):
+        execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+
+
+def test_a_full_disk_is_seen_behind_another_error(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("I/O error")
+
+    monkeypatch.setattr("prologue_bench.pipeline.models.save_file", fails)
+    monkeypatch.setattr(Store, "is_full", lambda self: True)
+    with pytest.raises(StageError, match="no space is left on the disk"):
+        execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+
+
+def test_a_metric_that_is_no_number_is_a_failure(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import attrs
+
+    from prologue_plugins.metrics.rate import Rate
+
+    measure = Rate.measure
+    monkeypatch.setattr(
+        Rate, "measure", lambda *a: [attrs.evolve(m, value=float("nan")) for m in measure(*a)]
+    )
+    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+    assert "is not a finite number" in recorder.failures["prologue_tokens=0 seed 0"]
+
+
+def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_file: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [
+        sys.executable,
+        "-m",
+        "prologue_bench.cli",
+        "run",
+        str(smoke_file),
+        "--store",
+        str(store.root),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    runs = [
+        subprocess.Popen(
+            [*command, "--out", str(smoke_file.parent / f"r{i}")],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        for i in range(2)
+    ]
+    for run in runs:
+        _, errors = run.communicate(timeout=300)
+        assert run.returncode == 0, errors.decode()
+    assert len(list((store.root / "artifacts").iterdir())) == 12
+    assert not list((store.root / "work").iterdir())
+
+
+def test_estimates_come_from_earlier_timings(load: Load, store: Store) -> None:
+    plan = make_plan(load(), Workspace(store))
+    assert all((p.seconds is None) == (p.stage.kind == "measure") for p in plan.missing)
+    execute(plan, Workspace(store), Recorder(), never)
+    later = make_plan(load("seeds=[1]"), Workspace(store))
+    assert all(p.seconds is not None for p in later.missing)
+
+
+def test_timings_with_other_threads_are_estimated_from_where_there_are_none_nearer(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(make_plan(load(), Workspace(store)), Workspace(store), Recorder(), never)
+    host = estimates.machine().rpartition(" on ")[2]
+    later = load("seeds=[1]")
+    own = {
+        p.stage.kind: p.seconds
+        for p in make_plan(later, Workspace(store)).missing
+        if p.stage.kind != "measure"
+    }
+    monkeypatch.setattr(estimates, "machine", lambda: f"cpu x 99 on {host}")
+    apart = make_plan(later, Workspace(store)).missing
+    assert {p.stage.kind: p.seconds for p in apart if p.stage.kind != "measure"} == own
+    assert all(p.seconds is not None for p in apart)
+    monkeypatch.setattr(estimates, "machine", lambda: "cpu x 99 on elsewhere")
+    assert all(
+        p.seconds is None
+        for p in make_plan(later, Workspace(store)).missing
+        if p.stage.kind == "measure"
+    )
+
+
+def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Store) -> None:
+    def counted(*overrides: str) -> dict[str, float]:
+        values = (
+            "vary={}",
+            "baseline=",
+            "sampling.samples=64",
+            "tokenizer.prologue_tokens=2",
+            *overrides,
+        )
+        plan = make_plan(load(*values), Workspace(store))
+        return {planned.stage.kind: planned.flops for planned in plan.stages}
+
+    plain, guided = counted(), counted("sampling.guidance={visual: {scale: 2.0}}")
+    search = (
+        "sampling.search={samples: 64, validation_images: 8, grid: {guidance.visual.scale: [1.0, "
+        "2.0, 4.0]}}"
+    )
+    assert counted("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
+    # An image is decoded once all the same.
+    assert plain["sample"] < guided["sample"] < 2 * plain["sample"]
+    assert counted(search)["search"] == plain["sample"] + 2 * guided["sample"]
+
+
+def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:
+    stage = next(
+        p.stage for p in make_plan(load(), Workspace(store)).stages if p.stage.kind == "reconstruct"
+    )
+    # Smoke on 14 x 14 RGB, patch 7: 4 tokens through a decoder of width 32, one layer, hidden 85.
+    tokens, width, hidden, patch = 4, 32, 85, 7 * 7 * 3
+    linear = 14 * width + 4 * width * width + 2 * hidden * width + hidden * width + width * patch
+    attention = 2 * tokens * width
+    # Scales and gates from the condition, once an image here.
+    condition = 5 * width * width + (4 + 1) * 32
+    counted = stage_flops(stage, Workspace(store)) / 64
+    assert counted == pytest.approx(2 * tokens * (linear + attention), abs=2 * condition + 1)
+    assert executor.git_revision()
+
+
+def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights do not change the count; a joint prior does, and so do sizes given as fractions."""
+    counted = []
+    monkeypatch.setattr(
+        flops, "stage_flops", lambda stage, at: counted.append(stage) or stage_flops(stage, at)
+    )
+    weights = (
+        "vary={tokenizer.ce_weight: [0.0, 0.5, 1.0, 2.0], tokenizer.encoder.ffn_ratio: [2.0, 3.0]}"
+    )
+    plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), Workspace(store))
+    trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
+    assert len(trainings) == 8
+    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 6
+    assert [planned.flops for planned in trainings] == [
+        stage_flops(planned.stage, Workspace(store)) for planned in trainings
+    ]
+
+
+def test_samples_of_many_seeds_are_of_one_size(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    monkeypatch.setattr(
+        flops, "stage_flops", lambda stage, at: counted.append(stage) or stage_flops(stage, at)
+    )
+    plan = make_plan(
+        load("sampling_seeds=[0, 1, 2, 3]", "seeds=[0, 1]", "vary={}", "baseline="),
+        Workspace(store),
+    )
+    samples = [planned.flops for planned in plan.stages if planned.stage.kind == "sample"]
+    assert len(samples) == 8
+    assert len({*samples}) == 1
+    assert sum(stage.kind == "sample" for stage in counted) == 1
+
+
+def test_the_pace_starts_anew_where_a_stage_counts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 0.0}
+    monkeypatch.setattr("prologue_bench.cli.console.progress.time.monotonic", lambda: clock["now"])
+    pace = Pace()
+    said = []
+    for clock["now"], done, total in (
+        (0, 0, 2000),
+        (10, 1000, 2000),
+        (20, 5, 10_000),
+        (30, 105, 10_000),
+    ):
+        said.append(pace.text(done, total))
+    assert said == ["", "100/s, 10 s left", "", "10.0/s, 16 min 30 s left"]
