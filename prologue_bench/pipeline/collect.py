@@ -72,17 +72,15 @@ def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[dict[st
             "system": platform.platform(terse=True),
         },
     }
-    return results, _pictures(plan, outcome, store)
+    return results, _pictures(plan, store)
 
 
-def _pictures(plan: Plan, outcome: Outcome, store: Store) -> Pictures:
-    """The pictures that are drawn, and a line for each that could not be."""
+def _pictures(plan: Plan, store: Store) -> Pictures:
+    """The pictures that are drawn."""
     found = Pictures()
     for index, pipeline in enumerate(plan.first_pipelines):
         for stage in pipeline.pictures:
             if (artifact := store.find(stage.key)) is None:
-                if reason := outcome.failures.get(stage.key):
-                    found.left_out.append(f"{stage.kind} of {pipeline.experiment}: {reason}")
                 continue
             for name in sorted(artifact.files):
                 if (kind := name.removesuffix(".png")) == "originals":

@@ -37,7 +37,7 @@ def store() -> None:
 def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
     """List the artifacts with kind, first experiment, size and time, the largest last.
 
-    What metrics and pictures keep in the cache (features, prefixes) is listed too.
+    What metrics keep in the cache (features) is listed too.
     """
     opened = open_store(store)
     rows = sorted(
