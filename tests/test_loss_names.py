@@ -32,6 +32,7 @@ from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.frame import frame
+from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.optimisation import check_apart
@@ -167,7 +168,7 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
     outcome = execute(plan, store, recorder, lambda: False)
     assert outcome.failures == {}
     results, _ = collect(plan, outcome, store, registry)
-    curves = results["runs"][0]["curves"]["train-tokenizer"]
+    curves = results.runs[0].curves["train-tokenizer"]
     one, other = curves["loss_patchgan/discriminator"], curves["loss_patchgan-2/discriminator"]
     assert len(one) == len(other) == 20
     assert one != other
@@ -276,7 +277,7 @@ def test_numbers_of_one_name_are_never_overwritten_without_a_word(
     results, _ = collect(plan, outcome, store, registry)
     values = dict(zip(frame(results).metric, frame(results).value, strict=True))
     assert values == {"height": 1.0, "depth": 3.0}
-    assert "another metric gives height too" in results["runs"][0]["failures"]["measure depth"]
+    assert "another metric gives height too" in results.runs[0].failures["measure depth"]
 
 
 def test_a_parameter_of_two_optimizers_is_refused(tmp_path: Path) -> None:
@@ -380,7 +381,7 @@ def test_check_plugin_wants_cross_entropies_in_the_order_of_the_layout() -> None
 
 
 def test_curves_of_published_reports_are_still_drawn() -> None:
-    results = json.loads((ROOT / "reports" / "prologue_count" / "results.json").read_text())
+    results = load_results(ROOT / "reports" / "prologue_count")
     titles = [title for title, _ in curve_plots(results)]
     assert {
         "Tokenizer: Reconstruction, L1",

@@ -16,7 +16,7 @@ from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import Plan, make_plan
 from prologue_bench.pipeline.steps.sampling import SEARCH, search_sampling
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.axes import numeric_axis
+from prologue_bench.reporting.axes import Tried, numeric_axis
 from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.storage.store import Store
 from prologue_bench.texts.settings import short_names, value_labels
@@ -228,7 +228,7 @@ def test_reports_name_settings_that_end_alike_apart_too() -> None:
         {"guidance.visual.scale": 2.0, "guidance.prologue.scale": 1.0, "top_k": 5}
     ) == ("visual.scale 2.0, prologue.scale 1.0, top_k 5")
     variants = [
-        {"name": f"a.steps={one}, b.steps={two}", "values": {"a.steps": one, "b.steps": two}}
+        Tried(f"a.steps={one}, b.steps={two}", {"a.steps": one, "b.steps": two})
         for one in (1, 2)
         for two in (1, 2, 3)
     ]
