@@ -142,7 +142,7 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(smoke_file: Path, tmp_p
         r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.stderr
     )
     results = load_results(tmp_path / "reports" / "tiny")
-    assert [bool(run["failures"]) for run in results["runs"]] == [False, True]
+    assert [bool(run.failures) for run in results.runs] == [False, True]
     html = (tmp_path / "reports" / "tiny" / "report.html").read_text()
     assert "1 run failed" in html
     assert "Traceback" not in found.stderr

@@ -40,7 +40,7 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
     outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     results, _ = collect(plan, outcome, Workspace(store))
-    curves = results["runs"][0]["curves"]["train-tokenizer"]
+    curves = results.runs[0].curves["train-tokenizer"]
     one, other = curves["loss_patchgan/discriminator"], curves["loss_patchgan-2/discriminator"]
     assert len(one) == len(other) == 20
     assert one != other
@@ -115,7 +115,7 @@ def test_numbers_of_one_name_are_never_overwritten_without_a_word(
     results, _ = collect(plan, outcome, Workspace(store))
     values = dict(zip(frame(results).metric, frame(results).value, strict=True))
     assert values == {"height": 1.0, "depth": 3.0}
-    assert "another metric gives height too" in results["runs"][0]["failures"]["measure depth"]
+    assert "another metric gives height too" in results.runs[0].failures["measure depth"]
 
 
 def test_through_the_command_line_both_losses_are_in_the_report(tmp_path: Path) -> None:

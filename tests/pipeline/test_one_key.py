@@ -21,12 +21,13 @@ from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.regression.check import noise
 from prologue_bench.reporting.tables import render_markdown
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
 from prologue_bench.runs.loading import load_run
 from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.store import Store
 from prologue_bench.training.hooks import read_curves
 from tests.conftest import Recorder
+from tests.documents import results_of
 
 Load = Callable[..., Ablation]
 BASELINES = (
@@ -112,7 +113,7 @@ def test_what_was_asked_for_is_what_the_report_shows(
     outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     results, _ = collect(plan, outcome, Workspace(store))
-    assert [v["settings"]["tokenizer"]["use"] for v in results["variants"]] == [
+    assert [each.settings.tokenizer.use for each in results.variants] == [
         "vq-2d",
         "prologue",
         "prologue-post",
@@ -346,7 +347,7 @@ def test_one_measurement_in_every_seed_has_no_spread_and_gives_no_verdict(
     outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     results, _ = collect(plan, outcome, Workspace(store))
-    rows = frame(results)
+    rows = measured(results)
     cells = summarise(rows, "trained")
     frozen, trained = cells["frozen"]["psnr"], cells["trained"]["psnr"]
     assert (frozen.seeds, frozen.spread, frozen.same_everywhere) == (1, None, True)
@@ -361,7 +362,7 @@ def test_one_measurement_in_every_seed_has_no_spread_and_gives_no_verdict(
     assert alone.difference.basis == "images"
     assert alone.verdict not in ("better", "worse")
     assert "(the same weights in every seed)" in render_markdown(results)
-    psnr = rows[(rows.metric == "psnr") & (rows.variant == "frozen")]
+    psnr = [each for each in rows if (each.metric, each.variant) == ("psnr", "frozen")]
     assert noise(psnr, psnr)[1] == "interval over images", "a gate takes no spread of zero from it"
 
 
@@ -371,7 +372,7 @@ def test_a_measurement_that_sampling_seeds_share_counts_once(
     plan = make_plan(load("sampling_seeds=[0, 1, 2]", "metrics=[psnr]"), Workspace(store))
     outcome = execute(plan, Workspace(store), recorder, lambda: False)
     results, _ = collect(plan, outcome, Workspace(store))
-    for cell in (row["psnr"] for row in summarise(frame(results), "prologue_tokens=0").values()):
+    for cell in (row["psnr"] for row in summarise(measured(results), "prologue_tokens=0").values()):
         assert cell.sampling_spread is None
         assert cell.difference is None or cell.difference.basis == "images"
         assert cell.verdict not in ("better", "worse")
@@ -399,5 +400,5 @@ def test_results_that_do_not_say_what_was_measured_count_every_seed(load: Load) 
         for name, value in (("a", 1.0), ("b", 3.0))
         for seed in (0, 1)
     ]
-    cell = summarise(frame({"runs": runs}), "a")["b"]["m"]
+    cell = summarise(measured(results_of({"runs": runs})), "a")["b"]["m"]
     assert (cell.seeds, cell.same_everywhere) == (2, False)

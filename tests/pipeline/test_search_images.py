@@ -73,8 +73,9 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
     ids = open_tokens(store.get(pipeline.tokens.key).folder, "train")
     assert np.array_equal(ids, tokenizer.encode(to_float(kept)).numpy())
     results, _ = collect(plan, outcome, Workspace(store))
-    assert (results["data"]["train"], results["data"]["test"]) == (55, 64)
-    assert results["data"]["notes"] == [
+    assert results.data is not None
+    assert (results.data.train, results.data.test) == (55, 64)
+    assert results.data.notes == (
         "41 training images, a class-balanced subset with seed 0, are held out of all training; "
-        "sampling settings are searched for on them"
-    ]
+        "sampling settings are searched for on them",
+    )

@@ -111,9 +111,10 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
     assert outcome.failures == {}
     assert kinds(recorder).count("search") == 4
     results, _ = collect(plan, outcome, Workspace(store))
-    for run in results["runs"]:
-        values = [point["value"] for point in run["search"]["points"]]
-        assert [point["point"]["temperature"] for point in run["search"]["points"]] == [
+    for run in results.runs:
+        assert run.search is not None
+        values = [each.value for each in run.search.points]
+        assert [each.point["temperature"] for each in run.search.points] == [
             0.5,
             1.0,
             30.0,

@@ -162,9 +162,9 @@ def older_results(path: Path, trained: bool) -> Path:
 
 
 def test_results_of_older_versions_lose_the_totals_without_a_part(tmp_path: Path) -> None:
-    (run,) = load_results(older_results(tmp_path / "trained.json", trained=True))["runs"]
-    assert [stage["flops"] for stage in run["stages"]] == [None, None, 1e12, 0.0]
-    assert [each["name"] for each in run["measurements"]] == ["training_seconds"]
-    (run,) = load_results(older_results(tmp_path / "frozen.json", trained=False))["runs"]
-    assert [stage["flops"] for stage in run["stages"]] == [0.0, None, 1e12, 0.0]
-    assert [each["name"] for each in run["measurements"]] == ["training_flops", "training_seconds"]
+    (run,) = load_results(older_results(tmp_path / "trained.json", trained=True)).runs
+    assert [stage.flops for stage in run.stages] == [None, None, 1e12, 0.0]
+    assert [each.name for each in run.measurements] == ["training_seconds"]
+    (run,) = load_results(older_results(tmp_path / "frozen.json", trained=False)).runs
+    assert [stage.flops for stage in run.stages] == [0.0, None, 1e12, 0.0]
+    assert [each.name for each in run.measurements] == ["training_flops", "training_seconds"]

@@ -32,6 +32,7 @@ from prologue_plugins.datasets.shapes import Shapes
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.settings import AttentionSettings
 from tests.conftest import ROOT
+from tests.documents import results_of
 from tests.factories.image_files import image_folder
 
 Load = Callable[..., Ablation]
@@ -573,7 +574,7 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
     ]
     assert [
         (each["run"], each["stage"], each["reason"])
-        for each in failed_runs({"runs": [{**run, "measurements": []} for run in runs]})
+        for each in failed_runs(results_of({"runs": [{**run, "measurements": []} for run in runs]}))
     ] == [
         (0, "measure gfid, measure kid", "too few"),
         (0, "measure x", "NaN"),

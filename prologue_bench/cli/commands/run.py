@@ -128,12 +128,12 @@ def _run(
     plan, earlier = planning.make_plan_with(ablation, workspace, reuse)
     if so_far:
         results, pictures = collect(plan, Outcome(), workspace)
-        fill_in(results, pictures, plan, earlier)
-        if not any(run["stages"] for run in results["runs"]):
+        results = fill_in(results, pictures, plan, earlier)
+        if not any(run.stages for run in results.runs):
             raise UserError(
                 f"nothing of {ablation.name} is finished in {store.root}; no report is written"
             )
-        keep_remarks(results, folder)
+        results = keep_remarks(results, folder)
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
     _check_place(plan, folder, force)
@@ -147,8 +147,7 @@ def _run(
                 f"{error}; nothing is lost, the same command goes on from here"
             ) from None
     results, pictures = collect(plan, outcome, workspace)
-    fill_in(results, pictures, plan, earlier)
-    keep_remarks(results, folder)
+    results = keep_remarks(fill_in(results, pictures, plan, earlier), folder)
     reasons = dict.fromkeys(outcome.failures.values())
     failed = f"{len(reasons)} stage(s) failed: {'; '.join(reasons)}"
     try:

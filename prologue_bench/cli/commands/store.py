@@ -139,10 +139,10 @@ def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> No
     }
     if keep:
         kept = {
-            stage["key"]
+            stage.key
             for results in map(load_results, keep)
-            for run in results["runs"]
-            for stage in run["stages"]
+            for run in results.runs
+            for stage in run.stages
         }
         others = [
             path
