@@ -11,6 +11,7 @@ most 9 bits. Weights are the raw ones, without a moving average.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,8 +19,10 @@ from torch import Tensor
 from prologue_bench.config.ablation import resolve_alone
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts import Tokenizer, to_float
-from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
+from prologue_bench.pipeline.models import build_generator, build_tokenizer
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
+from prologue_bench.storage.store import Store
 from prologue_bench.training.models import TokenizerModel
 
 IMAGES, BATCH, WARMUP, RATE, EVERY = 500, 16, 60, 1e-3, 100
@@ -52,7 +55,10 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(chosen.seed)
     registry, start = Registry.load(), {"initialisation": chosen.initialisation}
-    data = open_data(resolve_alone("data", "fashion-mnist-embedded", {}, "quick", registry))
+    workspace = Workspace(Store(Path(".benchmarks")))
+    data = workspace.open_data(
+        resolve_alone("data", "fashion-mnist-embedded", {}, "quick", registry)
+    )
     prologue = resolve_alone(
         "tokenizer", "prologue", {"prologue_tokens": 8, **start}, "quick", registry
     )

@@ -23,6 +23,7 @@ from prologue_bench.config.settings import (
 )
 from prologue_bench.contracts import DataSource, Generator, NoSettings, Tokenizer, to_float
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.storage.store import Store
@@ -159,7 +160,7 @@ def test_planning_a_thousand_variants(benchmark: BenchmarkFixture, tmp_path: Pat
             load_ablation(
                 path, registry, Overrides(values=(*values, "data=fashion-mnist-embedded"))
             ),
-            store,
+            Workspace(store),
         )
 
     benchmark.pedantic(plan, rounds=1)

@@ -12,10 +12,12 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import itertools
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, TypeVar
 
 import pluggy
@@ -42,7 +44,10 @@ MOST_ITEMS = 1000
 """What one hook may give."""
 LARGEST_FILE = 10_000_000
 """Bytes of a plugin in one file, which is read and parsed whole."""
+_MARK = "__prologue_bench_plugin__"
+"""In the module of a plugin's file: its path and checksum."""
 T = TypeVar("T")
+C = TypeVar("C", Component, Command)
 
 
 @frozen
@@ -88,6 +93,17 @@ class Registry:
                 registry.add_plugin(plugin, f"{origin} ({short(point.name)})")
         return registry
 
+    def copy(self) -> Registry:
+        """The same components, to which others can be added without being seen here."""
+        return evolve(
+            self,
+            entries={kind: dict(known) for kind, known in self.entries.items()},
+            card_folders=list(self.card_folders),
+            commands=dict(self.commands),
+            problems=list(self.problems),
+            files=list(self.files),
+        )
+
     def _entry_points(self) -> Iterable[importlib.metadata.EntryPoint]:
         """The entry points of all distributions, but of those whose own files are broken."""
         try:
@@ -102,8 +118,10 @@ class Registry:
                         found.setdefault(point.name, point)
             return found.values()
 
-    def add_plugin(self, plugin: Any, origin: str, source: str = "") -> None:
+    def add_plugin(self, plugin: Any, origin: str, source: str = "", stem: str = "") -> None:
         """Take in one plugin, a module or object with hook implementations.
+
+        A plugin in one file has a checksum as `source`, and calls its module `stem`.
 
         A hook that raises, or that gives something else than what it is for, costs its own
         components alone, and a line in `problems`. Raises UserError for a plugin that is written
@@ -130,8 +148,10 @@ class Registry:
 
         for kind, hook in KINDS.items():
             for component in call(hook, Component):
+                component = _living_in(plugin, stem, component)
                 self.add(kind, evolve(component, source=source or component.source), origin)
         for command in call("prologue_commands", Command):
+            command = _living_in(plugin, stem, command)
             if (
                 command.name in self.taken
                 or self.commands.setdefault(command.name, command) is not command
@@ -160,11 +180,10 @@ class Registry:
             return
         problems = len(self.problems)
         try:
-            if path.stem not in sys.modules:
-                with _of_this_interface():
-                    _import_file(path)
             checksum = source_checksum(path)
-            self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
+            with _of_this_interface():
+                module = _module_of(path, checksum)
+            self.add_plugin(module, f"{path} {checksum[:8]}", checksum, path.stem)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -265,7 +284,20 @@ def source_checksum(path: Path) -> str:
     These are the modules and packages in the same folder that it names in an import, and what those
     name in turn.
     """
-    folder, sources, waiting = path.parent, {}, [path]
+    folder, sources = path.parent, _sources(path)
+    digest = hashlib.sha256()
+    for each in [path, *sorted(set(sources) - {path})]:
+        digest.update(
+            sources[each]
+            if each == path
+            else f"\0{each.relative_to(folder)}\0".encode() + sources[each]
+        )
+    return digest.hexdigest()[:16]
+
+
+def _sources(path: Path) -> dict[Path, bytes]:
+    """What a Python file, and the files beside it that it imports, hold."""
+    folder, sources, waiting = path.parent, dict[Path, bytes](), [path]
     while waiting:
         each = waiting.pop()
         content = each.read_bytes()
@@ -276,14 +308,7 @@ def source_checksum(path: Path) -> str:
             waiting += [
                 one for one in found if one.is_file() and one not in sources and one not in waiting
             ]
-    digest = hashlib.sha256()
-    for each in [path, *sorted(set(sources) - {path})]:
-        digest.update(
-            sources[each]
-            if each == path
-            else f"\0{each.relative_to(folder)}\0".encode() + sources[each]
-        )
-    return digest.hexdigest()[:16]
+    return sources
 
 
 def _imported_names(tree: ast.AST, place: Path) -> Iterator[str]:
@@ -308,18 +333,71 @@ def _imported_names(tree: ast.AST, place: Path) -> Iterator[str]:
             yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
 
 
-def _import_file(path: Path) -> None:
-    """Import a file under its own name, which pickling and `Component.target` go by."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+def _living_in(plugin: Any, stem: str, item: C) -> C:
+    """What a plugin's file says of itself by its own name, by the name that it was imported as."""
+    if not stem or plugin.__name__ == stem:
+        return item
+
+    def renamed(reference: str) -> str:
+        return re.sub(rf"^{stem}:", f"{plugin.__name__}:", reference)
+
+    if isinstance(item, Command):
+        return evolve(item, target=renamed(item.target))
+    return evolve(
+        item,
+        target=renamed(item.target),
+        settings=renamed(item.settings),
+        weights=tuple(map(renamed, item.weights)),
+    )
+
+
+def _module_of(path: Path, checksum: str) -> ModuleType:
+    """The module of a plugin's file, imported where it is not, or was before it changed.
+
+    It has the file's own name, which pickling and `Component.target` go by. Where another plugin's
+    file has that name already, or the same one as it was before, the checksum is put behind it.
+    """
+    for name in (path.stem, f"{path.stem}_{checksum}"):
+        known = sys.modules.get(name)
+        if known is None:
+            return _import_file(path, name, checksum)
+        if _mark_of(known) == (path, checksum):
+            return known
+    raise UserError(f"there is a module {path.stem!r} already; give the file another name")
+
+
+def _plugin_folders() -> set[Path]:
+    """Where the plugins in single files lie that were imported so far."""
+    return {mark[0].parent for known in list(sys.modules.values()) if (mark := _mark_of(known))}
+
+
+def _mark_of(module: object) -> tuple[Path, str] | None:
+    """Path and checksum of a plugin's file; None of other modules, some of which have any name."""
+    found: tuple[Path, str] | None = getattr(module, "__dict__", {}).get(_MARK)
+    return found
+
+
+def _import_file(path: Path, name: str, checksum: str) -> ModuleType:
+    """Import a file under a name, and with it the files beside it as they are now."""
+    beside = _sources(path).keys() - {path}
+    names = {each.relative_to(path.parent).parts[0].removesuffix(".py") for each in beside}
+    folders = _plugin_folders()
+    for other, known in list(sys.modules.items()):
+        place = Path(getattr(known, "__dict__", {}).get("__file__") or "")
+        if other.partition(".")[0] in names and not folders.isdisjoint(place.parents):
+            del sys.modules[other]
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    setattr(module, _MARK, (path, checksum))
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[path.stem]
+        del sys.modules[name]
         raise
+    return module
 
 
 @contextmanager
@@ -359,7 +437,8 @@ def _plugin_file(path: Path, where: str) -> Path:
         )
     known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
     place = getattr(known, "__file__", None) or getattr(known, "origin", None)
-    if known is not None and (place is None or Path(place).resolve() != path):
+    is_plugin = _mark_of(known) is not None
+    if known is not None and not is_plugin and (place is None or Path(place).resolve() != path):
         raise UserError(
             f"{where}: {path}: there is a module {path.stem!r} already; give the file another name"
         )

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.plain import plain, record
+from prologue_bench.results.schema import Results
 
 DATA = {
     "name": "shapes",
@@ -36,7 +41,19 @@ RUN = {
     "stages": [],
     "curves": {},
 }
+MEASUREMENT = {
+    "name": "m",
+    "title": "m",
+    "value": 1.0,
+    "unit": "",
+    "direction": "lower",
+    "count": 1,
+    "protocol": {"name": "p", "details": {}},
+    "detail": False,
+}
 STAGE = {
+    "stage": "sample",
+    "key": "k",
     "seconds": 1.0,
     "flops": 1e9,
     "finished": "2026-01-02T00:00:00",
@@ -65,6 +82,16 @@ RESULTS = {
 SEGMENT = {"vocabulary": 8, "grid": None}
 
 
+def results_of(document: Mapping[str, Any]) -> Results:
+    """Results as records, with what is missing put in."""
+    return record(whole(document), Results)
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """Results as they are read, as a document that can be changed."""
+    return plain(load_results(path))
+
+
 def whole(results: Mapping[str, Any]) -> dict[str, Any]:
     """Results with what is missing put in, and the variants of their runs."""
     names = dict.fromkeys(run["variant"] for run in results["runs"])
@@ -82,7 +109,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
         **RUN,
         **run,
         "stages": [{**STAGE, **stage} for stage in run.get("stages", [])],
-        "measurements": [{"detail": False, **each} for each in run.get("measurements", [])],
+        "measurements": [{**MEASUREMENT, **each} for each in run.get("measurements", [])],
     }
 
 

@@ -140,21 +140,32 @@ class Ablation:
     sampling_seeds: tuple[int, ...] = ()
     document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
     """What was read: it names the lines of what is found to be wrong later."""
+    registry: Registry = attrs.field(factory=Registry, eq=False, repr=False)
+    """What the ablation's names stand for: with its own plugins, and no other ablation's."""
 
 
 def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = None) -> Ablation:
-    """Read, check and expand an ablation file. Raises UserError in one line for every mistake."""
+    """Read, check and expand an ablation file.
+
+    Its own plugins are added to a copy of `registry`, which stays as it is. Raises UserError in one
+    line for every mistake.
+    """
     overrides = overrides or Overrides()
     document = attrs.evolve(read_document(path, str(path)), options=overrides.places())
     with document.naming_lines():
-        return _checked(document, path, registry, overrides)
+        file = read_ablation_file(document, path, overrides)
+        registry = registry.copy()
+        for index, plugin in enumerate(file.plugins):
+            place = f"{document.where}: plugins[{index}]"
+            registry.add_file(path.parent / user_path(plugin), place)
+        with registry.blaming(UserError):
+            return _checked(document, file, registry, overrides)
 
 
-def _checked(document: Document, path: Path, registry: Registry, overrides: Overrides) -> Ablation:
+def _checked(
+    document: Document, file: AblationFile, registry: Registry, overrides: Overrides
+) -> Ablation:
     where = document.where
-    file = read_ablation_file(document, path, overrides)
-    for index, plugin in enumerate(file.plugins):
-        registry.add_file(path.parent / user_path(plugin), f"{where}: plugins[{index}]")
     profile = load_profile(file.profile, registry, f"{where}: profile")
     resolver = _Resolver(registry, profile, where)
     base = make_sections({name: getattr(file, name) for name in SECTIONS}, where)
@@ -195,6 +206,7 @@ def _checked(document: Document, path: Path, registry: Registry, overrides: Over
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
         document=document,
+        registry=registry,
     )
 
 

@@ -21,13 +21,10 @@ from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.models import (
     build_metric,
     check_loss,
-    data_of,
-    generator_on_meta,
     needs_of,
-    open_data,
-    tokenizer_on_meta,
 )
 from prologue_bench.pipeline.nominal import NominalData
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.results.left_out import notes_on
 from prologue_bench.stopping import is_interrupt
 from prologue_bench.training import distributed
@@ -54,6 +51,7 @@ class Checks:
     """The checks of an ablation's variants, each once for all of its seeds."""
 
     ablation: Ablation
+    workspace: Workspace
     prefixes: tuple[int, ...]
     missing: list[str] = field(factory=list, init=False)
     """What is not at hand where the data are not either."""
@@ -75,7 +73,14 @@ class Checks:
             several = len(self.ablation.variants) > 1
             where = f"{self.ablation.path}: {f'variant {name!r}: ' if several else ''}"
             variant = _Variant(
-                experiment, model, tokenizer, generator, self.prefixes, where, self.missing
+                self.workspace,
+                experiment,
+                model,
+                tokenizer,
+                generator,
+                self.prefixes,
+                where,
+                self.missing,
             )
             self._left_out[name] = variant.left_out()
         return self._left_out[name]
@@ -92,6 +97,7 @@ class Checks:
 
 @frozen
 class _Variant:
+    workspace: Workspace
     experiment: Experiment
     model: Tokenizer
     tokenizer: stages.TokenizerStage
@@ -102,12 +108,12 @@ class _Variant:
 
     @property
     def data(self) -> DataSource:
-        return data_of(self.tokenizer)
+        return self.workspace.data_of(self.tokenizer)
 
     @property
     def whole(self) -> DataSource:
         """With the images that are held out for a search."""
-        return open_data(self.experiment.data)
+        return self.workspace.open_data(self.experiment.data)
 
     def left_out(self) -> tuple[LeftOut, ...]:
         """The metrics that do not apply. Raises UserError for what cannot work."""
@@ -150,19 +156,21 @@ class _Variant:
         self._check_training(self.experiment.tokenizer_training, "tokenizer_training")
         if self.tokenizer.foundation is not None:
             with self._at("tokenizer"):
-                _check_foundation(self.model, self.tokenizer.foundation)
+                _check_foundation(self.model, self.tokenizer.foundation, self.workspace)
         for index, loss in enumerate(self.tokenizer.losses):
             with self._at(f"tokenizer_training.losses[{index}]"):
                 check_loss(loss, self.data.spec)
         if self.tokenizer.prior is not None:
             with self._at("tokenizer_training.prior"):
-                generator_on_meta(self.tokenizer.prior, self.model.layout, self.data.spec.labels)
+                self.workspace.generator_on_meta(
+                    self.tokenizer.prior, self.model.layout, self.data.spec.labels
+                )
 
     def _made_generator(self) -> Generator:
         if isinstance(self.generator, stages.TrainGenerator):
             self._check_training(self.experiment.generator_training, "generator_training")
         with self._at("generator"):
-            return generator_on_meta(
+            return self.workspace.generator_on_meta(
                 self.generator.generator, self.model.layout, self.data.spec.labels
             )
 
@@ -218,12 +226,13 @@ class _Variant:
             ) from error
 
 
-def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:
+def _check_foundation(
+    model: Tokenizer, foundation: stages.TokenizerStage, workspace: Workspace
+) -> None:
     """Raises UserError where a weight of the foundation has no place in what builds on it."""
     own = model.state_dict()
-    for name, weight in (
-        tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved).state_dict().items()
-    ):
+    base = workspace.tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved)
+    for name, weight in base.state_dict().items():
         if name not in own or own[name].shape != weight.shape:
             found = f"{list(own[name].shape)}" if name in own else "none"
             raise UserError(

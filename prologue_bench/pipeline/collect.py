@@ -1,4 +1,4 @@
-"""What a run found, as one JSON document that reports are made from and others can read."""
+"""What a run found, as one record that reports are made from and others can read."""
 
 from __future__ import annotations
 
@@ -7,74 +7,98 @@ import math
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import attrs
 import numpy as np
+from attrs import evolve
 
+from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
 from prologue_bench.pipeline.flops import recorded_flops
-from prologue_bench.pipeline.models import data_of
-from prologue_bench.pipeline.pictures import draw_pictures
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.stages import Imported, Measure, Stage
 from prologue_bench.pipeline.steps.sampling import SEARCH
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
-from prologue_bench.results.documents import RESULTS as RESULTS
 from prologue_bench.results.frame import measured_seeds
-from prologue_bench.results.pictures import Pictures
-from prologue_bench.results.schema import RESULTS_SCHEMA
+from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures
+from prologue_bench.results.plain import plain, record
+from prologue_bench.results.schema import (
+    Columns,
+    ComponentRecord,
+    ComponentSettings,
+    DataRecord,
+    HardwareRecord,
+    MeasurementRecord,
+    ReferenceRecord,
+    Results,
+    RunRecord,
+    SearchRecord,
+    SegmentRecord,
+    StageRecord,
+    VariantRecord,
+    VariantSettings,
+)
+from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
 from prologue_bench.training.hooks import CURVES, read_curves
 
-SCHEMA = RESULTS_SCHEMA
 
-
-def collect(
-    plan: Plan, outcome: Outcome, store: Store, registry: Registry
-) -> tuple[dict[str, Any], Pictures]:
+def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results, Pictures]:
     """Everything that the report shows, from the artifacts of a plan."""
-    ablation = plan.ablation
+    ablation, store = plan.ablation, workspace.store
+    registry = ablation.registry
     runs = [_run(pipeline, outcome, store) for pipeline in plan.pipelines]
     first = plan.pipelines[0]
-    data = data_of(first.tokenizer)
+    data = workspace.data_of(first.tokenizer)
     card = registry.card("datasets", first.experiment.data.name)
-    results = {
-        "schema": SCHEMA,
-        "name": ablation.name,
-        "title": ablation.title,
-        "description": ablation.description,
-        "profile": ablation.profile,
-        "baseline": ablation.baseline,
-        "seeds": measured_seeds(runs, ablation.seeds),
-        "sampling_seeds": list(ablation.sampling_seeds),
-        "varied": list(ablation.varied),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": {
-            "name": first.experiment.data.name,
-            "settings": plain_values(first.experiment.data.settings),
-            "fingerprint": data.fingerprint,
-            "train": len(data.labels("train")),
-            "test": len(data.labels("test")),
-            "shape": [data.spec.channels, data.spec.height, data.spec.width],
-            "classes": list(data.spec.class_names),
-            "notes": [*data.notes, *_search_notes(plan)],
-            "card": {key: card[key] for key in ("source", "paper", "licence") if key in card},
-        },
-        "variants": [_variant(pipeline) for pipeline in plan.first_pipelines],
-        "runs": runs,
-        "components": _components(plan, registry),
-        "references": [attrs.asdict(reference) for reference in ablation.references],
-        "software": dict(software()),
-        "hardware": {
-            "machine": machine(),
-            "processor": processor(),
-            "system": platform.platform(terse=True),
-        },
-    }
-    return results, draw_pictures(plan, store)
+    results = Results(
+        name=ablation.name,
+        title=ablation.title,
+        description=ablation.description,
+        profile=ablation.profile,
+        baseline=ablation.baseline,
+        seeds=tuple(measured_seeds(runs, ablation.seeds)),
+        sampling_seeds=tuple(ablation.sampling_seeds),
+        varied=tuple(ablation.varied),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=DataRecord(
+            name=first.experiment.data.name,
+            settings=plain_values(first.experiment.data.settings),
+            fingerprint=data.fingerprint,
+            train=len(data.labels("train")),
+            test=len(data.labels("test")),
+            shape=(data.spec.channels, data.spec.height, data.spec.width),
+            classes=tuple(data.spec.class_names),
+            notes=(*data.notes, *_search_notes(plan)),
+            card={key: card[key] for key in ("source", "paper", "licence") if key in card},
+        ),
+        variants=tuple(map(_variant, plan.first_pipelines)),
+        runs=tuple(runs),
+        components=_components(plan, registry),
+        references=tuple(record(plain(each), ReferenceRecord) for each in ablation.references),
+        software=dict(software()),
+        hardware=HardwareRecord(
+            machine=machine(), processor=processor(), system=platform.platform(terse=True)
+        ),
+    )
+    return results, _pictures(plan, store)
+
+
+def _pictures(plan: Plan, store: Store) -> Pictures:
+    """The pictures that are drawn."""
+    found = Pictures()
+    for index, pipeline in enumerate(plan.first_pipelines):
+        for stage in pipeline.pictures:
+            if (artifact := store.find(stage.key)) is None:
+                continue
+            for name in sorted(artifact.files):
+                if (kind := name.removesuffix(".png")) == "originals":
+                    found.files.setdefault(kind, (artifact / name).read_bytes())
+                elif kind in VARIANT_PICTURES:
+                    found.files[f"{kind}-{index}"] = (artifact / name).read_bytes()
+    return found
 
 
 def _search_notes(plan: Plan) -> list[str]:
@@ -95,7 +119,7 @@ def _search_notes(plan: Plan) -> list[str]:
     ]
 
 
-def _components(plan: Plan, registry: Registry) -> list[dict[str, Any]]:
+def _components(plan: Plan, registry: Registry) -> tuple[ComponentRecord, ...]:
     """Every component in use with its version and where it is from."""
     used: dict[tuple[Kind, str], None] = {}
     for pipeline in plan.first_pipelines:
@@ -107,10 +131,15 @@ def _components(plan: Plan, registry: Registry) -> list[dict[str, Any]]:
         used.update({("loss", loss.name): None for loss in experiment.losses})
         used.update({("metric", metric.name): None for metric in experiment.metrics})
     entries = [(kind, registry.find_entry(kind, name)) for kind, name in used]
-    return [
-        {"kind": kind, "name": e.component.name, "version": e.component.version, "origin": e.origin}
-        for kind, e in entries
-    ]
+    return tuple(
+        ComponentRecord(
+            kind=kind,
+            name=each.component.name,
+            version=each.component.version,
+            origin=each.origin,
+        )
+        for kind, each in entries
+    )
 
 
 def processor() -> str:
@@ -124,95 +153,102 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _variant(pipeline: Pipeline) -> dict[str, Any]:
+def _variant(pipeline: Pipeline) -> VariantRecord:
     experiment = pipeline.experiment
-    return {
-        "name": experiment.variant.name,
-        "values": {key: plain_values(value) for key, value in experiment.variant.values.items()},
-        "layout": [
-            {"name": s.name, "length": s.length, "vocabulary": s.vocabulary, "grid": s.grid}
-            for s in pipeline.layout
-        ],
-        "settings": {
-            "tokenizer": {
-                "use": experiment.tokenizer.name,
-                **plain_values(experiment.tokenizer.settings),
-            },
-            "tokenizer_training": plain_values(experiment.tokenizer_training),
-            "generator": {
-                "use": experiment.generator.name,
-                **plain_values(experiment.generator.settings),
-            },
-            "generator_training": plain_values(experiment.generator_training),
-            "sampling": plain_values(experiment.sampling),
-        },
-    }
+    return VariantRecord(
+        name=experiment.variant.name,
+        values={key: plain_values(value) for key, value in experiment.variant.values.items()},
+        layout=tuple(
+            SegmentRecord(
+                name=each.name, length=each.length, vocabulary=each.vocabulary, grid=each.grid
+            )
+            for each in pipeline.layout
+        ),
+        settings=VariantSettings(
+            tokenizer=_component(experiment.tokenizer),
+            tokenizer_training=plain_values(experiment.tokenizer_training),
+            generator=_component(experiment.generator),
+            generator_training=plain_values(experiment.generator_training),
+            sampling=plain_values(experiment.sampling),
+        ),
+    )
 
 
-def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> dict[str, Any]:
-    measurements: list[dict[str, Any]] = []
+def _component(resolved: Resolved) -> ComponentSettings:
+    return ComponentSettings(use=resolved.name, settings=plain_values(resolved.settings))
+
+
+def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
+    measurements: list[MeasurementRecord] = []
     stages = []
     curves = {}
     failures = {}
     unfinished = False
-    search: dict[str, Any] | None = None
+    search: SearchRecord | None = None
     for stage in pipeline.stages():
-        if stage.key in outcome.failures:
+        is_picture = stage in pipeline.pictures
+        if stage.key in outcome.failures and not is_picture:
             failures[_stage_name(stage)] = outcome.failures[stage.key]
             continue
         artifact = store.find(stage.key)
         if artifact is None:
-            unfinished = True
+            # Without a picture, a run is whole.
+            unfinished = unfinished or not is_picture
             continue
         if isinstance(stage, Measure):
-            found = [{**each, "artifact": stage.key} for each in read_measurements(artifact.folder)]
-            names = {measurement["name"] for measurement in measurements}
-            if taken := sorted(each["name"] for each in found if each["name"] in names):
+            names = {each.name for each in measurements}
+            found = [
+                evolve(record(each, MeasurementRecord), artifact=stage.key)
+                for each in read_measurements(artifact.folder)
+            ]
+            if taken := sorted(each.name for each in found if each.name in names):
                 failures[_stage_name(stage)] = (
                     f"another metric gives {', '.join(taken)} too; left out here"
                 )
-            measurements += [each for each in found if each["name"] not in names]
+            measurements += [each for each in found if each.name not in names]
         if SEARCH in artifact.files:
-            search = json.loads((artifact / SEARCH).read_text())
+            search = record(json.loads((artifact / SEARCH).read_text()), SearchRecord)
         if CURVES in artifact.files:
             curves[stage.kind] = _columns(read_curves(artifact / CURVES))
-        stages.append(
-            {
-                "stage": _stage_name(stage),
-                "key": stage.key,
-                **{name: artifact.manifest.get(name) for name in ("finished", "machine")},
-                "seconds": None
-                if isinstance(stage, Imported)
-                else artifact.manifest.get("seconds"),
-                "flops": recorded_flops(artifact.manifest),
-                "git": artifact.manifest.get("software", {}).get("git"),
-            }
-        )
-    return {
-        "variant": pipeline.experiment.variant.name,
-        "seed": pipeline.experiment.seed,
-        "sampling_seed": pipeline.experiment.sampling_seed,
-        "failures": failures,
-        "left_out": {each.metric: each.reason for each in pipeline.left_out},
-        "unfinished": unfinished,
-        "measurements": measurements,
-        "stages": stages,
-        "curves": curves,
-        "search": search,
-    }
+        stages.append(_stage(stage, artifact))
+    return RunRecord(
+        variant=pipeline.experiment.variant.name,
+        seed=pipeline.experiment.seed,
+        sampling_seed=pipeline.experiment.sampling_seed,
+        failures=failures,
+        left_out={each.metric: each.reason for each in pipeline.left_out},
+        unfinished=unfinished,
+        measurements=tuple(measurements),
+        stages=tuple(stages),
+        curves=curves,
+        search=search,
+    )
+
+
+def _stage(stage: Stage, artifact: Artifact) -> StageRecord:
+    manifest = artifact.manifest
+    return StageRecord(
+        stage=_stage_name(stage),
+        key=stage.key,
+        finished=manifest.get("finished"),
+        machine=manifest.get("machine"),
+        seconds=None if isinstance(stage, Imported) else manifest.get("seconds"),
+        flops=recorded_flops(manifest),
+        git=manifest.get("software", {}).get("git"),
+    )
 
 
 def _stage_name(stage: Stage) -> str:
     return f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
 
 
-def _columns(points: list[dict[str, float]]) -> dict[str, list[float | None]]:
+def _columns(points: list[dict[str, float]]) -> Columns:
     """Points as columns, rounded to five digits to keep the document small.
 
     None where a point has no such number.
     """
     names = dict.fromkeys(name for point in points for name in point)
-    return {name: [_rounded(point.get(name)) for point in points] for name in names}
+    return {name: tuple(_rounded(point.get(name)) for point in points) for name in names}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -18,9 +18,9 @@ from attrs import frozen
 from scipy.optimize import nnls
 
 from prologue_bench.config.settings import key_values
-from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.flops import FlopsBySize, recorded_flops
-from prologue_bench.storage.store import Store
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training.context import INFERENCE_BATCH
 
 TYPICAL_EFFICIENCY = {
@@ -76,12 +76,13 @@ class Estimator:
     counting most.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._timed: dict[str, list[_Timing]] = defaultdict(list)
         """By kind of stage, and by label of metric."""
-        self._flops = FlopsBySize()
+        self._flops = FlopsBySize(workspace)
         here = machine()
-        for manifest in store.manifests():
+        for manifest in workspace.store.manifests():
             there = str(manifest.get("machine"))
             if manifest.get("seconds") is None or _without_threads(there) != _without_threads(here):
                 continue
@@ -100,7 +101,7 @@ class Estimator:
         metrics that were never timed on this machine.
         """
         if isinstance(stage, stages.Measure):
-            return _median(self._timed[metric_label(stage)])
+            return _median(self._timed[metric_label(stage, self._workspace)])
         flops = self.flops(stage)
         if not flops:
             return (
@@ -121,7 +122,7 @@ class Estimator:
     def _fitted(self, timed: Sequence[_Timing], stage: stages.Stage, flops: float) -> float:
         """Least squares of the relative errors, without negative parts."""
         known = [each for each in timed if each.steps]
-        steps = (count_steps(stage) if known else None) or 1
+        steps = (count_steps(stage, self._workspace) if known else None) or 1
         timed = known or timed
         sizes = [_flops_of(each) / (each.steps or 1) for each in timed]
         nearest = min(each.apart for each in timed)
@@ -147,7 +148,7 @@ class Estimator:
         return matrix_product_speed() * TYPICAL_EFFICIENCY.get(kind, 0.2)
 
 
-def count_steps(stage: stages.Stage) -> int | None:
+def count_steps(stage: stages.Stage, workspace: Workspace) -> int | None:
     """How often the models run one after the other.
 
     These are training steps, or batches, of samples once for each token.
@@ -155,21 +156,23 @@ def count_steps(stage: stages.Stage) -> int | None:
     if isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator):
         return stage.training.steps
     if isinstance(stage, stages.EncodeImages):
-        data = models.data_of(stage.tokenizer)
+        data = workspace.data_of(stage.tokenizer)
         return _batches(
             len(data.labels("train")) * data.views + len(data.labels("test")), INFERENCE_BATCH
         )
     if isinstance(stage, stages.Reconstruct):
         return _batches(
-            len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")),
+            len(workspace.open_data(stage.tokens.tokenizer.data.resolved).labels("test")),
             INFERENCE_BATCH,
         )
     if isinstance(stage, stages.SampleImages | stages.SearchSampling):
-        tokens = models.layout_of(stage.generator.tokens.tokenizer).length
+        tokens = workspace.layout_of(stage.generator.tokens.tokenizer).length
         sampling, search = stage.sampling, stage.sampling.search
         if isinstance(stage, stages.SampleImages) or search is None:
             return tokens * _batches(sampling.samples, sampling.batch_size)
         return tokens * len(search.points()) * _batches(search.samples, sampling.batch_size)
+    if isinstance(stage, stages.PictureSamples) and stage.shared:
+        return 2 * workspace.layout_of(stage.samples.generator.tokens.tokenizer).length
     return None
 
 
@@ -197,9 +200,9 @@ def _median(timed: Sequence[_Timing]) -> float | None:
     )
 
 
-def metric_label(stage: stages.Measure) -> str:
+def metric_label(stage: stages.Measure, workspace: Workspace) -> str:
     """Groups timings of one metric with the same settings on one amount of images of one size."""
-    data = models.data_of(stage.tokens.tokenizer)
+    data = workspace.data_of(stage.tokens.tokenizer)
     counts = [
         stage.samples.sampling.samples,
         *(len(data.labels(split)) for split in ("train", "test")),

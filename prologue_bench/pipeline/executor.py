@@ -26,6 +26,7 @@ from prologue_bench.pipeline import steps as work
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure, Stage, components_of
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.results.migration import fill_in_figures
 from prologue_bench.stopping import is_interrupt
 from prologue_bench.storage.files import write_text
@@ -63,14 +64,14 @@ class Outcome:
 
 
 def execute(
-    plan: Plan, store: Store, watcher: Watcher, stop_requested: Callable[[], bool]
+    plan: Plan, workspace: Workspace, watcher: Watcher, stop_requested: Callable[[], bool]
 ) -> Outcome:
     """Run what is missing. A failed stage takes those behind it along, and the rest goes on.
 
     Raises Interrupted when the user asks to stop, and StageError when the disk is full or the store
     cannot be written.
     """
-    outcome = Outcome()
+    store, outcome = workspace.store, Outcome()
     missing = plan.missing
     for index, planned in enumerate(missing):
         stage = planned.stage
@@ -85,7 +86,7 @@ def execute(
         watcher.started(planned, index, len(missing))
         try:
             with store.lock(stage.key, waiting=_Wait(planned, watcher, stop_requested)):
-                seconds = _run_stage(planned, store, watcher, stop_requested)
+                seconds = _run_stage(planned, workspace, watcher, stop_requested)
         except Interrupted:
             raise
         except BaseException as error:  # a component must not end the run, by whatever it raises
@@ -141,12 +142,12 @@ def _trace(store: Store, stage: Stage, error: BaseException) -> str:
 
 def _run_stage(
     planned: PlannedStage,
-    store: Store,
+    workspace: Workspace,
     watcher: Watcher,
     stop_requested: Callable[[], bool],
 ) -> float:
     """Run one stage under its lock and commit its artifact; returns seconds over all attempts."""
-    stage = planned.stage
+    stage, store = planned.stage, workspace.store
     if done := store.find(stage.key):  # another run finished it while this one waited
         return float(done.manifest.get("seconds") or 0.0)
     folder = store.begin(stage.key)
@@ -164,7 +165,7 @@ def _run_stage(
     _log(context, f"{label} starts, revision {git_revision()}")
     try:
         _check_files(stage)
-        work.perform(stage, store, context)
+        work.perform(stage, workspace, context)
         _check_files(stage)
     except BaseException as error:
         _log(context, f"ended by {type(error).__name__}: {error}")
@@ -172,7 +173,7 @@ def _run_stage(
     finally:
         clock.note()
     _log(context, f"finished after {clock.seconds:.1f} s")
-    store.commit(stage.key, output, _details(planned, clock.seconds))
+    store.commit(stage.key, output, _details(planned, workspace, clock.seconds))
     return clock.seconds
 
 
@@ -247,7 +248,7 @@ class _Clock:
             write_text(self.path, checked_text(f"{self.seconds:.3f}"))
 
 
-def _details(planned: PlannedStage, seconds: float) -> dict[str, Any]:
+def _details(planned: PlannedStage, workspace: Workspace, seconds: float) -> dict[str, Any]:
     stage = planned.stage
     return {
         "kind": stage.kind,
@@ -255,10 +256,10 @@ def _details(planned: PlannedStage, seconds: float) -> dict[str, Any]:
         "experiment": planned.experiment,
         "reads": stage.reads(),
         "inputs": [before.key for before in stage.inputs],
-        "metric": metric_label(stage) if isinstance(stage, Measure) else None,
+        "metric": metric_label(stage, workspace) if isinstance(stage, Measure) else None,
         "seconds": round(seconds, 3),
         "flops": planned.flops,
-        "steps": count_steps(stage),
+        "steps": count_steps(stage, workspace),
         "finished": _now(),
         "machine": machine(),
         "software": software(),

@@ -21,6 +21,8 @@ from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError
 from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.pictures import COLUMNS, SAMPLE_ROWS
+from prologue_bench.pipeline.workspace import Workspace, identity
 from prologue_bench.sampling.decoding import guidance_scales, is_guided
 from prologue_bench.stopping import is_interrupt
 from prologue_bench.training.models import TokenizerModel
@@ -34,7 +36,8 @@ class FlopsBySize:
     weights, rates, temperatures, guidance.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._flops: dict[str, float | None] = {}
         self._sizes: dict[str, str] = {}
 
@@ -42,29 +45,31 @@ class FlopsBySize:
         """The count; None where it cannot be counted."""
         size = self._size(stage)
         if size not in self._flops:
-            self._flops[size] = counted_flops(stage)
+            self._flops[size] = counted_flops(stage, self._workspace)
         return self._flops[size]
 
     def _size(self, stage: stages.Stage) -> str:
         if stage.key not in self._sizes:
             own = _of_size(stage.reads())
             before = [self._size(each) for each in stage.inputs]
-            text = json.dumps([stage.kind, own, parameters(stage), before], sort_keys=True)
+            text = json.dumps(
+                [stage.kind, own, parameters(stage, self._workspace), before], sort_keys=True
+            )
             self._sizes[stage.key] = hashlib.sha256(text.encode()).hexdigest()
         return self._sizes[stage.key]
 
 
-def counted_flops(stage: stages.Stage) -> float | None:
+def counted_flops(stage: stages.Stage, workspace: Workspace) -> float | None:
     """As `stage_flops`; None where a model can run neither without memory nor on the CPU."""
     try:
-        return stage_flops(stage)
+        return stage_flops(stage, workspace)
     except BaseException as error:  # a plugin's model may raise anything here, and still run later
         if is_interrupt(error):
             raise
         return None
 
 
-def stage_flops(stage: stages.Stage) -> float | None:
+def stage_flops(stage: stages.Stage, workspace: Workspace) -> float | None:
     """FLOPs of a whole stage (matrix products and attention).
 
     None for metrics, and for what has none to count. One image is put forward through the models on
@@ -74,7 +79,7 @@ def stage_flops(stage: stages.Stage) -> float | None:
     and counted by the same rule. 0 stands only for stages that have no work to do: taking over a
     prior, and the training of a frozen tokenizer.
     """
-    if type(stage) in _WITHOUT_WORK or _is_frozen(stage):
+    if type(stage) in _WITHOUT_WORK or _is_frozen(stage, workspace):
         return 0.0
     counted = _COUNTERS.get(type(stage))
     if counted is None:
@@ -82,11 +87,11 @@ def stage_flops(stage: stages.Stage) -> float | None:
     with torch.no_grad():
         try:
             with torch.device("meta"):
-                return counted(stage, _OnMeta()) or None
+                return counted(stage, _OnMeta(workspace)) or None
         except Exception:  # such as one whose control flow depends on values
             # The CPU's own attention kernel is none that torch counts.
             with torch.random.fork_rng(devices=[]), sdpa_kernel(SDPBackend.MATH):
-                return counted(stage, _OnCpu()) or None
+                return counted(stage, _OnCpu(workspace)) or None
 
 
 def recorded_flops(manifest: Mapping[str, Any]) -> float | None:
@@ -95,17 +100,17 @@ def recorded_flops(manifest: Mapping[str, Any]) -> float | None:
     return None if flops is None else float(flops)
 
 
-def parameters(stage: stages.Stage) -> int:
+def parameters(stage: stages.Stage, workspace: Workspace) -> int:
     """Parameters of the models that a stage trains or takes over; 0 for the other stages."""
     with torch.device("meta"):
         if isinstance(stage, stages.TokenizerStage):
             return models.count_parameters(
-                models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
+                workspace.tokenizer_on_meta(stage.tokenizer, stage.data.resolved)
             )
         if isinstance(stage, stages.GeneratorStage):
-            images, tokenizer = _tokenizer(stage.tokens, _OnMeta())
+            images, tokenizer = _tokenizer(stage.tokens, _OnMeta(workspace))
             return models.count_parameters(
-                models.generator_on_meta(stage.generator, tokenizer.layout, images.labels)
+                workspace.generator_on_meta(stage.generator, tokenizer.layout, images.labels)
             )
     return 0
 
@@ -113,15 +118,18 @@ def parameters(stage: stages.Stage) -> int:
 class _OnMeta:
     """Models and images without memory."""
 
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
     def tokenizer(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
-        return models.tokenizer_on_meta(tokenizer, data)
+        return self.workspace.tokenizer_on_meta(tokenizer, data)
 
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
-        return models.generator_on_meta(generator, layout, labels)
+        return self.workspace.generator_on_meta(generator, layout, labels)
 
     def image(self, data: Resolved) -> torch.Tensor:
         """One image, uint8 [1, C, H, W]."""
-        images = models.open_data(data).spec
+        images = self.workspace.open_data(data).spec
         return torch.zeros(1, images.channels, images.height, images.width, dtype=torch.uint8)
 
 
@@ -137,17 +145,18 @@ class _OnCpu(_OnMeta):
     Raises ValueError for a model that would take more memory and time than a count is worth.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
         self._made: dict[str, Any] = {}
 
     def tokenizer(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
-        images = models.open_data(data).spec
-        _check_small(models.tokenizer_on_meta(tokenizer, data))
+        images = self.workspace.open_data(data).spec
+        _check_small(self.workspace.tokenizer_on_meta(tokenizer, data))
         made: Tokenizer = self._once(tokenizer, lambda: models.build_tokenizer(tokenizer, images))
         return made
 
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
-        _check_small(models.generator_on_meta(generator, layout, labels))
+        _check_small(self.workspace.generator_on_meta(generator, layout, labels))
         made: Generator = self._once(
             generator, lambda: models.build_generator(generator, layout, labels)
         )
@@ -155,12 +164,12 @@ class _OnCpu(_OnMeta):
 
     def image(self, data: Resolved) -> torch.Tensor:
         try:
-            return torch.from_numpy(models.open_data(data).images("train")[0:1].copy())
+            return torch.from_numpy(self.workspace.open_data(data).images("train")[0:1].copy())
         except MissingDataError:  # planned from the data set's card
             return torch.randint(256, super().image(data).shape).to(torch.uint8)
 
     def _once(self, resolved: Resolved, make: Callable[[], Any]) -> Any:
-        name = models.identity(resolved)
+        name = identity(resolved)
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
@@ -172,16 +181,16 @@ def _check_small(model: Tokenizer | Generator) -> None:
         raise ValueError("the model is too large to be counted on the CPU")
 
 
-def _is_frozen(stage: stages.Stage) -> bool:
+def _is_frozen(stage: stages.Stage, workspace: Workspace) -> bool:
     return (
         isinstance(stage, stages.TrainTokenizer)
-        and models.tokenizer_on_meta(stage.tokenizer, stage.data.resolved).frozen
+        and workspace.tokenizer_on_meta(stage.tokenizer, stage.data.resolved).frozen
     )
 
 
 def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
     data = stage.data.resolved
-    images = models.open_data(data).spec
+    images = at.workspace.open_data(data).spec
     tokenizer = at.tokenizer(stage.tokenizer, data)
     prior = at.generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(
@@ -196,16 +205,16 @@ def _generator_training(stage: stages.TrainGenerator, at: _OnMeta) -> float:
 
 def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
     _, tokenizer = _tokenizer(stage, at)
-    data = models.data_of(stage.tokenizer)
+    data = at.workspace.data_of(stage.tokenizer)
     count = len(data.labels("train")) * data.views + len(data.labels("test"))
     image = to_float(at.image(stage.tokenizer.data.resolved))
     return count * _count(lambda: tokenizer.encode(image))
 
 
 def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
-    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(
-        stage.tokens, at
-    )
+    return len(
+        at.workspace.open_data(stage.tokens.tokenizer.data.resolved).labels("test")
+    ) * _decoding(stage.tokens, at)
 
 
 def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:
@@ -231,6 +240,16 @@ def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) 
     return passes * _sequence(generator, at) + _decoding(generator.tokens, at)
 
 
+def _picturing(stage: stages.PictureSamples, at: _OnMeta) -> float:
+    """Tokens for the first tokens that a row shares, tokens that go on from them, and images."""
+    if not stage.shared:
+        return 0.0
+    generator, sampling = stage.samples.generator, stage.samples.sampling
+    decoding = _decoding(generator.tokens, at)
+    drawing = _drawing(generator, sampling, at) - decoding
+    return COLUMNS * SAMPLE_ROWS * (2 * drawing + decoding)
+
+
 _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
     stages.TrainTokenizer: _tokenizer_training,
     stages.TrainGenerator: _generator_training,
@@ -238,9 +257,10 @@ _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
     stages.Reconstruct: _reconstruction,
     stages.SampleImages: _sampling,
     stages.SearchSampling: _searching,
+    stages.PictureSamples: _picturing,
 }
 
-_WITHOUT_WORK = (stages.TakePrior,)
+_WITHOUT_WORK = (stages.TakePrior, stages.PictureReconstructions)
 """Stages that compute nothing."""
 
 
@@ -265,7 +285,7 @@ def _decoding(tokens: stages.EncodeImages, at: _OnMeta) -> float:
 
 def _tokenizer(tokens: stages.EncodeImages, at: _OnMeta) -> tuple[ImageSpec, Tokenizer]:
     stage = tokens.tokenizer
-    return models.open_data(stage.data.resolved).spec, at.tokenizer(
+    return at.workspace.open_data(stage.data.resolved).spec, at.tokenizer(
         stage.tokenizer, stage.data.resolved
     )
 

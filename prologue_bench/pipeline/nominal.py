@@ -16,8 +16,7 @@ from prologue_bench.contracts.data import DataSource, Split
 from prologue_bench.contracts.fetching import nothing_fetched
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import MissingDataError
-from prologue_bench.pipeline import models
-from prologue_bench.registry import Registry
+from prologue_bench.pipeline.workspace import Workspace, identity
 
 
 @frozen(kw_only=True)
@@ -61,41 +60,43 @@ class NominalData(DataSource):
 
 
 @contextmanager
-def planned_data(ablation: Ablation, registry: Registry) -> Iterator[str]:
+def planned_data(ablation: Ablation, workspace: Workspace) -> Iterator[str]:
     """Inside, nothing is fetched, and data sets are outlines: no image is decoded.
 
     Yields notes on them, in lines. Raises MissingDataError for a data set that is not at hand and
     whose card gives no sizes.
     """
-    with nothing_fetched(), models.assumptions():
-        yield assume_missing_data(ablation, registry)
+    with nothing_fetched(), workspace.assumptions():
+        yield assume_missing_data(ablation, workspace)
 
 
-def assume_missing_data(ablation: Ablation, registry: Registry) -> str:
+def assume_missing_data(ablation: Ablation, workspace: Workspace) -> str:
     """Let outlines stand for data sets, and cards for those that are not at hand.
 
     Returns lines that say so, if any. Raises MissingDataError where the card gives no sizes.
     """
     notes = {}
     for experiment in ablation.experiments:
-        name, identity = experiment.data.name, models.identity(experiment.data)
-        if identity in notes:
+        name, of = experiment.data.name, identity(experiment.data)
+        if of in notes:
             continue
         try:
-            source = models.open_data(experiment.data)
+            source = workspace.open_data(experiment.data)
             outline = source.outline()
             _ = outline.spec
         except MissingDataError as error:
-            sizes: Mapping[str, Any] | None = registry.card("datasets", name).get("nominal")
+            sizes: Mapping[str, Any] | None = ablation.registry.card("datasets", name).get(
+                "nominal"
+            )
             if sizes is None:
                 raise
             where = f"registry/datasets/{name}.yaml: nominal"
             outline = NominalData(structure(Nominal, sizes, where), error)
-            notes[identity] = (
+            notes[of] = (
                 f"Planned without the images of {name!r}, from its card; keys depend on them. "
                 f"{error}"
             )
         else:
-            notes[identity] = "\n".join(outline.notes) if outline is not source else ""
-        models.assume_data(experiment.data, outline)
+            notes[of] = "\n".join(outline.notes) if outline is not source else ""
+        workspace.assume_data(experiment.data, outline)
     return "\n".join(filter(None, notes.values()))

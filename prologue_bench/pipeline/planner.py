@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from attrs import evolve, frozen
@@ -14,9 +14,9 @@ from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.pipeline.checks import Checks, LeftOut
 from prologue_bench.pipeline.estimates import Estimator
-from prologue_bench.pipeline.flops import recorded_flops
+from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
-from prologue_bench.pipeline.models import loss_class, needs_of, open_data, tokenizer_on_meta
+from prologue_bench.pipeline.models import loss_class, needs_of
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
@@ -25,6 +25,9 @@ from prologue_bench.pipeline.stages import (
     ImportedGenerator,
     ImportedTokenizer,
     Measure,
+    PictureReconstructions,
+    PictureSamples,
+    PictureStage,
     Reconstruct,
     SampleImages,
     SearchSampling,
@@ -34,6 +37,7 @@ from prologue_bench.pipeline.stages import (
     TrainGenerator,
     TrainTokenizer,
 )
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 
 
@@ -51,6 +55,8 @@ class Pipeline:
     layout: TokenLayout
     left_out: tuple[LeftOut, ...] = ()
     """Metrics that were asked for and do not apply."""
+    pictures: tuple[PictureStage, ...] = ()
+    """Of the first seeds of a variant only."""
 
     @property
     def generates(self) -> bool:
@@ -70,6 +76,7 @@ class Pipeline:
             self.reconstructions,
             *generation,
             *self.measures,
+            *self.pictures,
         )
 
     def is_measured(self, store: Store) -> bool:
@@ -89,6 +96,8 @@ class PlannedStage:
     """Estimate; None where it is not known yet."""
     flops: float | None = None
     """Of the whole stage; None for metrics and where it was not counted."""
+    parameters: int = 0
+    """Of the models that it trains or takes over."""
 
 
 @frozen
@@ -117,7 +126,9 @@ class Plan:
 
 
 def make_plan(
-    ablation: Ablation, store: Store, known: Callable[[Pipeline], bool] = lambda pipeline: False
+    ablation: Ablation,
+    workspace: Workspace,
+    known: Callable[[Pipeline], bool] = lambda pipeline: False,
 ) -> Plan:
     """Resolve every experiment to stages and look them up in the store.
 
@@ -127,13 +138,21 @@ def make_plan(
     Raises UserError when a component refuses its settings together with the data or the rest of the
     experiment, and MissingDataError.
     """
-    _check_segment_names(ablation)
-    checks, held_out = Checks(ablation, _prefixes(ablation)), _held_out(ablation)
-    pipelines = []
+    store = workspace.store
+    layouts = _layouts(ablation, workspace)
+    _check_segment_names(ablation, layouts)
+    checks = Checks(ablation, workspace, _prefixes(layouts))
+    held_out = _held_out(ablation, workspace)
+    pipelines: list[Pipeline] = []
+    drawn: set[str] = set()
     for experiment in ablation.experiments:
         with _named(ablation, experiment):
-            pipelines.append(_pipeline(experiment, checks, held_out, store))
-    estimator = Estimator(store)
+            pipeline = _pipeline(experiment, checks, held_out, workspace)
+        if experiment.variant.name not in drawn:
+            drawn.add(experiment.variant.name)
+            pipeline = evolve(pipeline, pictures=_pictures(pipeline, checks.prefixes))
+        pipelines.append(pipeline)
+    estimator = Estimator(workspace)
     planned: dict[str, PlannedStage] = {}
     for pipeline in pipelines:
         if known(pipeline) and not pipeline.is_measured(store):
@@ -149,7 +168,12 @@ def make_plan(
                 flops = recorded_flops(found.manifest) if found else estimator.flops(stage)
                 seconds = 0.0 if found else estimator.seconds(stage)
                 planned[stage.key] = PlannedStage(
-                    stage, pipeline.experiment.name, found is not None, seconds, flops
+                    stage,
+                    pipeline.experiment.name,
+                    found is not None,
+                    seconds,
+                    flops,
+                    parameters(stage, workspace),
                 )
     return Plan(ablation, tuple(pipelines), tuple(planned.values()), checks.notes())
 
@@ -166,18 +190,18 @@ def _named(ablation: Ablation, experiment: Experiment) -> Iterator[None]:
         raise UserError(f"{ablation.path}: {variant}{error}") from error.__cause__
 
 
-def _layouts(ablation: Ablation) -> list[TokenLayout]:
+def _layouts(ablation: Ablation, workspace: Workspace) -> list[TokenLayout]:
     """The token layout of each experiment."""
     layouts = []
     for experiment in ablation.experiments:
         with _named(ablation, experiment):
-            layouts.append(_tokenizer(experiment).layout)
+            layouts.append(_tokenizer(experiment, workspace).layout)
     return layouts
 
 
-def _check_segment_names(ablation: Ablation) -> None:
+def _check_segment_names(ablation: Ablation, layouts: Sequence[TokenLayout]) -> None:
     """Temperatures and guidance may name only segments that some variant has."""
-    known = {name for layout in _layouts(ablation) for name in layout.names}
+    known = {name for layout in layouts for name in layout.names}
     for experiment in ablation.experiments:
         for name in sorted(experiment.sampling.named_segments() - known):
             raise UserError(
@@ -186,12 +210,12 @@ def _check_segment_names(ablation: Ablation) -> None:
             )
 
 
-def _prefixes(ablation: Ablation) -> tuple[int, ...]:
+def _prefixes(layouts: Sequence[TokenLayout]) -> tuple[int, ...]:
     """Lengths of the leading segments of all variants that have more than one segment."""
-    return tuple(sorted({layout.leading for layout in _layouts(ablation) if layout.leading}))
+    return tuple(sorted({layout.leading for layout in layouts if layout.leading}))
 
 
-def _held_out(ablation: Ablation) -> int:
+def _held_out(ablation: Ablation, workspace: Workspace) -> int:
     """How many training images are held out of all trainings, for searches of sampling settings.
 
     Variants that search hold them out of those that do not, too: all variants learn from the same
@@ -208,7 +232,7 @@ def _held_out(ablation: Ablation) -> int:
             "all variants learn from the same images"
         )
     for experiment in ablation.experiments if counts else ():
-        images = len(open_data(experiment.data).labels("train"))
+        images = len(workspace.open_data(experiment.data).labels("train"))
         if 2 * counts[0] > images:
             raise UserError(
                 f"{place}: found {counts[0]}, expected at most half of the {images} training "
@@ -218,14 +242,16 @@ def _held_out(ablation: Ablation) -> int:
     return counts[0] if counts else 0
 
 
-def _pipeline(experiment: Experiment, checks: Checks, held_out: int, store: Store) -> Pipeline:
-    fingerprint = open_data(experiment.data).fingerprint
+def _pipeline(
+    experiment: Experiment, checks: Checks, held_out: int, workspace: Workspace
+) -> Pipeline:
+    fingerprint = workspace.open_data(experiment.data).fingerprint
     data = DataRef(resolved=experiment.data, fingerprint=fingerprint, held_out=held_out)
-    model = _tokenizer(experiment)
-    tokenizer = _tokenizer_stage(experiment, data, model, store)
+    model = _tokenizer(experiment, workspace)
+    tokenizer = _tokenizer_stage(experiment, data, model, workspace)
     tokens = EncodeImages(tokenizer=tokenizer)
     reconstructions = Reconstruct(tokens=tokens)
-    generator = _generator_stage(experiment, tokens, model, store)
+    generator = _generator_stage(experiment, tokens, model, workspace)
     left_out = checks.of(experiment, model, tokenizer, generator)
     places = {each.place for each in left_out}
     search = None
@@ -262,24 +288,42 @@ def _pipeline(experiment: Experiment, checks: Checks, held_out: int, store: Stor
     )
 
 
+def _pictures(pipeline: Pipeline, prefixes: tuple[int, ...]) -> tuple[PictureStage, ...]:
+    """The pictures of a variant.
+
+    Rows of samples share a variant's prologue, and of others equally many first tokens as the
+    shortest prologue has.
+    """
+    pictures: list[PictureStage] = [
+        PictureReconstructions(reconstructions=pipeline.reconstructions)
+    ]
+    if pipeline.generates:
+        shared = pipeline.layout.leading or min(prefixes, default=0)
+        shared = shared if shared < pipeline.layout.length else 0
+        pictures.append(PictureSamples(samples=pipeline.samples, shared=shared))
+    return tuple(pictures)
+
+
 def _tokenizer_stage(
-    experiment: Experiment, data: DataRef, model: Tokenizer, store: Store
+    experiment: Experiment, data: DataRef, model: Tokenizer, workspace: Workspace
 ) -> TokenizerStage:
     training = experiment.tokenizer_training
-    fits = tokenizer_fits(open_data(experiment.data).spec)
+    fits = tokenizer_fits(workspace.open_data(experiment.data).spec)
     if training.imported:
-        key = find_imported(store, "tokenizer", training.imported, experiment.tokenizer, fits)
+        key = find_imported(
+            workspace.store, "tokenizer", training.imported, experiment.tokenizer, fits
+        )
         return ImportedTokenizer(data=data, tokenizer=experiment.tokenizer, imported=key)
     foundation: TokenizerStage | None = None
     if experiment.foundation is not None and training.foundation_imported:
         key = find_imported(
-            store, "tokenizer", training.foundation_imported, experiment.foundation, fits
+            workspace.store, "tokenizer", training.foundation_imported, experiment.foundation, fits
         )
         foundation = ImportedTokenizer(data=data, tokenizer=experiment.foundation, imported=key)
     elif experiment.foundation is not None:
-        base = tokenizer_on_meta(experiment.foundation, experiment.data)
-        foundation = _trained(experiment, experiment.foundation, data, base, None)
-    return _trained(experiment, experiment.tokenizer, data, model, foundation)
+        base = workspace.tokenizer_on_meta(experiment.foundation, experiment.data)
+        foundation = _trained(experiment, experiment.foundation, data, base, None, workspace)
+    return _trained(experiment, experiment.tokenizer, data, model, foundation, workspace)
 
 
 def _trained(
@@ -288,6 +332,7 @@ def _trained(
     data: DataRef,
     model: Tokenizer,
     foundation: TokenizerStage | None,
+    workspace: Workspace,
 ) -> TrainTokenizer:
     if model.frozen:  # its weights depend on no training, and not on its seed
         return TrainTokenizer(
@@ -297,7 +342,7 @@ def _trained(
             prior=None,
             seed=0,
             foundation=foundation,
-            images=open_data(experiment.data).spec,
+            images=workspace.open_data(experiment.data).spec,
         )
     losses = experiment.losses if model.reconstructs else ()
     return TrainTokenizer(
@@ -325,12 +370,14 @@ def _prior(experiment: Experiment) -> Resolved:
 
 
 def _generator_stage(
-    experiment: Experiment, tokens: EncodeImages, model: Tokenizer, store: Store
+    experiment: Experiment, tokens: EncodeImages, model: Tokenizer, workspace: Workspace
 ) -> GeneratorStage:
     training = experiment.generator_training
     if training.imported:
-        fits = generator_fits(model.layout, open_data(experiment.data).spec.labels)
-        key = find_imported(store, "generator", training.imported, experiment.generator, fits)
+        fits = generator_fits(model.layout, workspace.open_data(experiment.data).spec.labels)
+        key = find_imported(
+            workspace.store, "generator", training.imported, experiment.generator, fits
+        )
         return ImportedGenerator(tokens=tokens, generator=experiment.generator, imported=key)
     if training.joint:
         if model.prior is None:
@@ -355,10 +402,10 @@ def _generator_stage(
     )
 
 
-def _tokenizer(experiment: Experiment) -> Tokenizer:
+def _tokenizer(experiment: Experiment, workspace: Workspace) -> Tokenizer:
     """The experiment's tokenizer without memory for its weights."""
     try:
-        tokenizer = tokenizer_on_meta(experiment.tokenizer, experiment.data)
+        tokenizer = workspace.tokenizer_on_meta(experiment.tokenizer, experiment.data)
         if tokenizer.prior is not None:
             tokenizer.prior.check(tokenizer.layout)
     except UserError:

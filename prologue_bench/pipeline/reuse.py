@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.results.frame import measured_seeds
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures, load_pictures
+from prologue_bench.results.schema import Origin, Results, RunRecord
 
 
 @frozen
 class EarlierRun:
     """A run without failures, and the pictures of its variant where they are of this run."""
 
-    record: Mapping[str, Any]
+    record: RunRecord
     pictures: Mapping[str, bytes]
 
 
@@ -52,17 +52,22 @@ class EarlierRuns:
             )
 
 
-def fill_in(results: dict[str, Any], pictures: Pictures, plan: Plan, earlier: EarlierRuns) -> None:
-    """Put earlier runs, and their pictures, in place of planned runs that the store lacks."""
+def fill_in(results: Results, pictures: Pictures, plan: Plan, earlier: EarlierRuns) -> Results:
+    """The results with earlier runs in place of planned runs that the store lacks.
+
+    Their pictures are put among the others.
+    """
+    runs = list(results.runs)
     for index, pipeline in enumerate(plan.pipelines):
         found = earlier.find(pipeline)
-        if found is not None and results["runs"][index]["unfinished"]:
-            results["runs"][index] = {**found.record, "variant": pipeline.experiment.variant.name}
-    results["seeds"] = measured_seeds(results["runs"], plan.ablation.seeds)
+        if found is not None and runs[index].unfinished:
+            runs[index] = evolve(found.record, variant=pipeline.experiment.variant.name)
     for index, pipeline in enumerate(plan.first_pipelines):
         found = earlier.find(pipeline)
         for kind, content in found.pictures.items() if found is not None else ():
             pictures.files.setdefault(f"{kind}-{index}", content)
+    seeds = measured_seeds(runs, plan.ablation.seeds)
+    return evolve(results, runs=tuple(runs), seeds=tuple(seeds))
 
 
 def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
@@ -76,22 +81,22 @@ def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
         results = load_results(folder)
         pictures = load_pictures(folder if folder.is_dir() else folder.parent, results)
         left_out += pictures.left_out
-        origin = {"results": results["name"], "created": results["created"]}
+        origin = Origin(results=results.name, created=results.created)
         drawn: set[str] = set()
-        for run in results["runs"]:
-            is_drawn = run["variant"] not in drawn  # the pictures are of a variant's first run
-            drawn.add(run["variant"])
-            if run["failures"] or run.get("unfinished"):
+        for run in results.runs:
+            is_drawn = run.variant not in drawn  # the pictures are of a variant's first run
+            drawn.add(run.variant)
+            if run.failures or run.unfinished:
                 continue
             keys = frozenset(
-                stage["key"] for stage in run["stages"] if stage["stage"].startswith("measure ")
+                stage.key for stage in run.stages if stage.stage.startswith("measure ")
             )
-            own = _pictures_of(run["variant"], results, pictures) if is_drawn else {}
-            found.setdefault(keys, EarlierRun({**run, "reused": run.get("reused") or origin}, own))
+            own = _pictures_of(run.variant, results, pictures) if is_drawn else {}
+            found.setdefault(keys, EarlierRun(evolve(run, reused=run.reused or origin), own))
     return EarlierRuns(found, left_out)
 
 
-def _pictures_of(variant: str, results: Mapping[str, Any], pictures: Pictures) -> dict[str, bytes]:
-    index = [each["name"] for each in results["variants"]].index(variant)
+def _pictures_of(variant: str, results: Results, pictures: Pictures) -> dict[str, bytes]:
+    index = [each.name for each in results.variants].index(variant)
     names = {kind: f"{kind}-{index}" for kind in VARIANT_PICTURES}
     return {kind: pictures.files[name] for kind, name in names.items() if name in pictures.files}

@@ -390,12 +390,51 @@ class Measure(Stage):
         }
 
 
+@frozen(kw_only=True, slots=False)
+class PictureReconstructions(Stage):
+    """originals.png and reconstructions.png: the same test images for every variant."""
+
+    kind = "picture-reconstructions"
+    reconstructions: Reconstruct
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.reconstructions,)
+
+    def reads(self) -> dict[str, Any]:
+        return {"data": self.reconstructions.tokens.tokenizer.data.key()}
+
+
+@frozen(kw_only=True, slots=False)
+class PictureSamples(Stage):
+    """samples.png; where tokens are shared, prefixes.png too: each row shares its first tokens."""
+
+    kind = "picture-samples"
+    samples: SampleImages
+    shared: int
+    """How many first tokens the images of a row share; 0 where there is no such picture."""
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.samples, *(self.samples.inputs if self.shared else ()))
+
+    def reads(self) -> dict[str, Any]:
+        return {"shared": self.shared}
+
+
+PictureStage = PictureReconstructions | PictureSamples
+
+
 def components_of(stage: Stage) -> tuple[tuple[str, Component], ...]:
     """The components whose code a stage runs, with their kinds; what it is about comes first."""
     if isinstance(stage, Measure):
         return (("metric", stage.metric.component), *components_of(stage.samples))
     if isinstance(stage, SearchSampling):
         return (("metric", stage.metric.component), *components_of(stage.generator))
+    if isinstance(stage, PictureSamples):
+        return components_of(stage.samples)
+    if isinstance(stage, PictureReconstructions):
+        return components_of(stage.reconstructions)
     if isinstance(stage, SampleImages):
         return components_of(stage.generator)
     if isinstance(stage, GeneratorStage):

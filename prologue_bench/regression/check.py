@@ -8,28 +8,34 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from statistics import stdev
+from typing import Literal
 
-import numpy as np
-import pandas as pd
 from attrs import evolve, frozen
-from scipy.special import stdtrit
 
 from prologue_bench.errors import UserError
 from prologue_bench.results import documents
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
 from prologue_bench.results.loading import load_numbers
 from prologue_bench.results.protocols import differences
+from prologue_bench.results.schema import (
+    Baseline,
+    BaselineRun,
+    MeasurementRecord,
+    Numbers,
+    ProtocolRecord,
+    Results,
+    RunNumbers,
+    Speed,
+)
 from prologue_bench.stats.intervals import LEVEL, ROUNDING
+from prologue_bench.stats.measured import Measured
 
 SPEED = "speed"
 """The metric under which benchmarks stand in gates."""
 SPEED_TOLERANCE = 0.25
 """Relative; wide, since the ratio to a calibration kernel takes the machine out but not all of its
 noise."""
-CALIBRATION = "calibration_seconds"
-"""Under which each benchmark holds the time of the kernel that it is divided by
-(benchmarks/conftest.py)."""
 MACHINE = ("machine", "threads", "device")
 """Fields of a protocol that say where a time was measured."""
 Status = Literal["ok", "better", "regression", "missing", "not gated"]
@@ -85,16 +91,16 @@ def parse_tolerance(text: str) -> Tolerance:
 
 
 def check_results(
-    results: Mapping[str, Any], baseline: Mapping[str, Any], tolerances: Sequence[Tolerance]
+    results: Numbers, baseline: Numbers, tolerances: Sequence[Tolerance]
 ) -> list[Check]:
     """Every metric of every variant of the baseline, gated by the tolerances given, else by noise.
 
     With tolerances, only the metrics that they name are gated. Times of another machine never are.
     Raises UserError where protocols differ otherwise, and where a tolerance names no metric.
     """
-    rows, reference = frame({**results, "varied": ()}), frame({**baseline, "varied": ()})
+    rows, reference = (_by_metric(measured(each, apart=True)) for each in (results, baseline))
     elsewhere = _measured_elsewhere(results, baseline)
-    known = set(reference.metric) | {SPEED}
+    known = {metric for metric, _ in reference} | {SPEED}
     for tolerance in tolerances:
         if not any(fnmatchcase(name, tolerance.pattern) for name in known):
             raise UserError(
@@ -102,16 +108,16 @@ def check_results(
                 f"{', '.join(sorted(known))}"
             )
     checks = []
-    for (metric, variant), before in reference.groupby(["metric", "variant"], sort=False):
-        after = rows[(rows.metric == metric) & (rows.variant == variant)]
-        if not np.isfinite(before.value).all() and any(
-            fnmatchcase(str(metric), each.pattern) for each in tolerances
+    for (metric, variant), before in reference.items():
+        after = rows.get((metric, variant), [])
+        if not all(math.isfinite(each.value) for each in before) and any(
+            fnmatchcase(metric, each.pattern) for each in tolerances
         ):
             raise UserError(
-                f"{variant}, {before.title.iloc[0]}: the baseline holds a number that is not "
+                f"{variant}, {before[0].title}: the baseline holds a number that is not "
                 "finite, so --fail-on has nothing to hold to; bless a new baseline"
             )
-        check = _check(str(metric), str(variant), before, after, tolerances)
+        check = _check(before, after, tolerances)
         if metric in elsewhere:
             check = evolve(
                 check,
@@ -124,17 +130,21 @@ def check_results(
     return checks
 
 
+def _by_metric(rows: Sequence[Measured]) -> dict[tuple[str, str], list[Measured]]:
+    """The numbers of each metric and variant."""
+    found: dict[tuple[str, str], list[Measured]] = {}
+    for each in rows:
+        found.setdefault((each.metric, each.variant), []).append(each)
+    return found
+
+
 def _check(
-    metric: str,
-    variant: str,
-    before: pd.DataFrame,
-    after: pd.DataFrame,
-    tolerances: Sequence[Tolerance],
+    before: Sequence[Measured], after: Sequence[Measured], tolerances: Sequence[Tolerance]
 ) -> Check:
-    direction = str(before.direction.iloc[0])
+    first = before[0]
     was, now = _mean(before), _mean(after)
     assert was is not None, "a metric of the baseline has rows there"
-    asked = [each for each in tolerances if fnmatchcase(metric, each.pattern)]
+    asked = [each for each in tolerances if fnmatchcase(first.metric, each.pattern)]
     if asked:
         rise, fall = limits(asked, was)
         basis = "--fail-on"
@@ -142,28 +152,41 @@ def _check(
         rise, fall, basis = None, None, "not asked for"
     else:
         limit, basis = noise(before, after)
-        rise, fall = (limit if direction == worse else None for worse in ("lower", "higher"))
-    several = min(before.seed.nunique(), after.seed.nunique()) > 1
+        rise, fall = (limit if first.direction == worse else None for worse in ("lower", "higher"))
+    several = min(len({each.seed for each in rows}) for rows in (before, after)) > 1
     return Check(
-        metric=metric,
-        variant=variant,
-        title=str(before.title.iloc[0]),
-        unit=str(before.unit.iloc[0]),
+        metric=first.metric,
+        variant=first.variant,
+        title=first.title,
+        unit=first.unit,
         before=was,
         after=now,
         rise=rise,
         fall=fall,
         basis=basis,
         status=_status(
-            was, now, rise, fall, direction if several else "neutral", bool(asked) or not tolerances
+            was,
+            now,
+            rise,
+            fall,
+            first.direction if several else "neutral",
+            bool(asked) or not tolerances,
         ),
     )
 
 
-def _mean(rows: pd.DataFrame) -> float | None:
+def _mean(rows: Sequence[Measured]) -> float | None:
     """Over training seeds, each counted once however often it was sampled from."""
-    means = [sum(values) / len(values) for _, values in rows.groupby("seed").value]
+    means = _means(rows)
     return sum(means) / len(means) if means else None
+
+
+def _means(rows: Sequence[Measured]) -> list[float]:
+    """Of each training seed, over its sampling seeds."""
+    values: dict[int, list[float]] = {}
+    for each in rows:
+        values.setdefault(each.seed, []).append(each.value)
+    return [sum(values[seed]) / len(values[seed]) for seed in sorted(values)]
 
 
 def limits(tolerances: Iterable[Tolerance], before: float) -> tuple[float | None, float | None]:
@@ -208,12 +231,15 @@ def _status(
     return "better" if beyond is not None and better > beyond else "ok"
 
 
-def _once(rows: pd.DataFrame) -> pd.DataFrame:
+def _once(rows: Sequence[Measured]) -> list[Measured]:
     """Rows without those whose measurement stands in an earlier one."""
-    return rows[~rows.artifact.duplicated() | (rows.artifact == "")]
+    seen: dict[str, Measured] = {}
+    return [
+        each for each in rows if not each.artifact or seen.setdefault(each.artifact, each) is each
+    ]
 
 
-def noise(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float | None, str]:
+def noise(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[float | None, str]:
     """How far a mean may move by chance (95%), and where that is known from.
 
     Over seeds: the prediction interval of the new mean, t * s * sqrt(1/n + 1/m), with the
@@ -222,12 +248,14 @@ def noise(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float | None, str]
     that seeds share, as of a frozen tokenizer, is of one seed.
     """
     before, after = _once(before), _once(after)
-    means = before.groupby("seed").value.mean()
+    means = _means(before)
     count = len(means)
-    seeds = max(1, after.seed.nunique())
-    spread = float(means.std(ddof=1)) if count > 1 else 0.0
-    rounding = ROUNDING * float(means.abs().max())
+    seeds = max(1, len({each.seed for each in after}))
+    spread = stdev(means) if count > 1 and all(map(math.isfinite, means)) else 0.0
+    rounding = ROUNDING * max(map(abs, means))
     if spread > rounding:
+        from scipy.special import stdtrit  # scipy.stats takes a second to import
+
         width = float(stdtrit(count - 1, (1 + LEVEL) / 2))
         return width * spread * math.sqrt(1 / count + 1 / seeds), f"spread over {count} seeds"
     widths = [_width_over_images(rows) for rows in (before, after)]
@@ -237,77 +265,68 @@ def noise(before: pd.DataFrame, after: pd.DataFrame) -> tuple[float | None, str]
     return (rounding, f"the same in {count} seeds") if count > 1 else (None, "noise unknown")
 
 
-def _width_over_images(rows: pd.DataFrame) -> float | None:
+def _width_over_images(rows: Sequence[Measured]) -> float | None:
     """Half of the interval over images of the mean of runs; None where one has none.
 
     Each sampling seed draws images of its own, so that their errors are independent, and average
     out. What is equal in all, such as a number of reconstructions, is one number measured once.
     """
-    if rows.empty or rows.half_width.isna().any():
-        return None
-    own = rows.drop_duplicates(["value", "half_width"])
-    return math.hypot(*own.half_width) / len(own)
+    own = {(each.value, each.half_width) for each in rows}
+    widths = [width for _, width in own if width is not None]
+    return math.hypot(*widths) / len(own) if own and len(widths) == len(own) else None
 
 
-def _measured_elsewhere(results: Mapping[str, Any], baseline: Mapping[str, Any]) -> set[str]:
+def _measured_elsewhere(results: Numbers, baseline: Numbers) -> set[str]:
     """The metrics that were measured on another machine.
 
     Raises UserError where protocols differ in anything else.
     """
     found_elsewhere = set()
     ours, theirs = (
-        {_place(run, m): m for run, m in _measurements(each)} for each in (results, baseline)
+        {(m.name, *run.place): m for run, m in _measurements(each)} for each in (results, baseline)
     )
-    of_all_seeds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    of_all_seeds: dict[tuple[str, str], list[ProtocolRecord]] = {}
     for place, measurement in theirs.items():
-        of_all_seeds.setdefault(place[:2], []).append(measurement["protocol"])
+        of_all_seeds.setdefault(place[:2], []).append(measurement.protocol)
     for place in ours:
         # Means are gated, so a seed that the baseline lacks must have the protocol of its other
         # seeds.
-        expected = (
-            [theirs[place]["protocol"]] if place in theirs else of_all_seeds.get(place[:2], [])
-        )
+        expected = [theirs[place].protocol] if place in theirs else of_all_seeds.get(place[:2], [])
         found = min(
-            (differences(ours[place]["protocol"], each) for each in expected), key=len, default=[]
+            (differences(ours[place].protocol, each) for each in expected), key=len, default=[]
         )
         if found and all(text.partition(":")[0] in MACHINE for text in found):
             found_elsewhere.add(place[0])
         elif found:
             raise UserError(
-                f"{place[1]}, {ours[place]['title']}: the baseline has another protocol, "
+                f"{place[1]}, {ours[place].title}: the baseline has another protocol, "
                 f"they differ in {'; '.join(found)}; measure by the same, or bless a new baseline"
             )
     return found_elsewhere
 
 
-def _measurements(
-    results: Mapping[str, Any],
-) -> Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    return ((run, measurement) for run in results["runs"] for measurement in run["measurements"])
+def _measurements(results: Numbers) -> Iterable[tuple[RunNumbers, MeasurementRecord]]:
+    return ((run, each) for run in results.runs for each in run.measurements)
 
 
-def _place(run: Mapping[str, Any], measurement: Mapping[str, Any]) -> tuple[str, str, int, int]:
-    return measurement["name"], run["variant"], run["seed"], run.get("sampling_seed", 0)
-
-
-def read_benchmarks(path: Path) -> dict[str, dict[str, float]]:
+def read_benchmarks(path: Path) -> dict[str, Speed]:
     """Benchmarks of a JSON of `make bench`, as ratios to the calibration kernel timed around each.
 
     By name: the ratio of the fastest rounds, and the spread, the interquartile range over the
     median. Raises UserError when the file is none.
     """
     return {
-        each["name"]: {
-            "ratio": each["stats"]["min"] / each["extra_info"][CALIBRATION],
-            "spread": each["stats"]["iqr"] / each["stats"]["median"],
-        }
+        each.name: Speed(
+            ratio=each.stats.min / each.extra_info.calibration_seconds,
+            spread=each.stats.iqr / each.stats.median,
+        )
         for each in documents.read_benchmarks(path)
     }
 
 
-def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Mapping[str, Any]) -> None:
+def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Numbers) -> None:
     """For when there are no benchmarks: raises UserError where a limit names only the speed."""
-    metrics = {measurement["name"] for _, measurement in _measurements(baseline)}
+    metrics = {measurement.name for _, measurement in _measurements(baseline)}
     for each in tolerances:
         if not any(fnmatchcase(name, each.pattern) for name in metrics):
             raise UserError(
@@ -317,8 +336,8 @@ def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Mapping[str,
 
 
 def check_speed(
-    now: Mapping[str, Mapping[str, float]],
-    before: Mapping[str, Mapping[str, float]],
+    now: Mapping[str, Speed],
+    before: Mapping[str, Speed],
     tolerances: Sequence[Tolerance],
 ) -> list[Check]:
     """Every benchmark of the baseline beside the new one: ratios to the calibration kernel.
@@ -332,76 +351,78 @@ def check_speed(
         fall: float | None = None
         rise: float | None = None
         if asked:
-            (rise, fall), basis = limits(asked, old["ratio"]), "--fail-on"
+            (rise, fall), basis = limits(asked, old.ratio), "--fail-on"
         elif tolerances:
             basis = "not asked for"
         else:
-            share = max(SPEED_TOLERANCE, 3 * old["spread"], 3 * new["spread"] if new else 0)
-            rise, basis = share * old["ratio"], f"{100 * share:.0f}% of a noisy machine"
+            share = max(SPEED_TOLERANCE, 3 * old.spread, 3 * new.spread if new else 0)
+            rise, basis = share * old.ratio, f"{100 * share:.0f}% of a noisy machine"
         gated = bool(asked) or not tolerances
-        ratio = new["ratio"] if new else None
+        ratio = new.ratio if new else None
         checks.append(
             Check(
                 metric=SPEED,
                 variant=name,
                 title=SPEED,
                 unit="calibrations",
-                before=old["ratio"],
+                before=old.ratio,
                 after=ratio,
                 rise=rise,
                 fall=fall,
                 basis=basis,
-                status=_status(old["ratio"], ratio, rise, fall, "lower", gated),
+                status=_status(old.ratio, ratio, rise, fall, "lower", gated),
             )
         )
     return checks
 
 
-KEPT = (
-    "schema",
-    "name",
-    "title",
-    "profile",
-    "baseline",
-    "seeds",
-    "sampling_seeds",
-    "varied",
-    "variants",
-    "sources",
-)
-PROVENANCE = ("data", "software", "hardware", "created")
-RUN = ("variant", "seed", "sampling_seed", "measurements")
-
-
-def make_baseline(
-    results: Mapping[str, Any], benchmarks: Mapping[str, Any], note: str
-) -> dict[str, Any]:
+def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) -> Baseline:
     """What a gate needs of results, with their provenance: no pictures, curves or wall times.
 
     Raises UserError for a number that is not finite, which could gate nothing.
     """
     for run, measurement in _measurements(results):
-        if measurement["value"] is None or not math.isfinite(measurement["value"]):
+        if measurement.value is None or not math.isfinite(measurement.value):
             raise UserError(
-                f"{run['variant']}, seed {run['seed']}, {measurement['title']}: "
-                f"found {measurement['value']}, expected a finite number; "
+                f"{run.variant}, seed {run.seed}, {measurement.title}: "
+                f"found {measurement.value}, expected a finite number; "
                 "a baseline without one gates nothing"
             )
-    kept = {name: results[name] for name in (*KEPT, *PROVENANCE) if name in results}
-    return {
-        **kept,
-        "runs": [{name: run.get(name, 0) for name in RUN} for run in results["runs"]],
-        "artifacts": {
-            f"{run['variant']}, {_seeds_of(run)}, {stage['stage']}": stage["key"]
-            for run in results["runs"]
-            for stage in run["stages"]
+    return Baseline(
+        schema=results.schema,
+        name=results.name,
+        title=results.title,
+        profile=results.profile,
+        baseline=results.baseline,
+        seeds=results.seeds,
+        sampling_seeds=results.sampling_seeds,
+        varied=results.varied,
+        variants=results.variants,
+        sources=results.sources,
+        data=results.data,
+        software=results.software,
+        hardware=results.hardware,
+        created=results.created,
+        runs=tuple(
+            BaselineRun(
+                variant=run.variant,
+                seed=run.seed,
+                sampling_seed=run.sampling_seed,
+                measurements=run.measurements,
+            )
+            for run in results.runs
+        ),
+        artifacts={
+            f"{run.variant}, {_seeds_of(run)}, {stage.stage}": stage.key
+            for run in results.runs
+            for stage in run.stages
         },
-        "benchmarks": dict(benchmarks),
-        "note": note,
-    }
+        benchmarks=benchmarks,
+        note=note,
+    )
 
 
-def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
+def check_baseline_place(path: Path, results: Results) -> None:
     """Raises UserError where a baseline of these results would take the place of something else.
 
     That is a file that is no baseline, one of another ablation or profile, and one with runs that
@@ -416,21 +437,17 @@ def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
         there = None
     if there is None:
         raise UserError(f"{path}: found no baseline, which would be overwritten; {advice}")
-    for key in ("name", "profile"):
-        if there.get(key) != results.get(key):
+    for what, old, new in (
+        ("name", there.name, results.name),
+        ("profile", there.profile, results.profile),
+    ):
+        if old != new:
             raise UserError(
-                (
-                    f"{path}: a baseline of {key} {there.get(key)!s:.60}, "
-                    f"and the results are of {results.get(key)!s:.60}; "
-                )
-                + advice
+                f"{path}: a baseline of {what} {old!s:.60}, and the results are of {new!s:.60}; "
+                f"{advice}"
             )
-    runs = {(run["variant"], _seeds_of(run)) for run in results["runs"]}
-    gone = [
-        f"{run['variant']}, {_seeds_of(run)}"
-        for run in there["runs"]
-        if (run["variant"], _seeds_of(run)) not in runs
-    ]
+    runs = {run.place for run in results.runs}
+    gone = [f"{run.variant}, {_seeds_of(run)}" for run in there.runs if run.place not in runs]
     if gone:
         raise UserError(
             f"{path}: its runs {'; '.join(gone[:3]):.200} are not in these results ({len(gone)}); "
@@ -438,6 +455,6 @@ def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
         )
 
 
-def _seeds_of(run: Mapping[str, Any]) -> str:
-    sampling = f", sampling seed {run['sampling_seed']}" if run.get("sampling_seed") else ""
-    return f"seed {run['seed']}{sampling}"
+def _seeds_of(run: RunNumbers) -> str:
+    sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
+    return f"seed {run.seed}{sampling}"

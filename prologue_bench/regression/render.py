@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from prologue_bench.regression.check import Check
-from prologue_bench.results.caveats import caveats
+from prologue_bench.results.caveats import caveats, measurements_of
+from prologue_bench.results.schema import Numbers
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import number, short, signed
 
@@ -49,18 +49,7 @@ def cells(check: Check) -> tuple[str, ...]:
     )
 
 
-HEADERS = ("metric", "variant", "baseline", "now", "change", "tolerance", "")
-
-
-def as_text(checks: Sequence[Check]) -> str:
-    """Columns for a terminal."""
-    rows = [HEADERS, *map(cells, checks)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, "", summary(checks)])
+HEADERS = ("metric", "variant", "baseline", "now", "change", "tolerance", "verdict")
 
 
 def summary(checks: Sequence[Check]) -> str:
@@ -78,20 +67,21 @@ def summary(checks: Sequence[Check]) -> str:
     )
 
 
-def as_markdown(checks: Sequence[Check], baseline: Mapping[str, Any]) -> str:
-    """For a pull request: what fails first, all of it in a fold."""
-    revision = baseline.get("software", {}).get("git", "unknown")
+def as_markdown(checks: Sequence[Check], baseline: Numbers, note: str = "") -> str:
+    """For a pull request: what fails first, all of it in a fold. A note stands above both."""
+    revision = baseline.software.get("git", "unknown")
     head = (
-        f"### {baseline['title']}: "
+        f"### {baseline.title}: "
         f"{'regression' if any(c.failed for c in checks) else 'no regression'}"
     )
     lines = [
         head,
         "",
-        f"{summary(checks)} Baseline of revision {revision}, {baseline['created'][:10]}.",
+        f"{summary(checks)} Baseline of revision {revision}, {baseline.created[:10]}.",
         "",
     ]
-    lines += [line for sentence in caveats(baseline) for line in (sentence, "")]
+    notes = [*filter(None, [note]), *caveats(measurements_of(baseline))]
+    lines += [line for sentence in notes for line in (markdown_line(sentence), "")]
     if failed := [check for check in checks if check.failed]:
         lines += [*_table(failed), ""]
     lines += ["<details><summary>All numbers</summary>", "", *_table(checks), "", "</details>", ""]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from attrs import field, frozen
 
+from prologue_bench.results.schema import Settings, VariantRecord
 from prologue_bench.texts.settings import short_names
 
 
@@ -27,39 +27,48 @@ class NumericAxis:
     """The setting's own name, as short as tells it from the others that are varied."""
 
 
-def numeric_axis(
-    variants: Sequence[Mapping[str, Any]], varied: Sequence[str]
-) -> NumericAxis | None:
+@frozen
+class Tried:
+    """Settings under a name, such as one point of a search."""
+
+    name: str
+    values: Settings
+    source: str | None = None
+
+
+Varied = VariantRecord | Tried
+"""What has a place on an axis."""
+
+
+def numeric_axis(variants: Sequence[Varied], varied: Sequence[str]) -> NumericAxis | None:
     """The varied number with the most values, where each line along it has two points or more."""
     names = short_names(varied)
     found = [axis for key in varied if (axis := _along(key, names[key], variants))]
     return max(found, key=lambda axis: len(set(axis.places.values())), default=None)
 
 
-def _along(key: str, name: str, variants: Sequence[Mapping[str, Any]]) -> NumericAxis | None:
-    values = [variant["values"].get(key) for variant in variants]
+def _along(key: str, name: str, variants: Sequence[Varied]) -> NumericAxis | None:
+    values = [variant.values.get(key) for variant in variants]
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         return None
-    lines: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    lines: dict[str, list[Varied]] = defaultdict(list)
     for variant in variants:
-        others = sorted((k, repr(v)) for k, v in variant["values"].items() if k != key)
-        lines[repr((variant.get("source"), others))].append(variant)
-    if any(len({variant["values"][key] for variant in line}) < 2 for line in lines.values()):
+        others = sorted((k, repr(v)) for k, v in variant.values.items() if k != key)
+        lines[repr((variant.source, others))].append(variant)
+    if any(len({variant.values[key] for variant in line}) < 2 for line in lines.values()):
         return None
     return NumericAxis(
         key=key,
         title=name.replace("_", " "),
-        places={variant["name"]: float(variant["values"][key]) for variant in variants},
-        lines={
-            variant["name"]: _without(key, line[0]) for line in lines.values() for variant in line
-        },
+        places={variant.name: float(variant.values[key]) for variant in variants},
+        lines={variant.name: _without(key, line[0]) for line in lines.values() for variant in line},
     )
 
 
-def _without(key: str, variant: Mapping[str, Any]) -> str:
+def _without(key: str, variant: Varied) -> str:
     """A variant's name without what it says of one setting."""
-    source = f"{variant['source']}: " if variant.get("source") else ""
-    parts = variant["name"].removeprefix(source).split(", ")
+    source = f"{variant.source}: " if variant.source else ""
+    parts = variant.name.removeprefix(source).split(", ")
     kept = [
         part
         for part in parts

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
-from typing import Any
+from statistics import correlation, fmean
 
-import attrs
 from attrs import frozen
-from scipy.stats import spearmanr
 
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
+from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.protocols import differences
+from prologue_bench.results.schema import Numbers, ProtocolRecord
 from prologue_bench.stats.differences import Difference, Points, paired, points_of
 
 
@@ -46,18 +46,13 @@ class MetricComparison:
     runs: int
 
 
-def compare_results(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[MetricComparison]:
+def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
     """All metrics that both results have for some variant and seed of the same name."""
-    rows = frame({**first, "varied": ()})
-    once = rows.drop_duplicates("metric")
-    names = dict(
-        zip(
-            map(str, once.metric),
-            zip(map(str, once.title), map(str, once.unit), strict=True),
-            strict=True,
-        )
-    )
-    one, other = points_of(rows), points_of(frame({**second, "varied": ()}))
+    rows = measured(first, apart=True)
+    names: dict[str, tuple[str, str]] = {}
+    for each in rows:
+        names.setdefault(each.metric, (each.title, each.unit))
+    one, other = points_of(rows), points_of(measured(second, apart=True))
     found = []
     for metric, (title, unit) in names.items():
         pairs = {
@@ -108,12 +103,19 @@ def _agreement(values: Sequence[tuple[float, float]]) -> float | None:
     first, second = zip(*values, strict=True)
     if len(values) < 3 or len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    return float(spearmanr(first, second).statistic)
+    return correlation(_ranks(first), _ranks(second))
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """The place of each value among the others, from 0; equal ones share the mean of theirs."""
+    ordered = sorted(values)
+    counts = Counter(values)
+    return [ordered.index(value) + (counts[value] - 1) / 2 for value in values]
 
 
 def _conflict(
-    first: Mapping[str, Any],
-    second: Mapping[str, Any],
+    first: Numbers,
+    second: Numbers,
     metric: str,
     runs: Sequence[tuple[str, int, int]],
 ) -> tuple[str, ...]:
@@ -126,17 +128,15 @@ def _conflict(
     return tuple(found)
 
 
-def _protocols(
-    results: Mapping[str, Any], metric: str
-) -> dict[tuple[str, int, int], Mapping[str, Any]]:
+def _protocols(results: Numbers, metric: str) -> Mapping[tuple[str, int, int], ProtocolRecord]:
     return {
-        (run["variant"], run["seed"], run.get("sampling_seed", 0)): measurement["protocol"]
-        for run in results["runs"]
-        for measurement in run["measurements"]
-        if measurement["name"] == metric
+        run.place: each.protocol
+        for run in results.runs
+        for each in run.measurements
+        if each.name == metric
     }
 
 
-def as_json(found: Sequence[MetricComparison]) -> list[dict[str, Any]]:
+def as_json(found: Sequence[MetricComparison]) -> list[Document]:
     """The comparison as plain values."""
-    return [attrs.asdict(each) for each in found]
+    return list(map(plain, found))

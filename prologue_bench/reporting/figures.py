@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from prologue_bench.reporting import plots
-from prologue_bench.reporting.axes import numeric_axis
+from prologue_bench.reporting.axes import Tried, numeric_axis
 from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import Spec
+from prologue_bench.results.schema import Columns, Results
 
 CURVE_TITLES = {
     "loss_l1": "Reconstruction, L1",
@@ -24,29 +23,27 @@ CURVE_TITLES = {
 
 
 def metric_plots(
-    metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
+    metrics: list[MetricInfo], rows: pd.DataFrame, results: Results
 ) -> list[tuple[MetricInfo, Spec]]:
     """Each metric against what was varied."""
     return [
         (
             info,
-            plots.metric_plot(
-                rows[rows.metric == info.name], results["variants"], results["varied"]
-            ),
+            plots.metric_plot(rows[rows.metric == info.name], results.variants, results.varied),
         )
         for info in metrics
     ]
 
 
-def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
     """Plots of one metric against another, those for which both were measured."""
     known = set(rows.metric)
-    names = [variant["name"] for variant in results["variants"]]
+    names = [variant.name for variant in results.variants]
     asked = {
-        (other, each["name"]): title
-        for run in results["runs"]
-        for each in run["measurements"]
-        for other, title in each.get("against", {}).items()
+        (other, each.name): title
+        for run in results.runs
+        for each in run.measurements
+        for other, title in each.against.items()
     }
     return [
         (title, plots.scatter_plot(rows, x, y, names, title))
@@ -55,23 +52,23 @@ def tradeoffs(rows: pd.DataFrame, results: Mapping[str, Any]) -> list[tuple[str,
     ]
 
 
-def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+def heat_maps(results: Results) -> list[tuple[str, Spec]]:
     """Numbers of each token of each variant, such as the codes in use.
 
     Means over seeds, on one scale per segment.
     """
     grids = {
-        (variant["name"], segment["name"]): segment["grid"]
-        for variant in results["variants"]
-        for segment in variant["layout"]
+        (variant.name, segment.name): segment.grid
+        for variant in results.variants
+        for segment in variant.layout
     }
-    found: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
+    found: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
     units: dict[str, str] = {}
-    for run in results["runs"]:
-        for measurement in run["measurements"]:
-            if segment := measurement.get("positions_of"):
-                found[run["variant"], segment].append(measurement["positions"])
-                units[segment] = measurement["unit"]
+    for run in results.runs:
+        for each in run.measurements:
+            if segment := each.positions_of:
+                found[run.variant, segment].append(each.positions)
+                units[segment] = each.unit
     means = {
         key: [sum(each) / len(each) for each in zip(*values, strict=True)]
         for key, values in found.items()
@@ -88,14 +85,14 @@ def heat_maps(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     return shown
 
 
-def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+def curve_plots(results: Results) -> list[tuple[str, Spec]]:
     """Training curves: a plot for each loss of each training stage."""
     shown = []
     for kind, title in (("train-tokenizer", "Tokenizer"), ("train-generator", "Generator")):
-        by_variant: dict[str, list[dict[str, list[float]]]] = {}
-        for run in results["runs"]:
-            if kind in run["curves"]:
-                by_variant.setdefault(run["variant"], []).append(run["curves"][kind])
+        by_variant: dict[str, list[Columns]] = {}
+        for run in results.runs:
+            if kind in run.curves:
+                by_variant.setdefault(run.variant, []).append(run.curves[kind])
         losses = dict.fromkeys(
             name
             for runs in by_variant.values()
@@ -110,40 +107,39 @@ def curve_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
     return shown
 
 
-def search_plots(results: Mapping[str, Any]) -> list[tuple[str, Spec]]:
+def search_plots(results: Results) -> list[tuple[str, Spec]]:
     """The search of the sampling settings along the number with the most values.
 
     There is one for each choice of the others.
     """
     found = [
-        {
-            "variant": run["variant"],
-            "seed": run["seed"],
-            "value": point["value"],
-            "metric": point["metric"],
-            "chosen": "yes" if point["point"] == run["search"]["chosen"] else "no",
-            "point": point["point"],
-        }
-        for run in results["runs"]
-        if run.get("search")
-        for point in run["search"]["points"]
+        (
+            {
+                "variant": run.variant,
+                "seed": run.seed,
+                "value": each.value,
+                "chosen": "yes" if each.point == run.search.chosen else "no",
+            },
+            each,
+        )
+        for run in results.runs
+        if run.search is not None
+        for each in run.search.points
     ]
     if not found:
         return []
-    tried = [{"name": str(each["point"]), "values": each["point"]} for each in found]
-    axis = numeric_axis(tried, list(found[0]["point"]))
+    tried = [Tried(str(each.point), each.point) for _, each in found]
+    axis = numeric_axis(tried, list(tried[0].values))
     if axis is None:
         return []
-    by_others: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for each in found:
-        others = {name: value for name, value in each["point"].items() if name != axis.key}
-        by_others[each["metric"], setting_text(others)].append(
-            {**each, "place": each["point"][axis.key]}
-        )
-    names = [variant["name"] for variant in results["variants"]]
+    by_others: dict[tuple[str, str], list[dict[str, str | float]]] = defaultdict(list)
     values: dict[str, list[float]] = defaultdict(list)
-    for each in found:
-        values[each["metric"]].append(each["value"])
+    for row, each in found:
+        others = {name: value for name, value in each.point.items() if name != axis.key}
+        placed = {**row, "place": each.point[axis.key]}
+        by_others[each.metric, setting_text(others)].append(placed)
+        values[each.metric].append(each.value)
+    names = [variant.name for variant in results.variants]
     domains = {metric: (min(of), max(of)) for metric, of in values.items()}
     columns = ["variant", "seed", "place", "value", "chosen"]
     return [

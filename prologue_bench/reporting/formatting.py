@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prologue_bench.results.frame import flat_settings
+from prologue_bench.results.schema import Settings
 from prologue_bench.stats.wording import difference_text
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import number, short, signed
 from prologue_bench.texts.settings import short_names
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A setting's value; a dash for none."""
     return "–" if value is None else str(value)
 
 
-def setting_text(settings: Mapping[str, Any]) -> str:
+def setting_text(settings: Settings) -> str:
     """Settings by their shortest names that differ, such as "temperature 0.9, scale 2.0"."""
     names = short_names(list(settings))
     return ", ".join(f"{names[key]} {plain(value)}" for key, value in settings.items())

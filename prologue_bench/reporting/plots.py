@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from prologue_bench.reporting.axes import numeric_axis
+from prologue_bench.reporting.axes import Varied, numeric_axis
 from prologue_bench.reporting.vega import (
     COLOURS,
     HEIGHT,
@@ -19,6 +19,7 @@ from prologue_bench.reporting.vega import (
     tooltip,
     variant_colour,
 )
+from prologue_bench.results.schema import Columns
 
 POINTS_CUT = 5
 """Points of a training curve that may lie above the plot."""
@@ -27,9 +28,7 @@ CURVE_POINTS = 6000
 """Of one plot at most; more runs are drawn with fewer points each."""
 
 
-def metric_plot(
-    rows: pd.DataFrame, variants: Sequence[Mapping[str, Any]], varied: Sequence[str]
-) -> Spec:
+def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence[str]) -> Spec:
     """One metric: every seed a dot, seeds joined by a thin line, the mean by a thick one.
 
     `rows` are a frame's rows of one metric. The axis is numeric where a numeric setting was varied,
@@ -38,7 +37,7 @@ def metric_plot(
     """
     axis = numeric_axis(variants, varied)
     known = set(rows.variant)
-    names = [variant["name"] for variant in variants if variant["name"] in known]
+    names = [variant.name for variant in variants if variant.name in known]
     shown = rows[["variant", "seed", "value", "half_width"]]
     place = alt.X("variant:N", title=None, sort=names, axis=alt.Axis(labelAngle=-25, grid=False))
     dot: Any = alt.value(COLOURS[0])
@@ -124,7 +123,7 @@ def _numeric_place(title: str, values: Iterable[float]) -> alt.X:
     )
 
 
-def curve_plot(curves: Mapping[str, list[dict[str, list[float]]]], loss: str, title: str) -> Spec:
+def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -> Spec:
     """One loss over steps: a line for each variant's mean over seeds, and thin ones for the seeds.
 
     A click on a variant in the legend leaves it alone in view; a second one brings the others back.

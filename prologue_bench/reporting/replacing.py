@@ -8,14 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+
+from attrs import evolve
 
 from prologue_bench.errors import UserError
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
-from prologue_bench.results.pictures import ASSETS, FILES, picture_names
+from prologue_bench.results.pictures import ASSETS, picture_names
+from prologue_bench.results.schema import Results, RunRecord
 from prologue_bench.storage.placing import is_inside, not_own, recover
 
 REPORT = "report.html"
@@ -29,7 +31,7 @@ SHOWN = 3
 """Names in an error."""
 
 
-def report_in(folder: Path) -> dict[str, Any] | None:
+def report_in(folder: Path) -> Results | None:
     """The results of the report that lies in a folder; None where none can be read."""
     if not folder.is_dir():
         return None
@@ -48,7 +50,7 @@ def check_place(
     keys: Collection[str],
     pictures: Iterable[str],
     force: bool,
-    there: Mapping[str, Any] | None,
+    there: Results | None,
 ) -> None:
     """Raises UserError where a report would overwrite others' files, or lose runs of the one there.
 
@@ -87,37 +89,30 @@ def _check_folder(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def keep_remarks(results: dict[str, Any], folder: Path) -> None:
-    """Take over what authors say of the report in a folder.
+def keep_remarks(results: Results, folder: Path) -> Results:
+    """The results with what authors say of the report in a folder.
 
     Only where these results take its place without losing runs.
     """
     there = report_in(folder)
-    if (
-        there
-        and there.get("remarks")
-        and not lost(there, results["name"], set(measure_keys(results["runs"])))
-    ):
-        results["remarks"] = there["remarks"]
+    if there is None or lost(there, results.name, set(measure_keys(results.runs))):
+        return results
+    return evolve(results, remarks=there.remarks or results.remarks)
 
 
-def lost(there: Mapping[str, Any], name: str, keys: Collection[str]) -> str:
+def lost(there: Results, name: str, keys: Collection[str]) -> str:
     """What results hold that others of this name and with measurements of these keys do not.
 
     Empty for nothing.
     """
-    measured = {index: set(measure_keys([run])) for index, run in enumerate(there["runs"])}
-    gone = [there["runs"][index] for index, own in measured.items() if own and not own & set(keys)]
-    partly = [
-        there["runs"][index]
-        for index, own in measured.items()
-        if own & set(keys) and own - set(keys)
-    ]
+    measured = [(run, set(measure_keys([run]))) for run in there.runs]
+    gone = [run for run, own in measured if own and not own & set(keys)]
+    partly = [run for run, own in measured if own & set(keys) and own - set(keys)]
     parts = []
-    if gone and there.get("remarks"):
+    if gone and there.remarks:
         parts.append("its remarks")
-    if there["name"] != name and any(measured.values()):
-        parts.append(f"the results of ablation {there['name']!r:.60}")
+    if there.name != name and any(own for _, own in measured):
+        parts.append(f"the results of ablation {there.name!r:.60}")
     if gone:
         parts.append(
             f"{_count(len(gone))} that would not be in the new report "
@@ -128,43 +123,39 @@ def lost(there: Mapping[str, Any], name: str, keys: Collection[str]) -> str:
     return " and ".join(parts)
 
 
-def measure_keys(runs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def measure_keys(runs: Iterable[RunRecord]) -> Iterator[str]:
     """The keys of all measurements of results' runs."""
     for run in runs:
-        yield from (
-            stage["key"] for stage in run["stages"] if stage["stage"].startswith("measure ")
-        )
+        yield from (stage.key for stage in run.stages if stage.stage.startswith("measure "))
 
 
-def own_files(there: Mapping[str, Any] | None) -> dict[str, str]:
+def own_files(there: Results | None) -> dict[str, str]:
     """SHA-256, by name, of the files that results list as their report's own.
 
     Nothing of earlier versions.
     """
-    files = (there or {}).get(FILES)
-    if not isinstance(files, dict):
-        return {}
-    return {name: text for name, text in files.items() if is_inside(name) and isinstance(text, str)}
+    files = (there.files if there is not None else None) or {}
+    return {name: text for name, text in files.items() if is_inside(name)}
 
 
-def _own(there: Mapping[str, Any] | None) -> dict[str, str | None]:
+def _own(there: Results | None) -> dict[str, str | None]:
     """As `own_files`, with the results themselves.
 
     Reports of earlier versions list nothing, and have fixed names.
     """
     if there is None:
         return {}
-    if isinstance(there.get(FILES), dict):
+    if there.files is not None:
         return {RESULTS: None, **own_files(there)}
     pictures = (
-        f"{ASSETS}/{each}.png" for each in picture_names(len(there["variants"]), len(there["runs"]))
+        f"{ASSETS}/{each}.png" for each in picture_names(len(there.variants), len(there.runs))
     )
     return dict.fromkeys([RESULTS, REPORT, *TABLES, *pictures])
 
 
-def _run(run: Mapping[str, Any]) -> str:
-    sampling = f", sampling seed {run['sampling_seed']}" if run.get("sampling_seed") else ""
-    return f"{str(run['variant'])[:40]}, seed {run['seed']}{sampling}"
+def _run(run: RunRecord) -> str:
+    sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
+    return f"{run.variant[:40]}, seed {run.seed}{sampling}"
 
 
 def _count(number: int) -> str:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from attrs import evolve
 from markupsafe import Markup
 
 from prologue_bench.reporting.figures import (
@@ -51,30 +50,27 @@ from prologue_bench.reporting.summary import (
 )
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.reporting.vega import library
-from prologue_bench.results.caveats import caveats
+from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.documents import RESULTS
-from prologue_bench.results.frame import frame
-from prologue_bench.results.pictures import ASSETS, FILES, Pictures, comparable_pictures, originals
+from prologue_bench.results.frame import frame, measured
+from prologue_bench.results.pictures import ASSETS, Pictures, comparable_pictures, originals
 from prologue_bench.results.protocols import conflicts
-from prologue_bench.results.sources import most_seeds, one_data_set, remarks, sources
+from prologue_bench.results.schema import Results
+from prologue_bench.results.sources import most_seeds, one_data_set
 from prologue_bench.results.strict import to_json
 from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.placing import checksums, placing
 from prologue_bench.texts.durations import duration
 
 
-def write_report(
-    results: Mapping[str, Any], pictures: Pictures, folder: Path, force: bool = False
-) -> Path:
+def write_report(results: Results, pictures: Pictures, folder: Path, force: bool = False) -> Path:
     """Put a report's files into a folder together, in place of those there; return the HTML's path.
 
     Raises UserError, with nothing written, where files of others would be overwritten or other runs
     lost, unless `force` says so.
     """
     there = report_in(folder)
-    check_place(
-        folder, results["name"], set(measure_keys(results["runs"])), pictures.files, force, there
-    )
+    check_place(folder, results.name, set(measure_keys(results.runs)), pictures.files, force, there)
     rows = frame(results)
     texts = {
         CSV: render_csv(rows),
@@ -91,17 +87,17 @@ def write_report(
         if importlib.util.find_spec("pyarrow") is not None:
             rows.to_parquet(aside / PARQUET, index=False)
         (aside / RESULTS).write_text(
-            to_json({**results, FILES: checksums(aside)}), encoding="utf-8"
+            to_json(evolve(results, files=checksums(aside))), encoding="utf-8"
         )
     return folder / REPORT
 
 
-def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
+def render_html(results: Results, pictures: Pictures) -> str:
     """The report as one HTML document without outside references."""
-    rows = frame(results)
-    cells = summarise(rows, results["baseline"])
-    metrics = metric_infos(rows)
-    main, detail = split_metrics(metrics, rows, results)
+    numbers, rows = measured(results), frame(results)
+    cells = summarise(numbers, results.baseline)
+    metrics = metric_infos(numbers)
+    main, detail = split_metrics(metrics, numbers, results)
     return (
         environment()
         .get_template("report.html.j2")
@@ -111,9 +107,9 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             main=main,
             detail=detail,
             findings=findings(cells, main, results),
-            reading=reading({**results, "seeds": most_seeds(results)}, cells),
+            reading=reading(len(most_seeds(results)), cells),
             judged=is_judged(cells),
-            remarks=remarks(results),
+            remarks=results.remarks,
             plots=metric_plots(main, rows, results),
             detail_plots=metric_plots(detail, rows, results),
             tradeoffs=tradeoffs(rows, results),
@@ -135,9 +131,9 @@ def render_html(results: Mapping[str, Any], pictures: Pictures) -> str:
             duration=duration,
             comparable=comparable_pictures(results, pictures),
             originals=[each for each in originals(results) if each[1] in pictures.files],
-            caveats=caveats(results),
+            caveats=caveats(measurements_of(results)),
             seeds=most_seeds(results),
-            sources=sources(results),
+            sources=results.origins,
             one_data_set=one_data_set(results),
             library=Markup(library()),
         )

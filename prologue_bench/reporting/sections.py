@@ -4,145 +4,150 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from typing import Any
+
+from attrs import field, frozen
 
 from prologue_bench.reporting.formatting import plain, setting_text
 from prologue_bench.results.frame import flat_settings
 from prologue_bench.results.left_out import notes_on
 from prologue_bench.results.protocols import protocol_hash
+from prologue_bench.results.schema import ProtocolRecord, Results, VariantRecord
 from prologue_bench.results.sources import source_of
 
 
-def failed_runs(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each reason why stages failed: variant, seed, those stages, and the number of the run.
+@frozen
+class Failure:
+    """What failed in one run, for one reason; `run` is the run's number in the results."""
+
+    run: int
+    variant: str
+    seed: int
+    stage: str
+    reason: str
+
+
+def failed_runs(results: Results) -> list[Failure]:
+    """Each reason why stages failed, with those stages.
 
     Stages that failed with one before them have its reason.
     """
     failed = []
-    for number, run in enumerate(results["runs"]):
+    for number, run in enumerate(results.runs):
         stages: dict[str, list[str]] = defaultdict(list)
-        for stage, reason in run["failures"].items():
+        for stage, reason in run.failures.items():
             stages[reason].append(stage)
         failed += [
-            {
-                "run": number,
-                "variant": run["variant"],
-                "seed": run["seed"],
-                "stage": ", ".join(of),
-                "reason": reason,
-            }
+            Failure(number, run.variant, run.seed, ", ".join(of), reason)
             for reason, of in stages.items()
         ]
         failed += [
-            {
-                "run": number,
-                "variant": run["variant"],
-                "seed": run["seed"],
-                "stage": each["title"],
-                "reason": each.get("reason", "not a finite number"),
-            }
-            for each in run["measurements"]
-            if each["value"] is None
+            Failure(number, run.variant, run.seed, each.title, each.reason or "not a finite number")
+            for each in run.measurements
+            if each.value is None
         ]
     return failed
 
 
-def left_out(results: Mapping[str, Any]) -> list[str]:
+def left_out(results: Results) -> list[str]:
     """Which metrics do not apply to which variants, and why; nothing in older results."""
     found = [
-        (metric, run["variant"], reason)
-        for run in results["runs"]
-        for metric, reason in run.get("left_out", {}).items()
+        (metric, run.variant, reason)
+        for run in results.runs
+        for metric, reason in run.left_out.items()
     ]
-    return notes_on(found, len(results["variants"]))
+    return notes_on(found, len(results.variants))
 
 
-def unfinished_runs(results: Mapping[str, Any]) -> list[str]:
+def unfinished_runs(results: Results) -> list[str]:
     """Variants with the training seeds of which stages are still missing."""
     seeds: dict[str, list[str]] = defaultdict(list)
-    for run in results["runs"]:
-        if run.get("unfinished") and not run["failures"]:
-            seeds[run["variant"]].append(str(run["seed"]))
+    for run in results.runs:
+        if run.unfinished and not run.failures:
+            seeds[run.variant].append(str(run.seed))
     return [
         f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()
     ]
 
 
-def reused_runs(results: Mapping[str, Any]) -> dict[str, int]:
+def reused_runs(results: Results) -> dict[str, int]:
     """From which earlier results how many runs were taken."""
-    origins = [run["reused"] for run in results["runs"] if run.get("reused")]
     return Counter(
-        f"{origin['results']} of {origin['created'][:16].replace('T', ' ')} UTC"
-        for origin in origins
+        f"{run.reused.results} of {run.reused.created[:16].replace('T', ' ')} UTC"
+        for run in results.runs
+        if run.reused is not None
     )
 
 
-def protocols(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Each protocol once, with the metrics measured by it."""
-    found: dict[str, dict[str, Any]] = {}
-    for run in results["runs"]:
-        for measurement in run["measurements"]:
-            protocol = measurement["protocol"]
-            key = protocol_hash(protocol)
-            entry = found.setdefault(key, {"hash": key, **protocol, "metrics": []})
-            if measurement["name"] not in entry["metrics"]:
-                entry["metrics"].append(measurement["name"])
+@frozen
+class UsedProtocol:
+    """A protocol with the metrics that were measured by it."""
+
+    hash: str
+    protocol: ProtocolRecord
+    metrics: dict[str, None] = field(factory=dict)
+
+
+def protocols(results: Results) -> list[UsedProtocol]:
+    """Each protocol once."""
+    found: dict[str, UsedProtocol] = {}
+    for run in results.runs:
+        for each in run.measurements:
+            key = protocol_hash(each.protocol)
+            found.setdefault(key, UsedProtocol(key, each.protocol)).metrics[each.name] = None
     return list(found.values())
 
 
-def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def stage_seconds(results: Results) -> dict[str, dict[str, float]]:
     """Mean wall time of each stage by variant, over seeds."""
     seconds: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in results["runs"]:
-        for stage in run["stages"]:
-            if stage["seconds"] is not None:
-                seconds[stage["stage"]][run["variant"]].append(stage["seconds"])
+    for run in results.runs:
+        for stage in run.stages:
+            if stage.seconds is not None:
+                seconds[stage.stage][run.variant].append(stage.seconds)
     return {
         stage: {variant: sum(values) / len(values) for variant, values in by_variant.items()}
         for stage, by_variant in seconds.items()
     }
 
 
-def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
+def setting_differences(results: Results) -> dict[str, list[str]]:
     """The settings in which variants differ, one value a variant."""
     flat = [
-        {**_data_of(variant, results), **flat_settings(variant)} for variant in results["variants"]
+        {**_data_of(variant, results), **flat_settings(variant)} for variant in results.variants
     ]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     shown = {key: [plain(settings.get(key)) for settings in flat] for key in keys}
     return {key: values for key, values in shown.items() if len(set(values)) > 1}
 
 
-def _data_of(variant: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, str]:
-    data = source_of(results, variant["name"])["data"]
-    return {"data": f"{data['name']}, fingerprint {data['fingerprint']}"}
+def _data_of(variant: VariantRecord, results: Results) -> dict[str, str]:
+    data = source_of(results, variant.name).data
+    return {"data": f"{data.name}, fingerprint {data.fingerprint}"}
 
 
-def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each point of the sampling grid, its value for each variant, averaged over seeds.
+@frozen
+class SearchRow:
+    """One point of the sampling grid."""
 
-    Beside each value stands in how many seeds the point was chosen. Empty where nothing was
-    searched for.
-    """
-    table: dict[tuple[str, str], dict[str, Any]] = {}
-    for run in results["runs"]:
-        search = run.get("search")
-        for each in search["points"] if search else ():
-            label = setting_text(each["point"])
-            new: dict[str, Any] = {
-                "point": label,
-                "metric": each["metric"],
-                "values": {},
-                "chosen": {},
-            }
-            row = table.setdefault((each["metric"], label), new)
-            row["values"].setdefault(run["variant"], []).append(each["value"])
-            chosen = row["chosen"].get(run["variant"], 0) + (each["point"] == search["chosen"])
-            row["chosen"][run["variant"]] = chosen
+    point: str
+    metric: str
+    values: Mapping[str, float]
+    """Of each variant, the mean over seeds."""
+    chosen: Mapping[str, int]
+    """By variant, in how many seeds the point was chosen."""
+
+
+def searches(results: Results) -> list[SearchRow]:
+    """Each point of the sampling grid; none where nothing was searched for."""
+    values: dict[tuple[str, str], dict[str, list[float]]] = {}
+    chosen: dict[tuple[str, str], Counter[str]] = {}
+    for run in results.runs:
+        for each in run.search.points if run.search is not None else ():
+            key = setting_text(each.point), each.metric
+            values.setdefault(key, {}).setdefault(run.variant, []).append(each.value)
+            is_chosen = run.search is not None and each.point == run.search.chosen
+            chosen.setdefault(key, Counter())[run.variant] += is_chosen
     return [
-        {
-            **row,
-            "values": {name: sum(values) / len(values) for name, values in row["values"].items()},
-        }
-        for row in table.values()
+        SearchRow(*key, {name: sum(of) / len(of) for name, of in by_variant.items()}, chosen[key])
+        for key, by_variant in values.items()
     ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from attrs import frozen
 
+from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Difference
+from prologue_bench.stats.measured import Measured
 from prologue_bench.stats.wording import difference_text
 
 ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
@@ -33,34 +33,38 @@ class MetricInfo:
         return ARROWS[self.direction]
 
 
-def metric_infos(rows: pd.DataFrame) -> list[MetricInfo]:
-    """The metrics of a frame in order of appearance."""
-    firsts = rows.drop_duplicates("metric").to_dict("records")
+def metric_infos(rows: Sequence[Measured]) -> list[MetricInfo]:
+    """The metrics in order of appearance, each as its first number says."""
+    firsts: dict[str, Measured] = {}
+    for each in rows:
+        firsts.setdefault(each.metric, each)
     return [
-        MetricInfo(row["metric"], row["title"], row["unit"], row["direction"], row["detail"])
-        for row in firsts
+        MetricInfo(name, each.title, each.unit, each.direction, each.detail)
+        for name, each in firsts.items()
     ]
 
 
 def split_metrics(
-    metrics: list[MetricInfo], rows: pd.DataFrame, results: Mapping[str, Any]
+    metrics: list[MetricInfo], rows: Sequence[Measured], results: Results
 ) -> tuple[list[MetricInfo], list[MetricInfo]]:
     """Those with a better direction that are no details, for the summary, and the rest.
 
     What the baseline lacks is left to the rest too, and without a baseline what some variants lack;
     of several results in one, all variants of one of them are enough.
     """
-    measured = {run["variant"] for run in results["runs"] if run["measurements"]}
-    by_source: dict[str, set[str]] = {}
-    for variant in results["variants"]:
-        if variant["name"] in measured:
-            by_source.setdefault(variant.get("source", ""), set()).add(variant["name"])
-    having = {info.name: set(rows[rows.metric == info.name].variant) for info in metrics}
+    measured = {run.variant for run in results.runs if run.measurements}
+    by_source: dict[str | None, set[str]] = {}
+    for variant in results.variants:
+        if variant.name in measured:
+            by_source.setdefault(variant.source, set()).add(variant.name)
+    having: dict[str, set[str]] = {info.name: set() for info in metrics}
+    for each in rows:
+        having[each.metric].add(each.variant)
     shown = {
         name
         for name, variants in having.items()
         if any(of <= variants for of in by_source.values())
-        or (results["baseline"] in variants and len(variants) > 1)
+        or (results.baseline in variants and len(variants) > 1)
     }
     main = [
         info
@@ -73,17 +77,17 @@ def split_metrics(
 Cells = Mapping[str, Mapping[str, Cell]]
 
 
-def findings(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any]) -> list[str]:
+def findings(cells: Cells, metrics: list[MetricInfo], results: Results) -> list[str]:
     """What the results come to: what went wrong, and every variant with a verdict by metric."""
     return [*warnings(results), *_verdicts(cells, metrics, results)]
 
 
-def warnings(results: Mapping[str, Any]) -> list[str]:
+def warnings(results: Results) -> list[str]:
     """What metrics warn of, such as a collapsed codebook: a sentence for each variant."""
     found: dict[str, dict[str, dict[int, None]]] = {}
-    for run in results["runs"]:
-        for text in filter(None, (each.get("warning") for each in run["measurements"])):
-            found.setdefault(run["variant"], {}).setdefault(text, {})[run["seed"]] = None
+    for run in results.runs:
+        for text in filter(None, (each.warning for each in run.measurements)):
+            found.setdefault(run.variant, {}).setdefault(text, {})[run.seed] = None
     return [
         f"{variant}: "
         + "; ".join(f"{_seeds(list(seeds))}: {text}" for text, seeds in texts.items())
@@ -96,10 +100,10 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Mapping[str, Any]) -> list[str]:
+def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Results) -> list[str]:
     if not is_judged(cells):
         return [_why_not_judged(cells, results)]
-    baseline = results["baseline"]
+    baseline = results.baseline
     sentences: list[str] = []
     noise: list[str] = []
     unknown: list[str] = []
@@ -141,8 +145,8 @@ def _leaves_zero_out(cell: Cell) -> bool | None:
     return cell.difference.leaves_zero_out if cell.difference is not None else None
 
 
-def _why_not_judged(cells: Cells, results: Mapping[str, Any]) -> str:
-    baseline = results["baseline"]
+def _why_not_judged(cells: Cells, results: Results) -> str:
+    baseline = results.baseline
     if max((cell.seeds for row in cells.values() for cell in row.values()), default=1) < 2:
         return "One training seed: no verdict."
     if baseline is None:
@@ -155,13 +159,16 @@ def _why_not_judged(cells: Cells, results: Mapping[str, Any]) -> str:
     )
 
 
-def reading(results: Mapping[str, Any], cells: Cells) -> str:
-    """How to read a cell of the summary: what is behind the mean and the difference."""
+def reading(seeds: int, cells: Cells) -> str:
+    """How to read a cell of the summary: what is behind the mean and the difference.
+
+    Means are over at most so many training seeds.
+    """
     bases = {difference.basis for difference in _differences(cells)}
     between = "below or in brackets the difference from the baseline"
-    if is_judged(cells) or len(results["seeds"]) > 1:
+    if is_judged(cells) or seeds > 1:
         return (
-            f"Each cell: mean ± standard deviation over {len(results['seeds'])} training seeds; "
+            f"Each cell: mean ± standard deviation over {seeds} training seeds; "
             f"{between}, paired by seed, with its 95% interval (Student's t{_family(cells)}). "
             f"{verdict_text(cells)}"
         )

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from prologue_bench.reporting.sections import failed_runs, left_out, unfinished_runs
 from prologue_bench.reporting.summary import (
@@ -24,15 +21,19 @@ from prologue_bench.reporting.summary import (
     verdict_text,
     warnings,
 )
-from prologue_bench.results.caveats import caveats
-from prologue_bench.results.frame import frame
+from prologue_bench.results.caveats import caveats, measurements_of
+from prologue_bench.results.frame import measured
 from prologue_bench.results.protocols import conflicts
-from prologue_bench.results.sources import most_seeds, one_data_set, remarks, sources
+from prologue_bench.results.schema import ReferenceRecord, Results
+from prologue_bench.results.sources import most_seeds, one_data_set
 from prologue_bench.stats.differences import Cell, summarise
 from prologue_bench.stats.wording import difference_text
 from prologue_bench.texts.lines import one_line, plain_text
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import number, short
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LIGATURE = re.compile(r"([-',])(?=\1)")
 """Characters of which LaTeX makes another where two stand together."""
@@ -58,64 +59,64 @@ LATEX = {
 }
 
 
-def render_markdown(results: Mapping[str, Any]) -> str:
+def render_markdown(results: Results) -> str:
     """The summary table in Markdown."""
-    rows = frame(results)
-    cells = summarise(rows, results["baseline"])
+    rows = measured(results)
+    cells = summarise(rows, results.baseline)
     main, _ = split_metrics(metric_infos(rows), rows, results)
     judged = is_judged(cells)
     if not main:
         return _no_measurements(results)
     lines = [
-        f"# {markdown_line(results['title'])}",
+        f"# {markdown_line(results.title)}",
         "",
         *_remarks(results),
         *(f"- {markdown_line(sentence)}" for sentence in findings(cells, main, results)),
         "",
-        *(line for sentence in caveats(results) for line in (markdown_line(sentence), "")),
-        f"{_from(results)}. " + reading({**results, "seeds": most_seeds(results)}, cells),
+        *(
+            line
+            for sentence in caveats(measurements_of(results))
+            for line in (markdown_line(sentence), "")
+        ),
+        f"{_from(results)}. " + reading(len(most_seeds(results)), cells),
         "",
         "| variant | " + " | ".join(markdown_line(_head(info)) for info in main) + " |",
         "| --- |" + " ---: |" * len(main),
     ]
-    for variant in results["variants"]:
+    for variant in results.variants:
         shown = [
-            _markdown_cell(cells.get(variant["name"], {}).get(info.name), judged) for info in main
+            _markdown_cell(cells.get(variant.name, {}).get(info.name), judged) for info in main
         ]
-        name = (
-            f"{variant['name']} (baseline)"
-            if variant["name"] == results["baseline"]
-            else variant["name"]
-        )
+        name = f"{variant.name} (baseline)" if variant.name == results.baseline else variant.name
         lines.append(f"| {markdown_line(name)} | " + " | ".join(shown) + " |")
     lines += _not_measured(results)
     if unfinished := unfinished_runs(results):
         lines += ["", markdown_line(f"Not finished yet: {'; '.join(unfinished)}.")]
     for conflict in conflicts(results):
         lines += ["", markdown_line(conflict)]
-    for reference in results.get("references", []):
+    for reference in results.references:
         lines += ["", *_published(reference)]
     return "\n".join(lines) + "\n"
 
 
-def _from(results: Mapping[str, Any]) -> str:
+def _from(results: Results) -> str:
     """Data, profile and number of training seeds, of each of several results where they differ."""
     told = {}
-    for source in sources(results):
-        data, seeds = source["data"], len(source["seeds"])
-        shape = "" if one_data_set(results) else f" {' × '.join(map(str, data['shape'][1:]))}"
+    for source in results.origins:
+        data, seeds = source.data, len(source.seeds)
+        shape = "" if one_data_set(results) else f" {' × '.join(map(str, data.shape[1:]))}"
         count = f"{seeds} seed{'s' * (seeds > 1)}"
-        text = f"ata {data['name']}{shape}, profile {source['profile']}, {count}"
-        told[source["label"]] = markdown_line(text)
+        text = f"ata {data.name}{shape}, profile {source.profile}, {count}"
+        told[source.label] = markdown_line(text)
     if len(set(told.values())) == 1:
         return "D" + next(iter(told.values()))
     return "; ".join(f"{markdown_line(label)}: d{text}" for label, text in told.items())
 
 
-def render_latex(results: Mapping[str, Any]) -> str:
+def render_latex(results: Results) -> str:
     """The summary table in LaTeX, for booktabs: means and standard deviations over seeds."""
-    rows = frame(results)
-    cells = summarise(rows, results["baseline"])
+    rows = measured(results)
+    cells = summarise(rows, results.baseline)
     main, _ = split_metrics(metric_infos(rows), rows, results)
 
     def cell(found: Cell | None) -> str:
@@ -128,20 +129,20 @@ def render_latex(results: Mapping[str, Any]) -> str:
 
     heads = [_latex(_head(info)) for info in main]
     seeds = len(most_seeds(results))
-    notes = [*remarks(results), *warnings(results), f"$^*$: {verdict_text(cells)}"]
+    notes = [*results.remarks, *warnings(results), f"$^*$: {verdict_text(cells)}"]
     body = [
         " & ".join(
             [
-                _latex(variant["name"]),
-                *(cell(cells.get(variant["name"], {}).get(info.name)) for info in main),
+                _latex(variant.name),
+                *(cell(cells.get(variant.name, {}).get(info.name)) for info in main),
             ]
         )
-        for variant in results["variants"]
+        for variant in results.variants
     ]
     return "\n".join(
         [
-            f"% {one_line(results['name'])}, {seeds} training seed{'s' * (seeds > 1)}",
-            *(f"% {one_line(sentence)}" for sentence in caveats(results)),
+            f"% {one_line(results.name)}, {seeds} training seed{'s' * (seeds > 1)}",
+            *(f"% {one_line(sentence)}" for sentence in caveats(measurements_of(results))),
             *(f"% {one_line(note)}" for note in notes),
             rf"\begin{{tabular}}{{l{'r' * len(main)}}}",
             r"\toprule",
@@ -155,9 +156,9 @@ def render_latex(results: Mapping[str, Any]) -> str:
     )
 
 
-def _remarks(results: Mapping[str, Any]) -> list[str]:
+def _remarks(results: Results) -> list[str]:
     return [
-        line for remark in remarks(results) for line in (f"> Remark: {markdown_line(remark)}", "")
+        line for remark in results.remarks for line in (f"> Remark: {markdown_line(remark)}", "")
     ]
 
 
@@ -193,28 +194,28 @@ def _cell(text: str) -> str:
     return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
-def _published(reference: Mapping[str, Any]) -> list[str]:
+def _published(reference: ReferenceRecord) -> list[str]:
     """Published results as a Markdown table of their own."""
     return [
-        f"Published, not measured here. {markdown_line(reference['summary'])} "
-        f"{markdown_line(reference['source'])}. Protocol: {markdown_line(reference['protocol'])}.",
+        f"Published, not measured here. {markdown_line(reference.summary)} "
+        f"{markdown_line(reference.source)}. Protocol: {markdown_line(reference.protocol)}.",
         "",
-        "| model | " + " | ".join(map(markdown_line, reference["columns"])) + " |",
-        "| --- |" + " ---: |" * len(reference["columns"]),
+        "| model | " + " | ".join(map(markdown_line, reference.columns)) + " |",
+        "| --- |" + " ---: |" * len(reference.columns),
         *(
-            f"| {markdown_line(row['title'])} (published) | "
+            f"| {markdown_line(row.title)} (published) | "
             + " | ".join(
-                "–" if value is None else markdown_line(str(value)) for value in row["values"]
+                "–" if value is None else markdown_line(str(value)) for value in row.values
             )
             + " |"
-            for row in reference["rows"].values()
+            for row in reference.rows.values()
         ),
     ]
 
 
-def _no_measurements(results: Mapping[str, Any]) -> str:
+def _no_measurements(results: Results) -> str:
     head = [
-        f"# {markdown_line(results['title'])}",
+        f"# {markdown_line(results.title)}",
         *filter(None, _remarks(results)),
         *map(markdown_line, warnings(results)),
     ]
@@ -227,11 +228,11 @@ def _no_measurements(results: Mapping[str, Any]) -> str:
     return "\n".join([lines, *_not_measured(results)]) + "\n"
 
 
-def _not_measured(results: Mapping[str, Any]) -> list[str]:
+def _not_measured(results: Results) -> list[str]:
     """Paragraphs on what failed and on what does not apply."""
     texts = [
-        f"Failed: {r['variant']}, seed {r['seed']}, {r['stage']}: {r['reason']}"
-        for r in failed_runs(results)
+        f"Failed: {each.variant}, seed {each.seed}, {each.stage}: {each.reason}"
+        for each in failed_runs(results)
     ]
     return [line for text in [*texts, *left_out(results)] for line in ("", markdown_line(text))]
 

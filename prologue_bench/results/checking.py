@@ -72,6 +72,16 @@ class Filled:
         return "" if value else "something in it"
 
 
+@attrs.frozen
+class Others:
+    """All fields of an object that its class does not name, as one mapping."""
+
+
+def is_others(hint: Any) -> bool:
+    """Whether a field's type says that it holds the fields that the class does not name."""
+    return Others() in getattr(hint, "__metadata__", ())
+
+
 def check(value: Any, description: Any) -> None:
     """Raises Mismatch where a value is not as an attrs class, or another type, describes it."""
     _checker(description)(value)
@@ -144,6 +154,7 @@ def _record(cls: Any) -> Check:
     fields = [
         (each.name, _checker(hints[each.name]), each.default is attrs.NOTHING)
         for each in attrs.fields(cls)
+        if not is_others(hints[each.name])
     ]
 
     def record(value: Any) -> None:

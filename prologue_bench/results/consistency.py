@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prologue_bench.results.checking import Mismatch, shown
+from prologue_bench.results.plain import Document
+
+OF_ONE_RUN = ("profile", "data", "software", "hardware")
+"""What results without `sources` say of themselves."""
 
 
-def check_numbers(results: Mapping[str, Any]) -> None:
+def check_numbers(results: Document) -> None:
     """Raises Mismatch where names stand twice, or stand for nothing."""
     _once((each["name"] for each in results["variants"]), "variants", "name")
     names = {each["name"] for each in results["variants"]}
@@ -31,10 +35,13 @@ def check_numbers(results: Mapping[str, Any]) -> None:
             raise wrong.within(index).within("runs") from None
 
 
-def check_results(results: Mapping[str, Any]) -> None:
+def check_results(results: Document) -> None:
     """Raises Mismatch where a table's columns differ in length, or a source is unknown."""
-    check_numbers(results)
     sources = results.get("sources")
+    for name in () if sources is not None else OF_ONE_RUN:
+        if results.get(name) is None:
+            raise Mismatch("missing", name)
+    check_numbers(results)
     labels = {each["label"] for each in sources} if sources is not None else {""}
     _once((each["label"] for each in sources or ()), "sources", "label")
     for index, variant in enumerate(results["variants"]):
@@ -70,7 +77,7 @@ def check_results(results: Mapping[str, Any]) -> None:
                 )
 
 
-def check_benchmarks(benchmarks: Sequence[Mapping[str, Any]]) -> None:
+def check_benchmarks(benchmarks: Sequence[Document]) -> None:
     """Raises Mismatch for two benchmarks of one name."""
     _once((each["name"] for each in benchmarks), "benchmarks", "name")
 

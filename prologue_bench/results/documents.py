@@ -1,44 +1,45 @@
-"""The documents of this project, one reader each: results, baselines, exports and benchmarks."""
+"""The documents of this project, one reader each: results, baselines, exports and benchmarks.
+
+What they return is checked, and still as it stands in the file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from prologue_bench.errors import UserError
 from prologue_bench.results import schema
 from prologue_bench.results.checking import Mismatch, check, shown
 from prologue_bench.results.consistency import check_benchmarks, check_numbers, check_results
+from prologue_bench.results.plain import Document, record
 from prologue_bench.results.reading import LARGEST_DOCUMENT, MEGABYTE, parse, read_bytes, read_json
 
 RESULTS = "results.json"
 LARGEST_CONFIG = 16 * MEGABYTE
 
 
-def read_results(path: Path) -> dict[str, Any]:
+def read_results(path: Path) -> Document:
     """The results in a report's folder, or in a file, as they stand there. Raises UserError."""
 
-    def check_all(results: Mapping[str, Any]) -> None:
+    def check_all(results: Document) -> None:
         check(results, schema.Results)
-        if results.get("sources") is None:
-            check(results, schema.OwnSource)
         check_results(results)
 
     return _read_results(path, check_all)
 
 
-def read_numbers(path: Path) -> dict[str, Any]:
+def read_numbers(path: Path) -> Document:
     """Results or a baseline, of which only names and numbers are asked. Raises UserError."""
 
-    def check_all(results: Mapping[str, Any]) -> None:
+    def check_all(results: Document) -> None:
         check(results, schema.Numbers)
         check_numbers(results)
 
     return _read_results(path, check_all)
 
 
-def _read_results(path: Path, check_all: Callable[[Mapping[str, Any]], None]) -> dict[str, Any]:
+def _read_results(path: Path, check_all: Callable[[Document], None]) -> Document:
     named = not path.is_dir()
     file = path if named else path / RESULTS
     try:
@@ -48,17 +49,18 @@ def _read_results(path: Path, check_all: Callable[[Mapping[str, Any]], None]) ->
             f"{file}: no results; expected a folder written by 'prologue-bench run'"
         ) from None
     results = parse(content, file, "results written by 'prologue-bench run'")
-    _check_version(
-        results, "schema", schema.RESULTS_SCHEMA, file, f"results of schema {schema.RESULTS_SCHEMA}"
+    return _checked(
+        results,
+        ("schema", schema.RESULTS_SCHEMA, f"results of schema {schema.RESULTS_SCHEMA}"),
+        check_all,
+        file,
     )
-    _checked(results, check_all, file)
-    return results  # type: ignore[no-any-return]
 
 
-def read_export(path: Path) -> dict[str, Any]:
+def read_export(path: Path) -> schema.Export:
     """The config.json of an export. Raises UserError."""
 
-    def check_all(config: Mapping[str, Any]) -> None:
+    def check_all(config: Document) -> None:
         check(config, schema.Export)
         images, data = config["images"], config["data"]
         if [images[name] for name in ("channels", "height", "width")] != data["shape"]:
@@ -67,31 +69,24 @@ def read_export(path: Path) -> dict[str, Any]:
             raise Mismatch("found other classes than in data.classes", "images", "class_names")
 
     config = read_json(path, "a folder written by 'prologue-bench export'", LARGEST_CONFIG)
-    _check_version(
-        config,
-        "format",
-        schema.EXPORT_FORMAT,
-        path,
-        f"{schema.EXPORT_FORMAT}; export the run again",
-    )
-    _checked(config, check_all, path)
-    return config  # type: ignore[no-any-return]
+    version = ("format", schema.EXPORT_FORMAT, f"{schema.EXPORT_FORMAT}; export the run again")
+    return record(_checked(config, version, check_all, path), schema.Export)
 
 
-def read_benchmarks(path: Path) -> list[dict[str, Any]]:
+def read_benchmarks(path: Path) -> tuple[schema.Benchmark, ...]:
     """The benchmarks in a JSON of pytest-benchmark. Raises UserError."""
 
-    def check_all(found: Mapping[str, Any]) -> None:
+    def check_all(found: Document) -> None:
         check(found, schema.BenchmarkFile)
         check_benchmarks(found["benchmarks"])
 
     expected = "the JSON that `make bench` writes"
     found = read_json(path, expected, follow=True)
-    _checked(found, check_all, path, f"; expected {expected}")
-    return found["benchmarks"]  # type: ignore[no-any-return]
+    checked = _checked(found, None, check_all, path, f"; expected {expected}")
+    return record(checked, schema.BenchmarkFile).benchmarks
 
 
-def _check_version(document: Any, name: str, known: int, path: Path, expected: str) -> None:
+def _check_version(document: object, name: str, known: int, expected: str, path: Path) -> None:
     """Raises UserError for a document that is none of this format, or of another version of it."""
     if not isinstance(document, dict) or type(document.get(name)) is not int:
         raise UserError(f"{path}: found another format, expected {expected}")
@@ -107,9 +102,21 @@ def _check_version(document: Any, name: str, known: int, path: Path, expected: s
 
 
 def _checked(
-    document: Any, check_all: Callable[[Mapping[str, Any]], None], path: Path, more: str = ""
-) -> None:
+    document: object,
+    version: tuple[str, int, str] | None,
+    check_all: Callable[[Document], None],
+    path: Path,
+    more: str = "",
+) -> Document:
+    """A document without a mistake.
+
+    `version` is the field with the version of the format, the one that is read, and how messages
+    call it. Raises UserError.
+    """
+    if version is not None:
+        _check_version(document, *version, path)
     try:
-        check_all(document)
+        check_all(document)  # type: ignore[arg-type]  # whatever it is: that is what is checked
     except Mismatch as wrong:
         raise UserError(f"{path}: {wrong}{more}") from None
+    return document  # type: ignore[return-value]

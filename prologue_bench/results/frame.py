@@ -2,61 +2,71 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+import attrs
 
 from prologue_bench.results.documents import RESULTS as RESULTS
+from prologue_bench.results.plain import plain
 from prologue_bench.results.protocols import protocol_hash
+from prologue_bench.results.schema import Numbers, RunNumbers, VariantRecord
 from prologue_bench.stats.intervals import known_width
+from prologue_bench.stats.measured import Measured
 from prologue_bench.texts.settings import flat_values
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-def measured_seeds(runs: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> list[int]:
+
+def measured_seeds(runs: Sequence[RunNumbers], seeds: Sequence[int]) -> list[int]:
     """The seeds of which something was measured: what means are over.
 
     All of them where nothing was.
     """
     return [
-        seed for seed in seeds if any(run["seed"] == seed and run["measurements"] for run in runs)
+        seed for seed in seeds if any(run.seed == seed and run.measurements for run in runs)
     ] or list(seeds)
 
 
-def flat_settings(variant: Mapping[str, Any]) -> dict[str, Any]:
+def flat_settings(variant: VariantRecord) -> dict[str, Any]:
     """All settings of one of the results' variants by dotted name."""
-    return flat_values(variant["settings"])
+    return flat_values(plain(variant.settings))
 
 
-COLUMNS = ("title", "value", "unit", "direction", "count", "half_width", "protocol", "detail")
+def measured(results: Numbers, apart: bool = False) -> list[Measured]:
+    """All numbers of results, but those that failed.
 
-
-def frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """One row a measurement: variant, seed, sampling_seed, metric and what COLUMNS names.
-
-    `protocol` is equal where numbers may be compared: settings of sampling that the ablation varies
-    on purpose are left out of it. `artifact` is equal where a number is one and the same
-    measurement; empty in results that do not say.
+    Protocols are equal where numbers may be compared: settings of sampling that the ablation varies
+    on purpose are left out of them, unless such numbers are to be kept `apart`.
     """
-    varied = results.get("varied", ())
-    rows = [
-        {
-            "variant": run["variant"],
-            "seed": run["seed"],
-            "sampling_seed": run.get("sampling_seed", 0),
-            "metric": measurement["name"],
-            **{name: measurement.get(name) for name in COLUMNS},
-            "value": math.nan if measurement["value"] is None else measurement["value"],
-            "protocol": protocol_hash(measurement["protocol"], varied),
-            "detail": measurement.get("detail", False),
-            "artifact": measurement.get("artifact", ""),
-            "half_width": known_width(measurement.get("half_width")),
-        }
-        for run in results["runs"]
-        for measurement in run["measurements"]
-        if measurement["value"] is not None  # a failed number
+    varied = () if apart else results.varied
+    return [
+        Measured(
+            variant=run.variant,
+            seed=run.seed,
+            sampling_seed=run.sampling_seed,
+            metric=each.name,
+            title=each.title,
+            value=each.value,
+            unit=each.unit,
+            direction=each.direction,
+            count=each.count,
+            half_width=known_width(each.half_width),
+            protocol=protocol_hash(each.protocol, varied),
+            detail=each.detail,
+            artifact=each.artifact,
+        )
+        for run in results.runs
+        for each in run.measurements
+        if each.value is not None
     ]
-    return pd.DataFrame(
-        rows, columns=["variant", "seed", "sampling_seed", "metric", *COLUMNS, "artifact"]
-    )
+
+
+def frame(results: Numbers) -> pd.DataFrame:
+    """One row per number: the fields of Measured as columns."""
+    import pandas as pd
+
+    names = [each.name for each in attrs.fields(Measured)]
+    rows = [attrs.astuple(each) for each in measured(results)]
+    return pd.DataFrame(rows, columns=names)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+
+from attrs import evolve
 
 from prologue_bench.errors import UserError, listed
 from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures
-from prologue_bench.results.sources import remarks, sources
+from prologue_bench.results.schema import (
+    DataRecord,
+    MeasurementRecord,
+    ReferenceRecord,
+    Results,
+    RunRecord,
+    SourceRecord,
+    VariantRecord,
+)
 
-Part = tuple[Mapping[str, Any], Pictures]
+Part = tuple[Results, Pictures]
 
 
-def labels_of(results: Sequence[Mapping[str, Any]], folders: Sequence[Path]) -> list[str]:
+def labels_of(results: Sequence[Results], folders: Sequence[Path]) -> list[str]:
     """What each result is called among others: its name, or where two share one, its folder.
 
     Raises UserError where the folders do not tell them apart either, as for one folder given twice.
     """
-    names = [each["name"] for each in results]
+    names = [each.name for each in results]
     found = []
     for name, folder in zip(names, folders, strict=True):
         alike = [
@@ -51,7 +60,7 @@ def _twice(names: Sequence[str]) -> str:
 
 def merge_results(
     parts: Sequence[Part], baseline: str | None, labels: Sequence[str] | None = None
-) -> tuple[dict[str, Any], Pictures]:
+) -> tuple[Results, Pictures]:
     """All variants of all results, each named "label: variant", against one baseline.
 
     The labels are the results' names unless they are given. The baseline is a name so made, or else
@@ -61,59 +70,56 @@ def merge_results(
     UserError for an unknown baseline, for two results of one name, and for results that hold a run
     twice.
     """
-    labels = [results["name"] for results, _ in parts] if labels is None else labels
+    found = [results for results, _ in parts]
+    labels = [results.name for results in found] if labels is None else labels
     if len(set(labels)) < len(labels):
         raise UserError(
             f"two of the results are both called {_twice(labels)!r}; "
             "their variants could not be told apart"
         )
     origins = [
-        {**source, "label": merged_name(label, source["label"]) if source["label"] else label}
-        for (results, _), label in zip(parts, labels, strict=True)
-        for source in sources(results)
+        evolve(source, label=merged_name(label, source.label) if source.label else label)
+        for results, label in zip(found, labels, strict=True)
+        for source in results.origins
     ]
-    apart = len({origin["data"]["fingerprint"] for origin in origins}) > 1
-    variants: list[dict[str, Any]] = []
-    runs: list[dict[str, Any]] = []
+    data = {origin.label: origin.data for origin in origins}
+    apart = len({each.fingerprint for each in data.values()}) > 1
+    variants: list[VariantRecord] = []
+    runs: list[RunRecord] = []
     titles: dict[str, str] = {}
-    for (results, _), label in zip(parts, labels, strict=True):
+    for results, label in zip(found, labels, strict=True):
         _check_runs(results, label)
-        data = {}
-        for variant in results["variants"]:
-            source = merged_name(label, variant["source"]) if variant.get("source") else label
-            variants.append(
-                {**variant, "name": merged_name(label, variant["name"]), "source": source}
-            )
-            data[variant["name"]] = next(
-                each["data"] for each in origins if each["label"] == source
-            )
-        for run in results["runs"]:
-            record = {**_by_title(run, titles), "variant": merged_name(label, run["variant"])}
-            runs.append(_of_its_data(record, data[run["variant"]]) if apart else record)
-    merged = {
-        "schema": parts[0][0]["schema"],
-        "name": "-".join(results["name"] for results, _ in parts),
-        "title": " · ".join(results["title"] for results, _ in parts),
-        "description": f"Several results in one report: {', '.join(labels)}.",
-        "baseline": _baseline(parts, labels, baseline, [variant["name"] for variant in variants]),
-        "seeds": _union(parts, "seeds"),
-        "sampling_seeds": _union(parts, "sampling_seeds"),
-        "varied": list(dict.fromkeys(key for results, _ in parts for key in results["varied"])),
-        "created": max(results["created"] for results, _ in parts),
-        "variants": variants,
-        "runs": runs,
-        "references": _references(parts),
-        "remarks": [
+        own = {variant.name: _renamed(variant, label) for variant in results.variants}
+        variants += own.values()
+        for run in results.runs:
+            variant = own[run.variant]
+            assert variant.source is not None
+            record = evolve(_by_title(run, titles), variant=variant.name)
+            runs.append(_of_its_data(record, data[variant.source]) if apart else record)
+    merged = Results(
+        schema=found[0].schema,
+        name="-".join(results.name for results in found),
+        title=" · ".join(results.title for results in found),
+        description=f"Several results in one report: {', '.join(labels)}.",
+        baseline=_baseline(found, labels, baseline, [variant.name for variant in variants]),
+        seeds=_union(results.seeds for results in found),
+        sampling_seeds=_union(results.sampling_seeds for results in found),
+        varied=tuple(dict.fromkeys(key for results in found for key in results.varied)),
+        created=max(results.created for results in found),
+        variants=tuple(variants),
+        runs=tuple(runs),
+        references=_references(found),
+        remarks=(
             *(
                 f"{label}: {remark}"
-                for (results, _), label in zip(parts, labels, strict=True)
-                for remark in remarks(results)
+                for results, label in zip(found, labels, strict=True)
+                for remark in results.remarks
             ),
             *_other_versions(origins),
-        ],
-        "sources": origins,
-    }
-    return merged, _pictures(parts, origins)
+        ),
+        sources=tuple(origins),
+    )
+    return merged, _pictures(parts)
 
 
 def merged_name(label: str, variant: str) -> str:
@@ -121,54 +127,56 @@ def merged_name(label: str, variant: str) -> str:
     return f"{label}: {variant}"
 
 
-def _check_runs(results: Mapping[str, Any], label: str) -> None:
+def _renamed(variant: VariantRecord, label: str) -> VariantRecord:
+    """A variant among those of other results, with its source."""
+    source = merged_name(label, variant.source) if variant.source else label
+    return evolve(variant, name=merged_name(label, variant.name), source=source)
+
+
+def _check_runs(results: Results, label: str) -> None:
     """Raises UserError for results that hold a run twice: tables would show only the last."""
     seen = set()
-    for run in results["runs"]:
-        place = (run["variant"], run["seed"], run.get("sampling_seed", 0))
-        if place in seen:
+    for run in results.runs:
+        if run.place in seen:
             raise UserError(
-                f"{label}: holds the run of {run['variant']}, seed {run['seed']} twice; "
-                "expected it once"
+                f"{label}: holds the run of {run.variant}, seed {run.seed} twice; expected it once"
             )
-        seen.add(place)
+        seen.add(run.place)
 
 
-def _by_title(run: Mapping[str, Any], titles: dict[str, str]) -> dict[str, Any]:
+def _by_title(run: RunRecord, titles: dict[str, str]) -> RunRecord:
     """The run with another name for what has the name of another quantity.
 
     Such as a distance over other features.
     """
-    found = []
-    for each in run["measurements"]:
-        name, title = each["name"], each["title"]
-        found.append(
-            {
-                **each,
-                "name": name if titles.setdefault(name, title) == title else f"{name}, {title}",
-            }
-        )
-    return {**run, "measurements": found}
+
+    def named(each: MeasurementRecord) -> MeasurementRecord:
+        is_first = titles.setdefault(each.name, each.title) == each.title
+        return each if is_first else evolve(each, name=f"{each.name}, {each.title}")
+
+    return evolve(run, measurements=tuple(map(named, run.measurements)))
 
 
-def _of_its_data(run: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+def _of_its_data(run: RunRecord, data: DataRecord) -> RunRecord:
     """The run with its data in every protocol, also of numbers of no image, such as costs."""
-    found = []
-    for each in run["measurements"]:
-        details = each["protocol"]["details"]
-        if data["fingerprint"] not in details.values():
-            details = {**details, "data": f"{data['name']}, {data['fingerprint']}"}
-        found.append({**each, "protocol": {**each["protocol"], "details": details}})
-    return {**run, "measurements": found}
+
+    def marked(each: MeasurementRecord) -> MeasurementRecord:
+        details = each.protocol.details
+        if data.fingerprint in details.values():
+            return each
+        details = {**details, "data": f"{data.name}, {data.fingerprint}"}
+        return evolve(each, protocol=evolve(each.protocol, details=details))
+
+    return evolve(run, measurements=tuple(map(marked, run.measurements)))
 
 
 def _baseline(
-    parts: Sequence[Part], labels: Sequence[str], asked: str | None, names: Sequence[str]
+    found: Sequence[Results], labels: Sequence[str], asked: str | None, names: Sequence[str]
 ) -> str | None:
     own = [
-        merged_name(label, results["baseline"])
-        for (results, _), label in zip(parts, labels, strict=True)
-        if results["baseline"] is not None
+        merged_name(label, results.baseline)
+        for results, label in zip(found, labels, strict=True)
+        if results.baseline is not None
     ]
     chosen = asked if asked is not None else next(iter(own), None)
     if chosen is not None and chosen not in names:
@@ -176,28 +184,27 @@ def _baseline(
     return chosen
 
 
-def _union(parts: Sequence[Part], key: str) -> list[int]:
-    return sorted({seed for results, _ in parts for seed in results.get(key, [])})
+def _union(seeds: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(sorted({each for of in seeds for each in of}))
 
 
-def _references(parts: Sequence[Part]) -> list[dict[str, Any]]:
+def _references(found: Sequence[Results]) -> tuple[ReferenceRecord, ...]:
     """Each card of published results once, with the rows of all."""
-    found: dict[str, dict[str, Any]] = {}
-    for results, _ in parts:
-        for card in results.get("references", []):
-            before = found.get(card["name"], {"rows": {}})
-            found[card["name"]] = {**card, "rows": {**before["rows"], **card["rows"]}}
-    return list(found.values())
+    cards: dict[str, ReferenceRecord] = {}
+    for card in (card for results in found for card in results.references):
+        before = cards[card.name].rows if card.name in cards else {}
+        cards[card.name] = evolve(card, rows={**before, **card.rows})
+    return tuple(cards.values())
 
 
-def _other_versions(origins: Sequence[Mapping[str, Any]]) -> list[str]:
+def _other_versions(origins: Sequence[SourceRecord]) -> list[str]:
     """A sentence for each component that is of other versions in other results."""
     versions: dict[tuple[str, str], dict[int, list[str]]] = {}
     for origin in origins:
-        for each in origin.get("components", []):
-            versions.setdefault((each["kind"], each["name"]), {}).setdefault(
-                each["version"], []
-            ).append(origin["label"])
+        for each in origin.components:
+            versions.setdefault((each.kind, each.name), {}).setdefault(each.version, []).append(
+                origin.label
+            )
     return [
         f"{kind} {name} is of version "
         + " and ".join(f"{version} in {', '.join(labels)}" for version, labels in found.items())
@@ -207,7 +214,7 @@ def _other_versions(origins: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _pictures(parts: Sequence[Part], origins: Sequence[Mapping[str, Any]]) -> Pictures:
+def _pictures(parts: Sequence[Part]) -> Pictures:
     """The grids of all variants under their new numbers, and the originals.
 
     Those are there once, or for each data set.
@@ -216,19 +223,19 @@ def _pictures(parts: Sequence[Part], origins: Sequence[Mapping[str, Any]]) -> Pi
     variants = 0
     originals: dict[str, tuple[int, bytes]] = {}
     for results, pictures in parts:
-        for index in range(len(results["variants"])):
+        for index in range(len(results.variants)):
             for kind in VARIANT_PICTURES:
                 if f"{kind}-{index}" in pictures.files:
                     files[f"{kind}-{variants + index}"] = pictures.files[f"{kind}-{index}"]
-        variants += len(results["variants"])
+        variants += len(results.variants)
     place = 0
     for results, pictures in parts:
-        for index, source in enumerate(sources(results)):
+        for index, source in enumerate(results.origins):
             content = pictures.files.get(f"originals-{index}", pictures.files.get("originals"))
             if content is not None:
-                originals.setdefault(source["data"]["fingerprint"], (place, content))
+                originals.setdefault(source.data.fingerprint, (place, content))
             place += 1
-    apart = len({origin["data"]["fingerprint"] for origin in origins}) > 1
+    fingerprints = {source.data.fingerprint for results, _ in parts for source in results.origins}
     for number, content in originals.values():
-        files[f"originals-{number}" if apart else "originals"] = content
+        files[f"originals-{number}" if len(fingerprints) > 1 else "originals"] = content
     return Pictures(files)

@@ -1,18 +1,20 @@
-"""Results of earlier versions, as they are written today."""
+"""Results of earlier versions, as they are written today.
+
+What they lack is told from what they have: the fields that a version added have no default there.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from prologue_bench.contracts.titles import counterpart_of, over_features
-from prologue_bench.results.caveats import measurements_of
+from prologue_bench.results.plain import Document
 from prologue_bench.stats.collapse import collapse_warning
 
 TRAININGS = ("train-tokenizer", "train-generator")
 
 
-def as_today(results: dict[str, Any]) -> dict[str, Any]:
+def as_today(results: Document) -> Document:
     """Results as they are written today."""
     forget_uncounted(results)
     for run in results["runs"]:
@@ -21,7 +23,7 @@ def as_today(results: dict[str, Any]) -> dict[str, Any]:
     return with_true_titles(results)
 
 
-def forget_uncounted(results: dict[str, Any]) -> None:
+def forget_uncounted(results: Document) -> None:
     """Put None where 0 stands for uncounted operations, and leave out the totals with them."""
     for run in results["runs"]:
         uncounted = [
@@ -37,7 +39,7 @@ def forget_uncounted(results: dict[str, Any]) -> None:
             ]
 
 
-def _is_idle(stage: dict[str, Any], run: dict[str, Any]) -> bool:
+def _is_idle(stage: Document, run: Document) -> bool:
     """Whether the stage computed nothing.
 
     So it is with a prior that was taken over, or a frozen tokenizer, which leaves no curves.
@@ -50,14 +52,14 @@ def _is_idle(stage: dict[str, Any], run: dict[str, Any]) -> bool:
 UNCHECKED = "measured by a version that did not compare its protocol with the published one"
 
 
-def with_true_titles(results: dict[str, Any]) -> dict[str, Any]:
+def with_true_titles(results: Document) -> Document:
     """Results as written today: earlier versions called a distance FID over whatever features.
 
     Their protocols say over which; the names of measurements, by which settings and commands go,
     stay. Searches took their title from the metric that decided.
     """
     renamed: dict[str, str] = {}
-    for measurement in measurements_of(results):
+    for measurement in (each for run in results["runs"] for each in run["measurements"]):
         protocol = measurement["protocol"]
         protocol.update(published=protocol.get("published", False), note=protocol.get("note", ""))
         if "counterpart" in protocol:
@@ -71,7 +73,7 @@ def with_true_titles(results: dict[str, Any]) -> dict[str, Any]:
         protocol.update(
             published=False, note=note, counterpart=counterpart_of(title) if note else ""
         )
-    for run in results.get("runs", []):
+    for run in results["runs"]:
         for point in (run.get("search") or {}).get("points", []):
             point["metric"] = renamed.get(point["metric"], point["metric"])
     return results
@@ -86,7 +88,7 @@ MAPPED = "codebook_perplexity_position_"
 """How the names of numbers of earlier versions begin that are shown as maps."""
 
 
-def fill_in_figures(measurements: list[dict[str, Any]]) -> None:
+def fill_in_figures(measurements: list[Document]) -> None:
     """Put what figures need into measurements of versions whose metrics did not say it."""
     for each in measurements:
         each.setdefault("against", PLOTTED_AGAINST.get(each["name"], {}))
@@ -94,7 +96,7 @@ def fill_in_figures(measurements: list[dict[str, Any]]) -> None:
         each.setdefault("positions_of", segment if each.get("positions") else "")
 
 
-def fill_in_warnings(measurements: list[dict[str, Any]]) -> None:
+def fill_in_warnings(measurements: list[Document]) -> None:
     """Put the warnings of collapsed codebooks into measurements.
 
     For versions whose metric did not yet warn itself.
@@ -129,6 +131,6 @@ def fill_in_warnings(measurements: list[dict[str, Any]]) -> None:
         )
 
 
-def _number_of_codes(told: Any) -> int | None:
+def _number_of_codes(told: object) -> int | None:
     """What a protocol says, if it is a number: another's metric of this name may say anything."""
     return told if isinstance(told, int) and told > 0 else None

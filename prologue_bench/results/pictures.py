@@ -6,22 +6,19 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from attrs import define, field
 from PIL import Image
 
 from prologue_bench.errors import UserError
 from prologue_bench.results.reading import MEGABYTE, is_folder, read_bytes
-from prologue_bench.results.sources import one_data_set, sources
+from prologue_bench.results.schema import Results
+from prologue_bench.results.sources import one_data_set
 
 VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
 ASSETS = "assets"
 """The folder of a report's pictures."""
-FILES = "files"
-"""Under which results list the files of their report, with checksums."""
 PICTURE_NAME = re.compile(
     r"(originals(?:-\d{1,6})?|(?:" + "|".join(VARIANT_PICTURES) + r")-\d{1,6})\.png", re.ASCII
 )
@@ -53,18 +50,16 @@ def picture_names(variants: int, parts: int) -> list[str]:
     return ["originals", *(f"originals-{index}" for index in range(parts)), *own]
 
 
-def load_pictures(folder: Path, results: Mapping[str, Any] | None = None) -> Pictures:
+def load_pictures(folder: Path, results: Results | None = None) -> Pictures:
     """The pictures of a written report: whole PNG files under a report's names, none behind a link.
 
     With its results, no others than they can have, and list where they list any.
     """
     assets, found = folder / ASSETS, Pictures()
     known = (
-        None
-        if results is None
-        else set(picture_names(len(results["variants"]), len(sources(results))))
+        None if results is None else set(picture_names(len(results.variants), len(results.origins)))
     )
-    listed_files = None if results is None else results.get(FILES)
+    listed_files = None if results is None else results.files
     if not os.path.lexists(assets):
         return found
     try:
@@ -82,7 +77,7 @@ def load_pictures(folder: Path, results: Mapping[str, Any] | None = None) -> Pic
             continue
         if known is not None and is_picture[1] not in known:
             continue
-        if isinstance(listed_files, dict) and f"{ASSETS}/{name}" not in listed_files:
+        if listed_files is not None and f"{ASSETS}/{name}" not in listed_files:
             continue
         try:
             content = read_bytes(assets / name, min(LARGEST_PICTURE, room))
@@ -116,16 +111,15 @@ def check_png(content: bytes, path: Path) -> None:
         ) from None
 
 
-def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> list[tuple[str, str]]:
+def comparable_pictures(results: Results, pictures: Pictures) -> list[tuple[str, str]]:
     """What can be overlaid: the originals, and the reconstructions of each variant, by title."""
     names = originals(results) + [
-        (variant["name"], f"reconstructions-{index}")
-        for index, variant in enumerate(results["variants"])
+        (variant.name, f"reconstructions-{index}") for index, variant in enumerate(results.variants)
     ]
     return [(title, name) for title, name in names if name in pictures.files]
 
 
-def originals(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+def originals(results: Results) -> list[tuple[str, str]]:
     """Title and name of each picture of test images that there may be.
 
     One, or in merged results one a source.
@@ -133,7 +127,7 @@ def originals(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     found = [("originals", "originals")]
     if not one_data_set(results):
         found += [
-            (f"originals, {source['label']}", f"originals-{index}")
-            for index, source in enumerate(sources(results))
+            (f"originals, {source.label}", f"originals-{index}")
+            for index, source in enumerate(results.origins)
         ]
     return found

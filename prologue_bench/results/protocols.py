@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+from prologue_bench.results.schema import Numbers, ProtocolRecord, Scalar
 
 
-def protocol_hash(protocol: Mapping[str, Any], varied: Iterable[str] = ()) -> str:
+def protocol_hash(protocol: ProtocolRecord, varied: Iterable[str] = ()) -> str:
     """Eight digits that are equal for equal protocols, apart from the settings in `varied`."""
     details = fields(protocol, varied)
     text = json.dumps([details.pop("name"), details], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def fields(protocol: Mapping[str, Any], varied: Iterable[str] = ()) -> dict[str, Any]:
+def fields(protocol: ProtocolRecord, varied: Iterable[str] = ()) -> dict[str, Scalar]:
     """The name and the details of a protocol, without the settings that are varied.
 
     These are dotted names of sampling.
@@ -23,14 +24,14 @@ def fields(protocol: Mapping[str, Any], varied: Iterable[str] = ()) -> dict[str,
     names = tuple(varied)
     kept = {
         key: value
-        for key, value in protocol["details"].items()
+        for key, value in protocol.details.items()
         if not any(key == name or key.startswith(f"{name}.") for name in names)
     }
-    return {"name": protocol["name"], **kept}
+    return {"name": protocol.name, **kept}
 
 
 def differences(
-    one: Mapping[str, Any], other: Mapping[str, Any], varied: Sequence[str] = ()
+    one: ProtocolRecord, other: ProtocolRecord, varied: Sequence[str] = ()
 ) -> list[str]:
     """Each field in which two protocols differ, with both values.
 
@@ -45,31 +46,31 @@ def differences(
     ]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Scalar) -> str:
     return "none" if value is None else str(value)
 
 
-def conflicts(results: Mapping[str, Any]) -> list[str]:
+def conflicts(results: Numbers) -> list[str]:
     """One sentence for each metric and variant whose protocol is not the baseline's.
 
     It names the fields that differ. And one for each variant that has no seed in common with the
     baseline.
     """
-    baseline, varied = results["baseline"], results["varied"]
+    baseline, varied = results.baseline, results.varied
     if baseline is None:
         return []
     found: dict[str, None] = {}
     reference = _protocols(results, baseline)
-    for variant in results["variants"]:
-        own = _protocols(results, variant["name"])
+    for variant in results.variants:
+        own = _protocols(results, variant.name)
         if own and reference and not {key[:2] for key in own} & {key[:2] for key in reference}:
             found.setdefault(
-                f"{variant['name']} and {baseline} are not compared, they have no seed in common."
+                f"{variant.name} and {baseline} are not compared, they have no seed in common."
             )
         for key, (title, protocol) in own.items():
             if key in reference and (differing := differences(protocol, reference[key][1], varied)):
                 sentence = (
-                    f"{title}: {variant['name']} and {baseline} are not compared, "
+                    f"{title}: {variant.name} and {baseline} are not compared, "
                     "their protocols differ in "
                 )
                 found.setdefault(sentence + "; ".join(differing) + ".")
@@ -77,15 +78,12 @@ def conflicts(results: Mapping[str, Any]) -> list[str]:
 
 
 def _protocols(
-    results: Mapping[str, Any], variant: str
-) -> dict[tuple[int, int, str], tuple[str, Mapping[str, Any]]]:
+    results: Numbers, variant: str
+) -> dict[tuple[int, int, str], tuple[str, ProtocolRecord]]:
     """Title and protocol of each measurement of a variant, by seed, sampling seed and metric."""
     return {
-        (run["seed"], run.get("sampling_seed", 0), measurement["name"]): (
-            measurement["title"],
-            measurement["protocol"],
-        )
-        for run in results["runs"]
-        if run["variant"] == variant
-        for measurement in run["measurements"]
+        (run.seed, run.sampling_seed, each.name): (each.title, each.protocol)
+        for run in results.runs
+        if run.variant == variant
+        for each in run.measurements
     }

@@ -1,8 +1,12 @@
-"""What files of this project hold, field by field: results.json, baselines, exports and benchmarks.
+"""What this project's files hold, field by field: results.json, baselines, exports and benchmarks.
+
+These classes are the format. Files are checked against them (`results.checking`) and written from
+them (`results.plain`), their fields in the order in which they stand here.
 
 A field without a default has been there since the first version of the format. One with a default
-came later, or is left out where there is nothing to say; what it then stands for is the default. A
-format gets another number only when files of the old one can no longer be read as they are.
+came later, or has nothing to say in some files: then it stands for the default. `omitted` is for
+what is not even written then. A format gets another number only when files of the old one can no
+longer be read as they are; what else differs in older files, `results.migration` puts right.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from attrs import field, frozen
 
-from prologue_bench.results.checking import Between, Filled
+from prologue_bench.results.checking import Between, Filled, Others
 
 RESULTS_SCHEMA = 1
 EXPORT_FORMAT = 1
@@ -32,23 +36,37 @@ Channels = Annotated[int, Between(1, 64)]
 Scalar = str | int | float | bool | None
 Settings = Mapping[str, Any]
 """Of whatever component: checked when the component is made from them."""
+Columns = Mapping[str, tuple[Number | None, ...]]
+"""Of a training's curves, such as "step" and "loss_ce"; None where a step has no such number."""
+Curves = Mapping[str, Columns]
+"""By stage."""
+OMITTED = "omitted"
+"""Under which the metadata of a field say that its default is not written."""
+
+
+def omitted(default: Any = None) -> Any:
+    """A field that is left out of the file where it has its default, or is empty."""
+    return field(default=default, metadata={OMITTED: True})
 
 
 @frozen(kw_only=True)
 class ProtocolRecord:
-    """How a number was measured."""
+    """How a number was measured; the fields are those of `contracts.Protocol`."""
 
     name: str
     details: Mapping[str, Scalar]
     published: bool = False
     note: str = ""
-    counterpart: str | None = None
-    """None in results of versions that did not yet compare protocols with published ones."""
+    counterpart: str = ""
 
 
 @frozen(kw_only=True)
 class MeasurementRecord:
-    """One number of one run. `value` is null where measuring gave no number."""
+    """One number of one run. `value` is None where measuring gave none, for a `reason`.
+
+    `artifact` is the key of the stage that measured it; empty in older results. The other fields
+    are those of `contracts.Measurement`.
+    """
 
     name: Name
     title: str
@@ -64,6 +82,7 @@ class MeasurementRecord:
     warning: str = ""
     against: Mapping[str, str] = field(factory=dict)
     artifact: str = ""
+    reason: str = omitted("")
 
 
 @frozen(kw_only=True)
@@ -79,10 +98,12 @@ class StageNumbers:
 class StageRecord(StageNumbers):
     """One stage of a run, and the key of its artifact."""
 
+    stage: Name
     key: Name
-    seconds: Seconds | None
     finished: str | None
     machine: str | None
+    seconds: Seconds | None
+    flops: NotNegative | None = None
     git: str | None
 
 
@@ -90,9 +111,10 @@ class StageRecord(StageNumbers):
 class SearchPoint:
     """What one point of the sampling settings came to."""
 
-    point: Mapping[str, Any]
+    point: Settings
     metric: str
     value: Number
+    direction: Literal["lower", "higher", "neutral"] | None = omitted()
 
 
 @frozen(kw_only=True)
@@ -100,7 +122,7 @@ class SearchRecord:
     """A search of the sampling settings."""
 
     points: tuple[SearchPoint, ...]
-    chosen: Mapping[str, Any]
+    chosen: Settings
 
 
 @frozen(kw_only=True)
@@ -120,20 +142,30 @@ class RunNumbers:
     sampling_seed: Seed = 0
     measurements: tuple[MeasurementRecord, ...]
     stages: tuple[StageNumbers, ...] = ()
-    curves: Mapping[str, Mapping[str, tuple[Number | None, ...]]] = field(factory=dict)
+    curves: Curves = field(factory=dict)
     search: SearchRecord | None = None
+
+    @property
+    def place(self) -> tuple[str, int, int]:
+        """Variant, training seed and sampling seed, of which results hold one run."""
+        return self.variant, self.seed, self.sampling_seed
 
 
 @frozen(kw_only=True)
 class RunRecord(RunNumbers):
     """One run with all that is known of it."""
 
+    variant: str
+    seed: Seed
+    sampling_seed: Seed = 0
     failures: Mapping[str, str]
     left_out: Mapping[str, str] = field(factory=dict)
     unfinished: bool = False
+    measurements: tuple[MeasurementRecord, ...]
     stages: tuple[StageRecord, ...]
-    curves: Mapping[str, Mapping[str, tuple[Number | None, ...]]]
-    reused: Origin | None = None
+    curves: Curves
+    search: SearchRecord | None = None
+    reused: Origin | None = omitted()
 
 
 @frozen(kw_only=True)
@@ -148,9 +180,10 @@ class SegmentRecord:
 
 @frozen(kw_only=True)
 class ComponentSettings:
-    """A component by name; its settings stand beside it."""
+    """A component by name; in files its settings stand beside it."""
 
     use: Name
+    settings: Annotated[Settings, Others()] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -178,14 +211,22 @@ class VariantRecord(VariantName):
     `source` is the label of one of the results' sources.
     """
 
-    values: Mapping[str, Any]
+    values: Settings
     layout: Annotated[tuple[SegmentRecord, ...], Filled()]
     settings: VariantSettings
-    source: str | None = None
+    source: str | None = omitted()
 
 
 @frozen(kw_only=True)
-class DataRecord:
+class DataName:
+    """The data that a run is of, of which nothing but what tells them from others is asked."""
+
+    name: str
+    fingerprint: str
+
+
+@frozen(kw_only=True)
+class DataRecord(DataName):
     """The data that a run is of."""
 
     name: str
@@ -219,8 +260,19 @@ class HardwareRecord:
 
 
 @frozen(kw_only=True)
-class SourceRecord:
-    """What is known of one of several runs of an ablation that results hold."""
+class SourceName:
+    """The data of one of several runs of an ablation that results hold."""
+
+    label: str
+    data: DataName
+
+
+@frozen(kw_only=True)
+class SourceRecord(SourceName):
+    """What is known of one of several runs of an ablation that results hold.
+
+    The label is empty where results hold one.
+    """
 
     label: str
     name: str
@@ -265,19 +317,22 @@ class Speed:
 
 @frozen(kw_only=True)
 class Numbers:
-    """What `compare` and `regress` ask of results; a baseline is this, with its benchmarks."""
+    """What `compare` and `regress` ask of results and of baselines."""
 
-    schema: int
+    schema: int = RESULTS_SCHEMA
     name: Name
     title: str
+    profile: str | None = omitted()
     baseline: str | None
     seeds: Annotated[tuple[Seed, ...], Filled()]
     sampling_seeds: tuple[Seed, ...] = ()
     varied: tuple[str, ...]
     created: str
+    data: DataName | None = omitted()
     variants: Annotated[tuple[VariantName, ...], Filled()]
     runs: Annotated[tuple[RunNumbers, ...], Filled()]
-    software: Mapping[str, Scalar] = field(factory=dict)
+    software: Mapping[str, Scalar] = omitted({})
+    sources: Annotated[tuple[SourceName, ...], Filled()] | None = omitted()
     benchmarks: Mapping[str, Speed] = field(factory=dict)
     note: str = ""
 
@@ -286,26 +341,98 @@ class Numbers:
 class Results(Numbers):
     """results.json.
 
-    Where it has `sources`, those tell what else the fields of SourceRecord tell.
+    Those of one run of an ablation say themselves what a SourceRecord says: they have `profile`,
+    `data`, `components`, `software` and `hardware`. Those that were put together have `sources` in
+    their place. Ask `origins`, which is the same for both.
     """
 
+    schema: int = RESULTS_SCHEMA
+    name: Name
+    title: str
     description: str
+    profile: str | None = omitted()
+    baseline: str | None
+    seeds: Annotated[tuple[Seed, ...], Filled()]
+    sampling_seeds: tuple[Seed, ...] = ()
+    varied: tuple[str, ...]
+    created: str
+    data: DataRecord | None = omitted()
     variants: Annotated[tuple[VariantRecord, ...], Filled()]
     runs: Annotated[tuple[RunRecord, ...], Filled()]
+    components: tuple[ComponentRecord, ...] = omitted(())
     references: tuple[ReferenceRecord, ...] = ()
-    remarks: tuple[str, ...] = ()
-    sources: Annotated[tuple[SourceRecord, ...], Filled()] | None = None
+    software: Mapping[str, Scalar] = omitted({})
+    hardware: HardwareRecord | None = omitted()
+    remarks: tuple[str, ...] = omitted(())
+    """What authors say of the whole report, such as what no longer holds."""
+    sources: Annotated[tuple[SourceRecord, ...], Filled()] | None = omitted()
+    files: Mapping[str, str] | None = omitted()
+    """SHA-256 of the report's other files, by name. None in reports that list none."""
+    nulls: Mapping[str, str] = omitted({})
+    """By place, what stood where the file has null, since JSON has no such number."""
+    others: Annotated[Settings, Others()] = field(factory=dict)
+    """What authors and later versions add: it is kept as it was found."""
+    benchmarks: Mapping[str, Speed] = omitted({})
+    note: str = omitted("")
+
+    @property
+    def origins(self) -> tuple[SourceRecord, ...]:
+        """What is known of each run of an ablation that the results hold."""
+        if self.sources is not None:
+            return self.sources
+        assert self.profile is not None, "documents are checked on reading"
+        assert self.data is not None
+        assert self.hardware is not None
+        return (
+            SourceRecord(
+                label="",
+                name=self.name,
+                title=self.title,
+                profile=self.profile,
+                baseline=self.baseline,
+                seeds=self.seeds,
+                created=self.created,
+                data=self.data,
+                components=self.components,
+                software=self.software,
+                hardware=self.hardware,
+            ),
+        )
 
 
 @frozen(kw_only=True)
-class OwnSource:
-    """What results without `sources` tell of their one run."""
+class BaselineRun:
+    """The numbers of one run in a baseline."""
 
-    profile: str
-    data: DataRecord
-    components: tuple[ComponentRecord, ...] = ()
-    software: Mapping[str, Scalar]
-    hardware: HardwareRecord
+    variant: str
+    seed: Seed
+    sampling_seed: Seed
+    measurements: tuple[MeasurementRecord, ...]
+
+
+@frozen(kw_only=True)
+class Baseline:
+    """A baseline as it is written. It is read as Numbers, which ask less of it."""
+
+    schema: int
+    name: Name
+    title: str
+    profile: str | None = omitted()
+    baseline: str | None
+    seeds: tuple[Seed, ...]
+    sampling_seeds: tuple[Seed, ...]
+    varied: tuple[str, ...]
+    variants: tuple[VariantRecord, ...]
+    sources: tuple[SourceRecord, ...] | None = omitted()
+    data: DataRecord | None = omitted()
+    software: Mapping[str, Scalar] = omitted({})
+    hardware: HardwareRecord | None = omitted()
+    created: str
+    runs: tuple[BaselineRun, ...]
+    artifacts: Mapping[str, str]
+    """Keys by variant, seeds and stage."""
+    benchmarks: Mapping[str, Speed]
+    note: str
 
 
 @frozen(kw_only=True)
@@ -344,10 +471,22 @@ class Checksums:
 
 
 @frozen(kw_only=True)
-class Export:
+class RunSettings:
+    """All that the models of a run, and samples from them, are made from but the weights."""
+
+    variant: str
+    training_seed: Seed
+    profile: str
+    tokenizer: ComponentSettings
+    generator: ComponentSettings
+    sampling: Settings
+
+
+@frozen(kw_only=True)
+class Export(RunSettings):
     """config.json of an export."""
 
-    format: int
+    format: int = EXPORT_FORMAT
     variant: str
     training_seed: Seed
     profile: str
@@ -361,8 +500,10 @@ class Export:
     measurements: tuple[MeasurementRecord, ...]
     stages: tuple[StageRecord, ...]
     software: Mapping[str, Scalar]
-    weights: Checksums | None = None
+    weights: Checksums | None = omitted()
     """None in exports of versions that did not write it."""
+    files: Mapping[str, str] | None = omitted()
+    """SHA-256 of the other files, by name. None in exports of versions that listed none."""
 
 
 @frozen(kw_only=True)

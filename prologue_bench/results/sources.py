@@ -5,53 +5,19 @@ That is the one run that wrote them, or each of several that were put together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 from prologue_bench.errors import UserError, nearest, shortened
+from prologue_bench.results.schema import Numbers, Results, SourceRecord, VariantRecord
 
 
-def remarks(results: Mapping[str, Any]) -> list[str]:
-    """What authors say of a whole report, such as what no longer holds. Raises UserError."""
-    found = results.get("remarks", [])
-    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
-        raise UserError(f"remarks of the results: found {found!r:.80}, expected a list of texts")
-    return found
-
-
-PROVENANCE = (
-    "name",
-    "title",
-    "profile",
-    "baseline",
-    "seeds",
-    "created",
-    "data",
-    "components",
-    "software",
-    "hardware",
-)
-"""What results say of the run that wrote them. Of several in one, each of `sources` says it, beside
-its label."""
-
-
-def sources(results: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What is known of each run that results hold, under the keys of PROVENANCE and `label`."""
-    found: Sequence[Mapping[str, Any]] | None = results.get("sources")
-    if found is not None:
-        return list(found)
-    return [{"label": "", **{key: results[key] for key in PROVENANCE if key in results}}]
-
-
-def source_of(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
+def source_of(results: Results, variant: str) -> SourceRecord:
     """What is known of the run that a variant is of."""
-    label = find_variant(results, variant).get("source", "")
-    return next(source for source in sources(results) if source["label"] == label)
+    label = find_variant(results, variant).source or ""
+    return next(source for source in results.origins if source.label == label)
 
 
-def find_variant(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
+def find_variant(results: Results, variant: str) -> VariantRecord:
     """The record of a variant. Raises UserError for an unknown one."""
-    variants: dict[str, Mapping[str, Any]] = {each["name"]: each for each in results["variants"]}
+    variants = {each.name: each for each in results.variants}
     if variant not in variants:
         raise UserError(
             f"these results have no variant {shortened(variant)!r}; "
@@ -60,16 +26,37 @@ def find_variant(results: Mapping[str, Any], variant: str) -> Mapping[str, Any]:
     return variants[variant]
 
 
-def one_data_set(results: Mapping[str, Any]) -> bool:
+def one_data_set(results: Results) -> bool:
     """Whether all variants are of the same images."""
-    return len({source["data"]["fingerprint"] for source in sources(results)}) == 1
+    return len({source.data.fingerprint for source in results.origins}) == 1
 
 
-def most_seeds(results: Mapping[str, Any]) -> list[int]:
+def most_seeds(results: Results) -> list[int]:
     """The training seeds of the run with the most: no mean is over more."""
-    return max((list(source["seeds"]) for source in sources(results)), key=len)
+    return max((list(source.seeds) for source in results.origins), key=len)
 
 
-def own_name(results: Mapping[str, Any], variant: str) -> str:
+def own_name(results: Results, variant: str) -> str:
     """The name of a variant in the run that it is of."""
-    return variant.removeprefix(f"{source_of(results, variant)['label']}: ")
+    return variant.removeprefix(f"{source_of(results, variant).label}: ")
+
+
+def other_data(one: Numbers, other: Numbers) -> str:
+    """A sentence where two results are of other images; empty where they are not, or it is unknown.
+
+    By fingerprint: names may be equal, as of two folders of images.
+    """
+    mine, theirs = _data_of(one), _data_of(other)
+    if not mine or not theirs or mine.keys() == theirs.keys():
+        return ""
+    sides = (
+        " and ".join(f"{name}, fingerprint {fingerprint}" for fingerprint, name in each.items())
+        for each in (mine, theirs)
+    )
+    return f"The data differ: {' against '.join(sides)}."
+
+
+def _data_of(results: Numbers) -> dict[str, str]:
+    """The names of the data by fingerprint; none in results that do not say."""
+    data = [results.data, *(each.data for each in results.sources or ())]
+    return {each.fingerprint: each.name for each in data if each is not None}

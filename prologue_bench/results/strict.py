@@ -8,18 +8,22 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+from prologue_bench.results.plain import plain
+from prologue_bench.results.schema import Results
+
 NULLS = "nulls"
-"""Under which results say, by place, what stood where null stands now."""
 
 
-def to_json(results: Mapping[str, Any]) -> str:
+def to_json(results: Results) -> str:
     """A JSON document that every reader takes: no NaN, no Infinity, no number of a library's type.
 
     A measurement whose value is not finite has null and a `reason` beside it; other places are
-    listed under NULLS.
+    listed as `nulls`.
     """
-    nulls: dict[str, str] = dict(results.get(NULLS) or {})
-    found = {key: _strict(value, key, nulls) for key, value in results.items() if key != NULLS}
+    nulls = dict(results.nulls)
+    found = {
+        key: _strict(value, key, nulls) for key, value in plain(results).items() if key != NULLS
+    }
     for run in found["runs"]:
         for measurement in run["measurements"]:
             if measurement["value"] is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve, frozen
 
@@ -15,15 +14,22 @@ from prologue_bench.config.settings import Sampling, plain_values
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError, listed, shortened
-from prologue_bench.pipeline.finished import FinishedRun
 from prologue_bench.pipeline.models import (
     GENERATOR_WEIGHTS,
     TOKENIZER_WEIGHTS,
     build_generator,
     build_tokenizer,
 )
-from prologue_bench.registry import Registry
+from prologue_bench.registry import Kind, Registry
+from prologue_bench.results.schema import (
+    ComponentSettings,
+    Results,
+    RunRecord,
+    RunSettings,
+    Settings,
+)
 from prologue_bench.results.sources import find_variant, source_of
+from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import built_for
@@ -37,7 +43,7 @@ class Prior:
     """The generator that a tokenizer was trained with, as results describe it."""
 
     use: str
-    settings: Mapping[str, Any]
+    settings: Settings
 
 
 @frozen
@@ -54,15 +60,15 @@ class Weights:
 
 
 def load_run(
-    results: Mapping[str, Any], store: Store, registry: Registry, variant: str, seed: int
+    results: Results, store: Store, registry: Registry, variant: str, seed: int
 ) -> FinishedRun:
     """The models of a variant and training seed.
 
     Raises UserError when the results have no such run, or its artifacts are no longer in the store.
     """
     run = find_run(results, variant, seed)
-    keys = {stage["stage"]: stage["key"] for stage in run["stages"]}
-    if not (run.get("unfinished") or run["failures"] or set(keys) & set(GENERATORS)):
+    keys = {stage.stage: stage.key for stage in run.stages}
+    if not (run.unfinished or run.failures or set(keys) & set(GENERATORS)):
         raise UserError(
             f"variant {variant!r} has no generator: no metric needed one; add one that does, "
             "like gfid"
@@ -74,76 +80,71 @@ def load_run(
     found = build_run(
         describe_run(results, variant, seed), images_of(results, variant), registry, weights
     )
-    layout = find_variant(results, variant)["layout"]
-    made = [
-        {"name": s.name, "length": s.length, "vocabulary": s.vocabulary}
-        for s in found.tokenizer.layout
-    ]
-    if made != [
-        {name: segment[name] for name in ("name", "length", "vocabulary")} for segment in layout
-    ]:
+    said, made = (
+        [(each.name, each.length, each.vocabulary) for each in layout]
+        for layout in (find_variant(results, variant).layout, found.tokenizer.layout)
+    )
+    if made != said:
         raise UserError(
             f"variant {shortened(variant)!r}: its settings give other tokens than its layout says"
         )
     return found
 
 
-def images_of(results: Mapping[str, Any], variant: str) -> ImageSpec:
+def images_of(results: Results, variant: str) -> ImageSpec:
     """What a variant's images look like; the data themselves are not looked for."""
-    data = source_of(results, variant)["data"]
-    channels, height, width = data["shape"]
-    return ImageSpec(channels, height, width, tuple(data["classes"]))
+    data = source_of(results, variant).data
+    return ImageSpec(*data.shape, data.classes)
 
 
-def chosen_run(
-    results: Mapping[str, Any], variant: str | None, seed: int | None
-) -> tuple[str, int]:
+def chosen_run(results: Results, variant: str | None, seed: int | None) -> tuple[str, int]:
     """The variant and training seed that a command is about.
 
     The last variant and its first seed unless named.
     """
-    name = results["variants"][-1]["name"] if variant is None else variant
+    name = results.variants[-1].name if variant is None else variant
     find_variant(results, name)
-    trained = [run["seed"] for run in results["runs"] if run["variant"] == name]
-    first = next((each for each in results["seeds"] if each in trained), results["seeds"][0])
+    trained = [run.seed for run in results.runs if run.variant == name]
+    first = next((each for each in results.seeds if each in trained), results.seeds[0])
     return name, first if seed is None else seed
 
 
-def describe_run(results: Mapping[str, Any], variant: str, seed: int) -> dict[str, Any]:
-    """The settings of a run's models and of sampling from them, as plain values.
+def describe_run(results: Results, variant: str, seed: int) -> RunSettings:
+    """The settings of a run's models and of sampling from them.
 
     Raises UserError if none is there.
     """
-    run, settings = find_run(results, variant, seed), find_variant(results, variant)["settings"]
-    is_joint = any(stage["stage"] == "take-prior" for stage in run["stages"])
+    run, settings = find_run(results, variant, seed), find_variant(results, variant).settings
+    is_joint = any(stage.stage == "take-prior" for stage in run.stages)
     prior = (
-        structure(Prior, settings["tokenizer_training"].get("prior"), "the results' prior")
+        structure(Prior, settings.tokenizer_training.get("prior"), "the results' prior")
         if is_joint
         else None
     )
-    return {
-        "variant": variant,
-        "training_seed": seed,
-        "profile": source_of(results, variant)["profile"],
-        "tokenizer": settings["tokenizer"],
-        "generator": settings["generator"]
+    return RunSettings(
+        variant=variant,
+        training_seed=seed,
+        profile=source_of(results, variant).profile,
+        tokenizer=settings.tokenizer,
+        generator=settings.generator
         if prior is None
-        else {"use": prior.use, **prior.settings},
-        "sampling": plain_values(_sampling(run, settings["sampling"])),
-    }
+        else ComponentSettings(use=prior.use, settings=prior.settings),
+        sampling=plain_values(_sampling(run, settings.sampling)),
+    )
 
 
 def build_run(
-    description: Mapping[str, Any], images: ImageSpec, registry: Registry, weights: Weights
+    description: RunSettings, images: ImageSpec, registry: Registry, weights: Weights
 ) -> FinishedRun:
-    """The models that `describe_run` describes.
+    """The models that settings describe.
 
     Raises UserError where they are none, or the weights do not fit. The description has every
     setting, so that the profile need not be there any more.
     """
     resolve = partial(_resolve, registry=registry)
-    first, second = (resolve(kind, description[kind]) for kind in ("tokenizer", "generator"))
-    sampling = structure(Sampling, description["sampling"], "the run's sampling")
+    first = resolve("tokenizer", description.tokenizer)
+    second = resolve("generator", description.generator)
+    sampling = structure(Sampling, description.sampling, "the run's sampling")
     load = partial(built_for, follow=weights.follow)
     tokenizer = load(
         weights.tokenizer,
@@ -159,16 +160,14 @@ def build_run(
         weights.digests[1],
     )
     return FinishedRun(
-        description["variant"], description["training_seed"], images, tokenizer, generator, sampling
+        description.variant, description.training_seed, images, tokenizer, generator, sampling
     )
 
 
-def find_run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str, Any]:
+def find_run(results: Results, variant: str, seed: int) -> RunRecord:
     """The record of a run. Raises UserError when the results have none of that variant and seed."""
     find_variant(results, variant)
-    runs: dict[int, Mapping[str, Any]] = {
-        run["seed"]: run for run in reversed(results["runs"]) if run["variant"] == variant
-    }
+    runs = {run.seed: run for run in reversed(results.runs) if run.variant == variant}
     if seed not in runs:
         raise UserError(
             f"variant {shortened(variant)!r} has no training seed {seed}; "
@@ -177,9 +176,8 @@ def find_run(results: Mapping[str, Any], variant: str, seed: int) -> Mapping[str
     return runs[seed]
 
 
-def _resolve(kind: Any, section: Mapping[str, Any], registry: Registry) -> Resolved:
-    settings = {key: value for key, value in section.items() if key != "use"}
-    return resolve_alone(kind, section["use"], settings, None, registry)
+def _resolve(kind: Kind, section: ComponentSettings, registry: Registry) -> Resolved:
+    return resolve_alone(kind, section.use, section.settings, None, registry)
 
 
 def _key(keys: Mapping[str, str], stages: tuple[str, ...], variant: str) -> str:
@@ -199,8 +197,8 @@ def _artifact(store: Store, key: str) -> Artifact:
     return artifact
 
 
-def _sampling(run: Mapping[str, Any], settings: Mapping[str, Any]) -> Sampling:
+def _sampling(run: RunRecord, settings: Settings) -> Sampling:
     sampling = structure(Sampling, settings, "the results' sampling")
-    if sampling.search is None or not run.get("search"):
+    if sampling.search is None or run.search is None:
         return evolve(sampling, search=None)
-    return sampling_at(sampling, run["search"]["chosen"], "the results' search")
+    return sampling_at(sampling, run.search.chosen, "the results' search")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.documents import yaml_values
 from prologue_bench.reporting.formatting import environment
 from prologue_bench.results.caveats import caveats
+from prologue_bench.results.plain import Document
 from prologue_bench.results.protocols import protocol_hash
+from prologue_bench.results.schema import Export, MeasurementRecord
 from prologue_bench.storage.files import write_text
 from prologue_bench.texts.durations import duration
 
@@ -17,14 +19,14 @@ CARD = "README.md"
 
 
 def write_model_card(
-    config: Mapping[str, Any], layout: Any, parameters: Mapping[str, int], folder: Path, name: str
+    config: Export, layout: TokenLayout, parameters: Mapping[str, int], folder: Path, name: str
 ) -> Path:
     """Write README.md beside an export.
 
     `parameters` counts those of each part; `layout` is the tokenizer's; `name` is what the folder
     will be called.
     """
-    measurements = [each for each in config["measurements"] if not each["detail"]]
+    measurements = [each for each in config.measurements if not each.detail]
     text = (
         environment()
         .get_template("model_card.md.j2")
@@ -33,11 +35,9 @@ def write_model_card(
             metadata=yaml_values.dump(_metadata(config, measurements)).strip(),
             layout=layout,
             parameters=parameters,
-            measurements=[
-                {**each, "hash": protocol_hash(each["protocol"])} for each in measurements
-            ],
-            protocols={protocol_hash(each["protocol"]): each["protocol"] for each in measurements},
-            caveats=caveats({"runs": [config]}),
+            measurements=[(each, protocol_hash(each.protocol)) for each in measurements],
+            protocols={protocol_hash(each.protocol): each.protocol for each in measurements},
+            caveats=caveats(config.measurements),
             folder=name,
             duration=duration,
         )
@@ -47,20 +47,20 @@ def write_model_card(
     return path
 
 
-def _metadata(config: Mapping[str, Any], measurements: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _metadata(config: Export, measurements: Sequence[MeasurementRecord]) -> Document:
     """As model hubs read it; the licence of the weights is the user's to choose."""
-    dataset = {"type": config["data"]["name"], "name": config["data"]["name"]}
+    dataset = {"type": config.data.name, "name": config.data.name}
     return {
         "library_name": "prologue-bench",
         "tags": [
             "image-tokenization",
             "autoregressive-image-generation",
-            config["tokenizer"]["use"],
+            config.tokenizer.use,
         ],
-        "datasets": [config["data"]["name"]],
+        "datasets": [config.data.name],
         "model-index": [
             {
-                "name": f"{config['ablation']['name']}: {config['variant']}",
+                "name": f"{config.ablation.name}: {config.variant}",
                 "results": [
                     {
                         "task": {
@@ -69,7 +69,7 @@ def _metadata(config: Mapping[str, Any], measurements: list[Mapping[str, Any]]) 
                         },
                         "dataset": dataset,
                         "metrics": [
-                            {"type": each["name"], "name": each["title"], "value": each["value"]}
+                            {"type": each.name, "name": each.title, "value": each.value}
                             for each in measurements
                         ],
                     }

@@ -14,15 +14,14 @@ cannot disagree.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev, variance
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import NormalDist, fmean, stdev, variance
 from typing import Literal
 
-import pandas as pd
 from attrs import evolve, frozen
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from prologue_bench.stats.intervals import LEVEL, ROUNDING, known_width
+from prologue_bench.stats.intervals import LEVEL, ROUNDING
+from prologue_bench.stats.measured import Measured
 
 Verdict = Literal["better", "worse", "noise", "same", "unknown", ""]
 Basis = Literal["training seeds", "sampling seeds", "images", ""]
@@ -105,30 +104,21 @@ Points = Mapping[tuple[int, int], Point]
 """Of one metric and variant, by training seed and sampling seed."""
 
 
-def points_of(frame: pd.DataFrame) -> dict[str, dict[str, Points]]:
-    """Points by metric and variant, from a frame of `results.frame`, in its order."""
-    found: dict[str, dict[str, Points]] = {}
-    runs: dict[tuple[str, str], dict[tuple[int, int], Point]] = {}
-    widths = frame["half_width"] if "half_width" in frame else [None] * len(frame)
-    artifacts = frame["artifact"] if "artifact" in frame else [""] * len(frame)
-    columns = (
-        frame[name] for name in ("metric", "variant", "seed", "sampling_seed", "value", "protocol")
-    )
-    for metric, variant, seed, sampling_seed, value, protocol, width, artifact in zip(
-        *columns, widths, artifacts, strict=True
-    ):
-        point = Point(float(value), str(protocol), known_width(width), str(artifact))
-        runs.setdefault((metric, variant), {})[int(seed), int(sampling_seed)] = point
-    for (metric, variant), points in runs.items():
-        found.setdefault(metric, {})[variant] = points
-    return found
+def points_of(rows: Iterable[Measured]) -> dict[str, dict[str, Points]]:
+    """Points by metric and variant, in the order of the rows."""
+    found: dict[str, dict[str, dict[tuple[int, int], Point]]] = {}
+    for each in rows:
+        point = Point(float(each.value), each.protocol, each.half_width, each.artifact)
+        of_variant = found.setdefault(each.metric, {}).setdefault(each.variant, {})
+        of_variant[each.seed, each.sampling_seed] = point
+    return {metric: dict(by_variant) for metric, by_variant in found.items()}
 
 
-def summarise(frame: pd.DataFrame, baseline: str | None) -> dict[str, dict[str, Cell]]:
-    """Cells by variant and metric, from a frame as `results.frame` makes it."""
-    directions = dict(zip(frame.metric, frame.direction, strict=True))
+def summarise(rows: Sequence[Measured], baseline: str | None) -> dict[str, dict[str, Cell]]:
+    """Cells by variant and metric."""
+    directions = {each.metric: each.direction for each in rows}
     cells: dict[str, dict[str, Cell]] = {}
-    for metric, by_variant in points_of(frame).items():
+    for metric, by_variant in points_of(rows).items():
         reference = by_variant.get(baseline, {}) if baseline is not None else {}
         compared = [
             name for name in by_variant if name != baseline and _shared(by_variant[name], reference)
@@ -247,11 +237,12 @@ def paired(points: Points, reference: Points, family: int = 1) -> Difference:
     own, other = points[key].half_width, reference[key].half_width
     if own is None or other is None:
         return Difference(mean=differences[key], family=family)
-    error = math.hypot(own, other) / float(ndtri(_quantile(1)))
+    normal = NormalDist()
+    error = math.hypot(own, other) / normal.inv_cdf(_quantile(1))
     return Difference(
         mean=differences[key],
-        half_width=float(ndtri(_quantile(family))) * error,
-        p_value=min(1.0, family * 2 * float(ndtr(-abs(differences[key]) / error))),
+        half_width=normal.inv_cdf(_quantile(family)) * error,
+        p_value=min(1.0, family * math.erfc(abs(differences[key]) / error / math.sqrt(2))),
         basis="images",
         family=family,
     )
@@ -264,6 +255,8 @@ def _quantile(family: int) -> float:
 
 def _student(values: Sequence[float], basis: Basis, family: int) -> Difference:
     """Student's t interval and p-value of a mean."""
+    from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
+
     mean, count = fmean(values), len(values)
     error = stdev(values) / math.sqrt(count)
     p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error else float(mean == 0)

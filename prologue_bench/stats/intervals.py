@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 LEVEL = 0.95
 RESAMPLES = 1000
@@ -23,6 +23,7 @@ def half_width(values: NDArray[Any]) -> float | None:
     one. None where nothing is known of the noise: for fewer than two values, for values that are
     all equal, and for some that are not finite.
     """
+    import numpy as np
     from scipy.stats import bootstrap
 
     values = np.asarray(values)

@@ -37,7 +37,7 @@ from prologue_bench.storage.unfinished import tidy
 ROOM_NEEDED = 1 << 20
 """Bytes without which a disk counts as full."""
 CACHES = ("features", "prefixes")
-"""What is kept in the cache, by the kind of its artifacts."""
+"""What is kept in the cache, by the kind of its artifacts; prefixes are of earlier versions."""
 KEY = re.compile(r"[0-9a-f]{20}")
 MOVING = re.compile(r"\.[^.]+\.(new|old|\d+)")
 

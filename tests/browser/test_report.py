@@ -84,11 +84,11 @@ def test_a_dot_tells_its_numbers_and_stands_out_with_its_seed(page: Any, written
     dots.first.dispatch_event("pointermove")
     tip = page.locator("#vg-tooltip-element")
     results = load_results(written.parent)
-    run = next(run for run in results["runs"] if run["seed"] == 0)
-    for text in (run["variant"], f"{run['measurements'][0]['value']:.5g}", "seed", "over images"):
+    run = next(run for run in results.runs if run.seed == 0)
+    for text in (run.variant, f"{run.measurements[0].value:.5g}", "seed", "over images"):
         assert text in tip.inner_text()
     opacities = dots.evaluate_all("all => all.map(each => each.getAttribute('opacity'))")
-    assert opacities == ["0.7" if run["seed"] == 0 else "0.12" for run in results["runs"]], (
+    assert opacities == ["0.7" if run.seed == 0 else "0.12" for run in results.runs], (
         "seed 0 stays in view"
     )
 

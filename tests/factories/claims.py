@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from prologue_plugins.official import claims
+from tests.documents import results_of
+
 PROTOCOL = {"name": "p", "details": {}}
 
 
@@ -38,3 +41,8 @@ def results(
                 }
             )
     return {"schema": 1, "baseline": "0", "variants": variants, "runs": runs, "varied": []}
+
+
+def examine(*results: dict[str, Any]) -> list[claims.Claim]:
+    """The claims, tested on documents."""
+    return claims.examine(*map(results_of, results))

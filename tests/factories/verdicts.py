@@ -4,49 +4,52 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from prologue_bench.reporting.summary import findings, metric_infos, split_metrics
-from prologue_bench.results.frame import frame
-from prologue_bench.results.loading import load_results
+from prologue_bench.results.frame import measured
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.stats.differences import Cell, summarise
+from prologue_bench.stats.measured import Measured
 from tests.conftest import ROOT
+from tests.documents import loaded, results_of
 
 
 def rows(
-    values: dict[str, list[float]], direction: str = "lower", protocol: Any = "p"
-) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "variant": variant,
-            "seed": seed,
-            "sampling_seed": 0,
-            "metric": "m",
-            "title": "m",
-            "value": value,
-            "unit": "",
-            "direction": direction,
-            "count": 1,
-            "protocol": protocol(variant) if callable(protocol) else protocol,
-        }
+    values: dict[str, list[float]], direction: Any = "lower", protocol: Any = "p"
+) -> list[Measured]:
+    return [
+        Measured(
+            variant=variant,
+            seed=seed,
+            sampling_seed=0,
+            metric="m",
+            title="m",
+            value=value,
+            unit="",
+            direction=direction,
+            count=1,
+            half_width=None,
+            protocol=protocol(variant) if callable(protocol) else protocol,
+            detail=False,
+            artifact="",
+        )
         for variant, by_seed in values.items()
         for seed, value in enumerate(by_seed)
-    )
+    ]
 
 
 PICTURES = Pictures({"originals": b""})
 
 
 def report(name: str) -> dict[str, Any]:
-    return load_results(ROOT / "reports" / name)
+    return loaded(ROOT / "reports" / name)
 
 
 def cells_of(results: dict[str, Any]) -> dict[str, dict[str, Cell]]:
-    return summarise(frame(results), results["baseline"])
+    return summarise(measured(results_of(results)), results["baseline"])
 
 
 def findings_of(results: dict[str, Any]) -> list[str]:
-    table = frame(results)
-    main, _ = split_metrics(metric_infos(table), table, results)
-    return findings(summarise(table, results["baseline"]), main, results)
+    found = results_of(results)
+    table = measured(found)
+    main, _ = split_metrics(metric_infos(table), table, found)
+    return findings(summarise(table, found.baseline), main, found)

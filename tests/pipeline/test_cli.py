@@ -17,6 +17,7 @@ import pytest
 
 from prologue_bench.config.ablation import load_ablation
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
@@ -141,7 +142,7 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(smoke_file: Path, tmp_p
         r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.stderr
     )
     results = load_results(tmp_path / "reports" / "tiny")
-    assert [bool(run["failures"]) for run in results["runs"]] == [False, True]
+    assert [bool(run.failures) for run in results.runs] == [False, True]
     html = (tmp_path / "reports" / "tiny" / "report.html").read_text()
     assert "1 run failed" in html
     assert "Traceback" not in found.stderr
@@ -199,7 +200,7 @@ def test_an_interrupt_saves_and_the_same_command_goes_on(
 
 def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
-    first = make_plan(load_ablation(smoke_file, Registry.load()), store).stages[0].stage
+    first = make_plan(load_ablation(smoke_file, Registry.load()), Workspace(store)).stages[0].stage
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(store.root)}
     with store.lock(first.key):
         process = subprocess.Popen(

@@ -214,8 +214,8 @@ def test_a_plugin_in_a_yaml_is_found_beside_it_and_named_in_the_report(
     (tmp_path / "own.yaml").write_text(text)
     found = invoke("run", str(tmp_path / "own.yaml"), "--out", str(tmp_path / "report"))
     assert found.exit_code == 0, found.output
-    components = {each["name"]: each for each in load_results(tmp_path / "report")["components"]}
-    assert components["yaml-scaffold"]["origin"].startswith(f"{tmp_path / 'yaml_scaffold.py'} ")
+    components = {each.name: each for each in load_results(tmp_path / "report").components}
+    assert components["yaml-scaffold"].origin.startswith(f"{tmp_path / 'yaml_scaffold.py'} ")
     assert "yaml_scaffold.py" in (tmp_path / "report" / "report.html").read_text()
     (tmp_path / "wrong.yaml").write_text(text.replace("yaml_scaffold.py", "nowhere.py"))
     assert "plugins[0]" in str(invoke("run", str(tmp_path / "wrong.yaml")).exception)

@@ -16,6 +16,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline import estimates
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import ROOT, Recorder
 
@@ -32,11 +33,13 @@ def _made_up_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_metric_on_other_images_or_with_other_settings_is_not_known_yet(
     load: Load, store: Store
 ) -> None:
-    plan = make_plan(load("metrics=[psnr, probe]"), store)
-    assert execute(plan, store, Recorder(), lambda: False).failures == {}
+    plan = make_plan(load("metrics=[psnr, probe]"), Workspace(store))
+    assert execute(plan, Workspace(store), Recorder(), lambda: False).failures == {}
 
     def seconds(*values: str) -> Mapping[str, float | None]:
-        missing = make_plan(load("seeds=[1]", "metrics=[psnr, probe]", *values), store).missing
+        missing = make_plan(
+            load("seeds=[1]", "metrics=[psnr, probe]", *values), Workspace(store)
+        ).missing
         return {p.stage.metric.name: p.seconds for p in missing if p.stage.kind == "measure"}  # type: ignore[attr-defined]
 
     assert None not in seconds().values()
@@ -53,8 +56,8 @@ def test_a_plan_after_a_smoke_run_takes_no_hours_from_seconds(
     """12 minutes of the micro profile on two cores are not 6 hours after a training of a second."""
     monkeypatch.undo()
     assert execute(
-        make_plan(load("metrics=[psnr]", "vary={}", "baseline="), store),
-        store,
+        make_plan(load("metrics=[psnr]", "vary={}", "baseline="), Workspace(store)),
+        Workspace(store),
         Recorder(),
         lambda: False,
     )

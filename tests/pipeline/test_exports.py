@@ -70,14 +70,14 @@ def test_the_card_has_metadata_measurements_and_code_that_runs(folder: Path) -> 
     card = (folder / "export" / "README.md").read_text()
     _, front, body = card.split("---\n", 2)
     metadata = yaml_values.read(front)
-    run = next(run for run in load_results(folder / "report")["runs"] if run["variant"] == VARIANT)
-    values = {each["name"]: each["value"] for each in run["measurements"] if not each["detail"]}
+    run = next(run for run in load_results(folder / "report").runs if run.variant == VARIANT)
+    values = {each.name: each.value for each in run.measurements if not each.detail}
     metrics = metadata["model-index"][0]["results"][0]["metrics"]
     assert {each["type"]: each["value"] for each in metrics} == values
     assert metadata["datasets"] == ["shapes"]
     assert "A &lt;b>tiny&lt;/b> \\| comparison" in body
-    for stage in run["stages"]:
-        assert ("| " + stage["stage"] in body) == (not stage["stage"].startswith("measure"))
+    for stage in run.stages:
+        assert ("| " + stage.stage in body) == (not stage.stage.startswith("measure"))
     code = body.split("```python\n")[1].split("```")[0] + "\nprint(images.shape, ids.shape)\n"
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -11,6 +11,7 @@ import pytest
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
@@ -30,9 +31,9 @@ def test_a_file_that_changes_after_planning_fails_its_stage_in_one_line(
     reference = tmp_path / "reference.npz"
     np.savez(reference, mu=np.zeros(1280), sigma=np.eye(1280))
     gfid = f"metrics=[{{use: gfid, reference: {reference}, few_samples: shrink}}]"
-    plan = make_plan(load(gfid, "vary={}", "baseline="), store)
+    plan = make_plan(load(gfid, "vary={}", "baseline="), Workspace(store))
     np.savez(reference, mu=np.ones(1280), sigma=np.eye(1280))
-    outcome = execute(plan, store, recorder, lambda: False)
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert list(outcome.failures.values()) == [
         (
             "a file that its settings name changed since the run was planned; "

@@ -12,6 +12,7 @@ from prologue_bench.cli.console.plan_table import plan_records, show_plan
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
@@ -68,7 +69,7 @@ def uncountable(load: Load, tmp_path: Path) -> Ablation:
 def test_what_cannot_be_counted_is_not_counted_anywhere(
     uncountable: Ablation, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = make_plan(uncountable, store)
+    plan = make_plan(uncountable, Workspace(store))
     found = {record["stage"]: record["flops"] for record in plan_records(plan)}
     assert found["train-tokenizer"] is found["encode"] is found["reconstruct"] is None
     assert found["train-generator"]
@@ -76,10 +77,13 @@ def test_what_cannot_be_counted_is_not_counted_anywhere(
     shown = " ".join(capsys.readouterr().out.split())
     assert "not counted" in shown
     assert "or more hours of one" in shown
-    assert execute(plan, store, Recorder(), lambda: False).failures == {}
+    assert execute(plan, Workspace(store), Recorder(), lambda: False).failures == {}
     pipeline = plan.pipelines[0]
     assert store.get(pipeline.tokenizer.key).manifest["flops"] is None
     measured = json.loads((store.get(pipeline.measures[0].key) / "measurements.json").read_text())
     assert [each["name"] for each in measured] == ["training_seconds"]
-    again = {planned.stage.kind: planned.flops for planned in make_plan(uncountable, store).stages}
+    again = {
+        planned.stage.kind: planned.flops
+        for planned in make_plan(uncountable, Workspace(store)).stages
+    }
     assert again["train-tokenizer"] is None

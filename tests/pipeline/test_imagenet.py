@@ -11,6 +11,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline import tokens
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 from tests.factories.imagenet import make_zip
@@ -38,8 +39,8 @@ def test_the_zip_goes_through_the_whole_pipeline(
         "tokenizer_training.batch_size=8",
         "generator_training.batch_size=8",
     )
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(ablation, Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     artifact = store.get(plan.pipelines[0].tokens.key)
     assert sorted(file.name for file in artifact.folder.glob("*.npy")) == [
         "test.npy",

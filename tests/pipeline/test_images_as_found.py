@@ -10,6 +10,7 @@ import pytest
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 from tests.factories.image_files import folder, plain
@@ -30,10 +31,10 @@ def test_an_image_that_breaks_before_its_training_is_named_in_one_line(
     )
     plan = make_plan(
         load(f"data={{use: image-folder, root: {root}, size: 14}}", "metrics=[psnr]", *settings),
-        store,
+        Workspace(store),
     )
     (root / "train/b/1.png").write_bytes(bytes(200))
-    found = set(execute(plan, store, recorder, lambda: False).failures.values())
+    found = set(execute(plan, Workspace(store), recorder, lambda: False).failures.values())
     assert found == {
         f"{root}: train/b/1.png cannot be read (not an image of a known format), "
         "but could be before; restore it, or run the same command again to leave it out"

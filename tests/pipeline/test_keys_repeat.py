@@ -15,6 +15,7 @@ from tests.conftest import ROOT
 PLAN = """
 import sys
 from pathlib import Path
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.storage.store import Store
 from prologue_bench.registry import Registry
@@ -25,7 +26,8 @@ for data in ("fashion-mnist-embedded", folder):
     values = (f"data={data}", "profile=smoke", "metrics=[rate, codebook, psnr]")
     overrides = Overrides(values=values)
     ablation = load_ablation(Path(sys.argv[1]), Registry.load(), overrides)
-    print([planned.stage.key for planned in make_plan(ablation, Store(Path(sys.argv[3]))).stages])
+    workspace = Workspace(Store(Path(sys.argv[3])))
+    print([planned.stage.key for planned in make_plan(ablation, workspace).stages])
 """
 
 

@@ -17,6 +17,7 @@ from prologue_bench.contracts import (
 from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.frame import frame
@@ -35,11 +36,11 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
         "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, r1_every_steps: 3}, "
         "{use: patchgan, width: 16, layers: 1, r1_every_steps: 30}]",
     )
-    plan = make_plan(ablation, store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(ablation, Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
-    results, _ = collect(plan, outcome, store, registry)
-    curves = results["runs"][0]["curves"]["train-tokenizer"]
+    results, _ = collect(plan, outcome, Workspace(store))
+    curves = results.runs[0].curves["train-tokenizer"]
     one, other = curves["loss_patchgan/discriminator"], curves["loss_patchgan-2/discriminator"]
     assert len(one) == len(other) == 20
     assert one != other
@@ -106,15 +107,15 @@ def test_numbers_of_one_name_are_never_overwritten_without_a_word(
     smoke_file.write_text(
         text.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", "")
     )
-    plan = make_plan(load_ablation(smoke_file, registry), store)
-    outcome = execute(plan, store, Recorder(), lambda: False)
+    plan = make_plan(load_ablation(smoke_file, registry), Workspace(store))
+    outcome = execute(plan, Workspace(store), Recorder(), lambda: False)
     assert list(outcome.failures.values()) == [
         "metric 'twice' of a test: found height twice, expected each name once"
     ]
-    results, _ = collect(plan, outcome, store, registry)
+    results, _ = collect(plan, outcome, Workspace(store))
     values = dict(zip(frame(results).metric, frame(results).value, strict=True))
     assert values == {"height": 1.0, "depth": 3.0}
-    assert "another metric gives height too" in results["runs"][0]["failures"]["measure depth"]
+    assert "another metric gives height too" in results.runs[0].failures["measure depth"]
 
 
 def test_through_the_command_line_both_losses_are_in_the_report(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
@@ -19,8 +20,8 @@ def test_a_tokenizer_trains_with_an_adversarial_loss(
         "baseline=null",
         "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, start_step: 5}]",
     )
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(ablation, Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     curves = (store.get(plan.pipelines[0].tokenizer.key) / "curves.jsonl").read_text()
     assert "loss_patchgan/discriminator" in curves
     weights = (store.get(plan.pipelines[0].tokenizer.key) / "tokenizer.safetensors").read_bytes()

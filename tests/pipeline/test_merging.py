@@ -17,15 +17,18 @@ from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.tables import render_markdown
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.merge import labels_of, merge_results
 from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.plain import plain, record
 from prologue_bench.results.protocols import conflicts
+from prologue_bench.results.schema import Results
 from prologue_bench.runs.loading import chosen_run, describe_run, images_of, load_run
 from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.store import Store
 from tests.conftest import SMOKE, run_tiny
+from tests.documents import loaded
 
 OTHER = SMOKE.replace("size: 14", "size: 28").replace("seeds: [0]", "seeds: [3]")
 
@@ -56,16 +59,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
 
 @pytest.fixture
 def small(folder: Path) -> dict[str, Any]:
-    return load_results(folder / "small")
+    return loaded(folder / "small")
 
 
 @pytest.fixture
 def large(folder: Path) -> dict[str, Any]:
-    return load_results(folder / "large")
+    return loaded(folder / "large")
 
 
-def merge(*parts: dict[str, Any], baseline: str | None = None) -> dict[str, Any]:
-    return merge_results([(part, Pictures()) for part in parts], baseline)[0]
+def merge(*parts: dict[str, Any], baseline: str | None = None) -> Results:
+    return merge_results([(record(part, Results), Pictures()) for part in parts], baseline)[0]
 
 
 def test_each_variant_is_drawn_from_with_its_own_profile_data_and_seed(
@@ -84,7 +87,7 @@ def test_each_variant_is_drawn_from_with_its_own_profile_data_and_seed(
         chosen, seed = chosen_run(merged, variant, None)
         assert (chosen, seed) == (variant, {"tiny": 0, "large": 3}[name])
         run = load_run(merged, store, registry, variant, seed)
-        assert (run.images.height, describe_run(merged, variant, seed)["profile"]) == (
+        assert (run.images.height, describe_run(merged, variant, seed).profile) == (
             size,
             profile,
         )
@@ -119,10 +122,11 @@ def test_models_are_loaded_where_the_data_and_the_profile_are_not(
     small["data"]["settings"] = {"root": "/gone"}
     small["data"]["name"] = "a data set of another machine"
     small["profile"] = "a profile of another machine"
-    run = load_run(small, Store(folder / "store"), Registry.load(), "prologue_tokens=2", 0)
+    results = record(small, Results)
+    run = load_run(results, Store(folder / "store"), Registry.load(), "prologue_tokens=2", 0)
     assert (run.images.height, run.images.class_names) == (
         14,
-        images_of(small, "prologue_tokens=2").class_names,
+        images_of(results, "prologue_tokens=2").class_names,
     )
 
 
@@ -153,16 +157,16 @@ def test_numbers_of_other_data_are_never_compared(small: dict[str, Any]) -> None
     other["name"] = "other"
     other["data"]["fingerprint"] = "0" * 16
     same_seed_and_protocol = merge(small, other)
-    cells = summarise(frame(same_seed_and_protocol), same_seed_and_protocol["baseline"])
+    cells = summarise(measured(same_seed_and_protocol), same_seed_and_protocol.baseline)
     assert cells["tiny: prologue_tokens=2"]["rate"].difference is not None
     assert cells["other: prologue_tokens=2"]["rate"].difference is None
     assert any("data: " in sentence for sentence in conflicts(same_seed_and_protocol))
 
 
 def test_a_merged_report_can_be_merged_again(small: dict[str, Any], large: dict[str, Any]) -> None:
-    both = merge(small, large)
+    both = plain(merge(small, large))
     again = merge({**both, "name": "both"}, {**small, "name": "third"})
-    assert [source["label"] for source in again["sources"]] == [
+    assert [source.label for source in again.origins] == [
         "both: tiny",
         "both: large",
         "third",
@@ -184,17 +188,12 @@ def test_results_alone_make_a_report(folder: Path, tmp_path: Path, kept: tuple[s
 
 
 def test_results_of_one_name_are_told_apart_by_their_folders(small: dict[str, Any]) -> None:
-    assert labels_of([small, small], [Path("a/seed-0"), Path("a/seed-1")]) == ["seed-0", "seed-1"]
-    assert labels_of([small, small], [Path("a/report"), Path("b/report")]) == [
-        "a/report",
-        "b/report",
-    ]
-    assert labels_of([small, {**small, "name": "other"}], [Path("x"), Path("x")]) == [
-        "tiny",
-        "other",
-    ]
+    one, other = record(small, Results), record({**small, "name": "other"}, Results)
+    assert labels_of([one, one], [Path("a/seed-0"), Path("a/seed-1")]) == ["seed-0", "seed-1"]
+    assert labels_of([one, one], [Path("a/report"), Path("b/report")]) == ["a/report", "b/report"]
+    assert labels_of([one, other], [Path("x"), Path("x")]) == ["tiny", "other"]
     with pytest.raises(UserError, match="two of the results are both called 'tiny'"):
-        labels_of([small, small], [Path("a"), Path("b/../a")])
+        labels_of([one, one], [Path("a"), Path("b/../a")])
 
 
 def test_a_run_that_stands_twice_in_results_is_refused(
@@ -225,9 +224,9 @@ def test_rows_of_one_card_and_remarks_and_other_versions_are_kept(
     small["remarks"] = ["do not use"]
     next(each for each in large["components"] if each["name"] == "rate")["version"] = 99
     found = merge(small, large)
-    assert list(found["references"][0]["rows"]) == ["one", "two"]
-    assert found["remarks"][0] == "tiny: do not use"
+    assert list(found.references[0].rows) == ["one", "two"]
+    assert found.remarks[0] == "tiny: do not use"
     assert any(
         text.startswith("metric rate is of version") and "99 in large" in text
-        for text in found["remarks"]
+        for text in found.remarks
     )

@@ -21,6 +21,7 @@ from prologue_bench.errors import PrologueBenchError, UserError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.models import build_generator, build_tokenizer
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
 from prologue_plugins.official import checkpoint
@@ -273,7 +274,9 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
 ) -> None:
     # The checkpoint's images have to be those of the data: 14 pixels and the classes of the test's
     # shapes.
-    plan = make_plan(load("tokenizer.prologue_tokens=2", "vary={}", "baseline=null"), store)
+    plan = make_plan(
+        load("tokenizer.prologue_tokens=2", "vary={}", "baseline=null"), Workspace(store)
+    )
     experiment = plan.pipelines[0].experiment
     spec = checkpoint.ImageSpec(channels=3, height=14, width=14, class_names=_classes(plan))
     monkeypatch.setattr(checkpoint, "IMAGENET", spec)
@@ -313,7 +316,9 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
         "tokenizer_training.imported=tiny",
         "generator_training.imported=tiny-ar",
     )
-    outcome = execute(make_plan(ablation, store), store, recorder, lambda: False)
+    outcome = execute(
+        make_plan(ablation, Workspace(store)), Workspace(store), recorder, lambda: False
+    )
     assert outcome.failures == {}
     assert [line.split()[0] for line in recorder.ran] == [
         "encode",
@@ -332,18 +337,19 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
                 "tokenizer.prologue_codebook=99",
                 "tokenizer_training.imported=tiny",
             ),
-            store,
+            Workspace(store),
         )
     with pytest.raises(
         UserError, match=r"no imported tokenizer 'tinny' in .*; did you mean 'tiny'"
     ):
-        make_plan(load("vary={}", "baseline=null", "tokenizer_training.imported=tinny"), store)
+        make_plan(
+            load("vary={}", "baseline=null", "tokenizer_training.imported=tinny"), Workspace(store)
+        )
 
 
 def _classes(plan: object) -> tuple[str, ...]:
-    from prologue_bench.pipeline.models import open_data
-
-    return open_data(plan.pipelines[0].experiment.data).spec.class_names  # type: ignore[attr-defined]
+    data = plan.pipelines[0].experiment.data  # type: ignore[attr-defined]
+    return Workspace(Store(Path("nowhere"))).open_data(data).spec.class_names
 
 
 def test_a_wrong_preset_says_what_does_not_fit(

@@ -17,15 +17,17 @@ from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.models import TOKENIZER_WEIGHTS
 from prologue_bench.pipeline.planner import Plan, make_plan
 from prologue_bench.pipeline.stages import TrainTokenizer
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.regression.check import noise
 from prologue_bench.reporting.tables import render_markdown
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
 from prologue_bench.runs.loading import load_run
 from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.store import Store
 from prologue_bench.training.hooks import read_curves
 from tests.conftest import Recorder
+from tests.documents import results_of
 
 Load = Callable[..., Ablation]
 BASELINES = (
@@ -41,13 +43,13 @@ def keys(plan: Plan, kind: str) -> list[str]:
 
 
 def tokenizer_key(ablation: Ablation, store: Store) -> str:
-    return make_plan(ablation, store).pipelines[-1].tokenizer.key
+    return make_plan(ablation, Workspace(store)).pipelines[-1].tokenizer.key
 
 
 def test_no_prologue_the_2d_baseline_and_post_s_foundation_are_one_training(
     load: Load, store: Store
 ) -> None:
-    plan = make_plan(load(*BASELINES), store)
+    plan = make_plan(load(*BASELINES), Workspace(store))
     flat, none, post = (pipeline.tokenizer for pipeline in plan.pipelines)
     assert isinstance(post, TrainTokenizer)
     assert post.foundation is not None
@@ -80,14 +82,16 @@ def test_no_prologue_trains_to_the_2d_baseline_s_weights_and_losses(
         alone = attrs.evolve(
             experiment, tokenizer=attrs.evolve(experiment.tokenizer, same=None), metrics=()
         )
-        plan = make_plan(attrs.evolve(ablation, experiments=(alone,)), store)
+        plan = make_plan(attrs.evolve(ablation, experiments=(alone,)), Workspace(store))
         training = next(
             planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"
         )
         assert isinstance(training.stage, TrainTokenizer)
         assert training.stage.tokenizer.name == experiment.tokenizer.name
         assert (training.stage.prior is not None) == bool(settings)
-        outcome = execute(attrs.evolve(plan, stages=(training,)), store, Recorder(), lambda: False)
+        outcome = execute(
+            attrs.evolve(plan, stages=(training,)), Workspace(store), Recorder(), lambda: False
+        )
         assert outcome.failures == {}
         artifact = store.get(training.stage.key)
         curves = [
@@ -105,11 +109,11 @@ def test_what_was_asked_for_is_what_the_report_shows(
     load: Load, store: Store, recorder: Recorder
 ) -> None:
     ablation = load(*BASELINES, "metrics=[rate]")
-    plan = make_plan(ablation, store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(ablation, Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
-    results, _ = collect(plan, outcome, store, Registry.load())
-    assert [v["settings"]["tokenizer"]["use"] for v in results["variants"]] == [
+    results, _ = collect(plan, outcome, Workspace(store))
+    assert [each.settings.tokenizer.use for each in results.variants] == [
         "vq-2d",
         "prologue",
         "prologue-post",
@@ -174,7 +178,8 @@ def test_losses_of_the_reconstruction_are_not_read_where_it_is_not_trained(
 ) -> None:
     """Post's own training; its foundation reads them."""
     plan = make_plan(
-        load("vary={}", "baseline=", "tokenizer={use: prologue-post, prologue_tokens: 2}"), store
+        load("vary={}", "baseline=", "tokenizer={use: prologue-post, prologue_tokens: 2}"),
+        Workspace(store),
     )
     post = plan.pipelines[0].tokenizer
     assert isinstance(post, TrainTokenizer)
@@ -202,7 +207,9 @@ def test_a_constant_guidance_has_neither_start_nor_power() -> None:
 
 def test_a_setting_that_a_search_replaces_is_not_read(load: Load, store: Store) -> None:
     def sampled(*values: str) -> tuple[str, str]:
-        samples = make_plan(load("vary={}", "baseline=", *values), store).pipelines[0].samples
+        samples = (
+            make_plan(load("vary={}", "baseline=", *values), Workspace(store)).pipelines[0].samples
+        )
         assert samples.search is not None
         return samples.search.key, samples.key
 
@@ -237,7 +244,8 @@ def test_sampling_is_in_the_key_of_those_metrics_alone_that_are_told_of_it(
 
     def changed(*values: str, before: tuple[str, ...] = ()) -> set[str]:
         one, other = (
-            measure_keys(make_plan(load(*metrics, *each), store)) for each in (before, values)
+            measure_keys(make_plan(load(*metrics, *each), Workspace(store)))
+            for each in (before, values)
         )
         return {name for name in one if one[name] != other[name]}
 
@@ -277,8 +285,8 @@ def test_a_metric_is_given_what_its_key_holds_and_no_more(
     """One that asks for nothing gets the layout, which is in its key, and nothing else."""
     monkeypatch.setattr("prologue_plugins.metrics.codebook.Codebook", Told)
     monkeypatch.setattr(Told, "seen", [], raising=False)
-    plan = make_plan(load("metrics=[codebook]", "sampling.temperature=0.5"), store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(load("metrics=[codebook]", "sampling.temperature=0.5"), Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert len({pipeline.measures[0].key for pipeline in plan.pipelines}) == 2, "two layouts"
     for inputs in Told.seen:
         given = {f.name: getattr(inputs, f.name) for f in attrs.fields(MetricInputs)}
@@ -317,29 +325,29 @@ def test_a_frozen_tokenizer_is_keyed_by_itself_and_the_shape_of_its_images(
     load: Load, store: Store
 ) -> None:
     base = ("vary={}", "baseline=", "tokenizer=diffusers-vq", FROZEN[1])
-    one = make_plan(load(*base, "seeds=[0, 1]"), store)
+    one = make_plan(load(*base, "seeds=[0, 1]"), Workspace(store))
     assert len(keys(one, "train-tokenizer")) == len(keys(one, "encode")) == 1
     training = "tokenizer_training={steps: 7, batch_size: 3, precision: bfloat16, l1_weight: 0.2}"
-    trained_otherwise = make_plan(load(*base, training), store)
+    trained_otherwise = make_plan(load(*base, training), Workspace(store))
     assert keys(trained_otherwise, "train-tokenizer") == keys(one, "train-tokenizer")
-    more = make_plan(load(*base, "data.train_images=80"), store)
+    more = make_plan(load(*base, "data.train_images=80"), Workspace(store))
     assert keys(more, "train-tokenizer") == keys(one, "train-tokenizer")
     assert keys(more, "encode") != keys(one, "encode")
-    larger = make_plan(load(*base, "data.size=32"), store)
+    larger = make_plan(load(*base, "data.size=32"), Workspace(store))
     assert keys(larger, "train-tokenizer") != keys(one, "train-tokenizer")
     assert keys(
-        make_plan(load(*base, "tokenizer.random_seed=3"), store), "train-tokenizer"
+        make_plan(load(*base, "tokenizer.random_seed=3"), Workspace(store)), "train-tokenizer"
     ) != keys(one, "train-tokenizer")
 
 
 def test_one_measurement_in_every_seed_has_no_spread_and_gives_no_verdict(
     load: Load, store: Store, recorder: Recorder
 ) -> None:
-    plan = make_plan(frozen_and_trained(load), store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(frozen_and_trained(load), Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
-    results, _ = collect(plan, outcome, store, Registry.load())
-    rows = frame(results)
+    results, _ = collect(plan, outcome, Workspace(store))
+    rows = measured(results)
     cells = summarise(rows, "trained")
     frozen, trained = cells["frozen"]["psnr"], cells["trained"]["psnr"]
     assert (frozen.seeds, frozen.spread, frozen.same_everywhere) == (1, None, True)
@@ -354,17 +362,17 @@ def test_one_measurement_in_every_seed_has_no_spread_and_gives_no_verdict(
     assert alone.difference.basis == "images"
     assert alone.verdict not in ("better", "worse")
     assert "(the same weights in every seed)" in render_markdown(results)
-    psnr = rows[(rows.metric == "psnr") & (rows.variant == "frozen")]
+    psnr = [each for each in rows if (each.metric, each.variant) == ("psnr", "frozen")]
     assert noise(psnr, psnr)[1] == "interval over images", "a gate takes no spread of zero from it"
 
 
 def test_a_measurement_that_sampling_seeds_share_counts_once(
     load: Load, store: Store, recorder: Recorder
 ) -> None:
-    plan = make_plan(load("sampling_seeds=[0, 1, 2]", "metrics=[psnr]"), store)
-    outcome = execute(plan, store, recorder, lambda: False)
-    results, _ = collect(plan, outcome, store, Registry.load())
-    for cell in (row["psnr"] for row in summarise(frame(results), "prologue_tokens=0").values()):
+    plan = make_plan(load("sampling_seeds=[0, 1, 2]", "metrics=[psnr]"), Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
+    results, _ = collect(plan, outcome, Workspace(store))
+    for cell in (row["psnr"] for row in summarise(measured(results), "prologue_tokens=0").values()):
         assert cell.sampling_spread is None
         assert cell.difference is None or cell.difference.basis == "images"
         assert cell.verdict not in ("better", "worse")
@@ -392,5 +400,5 @@ def test_results_that_do_not_say_what_was_measured_count_every_seed(load: Load) 
         for name, value in (("a", 1.0), ("b", 3.0))
         for seed in (0, 1)
     ]
-    cell = summarise(frame({"runs": runs}), "a")["b"]["m"]
+    cell = summarise(measured(results_of({"runs": runs})), "a")["b"]["m"]
     assert (cell.seeds, cell.same_everywhere) == (2, False)

@@ -98,7 +98,7 @@ def test_fewer_runs_do_not_take_the_place_of_more(here: Path) -> None:
     assert "--force" in str(found.exception)
     assert contents(here / "report") == before
     assert run("--force").exit_code == 0
-    assert load_results(here / "report")["seeds"] == [0]
+    assert load_results(here / "report").seeds == (0,)
     assert run("--seeds", "0,1").exit_code == 0, "more runs take the place of fewer"
 
 
@@ -119,7 +119,7 @@ def test_results_of_several_do_not_take_the_place_of_one(here: Path) -> None:
 def test_to_refresh_a_report_needs_no_force_and_keeps_its_remarks(here: Path) -> None:
     edit(here / "report" / "results.json", remarks=["Read this first."])
     assert run("--seeds", "0,1").exit_code == 0
-    assert load_results(here / "report")["remarks"] == ["Read this first."]
+    assert load_results(here / "report").remarks == ("Read this first.",)
     assert "Read this first." in (here / "report" / "results.md").read_text()
 
 

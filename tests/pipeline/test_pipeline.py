@@ -16,6 +16,7 @@ from prologue_bench.pipeline import estimates, executor, flops
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
@@ -27,13 +28,13 @@ def never() -> bool:
 
 
 def test_a_second_run_does_nothing(load: Load, store: Store, recorder: Recorder) -> None:
-    outcome = execute(make_plan(load(), store), store, recorder, never)
+    outcome = execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     assert outcome.failures == {}
-    assert len(recorder.ran) == 12
+    assert len(recorder.ran) == 16
     again = Recorder()
-    plan = make_plan(load(), Store(store.root))
+    plan = make_plan(load(), Workspace(Store(store.root)))
     assert plan.missing == ()
-    execute(plan, store, again, never)
+    execute(plan, Workspace(store), again, never)
     assert again.ran == []
 
 
@@ -41,8 +42,8 @@ def test_the_same_seed_gives_the_same_artifacts(load: Load, tmp_path: Path) -> N
     checksums = []
     for name in ("one", "two"):
         store = Store(tmp_path / name)
-        plan = make_plan(load(), store)
-        execute(plan, store, Recorder(), never)
+        plan = make_plan(load(), Workspace(store))
+        execute(plan, Workspace(store), Recorder(), never)
         checksums.append(
             {
                 (planned.stage.key, file): entry
@@ -55,7 +56,9 @@ def test_the_same_seed_gives_the_same_artifacts(load: Load, tmp_path: Path) -> N
 
 
 def test_variants_share_what_they_have_in_common(load: Load, store: Store) -> None:
-    plan = make_plan(load("vary={generator_training.steps: [20, 30]}", "baseline="), store)
+    plan = make_plan(
+        load("vary={generator_training.steps: [20, 30]}", "baseline="), Workspace(store)
+    )
     kinds = [planned.stage.kind for planned in plan.stages]
     assert kinds.count("train-tokenizer") == kinds.count("encode") == 1
     assert kinds.count("train-generator") == 2
@@ -67,7 +70,7 @@ def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store
             "sampling_seeds=[0, 7]",
             "sampling.search={validation_images: 8, grid: {temperature: [0.9, 1.0]}}",
         ),
-        store,
+        Workspace(store),
     )
     kinds = [planned.stage.kind for planned in plan.stages]
     assert (
@@ -79,15 +82,16 @@ def test_sampling_seeds_share_the_training_and_a_search(load: Load, store: Store
     assert kinds.count("sample") == 4
     assert [pipeline.experiment.sampling_seed for pipeline in plan.pipelines] == [0, 7, 0, 7]
     assert len(plan.first_pipelines) == 2
-    alone = make_plan(load(), store)
-    seeded = make_plan(load("sampling_seeds=[0]"), store)
+    alone = make_plan(load(), Workspace(store))
+    seeded = make_plan(load("sampling_seeds=[0]"), Workspace(store))
     assert [p.stage.key for p in alone.stages] == [p.stage.key for p in seeded.stages]
 
 
 def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, store: Store) -> None:
     def kinds(metrics: str) -> set[str]:
         return {
-            planned.stage.kind for planned in make_plan(load(f"metrics={metrics}"), store).stages
+            planned.stage.kind
+            for planned in make_plan(load(f"metrics={metrics}"), Workspace(store)).stages
         }
 
     tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure"}
@@ -101,7 +105,8 @@ def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, stor
 def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Store) -> None:
     def keys(*values: str) -> dict[str, str]:
         return {
-            p.stage.kind + p.experiment: p.stage.key for p in make_plan(load(*values), store).stages
+            p.stage.kind + p.experiment: p.stage.key
+            for p in make_plan(load(*values), Workspace(store)).stages
         }
 
     base = keys()
@@ -122,7 +127,9 @@ def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Stor
 
 def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_path: Path) -> None:
     def key(name: str) -> str:
-        plan = make_plan(load(f"metrics=[{{use: gfid, reference: {tmp_path / name}}}]"), store)
+        plan = make_plan(
+            load(f"metrics=[{{use: gfid, reference: {tmp_path / name}}}]"), Workspace(store)
+        )
         return plan.pipelines[0].measures[0].key
 
     for level, name in enumerate(("one.npz", "two.npz", "three.npz")):
@@ -140,16 +147,16 @@ def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_p
 
 
 def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, store: Store) -> None:
-    plan = make_plan(load(), store)
-    execute(plan, store, Recorder(), never)
+    plan = make_plan(load(), Workspace(store))
+    execute(plan, Workspace(store), Recorder(), never)
     sample = next(p.stage for p in plan.stages if p.stage.kind == "sample")
     path = store.get(sample.key) / "images.npy"
     before = path.read_bytes()
     path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
     fresh, recorder = Store(store.root), Recorder()
-    plan = make_plan(load(), fresh)
+    plan = make_plan(load(), Workspace(fresh))
     assert [p.stage.key for p in plan.missing] == [sample.key]
-    execute(plan, fresh, recorder, never)
+    execute(plan, Workspace(fresh), recorder, never)
     assert path.read_bytes() == before
 
 
@@ -172,9 +179,9 @@ class StopAfter(Recorder):
 def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind: str) -> None:
     stopper = StopAfter(kind, 9)
     with pytest.raises(Interrupted):
-        execute(make_plan(load(), store), store, stopper, stopper.requested)
+        execute(make_plan(load(), Workspace(store)), Workspace(store), stopper, stopper.requested)
     recorder = Recorder()
-    execute(make_plan(load(), store), store, recorder, never)
+    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     assert recorder.ran[0].startswith(kind)
     logs = [path.read_text() for path in store.root.glob("artifacts/*/log.txt")]
     assert len(logs) == 12, "every stage has a log"
@@ -230,7 +237,7 @@ def test_a_failed_variant_is_reported_and_the_rest_goes_on(
     ablation = load(
         "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}", "baseline="
     )
-    outcome = execute(make_plan(ablation, store), store, recorder, never)
+    outcome = execute(make_plan(ablation, Workspace(store)), Workspace(store), recorder, never)
     assert set(recorder.failures) == {"learning_rate=1e+30 seed 0"}
     assert "is nan at step" in next(iter(recorder.failures.values())) or "inf" in str(
         recorder.failures
@@ -246,7 +253,7 @@ def test_an_error_in_a_component_becomes_one_line_with_its_traceback_in_a_file(
         raise ZeroDivisionError("metric divides by zero")
 
     monkeypatch.setattr("prologue_plugins.metrics.rate.Rate.measure", broken)
-    execute(make_plan(load(), store), store, recorder, never)
+    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     reason = recorder.failures["prologue_tokens=0 seed 0"]
     assert reason.startswith("ZeroDivisionError: metric divides by zero (traceback in ")
     assert "in broken" in Path(reason.split("traceback in ")[1].rstrip(")")).read_text()
@@ -262,7 +269,7 @@ def test_a_full_disk_stops_the_run_with_what_to_do(
     with pytest.raises(
         StageError, match="no space is left on the disk; free some and run the same command again"
     ):
-        execute(make_plan(load(), store), store, recorder, never)
+        execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
 
 
 def test_a_full_disk_is_seen_behind_another_error(
@@ -274,7 +281,7 @@ def test_a_full_disk_is_seen_behind_another_error(
     monkeypatch.setattr("prologue_bench.pipeline.models.save_file", fails)
     monkeypatch.setattr(Store, "is_full", lambda self: True)
     with pytest.raises(StageError, match="no space is left on the disk"):
-        execute(make_plan(load(), store), store, recorder, never)
+        execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
 
 
 def test_a_metric_that_is_no_number_is_a_failure(
@@ -288,7 +295,7 @@ def test_a_metric_that_is_no_number_is_a_failure(
     monkeypatch.setattr(
         Rate, "measure", lambda *a: [attrs.evolve(m, value=float("nan")) for m in measure(*a)]
     )
-    execute(make_plan(load(), store), store, recorder, never)
+    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     assert "is not a finite number" in recorder.failures["prologue_tokens=0 seed 0"]
 
 
@@ -322,31 +329,33 @@ def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_fi
 
 
 def test_estimates_come_from_earlier_timings(load: Load, store: Store) -> None:
-    plan = make_plan(load(), store)
+    plan = make_plan(load(), Workspace(store))
     assert all((p.seconds is None) == (p.stage.kind == "measure") for p in plan.missing)
-    execute(plan, store, Recorder(), never)
-    later = make_plan(load("seeds=[1]"), store)
+    execute(plan, Workspace(store), Recorder(), never)
+    later = make_plan(load("seeds=[1]"), Workspace(store))
     assert all(p.seconds is not None for p in later.missing)
 
 
 def test_timings_with_other_threads_are_estimated_from_where_there_are_none_nearer(
     load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute(make_plan(load(), store), store, Recorder(), never)
+    execute(make_plan(load(), Workspace(store)), Workspace(store), Recorder(), never)
     host = estimates.machine().rpartition(" on ")[2]
     later = load("seeds=[1]")
     own = {
         p.stage.kind: p.seconds
-        for p in make_plan(later, store).missing
+        for p in make_plan(later, Workspace(store)).missing
         if p.stage.kind != "measure"
     }
     monkeypatch.setattr(estimates, "machine", lambda: f"cpu x 99 on {host}")
-    apart = make_plan(later, store).missing
+    apart = make_plan(later, Workspace(store)).missing
     assert {p.stage.kind: p.seconds for p in apart if p.stage.kind != "measure"} == own
     assert all(p.seconds is not None for p in apart)
     monkeypatch.setattr(estimates, "machine", lambda: "cpu x 99 on elsewhere")
     assert all(
-        p.seconds is None for p in make_plan(later, store).missing if p.stage.kind == "measure"
+        p.seconds is None
+        for p in make_plan(later, Workspace(store)).missing
+        if p.stage.kind == "measure"
     )
 
 
@@ -359,7 +368,7 @@ def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Stor
             "tokenizer.prologue_tokens=2",
             *overrides,
         )
-        plan = make_plan(load(*values), store)
+        plan = make_plan(load(*values), Workspace(store))
         return {planned.stage.kind: planned.flops for planned in plan.stages}
 
     plain, guided = counted(), counted("sampling.guidance={visual: {scale: 2.0}}")
@@ -374,14 +383,16 @@ def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Stor
 
 
 def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:
-    stage = next(p.stage for p in make_plan(load(), store).stages if p.stage.kind == "reconstruct")
+    stage = next(
+        p.stage for p in make_plan(load(), Workspace(store)).stages if p.stage.kind == "reconstruct"
+    )
     # Smoke on 14 x 14 RGB, patch 7: 4 tokens through a decoder of width 32, one layer, hidden 85.
     tokens, width, hidden, patch = 4, 32, 85, 7 * 7 * 3
     linear = 14 * width + 4 * width * width + 2 * hidden * width + hidden * width + width * patch
     attention = 2 * tokens * width
     # Scales and gates from the condition, once an image here.
     condition = 5 * width * width + (4 + 1) * 32
-    counted = stage_flops(stage) / 64
+    counted = stage_flops(stage, Workspace(store)) / 64
     assert counted == pytest.approx(2 * tokens * (linear + attention), abs=2 * condition + 1)
     assert executor.git_revision()
 
@@ -392,17 +403,17 @@ def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     """Weights do not change the count; a joint prior does, and so do sizes given as fractions."""
     counted = []
     monkeypatch.setattr(
-        flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage)
+        flops, "stage_flops", lambda stage, at: counted.append(stage) or stage_flops(stage, at)
     )
     weights = (
         "vary={tokenizer.ce_weight: [0.0, 0.5, 1.0, 2.0], tokenizer.encoder.ffn_ratio: [2.0, 3.0]}"
     )
-    plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), store)
+    plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), Workspace(store))
     trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
     assert len(trainings) == 8
     assert sum(stage.kind == "train-tokenizer" for stage in counted) == 6
     assert [planned.flops for planned in trainings] == [
-        stage_flops(planned.stage) for planned in trainings
+        stage_flops(planned.stage, Workspace(store)) for planned in trainings
     ]
 
 
@@ -411,10 +422,11 @@ def test_samples_of_many_seeds_are_of_one_size(
 ) -> None:
     counted = []
     monkeypatch.setattr(
-        flops, "stage_flops", lambda stage: counted.append(stage) or stage_flops(stage)
+        flops, "stage_flops", lambda stage, at: counted.append(stage) or stage_flops(stage, at)
     )
     plan = make_plan(
-        load("sampling_seeds=[0, 1, 2, 3]", "seeds=[0, 1]", "vary={}", "baseline="), store
+        load("sampling_seeds=[0, 1, 2, 3]", "seeds=[0, 1]", "vary={}", "baseline="),
+        Workspace(store),
     )
     samples = [planned.flops for planned in plan.stages if planned.stage.kind == "sample"]
     assert len(samples) == 8

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from prologue_bench.pipeline.workspace import Workspace
 from tests.conftest import ROOT, SMOKE
 
 PLUGINS = ROOT / "plugins" / "prologue_plugins"
@@ -42,7 +43,10 @@ def found_in(folder: Path) -> dict[str, Any]:
             components[f"{kind} {entry.component.name}"] = str(error)
     if folder.name not in NEEDED:
         ablation = load_ablation(folder / "tiny.yaml", registry)
-        plan = [each.stage.key for each in make_plan(ablation, Store(folder / "store")).stages]
+        plan = [
+            each.stage.key
+            for each in make_plan(ablation, Workspace(Store(folder / "store"))).stages
+        ]
     problems, commands = registry.problems, list(registry.commands)
     return {"components": components, "commands": commands, "problems": problems, "plan": plan}
 

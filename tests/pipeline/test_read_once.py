@@ -12,6 +12,7 @@ import pytest
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.artifacts import MANIFEST
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
@@ -23,10 +24,15 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def test_another_plan_reads_manifests_once_and_no_artifact(
     load: Callable[..., Ablation], store: Store, recorder: Recorder
 ) -> None:
-    assert execute(make_plan(load(), store), store, recorder, lambda: False).failures == {}
+    assert (
+        execute(
+            make_plan(load(), Workspace(store)), Workspace(store), recorder, lambda: False
+        ).failures
+        == {}
+    )
     again = Store(store.root)
     with opened_files() as opened:
-        plan = make_plan(load(), again)
+        plan = make_plan(load(), Workspace(again))
     assert plan.missing == ()
     read = [path for path in opened if store.root / "artifacts" in path.parents]
     assert {path.name for path in read} == {MANIFEST}
@@ -47,6 +53,6 @@ def test_a_run_s_metrics_share_features_by_what_is_known(
     monkeypatch.setattr(features, "_content", pytest.fail)
     for seed in (0, 1):
         metrics = f"metrics=[{{use: kid, subset_size: 4, subsets: 2, resize: 32, seed: {seed}}}]"
-        plan = make_plan(load("vary={}", "baseline=", metrics), store)
-        assert execute(plan, store, recorder, lambda: False).failures == {}
+        plan = make_plan(load("vary={}", "baseline=", metrics), Workspace(store))
+        assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert len(extracted) == 2

@@ -14,7 +14,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.registry import Registry
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.reporting.plots import pareto_front
 from prologue_bench.reporting.report import render_html, write_report
 from prologue_bench.reporting.sections import setting_differences
@@ -79,9 +79,9 @@ def test_a_report_is_rendered_again_from_its_files(written: Path) -> None:
 def test_a_run_of_which_nothing_succeeded_still_gives_a_report(
     load: Callable[..., Ablation], store: Store, tmp_path: Path
 ) -> None:
-    plan = make_plan(load(), store)
+    plan = make_plan(load(), Workspace(store))
     outcome = Outcome({planned.stage.key: "the loss is nan" for planned in plan.stages})
-    path = write_report(*collect(plan, outcome, store, Registry.load()), tmp_path / "report")
+    path = write_report(*collect(plan, outcome, Workspace(store)), tmp_path / "report")
     assert "2 runs failed" in path.read_text()
 
 

@@ -11,13 +11,12 @@ import torch
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.contracts import MetricInputs, to_float
-from prologue_bench.pipeline import models
 from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.steps import training
 from prologue_bench.pipeline.tokens import open_tokens
-from prologue_bench.registry import Registry
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_bench.training.batches import ArrayDataset
 from prologue_plugins.datasets.settings import ShapesSettings
@@ -52,8 +51,8 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
 
     monkeypatch.setattr(training, "ArrayDataset", watched_data)
     monkeypatch.setattr(GenerationFid, "measure", watched)
-    plan = make_plan(load(SEARCH), store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(load(SEARCH), Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     whole = Shapes(ShapesSettings(size=14, train_images=96, test_images=64))
     assert len(set(rows(whole.images("train")))) == 96
@@ -68,14 +67,15 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
     assert [len(array) for array in trained["ids"]] == [55, 55]
     # A token of the training split is that of the image beside its label.
     pipeline = plan.pipelines[0]
-    tokenizer = models.load_tokenizer(pipeline.tokenizer, store, torch.device("cpu"))
-    part = models.data_of(pipeline.tokenizer)
+    tokenizer = Workspace(store).load_tokenizer(pipeline.tokenizer, torch.device("cpu"))
+    part = Workspace(store).data_of(pipeline.tokenizer)
     kept = torch.from_numpy(np.asarray(part.images("train")[:]))
     ids = open_tokens(store.get(pipeline.tokens.key).folder, "train")
     assert np.array_equal(ids, tokenizer.encode(to_float(kept)).numpy())
-    results, _ = collect(plan, outcome, store, Registry.load())
-    assert (results["data"]["train"], results["data"]["test"]) == (55, 64)
-    assert results["data"]["notes"] == [
+    results, _ = collect(plan, outcome, Workspace(store))
+    assert results.data is not None
+    assert (results.data.train, results.data.test) == (55, 64)
+    assert results.data.notes == (
         "41 training images, a class-balanced subset with seed 0, are held out of all training; "
-        "sampling settings are searched for on them"
-    ]
+        "sampling settings are searched for on them",
+    )

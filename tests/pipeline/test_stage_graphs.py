@@ -12,7 +12,7 @@ from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
-from prologue_bench.registry import Registry
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.reporting.sections import searches
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
@@ -32,9 +32,9 @@ def test_one_stage_samples_from_the_joint_prior(
             "tokenizer_training.prior_labels=true",
             "generator_training.joint=true",
         ),
-        store,
+        Workspace(store),
     )
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert kinds(recorder) == [
         "train-tokenizer",
         "encode",
@@ -65,12 +65,12 @@ def test_post_trains_its_foundation_once_and_keeps_it(
         "variants={2d: {tokenizer: vq-2d}, post: {tokenizer: {use: prologue-post, prologue_tokens: "
         "2, prologue_encoder: {width: 16, layers: 1, heads: 1}}}}",
     )
-    plan = make_plan(ablation, store)
+    plan = make_plan(ablation, Workspace(store))
     baseline, post = (pipeline.tokenizer for pipeline in plan.pipelines)
     assert isinstance(post, TrainTokenizer)
     assert post.foundation is not None
     assert post.foundation.key == baseline.key
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert kinds(recorder).count("train-tokenizer") == 2
     before = load_file(store.get(baseline.key) / "tokenizer.safetensors")
     after = load_file(store.get(post.key) / "tokenizer.safetensors")
@@ -94,8 +94,8 @@ def test_every_tokenizer_and_generator_goes_through_the_pipeline(
             "power: 0.2}}"
         ),
     )
-    plan = make_plan(ablation, store)
-    assert execute(plan, store, recorder, lambda: False).failures == {}
+    plan = make_plan(ablation, Workspace(store))
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
 
 
 def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
@@ -106,14 +106,15 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
         "40}"
     )
     ablation = load(grid, "seeds=[0, 1]")
-    plan = make_plan(ablation, store)
-    outcome = execute(plan, store, recorder, lambda: False)
+    plan = make_plan(ablation, Workspace(store))
+    outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
     assert kinds(recorder).count("search") == 4
-    results, _ = collect(plan, outcome, store, Registry.load())
-    for run in results["runs"]:
-        values = [point["value"] for point in run["search"]["points"]]
-        assert [point["point"]["temperature"] for point in run["search"]["points"]] == [
+    results, _ = collect(plan, outcome, Workspace(store))
+    for run in results.runs:
+        assert run.search is not None
+        values = [each.value for each in run.search.points]
+        assert [each.point["temperature"] for each in run.search.points] == [
             0.5,
             1.0,
             30.0,
@@ -133,6 +134,6 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
     assert sum(row["chosen"]["prologue_tokens=0"] for row in rows) == 2
     # Without a search nothing changes, and the search's metric is no part of the samples' own
     # settings.
-    plain = make_plan(load(), store).pipelines[0].samples
+    plain = make_plan(load(), Workspace(store)).pipelines[0].samples
     assert plain.search is None
     assert plain.key != plan.pipelines[0].samples.key

@@ -13,6 +13,7 @@ from prologue_bench.errors import Interrupted
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import Plan, make_plan
 from prologue_bench.pipeline.steps.sampling import SEARCH, search_sampling
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_bench.training.context import StageContext
 from tests.conftest import Recorder
@@ -30,7 +31,8 @@ def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(
             f"gfid, {FEW}}}}}"
         )
         return make_plan(
-            load("vary={}", "baseline=", f"metrics=[{{use: gfid, {FEW}}}]", search), store
+            load("vary={}", "baseline=", f"metrics=[{{use: gfid, {FEW}}}]", search),
+            Workspace(store),
         )
 
     first = planned("{temperature: [0.5, 1.0], top_k: [2, 4]}")
@@ -44,7 +46,9 @@ def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(
         for each in first.stages
         if each.stage.kind in ("train-tokenizer", "encode", "train-generator")
     ]
-    outcome = execute(attrs.evolve(first, stages=tuple(before)), store, Recorder(), lambda: False)
+    outcome = execute(
+        attrs.evolve(first, stages=tuple(before)), Workspace(store), Recorder(), lambda: False
+    )
     assert not outcome.failures
     work, output = store.work(stage.key), store.work(stage.key) / "output"
     output.mkdir(parents=True)

@@ -14,10 +14,10 @@ import pytest
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.contracts import Measurement, MetricInputs
-from prologue_bench.pipeline import models
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import Plan, PlannedStage, make_plan
 from prologue_bench.pipeline.stages import Stage
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.files import user_cache
 from prologue_bench.storage.store import Store
 from prologue_plugins.metrics.pixels import Psnr
@@ -84,7 +84,7 @@ def plan_of_all_kinds(load: Callable[..., Ablation], tmp_path: Path, store: Stor
         f"{tmp_path / 'reference.npz'}}}, {gfid}, rate, codebook, "
         "{use: layout, groups_per_class: 2, group_size: 2, resize: 32}, cost]",
     )
-    return make_plan(ablation, store)
+    return make_plan(ablation, Workspace(store))
 
 
 def behind(stage: Stage) -> Iterator[Stage]:
@@ -121,7 +121,9 @@ def run_alone(planned: PlannedStage, plan: Plan, whole: Store, tmp_path: Path) -
     for each in stage.inputs:
         shutil.copytree(whole.root / "artifacts" / each.key, store.root / "artifacts" / each.key)
     with opened_files() as opened:
-        outcome = execute(attrs.evolve(plan, stages=(planned,)), store, Recorder(), lambda: False)
+        outcome = execute(
+            attrs.evolve(plan, stages=(planned,)), Workspace(store), Recorder(), lambda: False
+        )
     wrong = [f"{stage.kind}: {reason}" for reason in outcome.failures.values()]
     own = {store.root, user_cache().parent, *declared(stage, tmp_path), *map(Path, LIBRARIES)}
     wrong += [
@@ -161,8 +163,9 @@ def test_stages_open_what_their_keys_declare(
         "search",
         "sample",
         "measure",
+        "picture-reconstructions",
+        "picture-samples",
     }
-    models._sources.clear()  # so that stages read the images themselves
     assert [
         wrong for planned in plan.stages for wrong in run_alone(planned, plan, store, tmp_path)
     ] == []
@@ -180,7 +183,7 @@ def test_a_stage_that_opens_more_than_it_declares_is_found_out(
         return measure(self, inputs)
 
     monkeypatch.setattr(Psnr, "measure", nosy)
-    plan = make_plan(load("vary={}", "baseline=", "metrics=[psnr]"), store)
+    plan = make_plan(load("vary={}", "baseline=", "metrics=[psnr]"), Workspace(store))
     wrong = [
         wrong for planned in plan.stages for wrong in run_alone(planned, plan, store, tmp_path)
     ]

@@ -22,6 +22,7 @@ from prologue_bench.results.migration import fill_in_warnings
 from prologue_bench.stats.collapse import collapse_warning
 from prologue_plugins.metrics.codebook import collapse_of, use_and_perplexity
 from tests.conftest import ROOT
+from tests.documents import loaded, results_of
 from tests.factories.verdicts import PICTURES
 
 RNG = np.random.default_rng(0)
@@ -135,7 +136,7 @@ def test_earlier_numbers_may_be_few() -> None:
 
 
 def test_a_metric_s_warning_is_a_finding_of_every_form_of_the_report(tmp_path: Path) -> None:
-    results = load_results(ROOT / "reports" / "guidance")
+    document = loaded(ROOT / "reports" / "guidance")
     told = Measurement(
         name="mine",
         title="mine",
@@ -146,9 +147,10 @@ def test_a_metric_s_warning_is_a_finding_of_every_form_of_the_report(tmp_path: P
         warning="half of it is <missing>",
         protocol=Protocol(name="p", details={"a": 1}),
     )
-    for run in results["runs"]:
+    for run in document["runs"]:
         if run["variant"] == "2d, scale=2.0" and run["seed"] in (0, 2):
             run["measurements"].append(attrs.asdict(told))
+    results = results_of(document)
     sentence = "2d, scale=2.0: seeds 0, 2: half of it is <missing>."
     assert warnings(results) == [sentence]
     page = render_html(results, PICTURES).partition('id="summary"')[2].partition("<table")[0]
@@ -158,12 +160,14 @@ def test_a_metric_s_warning_is_a_finding_of_every_form_of_the_report(tmp_path: P
         in render_markdown(results).splitlines()
     )
     assert f"% {sentence}" in render_latex(results)
-    alone = {**results, "runs": [run for run in results["runs"] if run["seed"] == 0], "seeds": [0]}
+    alone = {**document, "runs": [run for run in document["runs"] if run["seed"] == 0]}
     for run in alone["runs"]:
         run["measurements"] = [
             each for each in run["measurements"] if each["direction"] == "neutral"
         ]
-    assert "half of it is" in render_markdown(alone), "also where nothing has a better direction"
-    (tmp_path / "results.json").write_text(json.dumps(results))
+    assert "half of it is" in render_markdown(results_of(alone)), (
+        "also where nothing has a better direction"
+    )
+    (tmp_path / "results.json").write_text(json.dumps(document))
     shown = CliRunner().invoke(cli, ["regress", str(tmp_path), "--against", str(tmp_path)])
     assert shown.exit_code == 0, "a warning is no number, and gates nothing"

@@ -19,6 +19,7 @@ from PIL import Image
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry, source_checksum
 from prologue_bench.storage import checksums
 from prologue_bench.storage.checksums import STATE, known_checksum, known_checksums
@@ -122,13 +123,13 @@ def test_who_reads_the_images_is_part_of_keys(
     load: Callable[..., Ablation], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ablation = load()
-    before = make_plan(ablation, store).pipelines[0].tokens.key
+    before = make_plan(ablation, Workspace(store)).pipelines[0].tokens.key
     newer = attrs.evolve(ablation.experiments[0].data.component, version=9)
     changed = [
         attrs.evolve(each, data=attrs.evolve(each.data, component=newer))
         for each in ablation.experiments
     ]
-    plan = make_plan(attrs.evolve(ablation, experiments=tuple(changed)), store)
+    plan = make_plan(attrs.evolve(ablation, experiments=tuple(changed)), Workspace(store))
     assert plan.pipelines[0].tokens.key != before
 
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from prologue_bench.reporting.axes import NumericAxis, numeric_axis
+from prologue_bench.reporting.axes import NumericAxis, Tried, numeric_axis
 from prologue_bench.reporting.figures import search_plots
+from tests.documents import results_of
 
 
-def variants(**values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"name": name, "values": value} for name, value in values.items()]
+def variants(**values: dict[str, Any]) -> list[Tried]:
+    return [Tried(name, value) for name, value in values.items()]
 
 
 def shown(spec: dict[str, Any]) -> pd.DataFrame:
@@ -75,7 +76,7 @@ def test_a_search_is_drawn_along_its_number_once_for_each_choice_of_the_others()
         for seed in (0, 1)
     ]
     results = {"variants": [{"name": "2d"}, {"name": "prologue"}], "runs": runs}
-    found = search_plots(results)
+    found = search_plots(results_of(results))
     assert [title for title, _ in found] == ["temperature, scale 1.0", "temperature, scale 2.0"]
     first, second = (shown(spec) for _, spec in found)
     assert len(first) == len(second) == 3 * 2 * 2
@@ -83,4 +84,5 @@ def test_a_search_is_drawn_along_its_number_once_for_each_choice_of_the_others()
     assert set(second.chosen) == {"no"}
     domains = [spec["layer"][1]["encoding"]["y"]["scale"]["domain"] for _, spec in found]
     assert domains == [[0.5, 2.5], [0.5, 2.5]]
-    assert search_plots({**results, "runs": [{**run, "search": None} for run in runs]}) == []
+    without = {**results, "runs": [{**run, "search": None} for run in runs]}
+    assert search_plots(results_of(without)) == []

@@ -16,8 +16,9 @@ from prologue_bench.contracts import StageCost
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.imported import add_imported, generator_fits, tokenizer_fits
-from prologue_bench.pipeline.models import build_generator, build_tokenizer, open_data
+from prologue_bench.pipeline.models import build_generator, build_tokenizer
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
 from prologue_plugins.metrics.cost import Cost
@@ -29,7 +30,7 @@ Load = Callable[..., Ablation]
 
 def flops_of(load: Load, store: Store, tokenizer: str, *values: str) -> dict[str, float | None]:
     plan = make_plan(
-        load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), store
+        load(f"tokenizer={{use: {tokenizer}}}", "vary={}", "baseline=", *values), Workspace(store)
     )
     return {planned.stage.kind: planned.flops for planned in plan.stages}
 
@@ -60,11 +61,11 @@ def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(
 
 def test_counting_on_the_cpu_leaves_the_random_numbers_alone(load: Load, store: Store) -> None:
     pytest.importorskip("vector_quantize_pytorch")
-    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), store)
+    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), Workspace(store))
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    assert stage_flops(plan.stages[0].stage)
+    assert stage_flops(plan.stages[0].stage, Workspace(store))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -73,11 +74,11 @@ def test_both_ways_of_counting_agree(
 ) -> None:
     from prologue_bench.pipeline import flops
 
-    plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), store)
+    plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), Workspace(store))
     stages = [planned.stage for planned in plan.stages if planned.stage.kind != "measure"]
-    expected = [stage_flops(stage) for stage in stages]
-    monkeypatch.setattr(flops, "_OnMeta", lambda: None)  # nothing can be counted with it
-    assert [stage_flops(stage) for stage in stages] == expected
+    expected = [stage_flops(stage, Workspace(store)) for stage in stages]
+    monkeypatch.setattr(flops, "_OnMeta", lambda workspace: None)  # nothing can be counted with it
+    assert [stage_flops(stage, Workspace(store)) for stage in stages] == expected
 
 
 def test_a_total_is_unknown_where_a_part_is(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def imported(load: Load, store: Store, *parts: str) -> Ablation:
     """An ablation with models under the name "mine" that were trained elsewhere."""
     ablation = load("vary.tokenizer.prologue_tokens=[2]", "baseline=", "metrics=[cost, psnr, gfid]")
     experiment = ablation.experiments[0]
-    images = open_data(experiment.data).spec
+    images = Workspace(store).open_data(experiment.data).spec
     tokenizer = build_tokenizer(experiment.tokenizer, images)
     generator = build_generator(experiment.generator, tokenizer.layout, images.labels)
     if "tokenizer" in parts:
@@ -118,7 +119,7 @@ def imported(load: Load, store: Store, *parts: str) -> Ablation:
 
 @pytest.mark.parametrize("part", ["tokenizer", "generator"])
 def test_what_was_trained_elsewhere_has_no_cost_here(load: Load, store: Store, part: str) -> None:
-    plan = make_plan(imported(load, store, part), store)
+    plan = make_plan(imported(load, store, part), Workspace(store))
     assert plan.notes == (
         "cost: does not apply: a model is imported, and what its training took is not known",
     )
@@ -161,9 +162,9 @@ def older_results(path: Path, trained: bool) -> Path:
 
 
 def test_results_of_older_versions_lose_the_totals_without_a_part(tmp_path: Path) -> None:
-    (run,) = load_results(older_results(tmp_path / "trained.json", trained=True))["runs"]
-    assert [stage["flops"] for stage in run["stages"]] == [None, None, 1e12, 0.0]
-    assert [each["name"] for each in run["measurements"]] == ["training_seconds"]
-    (run,) = load_results(older_results(tmp_path / "frozen.json", trained=False))["runs"]
-    assert [stage["flops"] for stage in run["stages"]] == [0.0, None, 1e12, 0.0]
-    assert [each["name"] for each in run["measurements"]] == ["training_flops", "training_seconds"]
+    (run,) = load_results(older_results(tmp_path / "trained.json", trained=True)).runs
+    assert [stage.flops for stage in run.stages] == [None, None, 1e12, 0.0]
+    assert [each.name for each in run.measurements] == ["training_seconds"]
+    (run,) = load_results(older_results(tmp_path / "frozen.json", trained=False)).runs
+    assert [stage.flops for stage in run.stages] == [0.0, None, 1e12, 0.0]
+    assert [each.name for each in run.measurements] == ["training_flops", "training_seconds"]

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
 from prologue_bench.regression import render as gate
 from prologue_bench.regression.check import (
+    Check,
     check_results,
     check_speed,
     make_baseline,
@@ -23,7 +24,11 @@ from prologue_bench.regression.check import (
     parse_tolerance,
     read_benchmarks,
 )
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
+from prologue_bench.results.plain import plain
+from prologue_bench.results.schema import Speed
+from prologue_bench.stats.measured import Measured
+from tests.documents import results_of
 from tests.factories.regression import benchmarks
 from tests.factories.regression import results as made
 
@@ -38,8 +43,13 @@ def status(metric: str, was: float, now: float, *limits: str, seeds: int = 2) ->
         return [mean + offset for offset in offsets]
 
     before, after = (made({"a": {metric: values(mean)}}) for mean in (was, now))
-    (check,) = check_results(after, before, [parse_tolerance(limit) for limit in limits])
+    (check,) = checks_of(after, before, *limits)
     return check.status
+
+
+def checks_of(after: dict[str, Any], before: dict[str, Any], *limits: str) -> list[Check]:
+    tolerances = [parse_tolerance(limit) for limit in limits]
+    return check_results(results_of(after), results_of(before), tolerances)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +107,7 @@ def test_a_limit_gates_its_own_side(
 
 def test_the_table_shows_both_sides() -> None:
     before, after = (made({"a": {"gfid": [value, value + 1]}}) for value in (100, 90))
-    checks = check_results(
-        after, before, [parse_tolerance("gfid:+5%"), parse_tolerance("gfid:-50")]
-    )
+    checks = checks_of(after, before, "gfid:+5%", "gfid:-50")
     assert gate.cells(checks[0])[5] == "+5 −50, --fail-on"
 
 
@@ -127,21 +135,21 @@ def test_the_table_shows_both_sides() -> None:
 def test_the_sign_of_a_limit_counts_for_speed_too(
     now: float, limits: list[str], expected: str
 ) -> None:
-    old, new = ({"encode": {"ratio": ratio, "spread": 0.0}} for ratio in (1.0, now))
+    old, new = ({"encode": Speed(ratio=ratio, spread=0.0)} for ratio in (1.0, now))
     (check,) = check_speed(new, old, [parse_tolerance(limit) for limit in limits])
     assert check.status == expected
 
 
 def runs(
     values: list[float], widths: list[float | None], seeds: list[int] | None = None
-) -> pd.DataFrame:
-    """Rows of one metric and variant, with half widths over images."""
-    found = frame(made({"a": {"gfid": values}}))
-    return found.assign(
-        seed=seeds or [0] * len(values),
-        sampling_seed=range(len(values)),
-        half_width=pd.Series(widths, dtype=float),
-    )
+) -> list[Measured]:
+    """Numbers of one metric and variant, with half widths over images."""
+    return [
+        evolve(each, seed=seeds[index] if seeds else 0, sampling_seed=index, half_width=width)
+        for index, (each, width) in enumerate(
+            zip(measured(results_of(made({"a": {"gfid": values}}))), widths, strict=True)
+        )
+    ]
 
 
 NAN = None
@@ -178,7 +186,8 @@ def test_the_noise_of_a_mean_over_sampling_seeds_is_as_often_right_as_it_says() 
         old, new = (runs(list(rng.normal(size=n)), [1.96] * n) for n in (3, 4))
         limit, _ = noise(old, new)
         assert limit is not None
-        hits += abs(old.value.mean() - new.value.mean()) <= limit
+        means = [np.mean([each.value for each in rows]) for rows in (old, new)]
+        hits += abs(means[0] - means[1]) <= limit
     assert abs(hits / 200 - 0.95) < 3 * math.sqrt(0.95 * 0.05 / 200)
 
 
@@ -196,7 +205,7 @@ def test_one_training_seed_is_gated_and_never_praised() -> None:
         before, after = (made({"a": {"gfid": [value]}}) for value in (was, now))
         for each in (before, after):
             each["runs"][0]["measurements"][0]["half_width"] = 1.0
-        return check_results(after, before, [parse_tolerance(limit) for limit in limits])[0].status
+        return checks_of(after, before, *limits)[0].status
 
     assert found(10, 12) == "regression"
     assert found(12, 10) == "ok"
@@ -209,7 +218,7 @@ def test_training_seeds_count_once_however_often_each_was_sampled_from() -> None
     first = results["runs"][0]
     for sampling_seed in (1, 2, 3):
         results["runs"].append({**first, "sampling_seed": sampling_seed})
-    (check,) = check_results(results, results, [])
+    (check,) = checks_of(results, results)
     assert (check.before, check.after) == (20.0, 20.0)
 
 
@@ -245,17 +254,15 @@ def test_another_protocol_is_refused_also_where_no_seed_is_shared() -> None:
     for run in results["runs"]:
         run["seed"] += 3
     with pytest.raises(UserError, match=r"a, .*: the baseline has another protocol"):
-        check_results(results, baseline, [])
+        checks_of(results, baseline)
 
 
 def test_a_baseline_without_a_finite_number_neither_stands_nor_gates() -> None:
     broken = made({"a": {"gfid": [100.0, math.nan, 102.0]}})
     with pytest.raises(UserError, match=r"a, seed 1, .*: found nan, expected a finite number"):
-        make_baseline(broken, {}, "")
+        make_baseline(results_of(broken), {}, "")
     with pytest.raises(UserError, match=r"a, .*: the baseline holds a number that is not finite"):
-        check_results(
-            made({"a": {"gfid": [100.0, 101.0, 102.0]}}), broken, [parse_tolerance("gfid:+5%")]
-        )
+        checks_of(made({"a": {"gfid": [100.0, 101.0, 102.0]}}), broken, "gfid:+5%")
 
 
 def test_a_baseline_keeps_the_artifacts_of_every_sampling_seed() -> None:
@@ -265,7 +272,5 @@ def test_a_baseline_keeps_the_artifacts_of_every_sampling_seed() -> None:
         {**run, "seed": 0, "sampling_seed": i, "stages": [{**stage[0], "key": f"k{i}"}]}
         for i, run in enumerate(results["runs"])
     ]
-    assert sorted(make_baseline({**results, "runs": runs}, {}, "")["artifacts"].values()) == [
-        "k0",
-        "k1",
-    ]
+    found = plain(make_baseline(results_of({**results, "runs": runs}), {}, ""))
+    assert sorted(found["artifacts"].values()) == ["k0", "k1"]

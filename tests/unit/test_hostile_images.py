@@ -32,6 +32,7 @@ from prologue_bench.cli.app import cli
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets import archives, decoding, fashion_mnist, imagenet
 from prologue_plugins.datasets.archives import FolderArchive
@@ -471,7 +472,7 @@ def test_idx_files_that_do_not_fit_are_one_line_when_planning(
 ) -> None:
     root = idx(tmp_path / "set", **{part: content})
     with pytest.raises(UserError, match=message):
-        make_plan(load(f"data={{use: fashion-mnist, root: {root}}}"), store)
+        make_plan(load(f"data={{use: fashion-mnist, root: {root}}}"), Workspace(store))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -481,7 +482,7 @@ def test_no_images_are_an_error_when_planning(
     empty = {f"{split}_images": shape(0, 28, 28), f"{split}_labels": shape(0)}
     root = idx(tmp_path / "set", **empty)
     with pytest.raises(UserError, match=f"found no {split} images, expected at least one"):
-        make_plan(load(f"data={{use: fashion-mnist, root: {root}}}"), store)
+        make_plan(load(f"data={{use: fashion-mnist, root: {root}}}"), Workspace(store))
 
 
 # Plans
@@ -534,7 +535,8 @@ def test_a_run_after_a_plan_in_one_process_has_the_images(
     root = folder(tmp_path / "set")
     assert planned(tmp_path, "--set", f"data.root={root}").exit_code == 0
     plan = make_plan(
-        load(f"data={{use: image-folder, root: {root}, size: 8}}", "tokenizer.patch_size=4"), store
+        load(f"data={{use: image-folder, root: {root}, size: 8}}", "tokenizer.patch_size=4"),
+        Workspace(store),
     )
     assert plan.pipelines[0].tokenizer.data.fingerprint == source(root).fingerprint
 

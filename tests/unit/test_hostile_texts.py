@@ -20,10 +20,10 @@ from markdown_it import MarkdownIt
 from prologue_bench.cli.app import cli
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.results.frame import frame
-from prologue_bench.results.loading import load_results
 from prologue_bench.texts.lines import CONTROLS, plain_text
 from prologue_bench.texts.markdown import markdown_line
 from tests.conftest import ROOT
+from tests.documents import loaded, results_of
 
 PAYLOADS = (
     "<script>alert(1)</script>",
@@ -51,7 +51,7 @@ PAYLOADS = (
     "\x9b31m\x08\x08\x7f",
     "```\nfence",
 )
-COUNT = json.dumps(load_results(ROOT / "reports" / "prologue_count"))
+COUNT = json.dumps(loaded(ROOT / "reports" / "prologue_count"))
 DIALECTS = {
     "commonmark": lambda text: MarkdownIt("commonmark").render(text),
     "github": lambda text: MarkdownIt("gfm-like", {"linkify": False}).render(text),
@@ -96,7 +96,7 @@ def hostile(payload: str) -> dict[str, Any]:
 @pytest.fixture(scope="module", params=PAYLOADS, ids=ascii)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hostile")
-    results = hostile(request.param)
+    results = results_of(hostile(request.param))
     (folder / "results.md").write_text(render_markdown(results), newline="")
     (folder / "results.tex").write_text(render_latex(results), newline="")
     (folder / "results.csv").write_text(render_csv(frame(results)), newline="")

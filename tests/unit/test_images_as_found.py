@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets import decoding, imagenet
 from prologue_plugins.datasets.decoding import read_picture
@@ -241,7 +242,7 @@ def test_other_pixels_are_another_fingerprint_and_another_key(
     monkeypatch.setattr(imagenet, "VERSION", decoding.VERSION + 1)
     assert source(root).fingerprint != before
     data = f"data={{use: image-folder, root: {root}, size: 14}}"
-    ref = make_plan(load(data), store).pipelines[0].tokenizer.data
+    ref = make_plan(load(data), Workspace(store)).pipelines[0].tokenizer.data
     assert ref.key()["version"] == ref.resolved.component.version == 3
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from prologue_bench.contracts import (
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
+from prologue_bench.results.loading import load_results
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.optimisation import check_apart
 from prologue_bench.training.terms import labels
@@ -280,7 +280,7 @@ def test_check_plugin_wants_cross_entropies_in_the_order_of_the_layout() -> None
 
 
 def test_curves_of_published_reports_are_still_drawn() -> None:
-    results = json.loads((ROOT / "reports" / "prologue_count" / "results.json").read_text())
+    results = load_results(ROOT / "reports" / "prologue_count")
     titles = [title for title, _ in curve_plots(results)]
     assert {
         "Tokenizer: Reconstruction, L1",

@@ -22,6 +22,7 @@ from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.strict import to_json
 from tests.conftest import ROOT
+from tests.documents import loaded, results_of
 
 
 def measurement(**values: Any) -> Measurement:
@@ -66,14 +67,14 @@ def test_what_is_no_number_is_one_line(values: dict[str, Any], message: str) -> 
 
 
 def test_results_are_json_whatever_stands_in_them(tmp_path: Path) -> None:
-    results = load_results(ROOT / "reports" / "prologue_count")
+    results = loaded(ROOT / "reports" / "prologue_count")
     run = results["runs"][0]
     run["measurements"][0]["value"] = float("nan")
     run["measurements"][1]["half_width"] = float("inf")
     run["measurements"][2]["protocol"]["details"]["x"] = np.float32(0.5)
     run["stages"][0]["flops"] = np.int64(7)
     results["variants"][0]["settings"]["sampling"]["temperature"] = float("inf")
-    found = json.loads(to_json(results), parse_constant=pytest.fail)
+    found = json.loads(to_json(results_of(results)), parse_constant=pytest.fail)
     assert found["runs"][0]["measurements"][0]["value"] is None
     assert found["runs"][0]["measurements"][0]["reason"]
     assert found["variants"][0]["settings"]["sampling"]["temperature"] is None

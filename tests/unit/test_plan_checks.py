@@ -19,12 +19,10 @@ from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.pipeline.imported import add_imported, tokenizer_fits
 from prologue_bench.pipeline.models import (
     build_tokenizer,
-    generator_on_meta,
-    open_data,
-    tokenizer_on_meta,
 )
 from prologue_bench.pipeline.nominal import assume_missing_data
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.sections import failed_runs
 from prologue_bench.results.left_out import notes_on
@@ -34,6 +32,7 @@ from prologue_plugins.datasets.shapes import Shapes
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.settings import AttentionSettings
 from tests.conftest import ROOT
+from tests.documents import results_of
 from tests.factories.image_files import image_folder
 
 Load = Callable[..., Ablation]
@@ -234,7 +233,7 @@ def test_what_cannot_work_is_one_line_before_anything_is_trained(
     load: Load, store: Store, values: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        make_plan(load(*ONE, *values), store)
+        make_plan(load(*ONE, *values), Workspace(store))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(("--set", str(store.root.parent / "tiny.yaml")))
     assert not (store.root / "work").exists()
@@ -258,7 +257,7 @@ def test_what_cannot_work_is_one_line_before_anything_is_trained(
     ],
 )
 def test_what_works_at_the_edge_is_planned(load: Load, store: Store, values: list[str]) -> None:
-    plan = make_plan(load(*ONE, *values), store)
+    plan = make_plan(load(*ONE, *values), Workspace(store))
     assert plan.notes == ()
 
 
@@ -271,11 +270,11 @@ def test_a_variant_that_cannot_work_is_named(load: Load, store: Store) -> None:
     with pytest.raises(
         UserError, match=r"variant 'samples=1000': metrics\[0\]: kid: found 64 images"
     ):
-        make_plan(load(*values, "metrics=[{use: kid, subset_size: 70}]"), store)
+        make_plan(load(*values, "metrics=[{use: kid, subset_size: 70}]"), Workspace(store))
     with pytest.raises(
         UserError, match=r"variant 'samples=10': metrics\[0\]: kid: found 10 images"
     ):
-        make_plan(load(*values), store)
+        make_plan(load(*values), Workspace(store))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +298,7 @@ def test_a_reference_that_cannot_be_used_is_found_when_planning(
 ) -> None:
     path = npz(tmp_path / "reference.npz", **arrays)
     with pytest.raises(UserError, match=message):
-        make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), store)
+        make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), Workspace(store))
 
 
 def test_a_broken_reference_is_found_and_a_whole_one_taken(
@@ -307,15 +306,15 @@ def test_a_broken_reference_is_found_and_a_whole_one_taken(
 ) -> None:
     path = npz(tmp_path / "reference.npz", arr_0=np.zeros((40, 14, 14, 3), np.uint8))
     plan = load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]")
-    make_plan(plan, store)
+    make_plan(plan, Workspace(store))
     moments = npz(tmp_path / "moments.npz", mu=np.zeros(1280), sigma=np.eye(1280))
-    make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {moments}}}]"), store)
+    make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {moments}}}]"), Workspace(store))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match="cannot be read as"):
-        make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), store)
+        make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), Workspace(store))
     path.write_bytes(b"not a zip")
     with pytest.raises(UserError, match="cannot be read as"):
-        make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), store)
+        make_plan(load(*ONE, f"metrics=[{{use: gfid, reference: {path}}}]"), Workspace(store))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +354,7 @@ def test_weights_that_are_nowhere_are_missed_when_planning(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     files.fetch_problem.cache_clear()
     with pytest.raises(UserError, match=message):
-        make_plan(load(*ONE, "data.size=28", *values), store)
+        make_plan(load(*ONE, "data.size=28", *values), Workspace(store))
     files.fetch_problem.cache_clear()
     assert not (tmp_path / "no-weights").exists()
 
@@ -368,13 +367,15 @@ def test_weights_of_another_network_are_refused_when_planning(
     for use in ("lpips", "gfid, extractor: inception-v3-compat"):
         with pytest.raises(UserError, match=f"{path} does not hold torch"):
             make_plan(
-                load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"), store
+                load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"),
+                Workspace(store),
             )
     path.write_bytes(b"no weights at all")
     for use in ("lpips", "gfid, extractor: inception-v3-compat"):
         with pytest.raises(UserError, match=str(path)):
             make_plan(
-                load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"), store
+                load(*ONE, "data.size=28", f"metrics=[{{use: {use}, weights: {path}}}]"),
+                Workspace(store),
             )
 
 
@@ -387,8 +388,9 @@ def test_missing_weights_do_not_hinder_a_plan_from_a_data_set_s_card(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     files.fetch_problem.cache_clear()
     ablation = load_ablation(ROOT / "ablations" / "paper" / "2d.yaml", registry)
-    assert assume_missing_data(ablation, registry)
-    notes = make_plan(ablation, store).notes
+    workspace = Workspace(store)
+    assert assume_missing_data(ablation, workspace)
+    notes = make_plan(ablation, workspace).notes
     files.fetch_problem.cache_clear()
     assert any("loss 'lpips': its weights" in line for line in notes)
 
@@ -416,7 +418,7 @@ def test_a_metric_that_does_not_apply_is_left_out_with_a_note(
     values = ["vary={}", "baseline=", *values]
     plan = make_plan(
         load(plugin, *values, *([] if "vq-2d" in values[2] else ["tokenizer.prologue_tokens=2"])),
-        store,
+        Workspace(store),
     )
     assert [line.startswith(reason) for line in plan.notes] == [True]
     assert [stage.stage.kind for stage in plan.stages].count("measure") == 1
@@ -438,7 +440,7 @@ def test_the_same_metric_with_other_settings_stays(load: Load, store: Store, plu
         "tokenizer.prologue_tokens=2",
         "metrics=[attention, rate]",
     )
-    plan = make_plan(load(plugin, *values), store)
+    plan = make_plan(load(plugin, *values), Workspace(store))
     assert plan.notes == (
         "attention: does not apply to variant use=gru: generator Gru does not show its attention",
     )
@@ -478,14 +480,16 @@ def test_what_a_plugin_says_or_breaks_is_one_line_too(
     load: Load, store: Store, plugin: str, values: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        make_plan(load(plugin, *ONE, *values), store)
+        make_plan(load(plugin, *ONE, *values), Workspace(store))
     assert "\n" not in str(caught.value)
 
 
 def test_a_generator_that_no_metric_looks_at_is_not_made(
     load: Load, store: Store, plugin: str
 ) -> None:
-    plan = make_plan(load(plugin, *ONE, "generator={use: no-way}", "metrics=[psnr]"), store)
+    plan = make_plan(
+        load(plugin, *ONE, "generator={use: no-way}", "metrics=[psnr]"), Workspace(store)
+    )
     assert {planned.stage.kind for planned in plan.stages} == {
         "train-tokenizer",
         "encode",
@@ -499,23 +503,24 @@ def test_a_class_with_one_image_and_a_split_without_labels(
 ) -> None:
     root = image_folder(tmp_path / "images", {"a": (16, 8), "b": (16, 8), "c": (1, 0)})
     values = [f"data={{use: image-folder, size: 28, root: {root}}}", "metrics=[probe, gfid]", *ONE]
-    assert make_plan(load(*values), store).notes == ()
+    assert make_plan(load(*values), Workspace(store)).notes == ()
 
 
 def test_where_nothing_applies_no_generator_is_trained(load: Load, store: Store) -> None:
     plan = make_plan(
-        load("tokenizer={use: vq-2d}", "metrics=[layout]", "vary={}", "baseline="), store
+        load("tokenizer={use: vq-2d}", "metrics=[layout]", "vary={}", "baseline="), Workspace(store)
     )
     assert {planned.stage.kind for planned in plan.stages} == {
         "train-tokenizer",
         "encode",
         "reconstruct",
+        "picture-reconstructions",
     }
     assert len(plan.notes) == 1
 
 
 def test_an_imported_model_that_is_damaged_is_found_when_planning(load: Load, store: Store) -> None:
-    images = open_data(load(*ONE).experiments[0].data).spec
+    images = Workspace(store).open_data(load(*ONE).experiments[0].data).spec
     values = ("tokenizer={use: vq-2d}", "vary={}", "baseline=", "metrics=[psnr]")
     resolved = load(*values).experiments[0].tokenizer
     tokenizer = build_tokenizer(resolved, images)
@@ -523,12 +528,12 @@ def test_an_imported_model_that_is_damaged_is_found_when_planning(load: Load, st
         store, "tokenizer", "mine", resolved, tokenizer_fits(images), tokenizer, {}
     )
     ablation = load(*values, "tokenizer_training.imported=mine")
-    assert make_plan(ablation, Store(store.root)).missing
+    assert make_plan(ablation, Workspace(Store(store.root))).missing
     (artifact / "tokenizer.safetensors").write_bytes(b"cut off")
     with pytest.raises(
         UserError, match=r"the imported tokenizer .* is damaged; import the checkpoint again"
     ):
-        make_plan(ablation, Store(store.root))
+        make_plan(ablation, Workspace(Store(store.root)))
 
 
 def test_a_foundation_that_does_not_fit_is_found_when_planning(load: Load, store: Store) -> None:
@@ -538,7 +543,7 @@ def test_a_foundation_that_does_not_fit_is_found_when_planning(load: Load, store
         "baseline=",
         "metrics=[psnr]",
     )
-    assert make_plan(ablation, store).missing
+    assert make_plan(ablation, Workspace(store)).missing
     (experiment,) = ablation.experiments
     assert experiment.foundation is not None
     narrow = attrs.evolve(experiment.foundation.settings.encoder, width=16)
@@ -550,7 +555,7 @@ def test_a_foundation_that_does_not_fit_is_found_when_planning(load: Load, store
         UserError,
         match=r"tokenizer: it builds on 'vq-2d', whose 'encoder.* expected the same shape",
     ):
-        make_plan(attrs.evolve(ablation, experiments=(other,)), store)
+        make_plan(attrs.evolve(ablation, experiments=(other,)), Workspace(store))
 
 
 def test_all_failed_stages_of_a_run_are_listed() -> None:
@@ -569,7 +574,7 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
     ]
     assert [
         (each["run"], each["stage"], each["reason"])
-        for each in failed_runs({"runs": [{**run, "measurements": []} for run in runs]})
+        for each in failed_runs(results_of({"runs": [{**run, "measurements": []} for run in runs]}))
     ] == [
         (0, "measure gfid, measure kid", "too few"),
         (0, "measure x", "NaN"),
@@ -602,21 +607,24 @@ def test_checks_read_no_images(load: Load, store: Store, monkeypatch: pytest.Mon
         "[rfid, gfid, rate, codebook, probe, layout, elbo, attention, cost, speed, psnr, ssim, "
         "precision-recall]"
     )
-    assert make_plan(load(f"metrics={metrics}"), store).missing
+    assert make_plan(load(f"metrics={metrics}"), Workspace(store)).missing
 
 
 def test_a_planned_input_has_what_checks_ask_for(load: Load, store: Store) -> None:
-    plan = make_plan(load(*ONE), store)
+    workspace = Workspace(store)
+    plan = make_plan(load(*ONE), workspace)
     pipeline = plan.pipelines[0]
     experiment = pipeline.experiment
-    data = open_data(experiment.data)
+    data = workspace.open_data(experiment.data)
     planned = PlannedInputs(
         data=data,
         layout=pipeline.layout,
         prefixes=(2,),
         samples=24,
-        tokenizer=tokenizer_on_meta(experiment.tokenizer, experiment.data),
-        generator=generator_on_meta(experiment.generator, pipeline.layout, data.spec.labels),
+        tokenizer=workspace.tokenizer_on_meta(experiment.tokenizer, experiment.data),
+        generator=workspace.generator_on_meta(
+            experiment.generator, pipeline.layout, data.spec.labels
+        ),
     )
     Attention(AttentionSettings()).check(planned)
     with pytest.raises(DoesNotApply, match="found 6 tokens"):

@@ -19,6 +19,7 @@ from prologue_bench.config.settings import Optimisation, TokenizerTraining
 from prologue_bench.contracts import ImageSpec, PriorRequest, Segment, TokenLayout
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_bench.training.models import TokenizerModel, weights_of_targets
 from prologue_bench.training.optimisation import norm_parameters, optimizer_wrapper
@@ -444,7 +445,9 @@ def test_the_weight_that_is_the_default_makes_no_other_model(
     load: Callable[..., Ablation], store: Store
 ) -> None:
     plain, said, other = (
-        make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline=null", *values), store)
+        make_plan(
+            load("vary.tokenizer.prologue_tokens=[2]", "baseline=null", *values), Workspace(store)
+        )
         .pipelines[0]
         .tokenizer.key
         for values in (

@@ -27,6 +27,7 @@ from prologue_bench.results.checking import Mismatch, check
 from prologue_bench.results.loading import load_numbers, load_results
 from prologue_bench.results.pictures import load_pictures
 from prologue_bench.results.reading import parse, read_bytes
+from prologue_bench.results.strict import to_json
 from prologue_bench.storage.weights import built_for, read_headers
 from prologue_plugins.metrics.references import check_reference
 from prologue_plugins.metrics.settings import FidSettings
@@ -86,9 +87,9 @@ def set_at(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     "path", [*sorted((ROOT / "reports").iterdir()), *(ROOT / "registry/baselines").glob("*.json")]
 )
 def test_what_is_published_here_is_read(path: Path) -> None:
-    assert load_numbers(path)["runs"]
+    assert load_numbers(path).runs
     if path.is_dir():
-        assert len(load_results(path)["runs"]) > 1
+        assert len(load_results(path).runs) > 1
         assert load_pictures(path).files
         assert not load_pictures(path).left_out
 
@@ -158,7 +159,9 @@ def test_the_first_mistake_is_told_with_its_place(
 ) -> None:
     folder = written(tmp_path, set_at(json.loads(json.dumps(document())), place, value))
     if not expected:  # what later versions may add
-        assert load_results(folder)[place] == value
+        found = load_results(folder)
+        assert found.others[place] == value
+        assert json.loads(to_json(found))[place] == value, "and nothing of it is lost"
         return
     assert expected in problem(load_results, folder)
 
@@ -187,7 +190,7 @@ def test_only_files_themselves_are_read(tmp_path: Path) -> None:
     path = report / "results.json"
     path.symlink_to(real)
     assert "a link, which is not followed" in problem(load_results, report)
-    assert load_results(path)["name"] == "study", (
+    assert load_results(path).name == "study", (
         "a file that the user names may be a link of the user's own"
     )
     for make, expected in (

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 from scipy import stats
 
@@ -21,9 +22,9 @@ from prologue_bench.regression.check import (
     parse_tolerance,
     read_benchmarks,
 )
-from prologue_bench.results.frame import frame
+from prologue_bench.results.frame import measured
 from tests.conftest import ROOT
-from tests.documents import whole
+from tests.documents import results_of, whole
 from tests.factories.regression import benchmarks, results
 
 BASE = results(
@@ -34,7 +35,9 @@ BASE = results(
 def statuses(now: dict[str, Any], *limits: str) -> dict[str, str]:
     return {
         check.metric: check.status
-        for check in check_results(now, BASE, [parse_tolerance(t) for t in limits])
+        for check in check_results(
+            results_of(now), results_of(BASE), [parse_tolerance(t) for t in limits]
+        )
     }
 
 
@@ -70,7 +73,9 @@ def test_the_noise_holds_the_next_mean_as_often_as_it_says() -> None:
     hits = 0
     for _ in range(500):
         old, new = rng.normal(size=3), rng.normal(size=3)
-        before, after = (frame(results({"a": {"gfid": list(part)}})) for part in (old, new))
+        before, after = (
+            measured(results_of(results({"a": {"gfid": list(part)}}))) for part in (old, new)
+        )
         limit, basis = noise(before, after)
         assert limit is not None
         hits += abs(old.mean() - new.mean()) <= limit
@@ -80,9 +85,14 @@ def test_the_noise_holds_the_next_mean_as_often_as_it_says() -> None:
 
 
 def test_one_seed_has_its_intervals_over_images_or_no_gate() -> None:
-    before, after = (frame(results({"a": {"gfid": [value]}})) for value in (1.0, 2.0))
+    before, after = (
+        measured(results_of(results({"a": {"gfid": [value]}}))) for value in (1.0, 2.0)
+    )
     assert noise(before, after) == (None, "noise unknown")
-    limit, basis = noise(before.assign(half_width=3.0), after.assign(half_width=4.0))
+    limit, basis = noise(
+        [evolve(each, half_width=3.0) for each in before],
+        [evolve(each, half_width=4.0) for each in after],
+    )
     assert (limit, basis) == (5.0, "interval over images")
 
 
@@ -191,20 +201,11 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
     shown = CliRunner().invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two")])
     assert shown.exit_code == 0, shown.output
     lines = shown.output.splitlines()
-    assert lines[1].split() == [
-        "a",
-        "11",
-        "10",
-        "−1",
-        "±",
-        "0",
-        "(95%",
-        "over",
-        "training",
-        "seeds)",
-    ]
-    assert "  not subtracted, the protocols differ in resize: 64 and 224" in lines
-    assert "  the 3 runs rank alike: Spearman's correlation 1.00" in lines
+    assert " ".join(lines[0].split()) == (
+        "metric variant first second difference 95% interval over rank correlation"
+    )
+    assert " ".join(lines[1].split()) == "gfid a 11 10 −1 ± 0 training seeds 1.00 over 3 runs"
+    assert "probe: not subtracted, the protocols differ in resize: 64 and 224." in lines
     parsed = json.loads(
         CliRunner()
         .invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--json"])

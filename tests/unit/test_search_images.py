@@ -16,6 +16,7 @@ from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.collect import _search_notes
 from prologue_bench.pipeline.held_out import HeldOut, WithoutHeldOut
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets.imagenet import ImageNet
 from prologue_plugins.datasets.settings import ImageNetSettings, ShapesSettings
@@ -36,15 +37,15 @@ def test_variants_that_do_not_search_leave_the_same_images_out(load: Load, store
         "baseline=one",
         f"variants={{one: {{}}, two: {{{SEARCH.replace('=', ': ', 1)}}}}}",
     )
-    pipelines = make_plan(ablation, store).pipelines
+    pipelines = make_plan(ablation, Workspace(store)).pipelines
     assert [pipeline.samples.search is not None for pipeline in pipelines] == [False, True]
     assert [pipeline.tokenizer.data.held_out for pipeline in pipelines] == [41, 41]
     assert pipelines[0].tokenizer.key == pipelines[1].tokenizer.key
-    without = make_plan(load(), store).pipelines[0]
+    without = make_plan(load(), Workspace(store)).pipelines[0]
     assert without.tokenizer.data.held_out == 0
     assert "held_out" not in without.tokenizer.data.key()
     assert without.tokenizer.key not in {pipeline.tokenizer.key for pipeline in pipelines}
-    other = make_plan(load(SEARCH.replace("41", "40")), store).pipelines[0]
+    other = make_plan(load(SEARCH.replace("41", "40")), Workspace(store)).pipelines[0]
     assert other.tokenizer.key not in {pipeline.tokenizer.key for pipeline in pipelines}
 
 
@@ -69,7 +70,7 @@ def test_a_number_that_cannot_be_held_out_is_one_line(
     load: Load, store: Store, settings: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        make_plan(load(*settings), store)
+        make_plan(load(*settings), Workspace(store))
     assert f"sampling.search.validation_images: {message}" in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -103,7 +104,7 @@ def test_all_views_of_an_image_are_held_out_with_it(
 def test_an_imported_tokenizer_may_have_seen_them_and_a_note_says_so(
     load: Load, store: Store
 ) -> None:
-    plan = make_plan(load(SEARCH), store)
+    plan = make_plan(load(SEARCH), Workspace(store))
     assert _search_notes(plan) == []
     first = plan.pipelines[0]
     tokenizer = stages.ImportedTokenizer(

@@ -11,6 +11,7 @@ from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.config.files import Overrides
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
@@ -27,7 +28,7 @@ def test_one_stage_needs_a_conditional_prior(
     load: Callable[..., Ablation], store: Store, values: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        make_plan(load(*values, "baseline=null", "generator_training.joint=true"), store)
+        make_plan(load(*values, "baseline=null", "generator_training.joint=true"), Workspace(store))
 
 
 def test_a_segment_that_no_variant_has_is_a_user_error(
@@ -37,7 +38,7 @@ def test_a_segment_that_no_variant_has_is_a_user_error(
         UserError,
         match="sampling: no variant's tokens have a segment 'prolog'; did you mean 'prologue'",
     ):
-        make_plan(load("sampling.temperature={prolog: 0.7}"), store)
+        make_plan(load("sampling.temperature={prolog: 0.7}"), Workspace(store))
 
 
 def test_every_paper_ablation_loads_with_its_reference_row(
@@ -63,7 +64,7 @@ def test_every_ablation_plans_with_its_own_baseline(
 ) -> None:
     overrides = Overrides(values=("data=fashion-mnist-embedded",), profile="smoke")
     ablation = load_ablation(path, registry, overrides)
-    plan = make_plan(ablation, store)
+    plan = make_plan(ablation, Workspace(store))
     assert ablation.name == path.stem
     assert ablation.baseline in [variant.name for variant in ablation.variants]
     assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
@@ -93,5 +94,5 @@ def test_a_search_that_cannot_be_is_one_line(
     load: Callable[..., Ablation], store: Store, search: str, message: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        make_plan(load(f"sampling.search={search}"), store)
+        make_plan(load(f"sampling.search={search}"), Workspace(store))
     assert message in str(raised.value)

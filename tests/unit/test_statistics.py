@@ -7,12 +7,14 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from attrs import evolve
 from scipy import stats
 
 from prologue_bench.results.protocols import conflicts, protocol_hash
+from prologue_bench.results.schema import ProtocolRecord
 from prologue_bench.stats.differences import summarise
+from tests.documents import results_of
 from tests.factories.verdicts import rows
 
 
@@ -64,9 +66,9 @@ def test_numbers_of_different_protocols_are_not_subtracted() -> None:
     cells = summarise(rows({"base": [1.0, 2.0], "other": [1.0, 2.0]}, protocol=lambda v: v), "base")
     assert cells["other"]["m"].difference is None
     assert cells["other"]["m"].conflict == ("other", "base")
-    a, b = ({"name": "fid", "details": {"resize": size}, "note": "x"} for size in (64, 224))
+    a, b = (ProtocolRecord(name="fid", details={"resize": size}, note="x") for size in (64, 224))
     assert protocol_hash(a) != protocol_hash(b)
-    assert protocol_hash(a) == protocol_hash({**a, "note": "y"})
+    assert protocol_hash(a) == protocol_hash(evolve(a, note="y"))
 
 
 def test_a_missing_seed_leaves_the_pairs_that_are_there() -> None:
@@ -93,7 +95,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_one_seed_falls_back_on_sampling_seeds_and_then_on_images() -> None:
     frame = rows({"base": [1.0, 1.2, 1.1], "other": [2.0, 2.3, 2.0]})
-    sampled = frame.assign(sampling_seed=frame.seed, seed=0)
+    sampled = [evolve(each, sampling_seed=each.seed, seed=0) for each in frame]
     cell = summarise(sampled, "base")["other"]["m"]
     expected = stats.ttest_rel([2.0, 2.3, 2.0], [1.0, 1.2, 1.1])
     assert cell.difference is not None
@@ -101,7 +103,8 @@ def test_one_seed_falls_back_on_sampling_seeds_and_then_on_images() -> None:
     assert cell.difference.p_value == pytest.approx(expected.pvalue)
     assert cell.spread is None
     assert cell.sampling_spread == pytest.approx(np.std([2.0, 2.3, 2.0], ddof=1))
-    images = rows({"base": [1.0], "other": [2.0]}).assign(half_width=[0.3, 0.4])
+    first, second = rows({"base": [1.0], "other": [2.0]})
+    images = [evolve(first, half_width=0.3), evolve(second, half_width=0.4)]
     cell = summarise(images, "base")["other"]["m"]
     assert cell.difference is not None
     assert (cell.difference.basis, cell.difference.half_width) == ("images", pytest.approx(0.5))
@@ -111,8 +114,8 @@ def test_one_seed_falls_back_on_sampling_seeds_and_then_on_images() -> None:
 
 def test_sampling_seeds_are_averaged_before_training_seeds_are_compared() -> None:
     base = rows({"base": [10.0, 20.0], "other": [9.0, 18.0]})
-    again = base.assign(sampling_seed=1, value=base.value + 1)
-    cell = summarise(pd.concat([base, again]), "base")["other"]["m"]
+    again = [evolve(each, sampling_seed=1, value=each.value + 1) for each in base]
+    cell = summarise([*base, *again], "base")["other"]["m"]
     assert cell.difference is not None
     assert (cell.difference.basis, cell.difference.count, cell.difference.mean) == (
         "training seeds",
@@ -149,15 +152,13 @@ def test_a_report_names_the_fields_in_which_protocols_differ() -> None:
 
     results = {"baseline": "base", "varied": [], "variants": [{"name": "base"}, {"name": "other"}]}
     other = run("other", resize=224, **{"sampling.temperature": 0.9})
-    assert conflicts({**results, "runs": [run("base"), other]}) == [
+    assert conflicts(results_of({**results, "runs": [run("base"), other]})) == [
         "gFID: other and base are not compared, their protocols differ in resize: 224 and 64; "
         "sampling.temperature: 0.9 and 1.0."
     ]
     varied = {**results, "varied": ["sampling.temperature"]}
-    assert (
-        conflicts({**varied, "runs": [run("base"), run("other", **{"sampling.temperature": 0.9})]})
-        == []
-    )
+    runs = [run("base"), run("other", **{"sampling.temperature": 0.9})]
+    assert conflicts(results_of({**varied, "runs": runs})) == []
 
 
 def test_spread_over_classes_takes_them_in_turn() -> None:

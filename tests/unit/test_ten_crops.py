@@ -14,6 +14,7 @@ from torchvision.transforms.functional import five_crop
 from prologue_bench.config.ablation import Ablation, resolve_alone
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import DataRef
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets.crops import centre_crop, ten_crops
@@ -79,7 +80,7 @@ def test_the_version_of_a_data_source_is_in_the_keys_of_its_stages(
         data, component=attrs.evolve(data.component, version=data.component.version + 1)
     )
     other = attrs.evolve(ablation, experiments=(attrs.evolve(ablation.experiments[0], data=newer),))
-    one, two = (make_plan(each, store).pipelines[0] for each in (ablation, other))
+    one, two = (make_plan(each, Workspace(store)).pipelines[0] for each in (ablation, other))
     assert one.tokenizer.data.fingerprint == two.tokenizer.data.fingerprint
     for name in ("tokenizer", "tokens", "generator", "samples"):
         assert getattr(one, name).key != getattr(two, name).key

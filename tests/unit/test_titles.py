@@ -25,7 +25,7 @@ from prologue_bench.contracts import (
 from prologue_bench.reporting.figures import tradeoffs
 from prologue_bench.reporting.report import render_html
 from prologue_bench.reporting.tables import render_latex, render_markdown
-from prologue_bench.results.caveats import caveats
+from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.frame import frame
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.migration import with_true_titles
@@ -42,6 +42,7 @@ from prologue_plugins.metrics.settings import (
     PrecisionRecallSettings,
 )
 from tests.conftest import ROOT
+from tests.documents import loaded, results_of
 from tests.factories.measuring import LAYOUT
 
 DATA = Shapes(ShapesSettings(size=32, train_images=40, test_images=40))
@@ -215,7 +216,7 @@ def test_reports_of_earlier_versions_are_read_with_true_titles(name: str) -> Non
     assert shown[0].index("not comparable with published FID") < shown[0].index("| variant")
     for title, spec in tradeoffs(frame(results), results):
         assert "FID" not in title + json.dumps(spec)
-    assert [each["name"] for each in results["runs"][0]["measurements"][:2]] == ["rfid", "gfid"], (
+    assert [each.name for each in results.runs[0].measurements[:2]] == ["rfid", "gfid"], (
         "names stay"
     )
 
@@ -227,14 +228,13 @@ def test_a_published_flag_of_earlier_versions_is_not_believed() -> None:
         "published": True,
         "note": "",
     }
-    results = {
-        "runs": [
-            {"measurements": [{"name": "inception_score", "title": "IS", "protocol": protocol}]}
-        ]
-    }
+    measurement = {"name": "inception_score", "title": "IS", "protocol": protocol}
+    results = {"runs": [{"variant": "a", "seed": 0, "measurements": [measurement]}]}
     (found,) = with_true_titles(results)["runs"][0]["measurements"]
     assert not found["protocol"]["published"]
-    assert caveats(results)[0].startswith("IS is not comparable with published IS: ")
+    assert caveats(measurements_of(results_of(results)))[0].startswith(
+        "IS is not comparable with published IS: "
+    )
 
 
 def test_searches_of_earlier_versions_are_retitled_too() -> None:
@@ -252,7 +252,7 @@ def test_searches_of_earlier_versions_are_retitled_too() -> None:
 
 
 def test_published_rows_share_no_table_with_measured_ones() -> None:
-    results = load_results(ROOT / "reports" / "prologue_count")
+    results = loaded(ROOT / "reports" / "prologue_count")
     results["references"] = [
         {
             "name": "x",
@@ -263,7 +263,7 @@ def test_published_rows_share_no_table_with_measured_ones() -> None:
             "rows": {"a": {"title": "A", "values": ["1", "2"]}},
         }
     ]
-    lines = render_markdown(results).splitlines()
+    lines = render_markdown(results_of(results)).splitlines()
     measured = next(line for line in lines if line.startswith("| variant"))
     published = next(line for line in lines if line.startswith("| model"))
     assert "FID" not in measured
@@ -296,4 +296,4 @@ def test_commands_name_the_quantity_and_say_so(monkeypatch: pytest.MonkeyPatch) 
     )
     assert "FID" not in rates
     claims = CliRunner().invoke(cli, ["claims", "reports/prologue_count"]).output
-    assert f"1a  gFD ({LITE}) falls with prologue tokens." in claims
+    assert f"1a gFD ({LITE}) falls with prologue tokens." in " ".join(claims.split())

@@ -11,7 +11,7 @@ import pytest
 from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
-from prologue_bench.reporting.axes import numeric_axis
+from prologue_bench.reporting.axes import Tried, numeric_axis
 from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.texts.settings import short_names, value_labels
 from tests.conftest import SMOKE
@@ -220,7 +220,7 @@ def test_reports_name_settings_that_end_alike_apart_too() -> None:
         {"guidance.visual.scale": 2.0, "guidance.prologue.scale": 1.0, "top_k": 5}
     ) == ("visual.scale 2.0, prologue.scale 1.0, top_k 5")
     variants = [
-        {"name": f"a.steps={one}, b.steps={two}", "values": {"a.steps": one, "b.steps": two}}
+        Tried(f"a.steps={one}, b.steps={two}", {"a.steps": one, "b.steps": two})
         for one in (1, 2)
         for two in (1, 2, 3)
     ]

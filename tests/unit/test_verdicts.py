@@ -19,25 +19,39 @@ from scipy import stats
 
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
+from prologue_bench.reporting import report as reports
+from prologue_bench.reporting import tables
 from prologue_bench.reporting.comparison import compare_results
-from prologue_bench.reporting.report import render_html
-from prologue_bench.reporting.tables import render_latex, render_markdown
-from prologue_bench.results.frame import frame
-from prologue_bench.results.loading import load_results
+from prologue_bench.results.frame import measured
 from prologue_bench.results.merge import merge_results
 from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.plain import plain
 from prologue_bench.stats.differences import summarise
 from prologue_bench.stats.intervals import half_width, share_half_width
 from prologue_bench.texts.numbers import plus_minus
 from prologue_plugins.metrics.fidelity import DensityCoverage, PrecisionRecall
 from prologue_plugins.metrics.settings import DensityCoverageSettings, PrecisionRecallSettings
-from prologue_plugins.official.claims import Evidence, examine, markdown
+from prologue_plugins.official.claims import Evidence, markdown
 from tests.conftest import ROOT
+from tests.documents import loaded, results_of
+from tests.factories.claims import examine
 from tests.factories.claims import results as claimed
 from tests.factories.verdicts import PICTURES, cells_of, findings_of, report, rows
 
 REPORTS = sorted((ROOT / "reports").glob("*/results.json"))
 EVIL = "<script>x</script> [a](b) | *c*\n# d"
+
+
+def render_html(results: dict[str, Any], pictures: Pictures) -> str:
+    return reports.render_html(results_of(results), pictures)
+
+
+def render_markdown(results: dict[str, Any]) -> str:
+    return tables.render_markdown(results_of(results))
+
+
+def render_latex(results: dict[str, Any]) -> str:
+    return tables.render_latex(results_of(results))
 
 
 def of_one_seed(results: dict[str, Any], sampling_seeds: int = 1) -> dict[str, Any]:
@@ -60,7 +74,7 @@ def shown_differences(text: str) -> Iterator[tuple[float, float, bool]]:
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.parent.name)
 def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -> None:
-    results = load_results(path)
+    results = loaded(path)
     seen = 0
     for row in cells_of(results).values():
         for cell in row.values():
@@ -88,7 +102,7 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
 def test_the_claims_verdicts_are_those_of_the_tables_for_the_same_differences() -> None:
     seen = 0
     for path in REPORTS:
-        results = load_results(path)
+        results = loaded(path)
         cells = cells_of(results)
         for claim in examine(results):
             for each in claim.evidence:
@@ -259,13 +273,13 @@ def test_a_width_of_zero_in_earlier_results_counts_as_unknown() -> None:
     found = cells_of(results)["other"]["rfid"].difference
     assert found is not None
     assert (found.half_width, found.basis) == (None, "")
-    assert frame(results).half_width.isna().all()
+    assert {each.half_width for each in measured(results_of(results))} == {None}
 
 
 def test_a_comparison_of_two_results_is_simultaneous_over_its_variants() -> None:
     one = with_values(base=[10.0, 11.0, 12.0], other=[8.0, 9.0, 10.0])
     two = with_values(base=[10.5, 11.0, 12.1], other=[8.1, 9.5, 10.0])
-    (metric,) = compare_results(one, two)
+    (metric,) = compare_results(results_of(one), results_of(two))
     expected = stats.ttest_rel([8.1, 9.5, 10.0], [8.0, 9.0, 10.0]).confidence_interval(1 - 0.05 / 2)
     difference = metric.rows[1].difference
     assert difference is not None
@@ -372,8 +386,8 @@ def test_equal_artifacts_count_once_in_claims() -> None:
         variant["name"] = f"copied {variant['name']}"
     renamed["baseline"] = f"copied {one['baseline']}"
     part = {**one, "runs": [run for run in one["runs"] if run["seed"] < 2], "seeds": [0, 1]}
-    parts = [(one, Pictures({})), (renamed, Pictures({}))]
-    merged, _ = merge_results(parts, None)
+    parts = [(results_of(each), Pictures({})) for each in (one, renamed)]
+    merged = plain(merge_results(parts, None)[0])
     for others in ((one, one), (one, renamed), (part, one), (one, part)):
         assert {claim.number: claim.evidence for claim in examine(*others)} == alone
     both = {
@@ -421,8 +435,8 @@ def test_remarks_stand_at_the_top_of_page_and_table_as_they_were_written() -> No
 
 def test_remarks_of_each_result_stay_when_they_are_merged() -> None:
     one, other = {**report("tokenizers"), "remarks": ["old"]}, {**report("guidance"), "remarks": []}
-    merged, _ = merge_results([(other, Pictures({})), (one, Pictures({}))], None)
-    assert merged["remarks"] == ["tokenizers: old"]
+    merged, _ = merge_results([(results_of(each), Pictures({})) for each in (other, one)], None)
+    assert merged.remarks == ("tokenizers: old",)
 
 
 @pytest.mark.parametrize("wrong", ["text", [1], {"a": "b"}])

@@ -15,11 +15,13 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
-from prologue_bench.results.frame import flat_settings, frame
+from prologue_bench.results.frame import flat_settings, measured
+from prologue_bench.results.plain import Document, plain
+from prologue_bench.results.schema import Results, VariantSettings
 from prologue_bench.stats.differences import Difference, paired, points_of, summarise
 from prologue_bench.stats.wording import difference_text
 
@@ -152,7 +154,7 @@ def _listed(counts: Mapping[Verdict, int]) -> str:
     return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
 
-def examine(*results: Mapping[str, Any]) -> list[Claim]:
+def examine(*results: Results) -> list[Claim]:
     """Every claim on these results; without evidence it says what is missing.
 
     Each difference is within one of the results, with its interval there; the evidence of all is
@@ -165,16 +167,21 @@ def examine(*results: Mapping[str, Any]) -> list[Claim]:
     return [_together(parts) for parts in found.values()]
 
 
-def as_json(claims: Sequence[Claim]) -> list[dict[str, Any]]:
+def as_json(claims: Sequence[Claim]) -> list[Document]:
     """The claims as plain values."""
     return [
         {
-            **asdict(claim, filter=lambda field, value: field.name != "evidence"),
+            "number": claim.number,
+            "text": claim.text,
+            "missing": claim.missing,
             "evidence": [
                 {
-                    **asdict(
-                        each, filter=lambda field, value: field.name not in ("values", "artifacts")
-                    ),
+                    "metric": each.metric,
+                    "variant": each.variant,
+                    "against": each.against,
+                    "difference": plain(each.difference),
+                    "reference": each.reference,
+                    "expected": each.expected,
                     "verdict": each.verdict(),
                 }
                 for each in claim.evidence
@@ -273,7 +280,7 @@ def _claims(study: _Study) -> Iterator[Claim]:
         "higher",
         study.baseline_pairs(study.where(_trains_visual_tokens)),
     )
-    joint = study.where(lambda settings: settings["generator_training"].get("joint", False))
+    joint = study.where(_is_joint)
     yield study.claim(
         "2b",
         "OneStage gains little over the baseline.",
@@ -281,7 +288,7 @@ def _claims(study: _Study) -> Iterator[Claim]:
         "equal",
         study.baseline_pairs(joint),
     )
-    post = study.where(lambda settings: settings["tokenizer"]["use"] == "prologue-post")
+    post = study.where(_is_post)
     yield study.claim(
         "2c",
         "Post gains about as much as joint training.",
@@ -311,52 +318,58 @@ def _claims(study: _Study) -> Iterator[Claim]:
         )
 
 
-def _trains_visual_tokens(settings: Mapping[str, Any]) -> bool:
+def _is_joint(settings: VariantSettings) -> bool:
+    return bool(settings.generator_training.get("joint", False))
+
+
+def _is_post(settings: VariantSettings) -> bool:
+    return settings.tokenizer.use == "prologue-post"
+
+
+def _trains_visual_tokens(settings: VariantSettings) -> bool:
     """Whether the cross-entropy reaches the visual tokens.
 
     Another tokenizer's setting of that name may be anything.
     """
-    weight = settings["tokenizer"].get("visual_ce_weight", 0)
+    weight = settings.tokenizer.settings.get("visual_ce_weight", 0)
     return isinstance(weight, int | float) and weight > 0
 
 
 class _Study:
     """Results with the questions that claims ask of them."""
 
-    def __init__(self, results: Mapping[str, Any]) -> None:
-        self.results = results
-        rows = frame(results)
+    def __init__(self, results: Results) -> None:
+        rows = measured(results)
+        self.baseline = results.baseline
         self.points = points_of(rows)
-        self.titles = dict(zip(rows.metric, rows.title, strict=True))
-        self.cells = summarise(rows, results["baseline"])
+        self.titles = {each.metric: each.title for each in rows}
+        self.cells = summarise(rows, results.baseline)
         self.keys = _keys(results)
-        self.variants: Sequence[Mapping[str, Any]] = results["variants"]
-        self.names = [variant["name"] for variant in self.variants]
+        self.variants = results.variants
 
     def title(self, metric: str, unmeasured: str) -> str:
         """What a metric is called in these results, for a distance with its features."""
         found = self.titles.get(metric, metric)
         return unmeasured if found == metric else found
 
-    def where(self, holds: Callable[[Mapping[str, Any]], bool]) -> list[str]:
+    def where(self, holds: Callable[[VariantSettings], bool]) -> list[str]:
         """The variants whose settings are such."""
-        return [variant["name"] for variant in self.variants if holds(variant["settings"])]
+        return [variant.name for variant in self.variants if holds(variant.settings)]
 
     def prologues(self) -> list[str]:
         """Variants with a prologue, jointly trained, and with a generator of their own."""
         special = self.where(
             lambda settings: (
-                settings["tokenizer"]["use"] == "prologue-post"
-                or _trains_visual_tokens(settings)
-                or settings["generator_training"].get("joint", False)
+                _is_post(settings) or _trains_visual_tokens(settings) or _is_joint(settings)
             )
         )
         return [name for name in self._leading() if name not in special]
 
     def baseline_pairs(self, variants: Sequence[str]) -> list[tuple[str, str]]:
         """Each variant with the baseline."""
-        baseline = self.results["baseline"]
-        return [(name, baseline) for name in variants if baseline is not None and name != baseline]
+        if self.baseline is None:
+            return []
+        return [(name, self.baseline) for name in variants if name != self.baseline]
 
     def differing_in(self, key: str) -> list[tuple[str, str]]:
         """Pairs of variants that differ in this setting alone, each with the first of its kind."""
@@ -368,8 +381,8 @@ class _Study:
                 continue
             rest = tuple(sorted((name, str(value)) for name, value in flat.items() if name != key))
             if rest in first:
-                pairs.append((variant["name"], first[rest]))
-            first.setdefault(rest, variant["name"])
+                pairs.append((variant.name, first[rest]))
+            first.setdefault(rest, variant.name)
         return pairs
 
     def claim(
@@ -403,9 +416,9 @@ class _Study:
     def _leading(self) -> dict[str, int]:
         """Length of the first segment of the variants that have several."""
         return {
-            variant["name"]: variant["layout"][0]["length"]
+            variant.name: variant.layout[0].length
             for variant in self.variants
-            if len(variant["layout"]) > 1
+            if len(variant.layout) > 1
         }
 
     def _evidence(
@@ -413,7 +426,7 @@ class _Study:
     ) -> tuple[Evidence, ...]:
         """What metrics of pairs of variants differ by, where protocols allow it."""
         comparable = [pair for pair in pairs if self._shared(*pair)]
-        family = sum(self.results["baseline"] not in pair[1:] for pair in comparable)
+        family = sum(self.baseline not in pair[1:] for pair in comparable)
         return tuple(self._one(*pair, expected, family) for pair in comparable)
 
     def _one(
@@ -444,28 +457,28 @@ class _Study:
 
     def _difference(self, metric: str, variant: str, against: str, family: int) -> Difference:
         """As the report has it, if one of the two is the baseline; else of a family of so many."""
-        baseline = self.results["baseline"]
-        if baseline in (variant, against):
-            shown = self.cells[against if variant == baseline else variant][metric].difference
+        if self.baseline in (variant, against):
+            is_baseline = variant == self.baseline
+            shown = self.cells[against if is_baseline else variant][metric].difference
             assert shown is not None, "seeds are shared, and protocols are equal"
-            return -shown if variant == baseline else shown
+            return -shown if is_baseline else shown
         return paired(self.points[metric][variant], self.points[metric][against], family)
 
 
-def _keys(results: Mapping[str, Any]) -> dict[tuple[str, str, Seeds], str]:
+def _keys(results: Results) -> dict[tuple[str, str, Seeds], str]:
     """The artifact that each number is from, by metric, variant and seeds.
 
     That is the stage that measured it, whose key holds all that the number comes from. Where its
     name does not tell which stage that was, all models and samples of the run stand for it.
     """
     found: dict[tuple[str, str, Seeds], str] = {}
-    for run in results["runs"]:
-        keys = {stage["stage"]: stage["key"] for stage in run.get("stages", ())}
+    for run in results.runs:
+        keys = {stage.stage: stage.key for stage in run.stages}
         made = " ".join(key for stage, key in keys.items() if not stage.startswith(MEASURE))
-        for each in run["measurements"]:
-            measured = [stage for stage in keys if _is_of(each["name"], stage)]
-            place = each["name"], run["variant"], (run["seed"], run.get("sampling_seed", 0))
-            found[place] = keys[max(measured, key=len)] if measured else made
+        for each in run.measurements:
+            stages = [stage for stage in keys if _is_of(each.name, stage)]
+            place = each.name, run.variant, (run.seed, run.sampling_seed)
+            found[place] = keys[max(stages, key=len)] if stages else made
     return found
 
 

@@ -7,7 +7,6 @@ from typing import Literal
 
 import click
 
-from prologue_bench.cli.console.terminal import style
 from prologue_bench.errors import PrologueBenchError, listed
 
 TOLERANCE = 1e-4
@@ -89,6 +88,7 @@ def claims(results: tuple[Path, ...], form: str | None) -> None:
     """
     import json
 
+    from prologue_bench.cli.console.tables import cell, plain_table, show
     from prologue_bench.results.loading import load_results
     from prologue_plugins.official.claims import as_json, examine, markdown
 
@@ -99,13 +99,15 @@ def claims(results: tuple[Path, ...], form: str | None) -> None:
     if form == "markdown":
         click.echo(markdown(found), nl=False)
         return
+    table = plain_table(["", "claim, and the differences that it is tested on", "verdict"])
     for claim in found:
         verdict = claim.verdict_text if claim.evidence else "not tested"
-        click.echo(f"{claim.number:<3} {claim.text} {style(verdict, 'bold')}")
+        table.add_row(claim.number, cell(claim.text, "bold"), cell(verdict, "bold"))
         for each in claim.evidence:
-            click.echo(f"      {each}")
+            table.add_row("", cell(str(each)), each.verdict())
         if claim.missing:
-            click.echo(f"      {claim.missing}")
+            table.add_row("", cell(claim.missing, "dim"))
+    show(table)
 
 
 @click.command(name="check-golden")

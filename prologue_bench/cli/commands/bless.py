@@ -31,20 +31,21 @@ def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str, f
 
     from prologue_bench.regression.check import check_baseline_place, make_baseline, read_benchmarks
     from prologue_bench.results.loading import load_results
+    from prologue_bench.results.plain import plain
     from prologue_bench.storage.files import write_text
     from prologue_bench.storage.names import named_path
 
     found = load_results(results)
-    if any(run["failures"] or run.get("unfinished") for run in found["runs"]):
+    if any(run.failures or run.unfinished for run in found.runs):
         raise PrologueBenchError(
             f"{results}: runs failed or are unfinished; run the ablation until all are there"
         )
     speed = read_benchmarks(benchmarks) if benchmarks is not None else {}
     path = out or named_path(
-        Path("registry") / "baselines", found["name"], f"{results}: name", ".json"
+        Path("registry") / "baselines", found.name, f"{results}: name", ".json"
     )
     if not force:
         check_baseline_place(path, found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(make_baseline(found, speed, note), indent=1) + "\n")
+    write_text(path, json.dumps(plain(make_baseline(found, speed, note)), indent=1) + "\n")
     click.echo(path)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from prologue_bench.cli.console.terminal import style
 from prologue_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -34,8 +34,9 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
     from fnmatch import fnmatchcase
 
     from prologue_bench.reporting import comparison
-    from prologue_bench.results.caveats import caveats
+    from prologue_bench.results.caveats import caveats, measurements_of
     from prologue_bench.results.loading import load_numbers
+    from prologue_bench.results.sources import other_data
 
     one, other = load_numbers(first), load_numbers(second)
     found = comparison.compare_results(one, other)
@@ -53,39 +54,58 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
         )
     if as_json:
         click.echo(json.dumps(comparison.as_json(found), indent=1))
+        if note := other_data(one, other):
+            click.echo(f"prologue-bench: {note}", err=True)
         return
-    for each in found:
-        _show(each)
+    _show(found)
     shown = {each.metric for each in found}
-    for sentence in dict.fromkeys(caveats(one, shown) + caveats(other, shown)):
+    notes = [
+        other_data(one, other),
+        *(
+            f"{each.title}: not subtracted, the protocols differ in {'; '.join(each.conflict)}."
+            for each in found
+            if each.conflict
+        ),
+        *caveats(measurements_of(one), shown),
+        *caveats(measurements_of(other), shown),
+    ]
+    for sentence in dict.fromkeys(filter(None, notes)):
         click.echo(sentence)
 
 
-def _show(metric: MetricComparison) -> None:
+def _show(found: Sequence[MetricComparison]) -> None:
+    from prologue_bench.cli.console.tables import cell, plain_table, show
+    from prologue_bench.stats.wording import difference_text
     from prologue_bench.texts.numbers import number
 
-    unit = f" ({metric.unit})" if metric.unit else ""
-    click.echo(style(f"{metric.title}{unit}", "bold"))
-    if metric.conflict:
-        click.echo(f"  not subtracted, the protocols differ in {'; '.join(metric.conflict)}")
-    width = max(len(row.variant) for row in metric.rows)
-    for row in metric.rows:
-        click.echo(
-            f"  {row.variant:<{width}}  {number(row.first):>9}  {number(row.second):>9}  "
-            f"{_difference(row)}"
-        )
-    if metric.agreement is not None:
-        click.echo(
-            f"  the {metric.runs} runs rank alike: Spearman's correlation {metric.agreement:.2f}"
-        )
+    table = plain_table(["metric", "variant"], ["first", "second", "difference"])
+    table.add_column("95% interval over")
+    table.add_column("rank correlation")
+    for metric in found:
+        unit = f" ({metric.unit})" if metric.unit else ""
+        name, agreement = f"{metric.title}{unit}", _agreement(metric)
+        for row in metric.rows:
+            table.add_row(
+                cell(name, "bold"),
+                cell(row.variant),
+                number(row.first),
+                number(row.second),
+                "" if row.difference is None else difference_text(row.difference),
+                _basis(row),
+                agreement,
+            )
+            name = agreement = ""
+    show(table)
 
 
-def _difference(row: Row) -> str:
-    from prologue_bench.stats.wording import difference_text
-
+def _basis(row: Row) -> str:
+    """Over what the interval of a difference is taken."""
     found = row.difference
-    if found is None:
+    if found is None or found.half_width is None:
         return ""
-    family = f", simultaneous over {found.family} variants" if found.family > 1 else ""
-    interval = "" if found.half_width is None else f" (95% over {found.basis}{family})"
-    return f"{difference_text(found)}{interval}"
+    return found.basis + (f", simultaneous over {found.family}" if found.family > 1 else "")
+
+
+def _agreement(metric: MetricComparison) -> str:
+    """How alike the runs rank, by Spearman's correlation."""
+    return "" if metric.agreement is None else f"{metric.agreement:.2f} over {metric.runs} runs"

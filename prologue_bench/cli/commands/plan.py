@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.pipeline.reuse import EarlierRuns
-    from prologue_bench.storage.store import Store
+    from prologue_bench.pipeline.workspace import Workspace
 
 profile_option = click.option("--profile", help="Sizes and budgets in place of the file's.")
 seeds_option = click.option("--seeds", help="Training seeds in place of the file's, such as 0,1,2.")
@@ -72,18 +72,19 @@ def show(
 
     from prologue_bench.cli.console.plan_table import plan_records, show_plan
     from prologue_bench.pipeline.nominal import planned_data
+    from prologue_bench.pipeline.workspace import Workspace
 
     ablation = read_ablation(path, profile, seeds, values)
-    opened = open_store(store)
-    with planned_data(ablation, the_registry()) as note:
+    workspace = Workspace(open_store(store))
+    with planned_data(ablation, workspace) as note:
         try:
-            found, _ = make_plan_with(ablation, opened, reuse)
+            found, _ = make_plan_with(ablation, workspace, reuse)
         except UserError as error:
             raise UserError(f"{error}. {note}") if reuse and note else error from None
         if as_json:
             click.echo(json.dumps(plan_records(found), indent=1))
         else:
-            show_plan(found, opened.root)
+            show_plan(found, workspace.store.root)
     for line in found.notes if as_json else ():
         click.echo(line, err=True)
     if note:
@@ -91,7 +92,7 @@ def show(
 
 
 def make_plan_with(
-    ablation: Ablation, store: Store, reuse: tuple[Path, ...]
+    ablation: Ablation, workspace: Workspace, reuse: tuple[Path, ...]
 ) -> tuple[Plan, EarlierRuns]:
     """The plan without the runs that earlier results hold, and those runs.
 
@@ -101,13 +102,14 @@ def make_plan_with(
     from prologue_bench.pipeline.reuse import EarlierRuns, load_earlier_runs
 
     earlier = load_earlier_runs(reuse) if reuse else EarlierRuns()
-    with the_registry().blaming(UserError), ablation.document.naming_lines():
-        plan = make_plan(ablation, store, known=earlier.__contains__)
+    with ablation.registry.blaming(UserError), ablation.document.naming_lines():
+        plan = make_plan(ablation, workspace, known=earlier.__contains__)
     if not reuse:
         return plan, earlier
     for line in earlier.left_out:
         click.echo(f"prologue-bench: {line}", err=True)
     earlier.check_used(plan, reuse)
+    store = workspace.store
     taken = sum(
         pipeline in earlier and not pipeline.is_measured(store) for pipeline in plan.pipelines
     )
@@ -126,8 +128,7 @@ def read_ablation(
     from prologue_bench.config.files import Overrides
 
     overrides = Overrides(values=values, profile=profile, seeds=parse_seeds(seeds))
-    with the_registry().blaming(UserError):
-        return load_ablation(path, the_registry(), overrides)
+    return load_ablation(path, the_registry(), overrides)
 
 
 def report_folder(path: Path, ablation: Ablation) -> Path:

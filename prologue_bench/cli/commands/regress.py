@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from prologue_bench.cli.options import force_option
 from prologue_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from prologue_bench.regression.check import Check
 
 EXIT_REGRESSION = 1
 
@@ -68,6 +73,7 @@ def regress(
         read_benchmarks,
     )
     from prologue_bench.results.loading import load_numbers
+    from prologue_bench.results.sources import other_data
     from prologue_bench.storage.files import write_text
 
     if not force:
@@ -77,11 +83,11 @@ def regress(
     found, baseline = load_numbers(results), load_numbers(against)
     checks = check_results(found, baseline, tolerances)
     if benchmarks is not None:
-        if not baseline.get("benchmarks"):
+        if not baseline.benchmarks:
             raise UserError(
                 f"{against}: the baseline has no benchmarks; bless it with --benchmarks"
             )
-        checks += check_speed(read_benchmarks(benchmarks), baseline["benchmarks"], tolerances)
+        checks += check_speed(read_benchmarks(benchmarks), baseline.benchmarks, tolerances)
     else:
         check_speed_is_there(tolerances, baseline)
     if all(check.status == "not gated" for check in checks):
@@ -90,10 +96,11 @@ def regress(
             "since nothing is known of their noise; bless results of several seeds, "
             "or give limits by --fail-on"
         )
+    note = other_data(baseline, found)
     if markdown is not None:
-        write_text(markdown, gate.as_markdown(checks, baseline))
+        write_text(markdown, gate.as_markdown(checks, baseline, note))
     if junit is not None:
-        write_text(junit, gate.as_junit(checks, baseline["name"]))
+        write_text(junit, gate.as_junit(checks, baseline.name))
     if as_json:
         plain = [{**attrs.asdict(check), "failed": check.failed} for check in checks]
         finite = [
@@ -102,9 +109,26 @@ def regress(
         ]
         click.echo(json.dumps(finite, indent=1))
     else:
-        click.echo(gate.as_text(checks))
+        _show(checks)
+        click.echo(f"\n{gate.summary(checks)}")
+    if note:
+        click.echo(f"prologue-bench: {note}", err=True)
     if any(check.failed for check in checks):
         raise click.exceptions.Exit(EXIT_REGRESSION)
+
+
+def _show(checks: Sequence[Check]) -> None:
+    from prologue_bench.cli.console.tables import cell, plain_table, show
+    from prologue_bench.regression.render import HEADERS, cells
+
+    table = plain_table(HEADERS[:2], HEADERS[2:5])
+    for name in HEADERS[5:]:
+        table.add_column(name)
+    styles = {"regression": "bold red", "missing": "bold red", "better": "green"}
+    for check in checks:
+        *texts, verdict = cells(check)
+        table.add_row(*map(cell, texts), cell(verdict, styles.get(check.status, "")))
+    show(table)
 
 
 def _check_output(path: Path | None, start: str) -> None:

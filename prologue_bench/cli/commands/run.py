@@ -16,7 +16,6 @@ from prologue_bench.cli.options import (
     open_store,
     plugin_option,
     store_option,
-    the_registry,
 )
 from prologue_bench.cli.signals import stop_signals
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
@@ -25,7 +24,6 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.planner import Plan
-    from prologue_bench.registry import Registry
     from prologue_bench.storage.store import Store
 
 
@@ -79,7 +77,7 @@ def run(
     folder = out or planning.report_folder(ablation, checked)
     with _processes(launcher) as leads:
         if leads:
-            _run(checked, the_registry(), folder, open_store(store), reuse, so_far, force)
+            _run(checked, folder, open_store(store), reuse, so_far, force)
 
 
 @contextmanager
@@ -92,7 +90,7 @@ def _processes(launcher: Launcher | None) -> Iterator[bool]:
     if launcher == "none":
         yield True
         return
-    from prologue_bench.pipeline.steps import join
+    from prologue_bench.pipeline.steps import Follower
     from prologue_bench.training import distributed
 
     distributed.start(launcher)
@@ -104,14 +102,13 @@ def _processes(launcher: Launcher | None) -> Iterator[bool]:
             distributed.stop()
         return
     with stop_signals(lambda text: None) as stop:
-        distributed.follow(lambda task: join(task, stop.requested))
+        distributed.follow(Follower(stop.requested).join)
     distributed.stop()
     yield False
 
 
 def _run(
     ablation: Ablation,
-    registry: Registry,
     folder: Path,
     store: Store,
     reuse: tuple[Path, ...],
@@ -122,19 +119,21 @@ def _run(
     from prologue_bench.pipeline.collect import collect
     from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.pipeline.reuse import fill_in
+    from prologue_bench.pipeline.workspace import Workspace
     from prologue_bench.reporting.replacing import keep_remarks
     from prologue_bench.reporting.report import write_report
     from prologue_bench.reporting.tables import render_markdown
 
-    plan, earlier = planning.make_plan_with(ablation, store, reuse)
+    workspace = Workspace(store)
+    plan, earlier = planning.make_plan_with(ablation, workspace, reuse)
     if so_far:
-        results, pictures = collect(plan, Outcome(), store, registry)
-        fill_in(results, pictures, plan, earlier)
-        if not any(run["stages"] for run in results["runs"]):
+        results, pictures = collect(plan, Outcome(), workspace)
+        results = fill_in(results, pictures, plan, earlier)
+        if not any(run.stages for run in results.runs):
             raise UserError(
                 f"nothing of {ablation.name} is finished in {store.root}; no report is written"
             )
-        keep_remarks(results, folder)
+        results = keep_remarks(results, folder)
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
     _check_place(plan, folder, force)
@@ -142,14 +141,13 @@ def _run(
         for note in plan.notes:
             progress.say(note)
         try:
-            outcome = execute(plan, store, progress, stop.requested)
+            outcome = execute(plan, workspace, progress, stop.requested)
         except Interrupted as error:
             raise Interrupted(
                 f"{error}; nothing is lost, the same command goes on from here"
             ) from None
-    results, pictures = collect(plan, outcome, store, registry)
-    fill_in(results, pictures, plan, earlier)
-    keep_remarks(results, folder)
+    results, pictures = collect(plan, outcome, workspace)
+    results = keep_remarks(fill_in(results, pictures, plan, earlier), folder)
     reasons = dict.fromkeys(outcome.failures.values())
     failed = f"{len(reasons)} stage(s) failed: {'; '.join(reasons)}"
     try:

@@ -37,7 +37,7 @@ def store() -> None:
 def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
     """List the artifacts with kind, first experiment, size and time, the largest last.
 
-    What metrics and pictures keep in the cache (features, prefixes) is listed too.
+    What metrics keep in the cache (features) is listed too.
     """
     opened = open_store(store)
     rows = sorted(
@@ -139,10 +139,10 @@ def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> No
     }
     if keep:
         kept = {
-            stage["key"]
+            stage.key
             for results in map(load_results, keep)
-            for run in results["runs"]
-            for stage in run["stages"]
+            for run in results.runs
+            for stage in run.stages
         }
         others = [
             path

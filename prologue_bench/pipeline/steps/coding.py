@@ -10,21 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prologue_bench.contracts.images import ImageArray, to_bytes, to_float
+from prologue_bench.contracts.images import ImageArray, ImageSpec, to_bytes, to_float
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.guard import of_component, shown
-from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.tokens import Shards, open_tokens, write_shards
-from prologue_bench.storage.store import Store
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training import distributed
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
 
 
-def encode_images(stage: stages.EncodeImages, store: Store, context: StageContext) -> None:
+def encode_images(stage: stages.EncodeImages, workspace: Workspace, context: StageContext) -> None:
     """Encode the views of the training images, and the test images."""
-    data = models.data_of(stage.tokenizer)
-    tokenizer = models.load_tokenizer(stage.tokenizer, store, context.device)
+    data = workspace.data_of(stage.tokenizer)
+    tokenizer = workspace.load_tokenizer(stage.tokenizer, context.device)
     splits = {"train": data.training_views(), "test": data.images("test")}
     total = sum(map(len, splits.values()))
     who = f"{stage.tokenizer.tokenizer.component.called('tokenizer')}: `encode`"
@@ -47,15 +47,17 @@ def encode_images(stage: stages.EncodeImages, store: Store, context: StageContex
         before += len(images)
 
 
-def reconstruct(stage: stages.Reconstruct, store: Store, context: StageContext) -> None:
+def reconstruct(stage: stages.Reconstruct, workspace: Workspace, context: StageContext) -> None:
     """Decode the tokens of the test split."""
-    tokenizer = models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
-    ids = open_tokens(store.get(stage.tokens.key), "test")
-    decode_images(stage.tokens.tokenizer, tokenizer, ids, context, len(ids), 0)
+    tokenizer = workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
+    ids = open_tokens(workspace.store.get(stage.tokens.key), "test")
+    spec = workspace.open_data(stage.tokens.tokenizer.data.resolved).spec
+    decode_images(spec, stage.tokens.tokenizer, tokenizer, ids, context, len(ids), 0)
 
 
 @torch.inference_mode()
 def decode_images(
+    spec: ImageSpec,
     stage: stages.TokenizerStage,
     tokenizer: Tokenizer,
     ids: NDArray[Any] | Shards,
@@ -68,10 +70,7 @@ def decode_images(
     Raises StageError for images of another shape than the data's, and for values that are no
     numbers.
     """
-    who, spec = (
-        stage.tokenizer.component.called("tokenizer"),
-        models.open_data(stage.data.resolved).spec,
-    )
+    who = stage.tokenizer.component.called("tokenizer")
     shape = (spec.channels, spec.height, spec.width)
     images = np.lib.format.open_memmap(
         context.output / "images.npy", "w+", np.uint8, (len(ids), *shape)

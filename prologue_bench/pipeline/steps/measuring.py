@@ -22,14 +22,16 @@ from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.flops import counted_flops, recorded_flops
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.pipeline.tokens import read_tokens
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.storage.store import Store
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
 
 
-def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
+def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) -> None:
     """Compute one metric."""
-    data = models.data_of(stage.tokens.tokenizer)
+    store = workspace.store
+    data = workspace.data_of(stage.tokens.tokenizer)
     metric = models.build_metric(stage.metric)
     who = stage.metric.component.called("metric")
     has = stage.needs
@@ -42,7 +44,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     generator = None
     draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
     if "generator" in has or "draw" in has:
-        generator = models.load_generator(stage.samples.generator, store, context.device)
+        generator = workspace.load_generator(stage.samples.generator, context.device)
     if generator is not None and "draw" in has:
         sampled = partial(
             draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label
@@ -66,13 +68,13 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
         train_ids=read_tokens(tokens, "train", data.views) if tokens else None,
         test_ids=read_tokens(tokens, "test") if tokens else None,
-        tokenizer=models.load_tokenizer(stage.tokens.tokenizer, store, context.device)
+        tokenizer=workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
         if "tokenizer" in has
         else None,
         generator=generator if "generator" in has else None,
         draw=draw,
         machine=machine(),
-        costs=_training_costs(stage, store) if "costs" in has else None,
+        costs=_training_costs(stage, workspace) if "costs" in has else None,
         known=_known_images(stage, store),
     )
     with torch.inference_mode():
@@ -86,7 +88,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
     (context.output / "measurements.json").write_text(text)
 
 
-def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]:
+def _training_costs(stage: stages.Measure, workspace: Workspace) -> dict[str, StageCost]:
     """What training took, by kind of stage; a tokenizer's includes those that it builds on.
 
     What is not known of one part is not known of the sum.
@@ -94,22 +96,22 @@ def _training_costs(stage: stages.Measure, store: Store) -> dict[str, StageCost]
     tokenizer, generator = stage.tokens.tokenizer, stage.samples.generator
     costs = {
         stages.TrainTokenizer.kind: _sum(
-            [_cost(each, store) for each in (tokenizer, *tokenizer.inputs)]
+            [_cost(each, workspace) for each in (tokenizer, *tokenizer.inputs)]
         )
     }
     # A joint prior is part of the tokenizer's training.
     if not isinstance(generator, stages.TakePrior):
-        costs[stages.TrainGenerator.kind] = _cost(generator, store)
+        costs[stages.TrainGenerator.kind] = _cost(generator, workspace)
     return costs
 
 
-def _cost(stage: stages.Stage, store: Store) -> StageCost:
+def _cost(stage: stages.Stage, workspace: Workspace) -> StageCost:
     if isinstance(stage, stages.Imported):
         return StageCost(seconds=None, flops=None, machine="elsewhere")
-    manifest = store.get(stage.key).manifest
+    manifest = workspace.store.get(stage.key).manifest
     flops = recorded_flops(manifest)
     # An older version could not count all models.
-    flops = counted_flops(stage) if flops is None else flops
+    flops = counted_flops(stage, workspace) if flops is None else flops
     return StageCost(
         seconds=manifest.get("seconds"), flops=flops, machine=manifest.get("machine", "elsewhere")
     )

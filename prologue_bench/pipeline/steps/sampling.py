@@ -23,6 +23,7 @@ from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.steps.coding import decode_images
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.storage.files import write_array, write_text
 from prologue_bench.storage.store import Store
@@ -32,14 +33,16 @@ from prologue_bench.training.context import INFERENCE_BATCH, StageContext
 SEARCH = "search.json"
 
 
-def search_sampling(stage: stages.SearchSampling, store: Store, context: StageContext) -> None:
+def search_sampling(
+    stage: stages.SearchSampling, workspace: Workspace, context: StageContext
+) -> None:
     """Measure samples of every point of the grid, and choose the best."""
     search = stage.sampling.search
     assert search is not None
     ref = stage.generator.tokens.tokenizer.data
-    data = HeldOut(models.open_data(ref.resolved), ref.held_out)
-    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
-    generator = models.load_generator(stage.generator, store, context.device)
+    data = HeldOut(workspace.open_data(ref.resolved), ref.held_out)
+    tokenizer = workspace.load_tokenizer(stage.generator.tokens.tokenizer, context.device)
+    generator = workspace.load_generator(stage.generator, context.device)
     metric = models.build_metric(stage.metric)
     who = stage.metric.component.called("metric")
     labels = torch.from_numpy(data.spec.labels_in_turn(search.samples))
@@ -69,7 +72,7 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
             inputs = MetricInputs(
                 data=data,
                 layout=tokenizer.layout,
-                cache=store.cache,
+                cache=workspace.store.cache,
                 batch_size=INFERENCE_BATCH,
                 device=context.device,
                 prefixes=(),
@@ -129,12 +132,12 @@ def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
     return sampling_at(stage.sampling, chosen, "sampling.search.grid")
 
 
-def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+def draw_tokens(stage: stages.SampleImages, workspace: Workspace, context: StageContext) -> None:
     """Draw tokens, the classes in turn, each batch into a file of its own."""
-    data = models.open_data(stage.generator.tokens.tokenizer.data.resolved)
-    generator = models.load_generator(stage.generator, store, context.device)
-    sampling = chosen_sampling(stage, store)
-    labels = _sample_labels(stage)
+    data = workspace.open_data(stage.generator.tokens.tokenizer.data.resolved)
+    generator = workspace.load_generator(stage.generator, context.device)
+    sampling = chosen_sampling(stage, workspace.store)
+    labels = _sample_labels(stage, workspace)
     for number, path in enumerate(_drawn(stage, context)):
         context.check_stop()
         start = number * sampling.batch_size
@@ -158,13 +161,14 @@ def draw_tokens(stage: stages.SampleImages, store: Store, context: StageContext)
         )
 
 
-def decode_samples(stage: stages.SampleImages, store: Store, context: StageContext) -> None:
+def decode_samples(stage: stages.SampleImages, workspace: Workspace, context: StageContext) -> None:
     """Put the drawn tokens together and decode them."""
-    tokenizer = models.load_tokenizer(stage.generator.tokens.tokenizer, store, context.device)
+    tokenizer = workspace.load_tokenizer(stage.generator.tokens.tokenizer, context.device)
     drawn = np.concatenate([np.load(path) for path in _drawn(stage, context)])
     np.save(context.output / "tokens.npy", drawn)
-    np.save(context.output / "labels.npy", _sample_labels(stage))
+    np.save(context.output / "labels.npy", _sample_labels(stage, workspace))
     decode_images(
+        workspace.open_data(stage.generator.tokens.tokenizer.data.resolved).spec,
         stage.generator.tokens.tokenizer,
         tokenizer,
         drawn,
@@ -174,8 +178,8 @@ def decode_samples(stage: stages.SampleImages, store: Store, context: StageConte
     )
 
 
-def _sample_labels(stage: stages.SampleImages) -> NDArray[Any]:
-    spec = models.open_data(stage.generator.tokens.tokenizer.data.resolved).spec
+def _sample_labels(stage: stages.SampleImages, workspace: Workspace) -> NDArray[Any]:
+    spec = workspace.open_data(stage.generator.tokens.tokenizer.data.resolved).spec
     return spec.labels_in_turn(stage.sampling.samples)
 
 

@@ -15,7 +15,7 @@ from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.tokens import open_tokens
-from prologue_bench.storage.store import Store
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
@@ -24,15 +24,17 @@ from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
 
 
-def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageContext) -> None:
+def train_tokenizer(
+    stage: stages.TrainTokenizer, workspace: Workspace, context: StageContext
+) -> None:
     """Train a tokenizer, with its joint prior where it asks for one."""
-    data = models.data_of(stage)
+    data = workspace.data_of(stage)
     tokenizer = draw_weights(
         partial(models.build_tokenizer, stage.tokenizer, data.spec), "tokenizer", stage.seed
     )
     if stage.foundation is not None:
         models.load_foundation(
-            tokenizer, store.get(stage.foundation.key) / models.TOKENIZER_WEIGHTS
+            tokenizer, workspace.store.get(stage.foundation.key) / models.TOKENIZER_WEIGHTS
         )
     if tokenizer.frozen:
         if distributed.is_leader():
@@ -79,11 +81,13 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
             models.save_weights(averaged.prior, context.output / "prior.safetensors")
 
 
-def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
+def train_generator(
+    stage: stages.TrainGenerator, workspace: Workspace, context: StageContext
+) -> None:
     """Train a generator on the cached tokens."""
-    data = models.data_of(stage.tokens.tokenizer)
-    ids = open_tokens(store.get(stage.tokens.key), "train")
-    layout = models.layout_of(stage.tokens.tokenizer)
+    data = workspace.data_of(stage.tokens.tokenizer)
+    ids = open_tokens(workspace.store.get(stage.tokens.key), "train")
+    layout = workspace.layout_of(stage.tokens.tokenizer)
     generator = _new_generator(stage.generator, layout, data.spec, "generator", stage.seed)
     averaged = train(
         TrainingJob(
@@ -108,9 +112,9 @@ def _new_generator(
     )
 
 
-def take_prior(stage: stages.TakePrior, store: Store, context: StageContext) -> None:
+def take_prior(stage: stages.TakePrior, workspace: Workspace, context: StageContext) -> None:
     """The joint prior becomes the generator."""
     shutil.copyfile(
-        store.get(stage.tokens.tokenizer.key) / "prior.safetensors",
+        workspace.store.get(stage.tokens.tokenizer.key) / "prior.safetensors",
         context.output / models.GENERATOR_WEIGHTS,
     )

@@ -30,7 +30,7 @@ COUNTS = (1, MOST_IMAGES, 20)
 
 def build_page(studio: Studio) -> gr.Blocks:
     """The page, not yet served."""
-    title = studio.results["title"]
+    title = studio.results.title
     variant, seed = studio.first
     kept, most = studio.kept(variant, seed)
     with gr.Blocks(title=f"{title} · prologue-bench", analytics_enabled=False) as page:

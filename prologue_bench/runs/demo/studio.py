@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -14,8 +13,9 @@ from torch import Tensor
 
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.errors import UserError, nearest, shortened
-from prologue_bench.pipeline.finished import FinishedRun
 from prologue_bench.registry import Registry
+from prologue_bench.results.schema import Results
+from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.runs.loading import chosen_run, images_of, load_run
 from prologue_bench.storage.store import Store
 
@@ -46,7 +46,7 @@ class Drawn:
 class Studio:
     """The runs of results, each loaded when it is first drawn from."""
 
-    results: Mapping[str, Any]
+    results: Results
     store: Store
     registry: Registry
     _runs: dict[tuple[str, int], FinishedRun] = field(factory=dict)
@@ -54,12 +54,12 @@ class Studio:
     @property
     def variants(self) -> list[str]:
         """The names of all variants."""
-        return [variant["name"] for variant in self.results["variants"]]
+        return [variant.name for variant in self.results.variants]
 
     @property
     def seeds(self) -> list[int]:
         """The training seeds."""
-        return [int(seed) for seed in self.results["seeds"]]
+        return list(self.results.seeds)
 
     @property
     def first(self) -> tuple[str, int]:
@@ -80,7 +80,7 @@ class Studio:
         return [
             seed
             for seed in self.seeds
-            if any(_is_of(run, variant, seed) for run in self.results["runs"])
+            if any((run.variant, run.seed) == (variant, seed) for run in self.results.runs)
         ]
 
     def run(self, variant: str, seed: int) -> FinishedRun:
@@ -131,10 +131,6 @@ def check_seed(seed: int) -> None:
     """Raises UserError for a seed that a page cannot hold: JavaScript's whole numbers end there."""
     if not 0 <= seed < MOST_SEED:
         raise UserError(f"the seed of a draw must be from 0 to {MOST_SEED - 1}")
-
-
-def _is_of(run: Mapping[str, Any], variant: str, seed: int) -> bool:
-    return bool(run["variant"] == variant and run["seed"] == seed)
 
 
 def _drawn(run: FinishedRun, ids: Tensor, labels: Tensor) -> Drawn:

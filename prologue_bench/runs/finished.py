@@ -1,4 +1,4 @@
-"""The models of a finished pipeline, to draw from."""
+"""The models of a finished run, to draw from."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.images import ImageSpec, to_bytes
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError, shortened
-from prologue_bench.pipeline.models import (
-    load_generator,
-    load_tokenizer,
-    open_data,
-)
-from prologue_bench.pipeline.planner import Pipeline
-from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.sampling.decoding import draw_ids
-from prologue_bench.storage.store import Store
 
 
 @frozen
@@ -78,17 +70,3 @@ class FinishedRun:
     def leading(self) -> int:
         """Length of the first segment where there are several, the prologue; 0 without."""
         return self.tokenizer.layout.leading
-
-
-def run_of(pipeline: Pipeline, store: Store) -> FinishedRun:
-    """The models of a pipeline whose stages are in the store."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    experiment = pipeline.experiment
-    return FinishedRun(
-        variant=experiment.variant.name,
-        seed=experiment.seed,
-        images=open_data(experiment.data).spec,
-        tokenizer=load_tokenizer(pipeline.tokenizer, store, device),
-        generator=load_generator(pipeline.generator, store, device),
-        sampling=chosen_sampling(pipeline.samples, store),
-    )

@@ -1,0 +1,137 @@
+"""What the stages of plans share: the store, the data that are open, and models without memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.settings import plain_values
+from prologue_bench.contracts import checked as contracts
+from prologue_bench.contracts.data import DataSource
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.errors import UserError
+from prologue_bench.guard import of_component
+from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.held_out import WithoutHeldOut
+from prologue_bench.storage.store import Store
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Workspace:
+    """A store, and what was opened or built for it, each once.
+
+    Plans made in one workspace share the data sets that they open and the models that they build
+    for counting. Two workspaces share nothing in memory.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._sources: dict[str, DataSource] = {}
+        self._without_held_out: dict[tuple[str, int], WithoutHeldOut] = {}
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._generators: dict[tuple[str, TokenLayout, int], Generator] = {}
+
+    def open_data(self, resolved: Resolved) -> DataSource:
+        """The data source, kept for the stages that follow."""
+        name = identity(resolved)
+        if name not in self._sources:
+            who = resolved.component.called("data")
+            with of_component(who):
+                made = resolved.component.load()(resolved.settings)
+            self._sources[name] = contracts.CheckedData(made, who)
+        return self._sources[name]
+
+    def data_of(self, stage: stages.TokenizerStage) -> DataSource:
+        """The data that a tokenizer, and all that follows from it, learns from and is measured
+        on."""
+        whole, held_out = self.open_data(stage.data.resolved), stage.data.held_out
+        if not held_out:
+            return whole
+        name = (identity(stage.data.resolved), held_out)
+        known = self._without_held_out.get(name)
+        if known is None or known.data is not whole:
+            known = self._without_held_out[name] = WithoutHeldOut(whole, held_out)
+        return known
+
+    def assume_data(self, resolved: Resolved, source: DataSource) -> None:
+        """Let a source stand for the data."""
+        self._sources[identity(resolved)] = source
+
+    @contextmanager
+    def assumptions(self) -> Iterator[None]:
+        """What is assumed inside is forgotten afterwards."""
+        before = dict(self._sources)
+        try:
+            yield
+        finally:
+            self._sources = before
+
+    def tokenizer_on_meta(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
+        """An instance for its layout and for counting.
+
+        It takes no memory for its weights where the tokenizer allows that. Raises UserError when
+        the tokenizer cannot be made with these settings for these images.
+        """
+        name = identity(tokenizer) + identity(data)
+        if name not in self._tokenizers:
+            images = self.open_data(data).spec
+            self._tokenizers[name] = _without_memory(
+                lambda: models.build_tokenizer(tokenizer, images)
+            )
+        return self._tokenizers[name]
+
+    def generator_on_meta(self, resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
+        """An instance for counting, without memory for its weights where it allows that.
+
+        Raises UserError when the generator cannot be made with these settings for these tokens.
+        """
+        name = (identity(resolved), layout, labels)
+        if name not in self._generators:
+            self._generators[name] = _without_memory(
+                lambda: models.build_generator(resolved, layout, labels)
+            )
+        return self._generators[name]
+
+    def layout_of(self, stage: stages.TokenizerStage) -> TokenLayout:
+        """The token layout of a stage's tokenizer."""
+        return self.tokenizer_on_meta(stage.tokenizer, stage.data.resolved).layout
+
+    def load_tokenizer(self, stage: stages.TokenizerStage, device: torch.device) -> Tokenizer:
+        """The trained tokenizer, in evaluation mode."""
+        images = self.open_data(stage.data.resolved).spec
+        tokenizer = models.build_tokenizer(stage.tokenizer, images)
+        path = self.store.get(stage.key) / models.TOKENIZER_WEIGHTS
+        return models.load_weights(tokenizer, path, device)
+
+    def load_generator(self, stage: stages.GeneratorStage, device: torch.device) -> Generator:
+        """The trained generator, in evaluation mode."""
+        tokenizer = stage.tokens.tokenizer
+        labels = self.open_data(tokenizer.data.resolved).spec.labels
+        generator = models.build_generator(stage.generator, self.layout_of(tokenizer), labels)
+        path = self.store.get(stage.key) / models.GENERATOR_WEIGHTS
+        return models.load_weights(generator, path, device)
+
+
+def identity(resolved: Resolved) -> str:
+    """Tells a component with its settings from others, for what is kept in memory."""
+    return json.dumps([resolved.component.target, plain_values(resolved.settings)], sort_keys=True)
+
+
+def _without_memory(build: Callable[[], M]) -> M:
+    """A model on the meta device, or as it is where that cannot be, as where it loads weights."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except UserError as error:
+        if error.__cause__ is None:  # the component says so itself
+            raise
+    return build()
