@@ -19,6 +19,7 @@ from prologue_bench.pipeline import flops
 from prologue_bench.pipeline.executor import Watcher
 from prologue_bench.pipeline.planner import PlannedStage
 from prologue_bench.pipeline.stages import Stage
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
 
@@ -69,9 +70,9 @@ def _flops_counted_once() -> Iterator[None]:
     known: dict[str, float | None] = {}
     count = flops.stage_flops
 
-    def once(stage: Stage) -> float | None:
+    def once(stage: Stage, workspace: Workspace) -> float | None:
         if stage.key not in known:
-            known[stage.key] = count(stage)
+            known[stage.key] = count(stage, workspace)
         return known[stage.key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -117,7 +118,7 @@ def two_seeds(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
 @pytest.fixture
 def trained(finished: Path, tmp_path: Path) -> Store:
     """A store with all stages of the smoke ablation, for the test to change."""
-    return Store(shutil.copytree(finished / "store", tmp_path / "store"))
+    return Store(shutil.copytree(finished / "store", tmp_path / "trained"))
 
 
 @pytest.fixture

@@ -200,7 +200,9 @@ def make_runner(job: TrainingJob) -> Runner:
         # Steps seed themselves; mmengine adds numbers of processes to this one, which 32 bits must
         # hold.
         randomness={"seed": seeds.stream(job.model.purpose, "runner", seed) >> 1},
-        cfg=PlainConfig({"training": plain_values(training), "seed": seed, "work_dir": str(folder)}),
+        cfg=PlainConfig(
+            {"training": plain_values(training), "seed": seed, "work_dir": str(folder)}
+        ),
     )
 
 

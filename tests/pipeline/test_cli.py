@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,42 +23,27 @@ from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
 from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
+from tests.slow.harness import Ending
 
+Call = Callable[..., Ending]
 PROGRAM = shutil.which("prologue-bench", path=str(Path(sys.executable).parent)) or "prologue-bench"
 
 
-def call(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PROGRAM, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={
-            **os.environ,
-            "OMP_NUM_THREADS": "1",
-            "PROLOGUE_BENCH_STORE": str(cwd / "store"),
-            **environment,
-        },
-    )
-
-
-def test_the_shell_completes_commands_of_plugins_too(tmp_path: Path) -> None:
+def test_the_shell_completes_commands_of_plugins_too(tmp_path: Path, call: Call) -> None:
     found = call(
-        cwd=tmp_path,
         _PROLOGUE_BENCH_COMPLETE="bash_complete",
         COMP_WORDS="prologue-bench ch",
         COMP_CWORD="1",
     )
-    assert found.stdout.split() == ["plain,check-golden", "plain,check-plugin"]
+    assert found.out.split() == ["plain,check-golden", "plain,check-plugin"]
 
 
-def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
-    first = call("run", str(smoke_file), cwd=tmp_path)
-    assert first.returncode == 0, first.stderr
-    assert "Report: reports/tiny/report.html" in first.stdout
-    assert "| prologue_tokens=0 (baseline) |" in first.stdout
-    assert "[12/12] measure rate" in first.stderr
+def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path, call: Call) -> None:
+    first = call("run", str(smoke_file))
+    assert first.code == 0, first.err
+    assert "Report: reports/tiny/report.html" in first.out
+    assert "| prologue_tokens=0 (baseline) |" in first.out
+    assert re.search(r"\[\d+/16\] measure rate", first.err)
     folder = tmp_path / "reports" / "tiny"
     optional = {"results.parquet"}  # where pyarrow is installed
     assert {path.name for path in folder.iterdir()} - optional == {
@@ -68,23 +54,23 @@ def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path) -> None:
         "results.tex",
         "assets",
     }
-    again = call("run", str(smoke_file), cwd=tmp_path)
-    assert again.returncode == 0
-    assert again.stderr == "", "nothing to do, nothing to say"
+    again = call("run", str(smoke_file))
+    assert again.code == 0
+    assert again.err == "", "nothing to do, nothing to say"
     (folder / "report.html").unlink()
-    report = call("report", "reports/tiny", cwd=tmp_path)
-    assert report.stdout.strip() == "reports/tiny/report.html"
+    report = call("report", "reports/tiny")
+    assert report.out.strip() == "reports/tiny/report.html"
     assert (folder / "report.html").exists()
 
 
 def test_a_dry_run_shows_what_would_run_and_writes_nothing(
-    smoke_file: Path, tmp_path: Path
+    smoke_file: Path, tmp_path: Path, call: Call
 ) -> None:
-    shown = call("run", str(smoke_file), "--dry-run", cwd=tmp_path)
-    assert shown.returncode == 0
+    shown = call("run", str(smoke_file), "--dry-run")
+    assert shown.code == 0
     numbers = r"[0-9a-f]{20} +0\.[0-9]{2}M +[0-9.e+]+ +<0\.1 +about"
-    assert re.search(rf"train-tokenizer · prologue_tokens=2 seed 0 +{numbers}", shown.stdout)
-    assert "12 stages, 0 cached; the rest takes about" in shown.stdout
+    assert re.search(rf"train-tokenizer · prologue_tokens=2 seed 0 +{numbers}", shown.out)
+    assert "12 stages, 0 cached; the rest takes about" in shown.out
     assert not (tmp_path / "store").exists()
     assert not (tmp_path / "reports").exists()
 
@@ -115,19 +101,19 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
-    smoke_file: Path, tmp_path: Path, arguments: list[str], message: str
+    smoke_file: Path, tmp_path: Path, arguments: list[str], message: str, call: Call
 ) -> None:
-    found = call(
-        *(argument.replace("{file}", str(smoke_file)) for argument in arguments), cwd=tmp_path
-    )
-    assert found.returncode == 2
-    assert found.stderr.count("\n") == 1
-    assert found.stderr.startswith("prologue-bench: ")
-    assert message in found.stderr
-    assert found.stdout == ""
+    found = call(*(argument.replace("{file}", str(smoke_file)) for argument in arguments))
+    assert found.code == 2
+    assert found.err.count("\n") == 1
+    assert found.err.startswith("prologue-bench: ")
+    assert message in found.err
+    assert found.out == ""
 
 
-def test_a_failed_variant_gives_a_report_and_exit_code_1(smoke_file: Path, tmp_path: Path) -> None:
+def test_a_failed_variant_gives_a_report_and_exit_code_1(
+    smoke_file: Path, tmp_path: Path, call: Call
+) -> None:
     found = call(
         "run",
         str(smoke_file),
@@ -135,17 +121,16 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(smoke_file: Path, tmp_p
         "vary={tokenizer_training.autoencoder.learning_rate: [1.0e-3, 1.0e+30]}",
         "--set",
         "baseline=",
-        cwd=tmp_path,
     )
-    assert found.returncode == 1
+    assert found.code == 1
     assert re.search(
-        r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.stderr
+        r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.err
     )
     results = load_results(tmp_path / "reports" / "tiny")
     assert [bool(run.failures) for run in results.runs] == [False, True]
     html = (tmp_path / "reports" / "tiny" / "report.html").read_text()
     assert "1 run failed" in html
-    assert "Traceback" not in found.stderr
+    assert "Traceback" not in found.err
 
 
 def last_step(curves: Path) -> int:
@@ -220,15 +205,13 @@ def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path:
 
 
 def test_a_report_folder_that_cannot_be_written_is_one_line(
-    smoke_file: Path, tmp_path: Path
+    smoke_file: Path, tmp_path: Path, call: Call
 ) -> None:
     (tmp_path / "file").write_text("")
-    found = call(
-        "run", str(smoke_file), "--set", "metrics=[codebook]", "--out", "file/inside", cwd=tmp_path
-    )
-    assert found.returncode == 1
+    found = call("run", str(smoke_file), "--set", "metrics=[codebook]", "--out", "file/inside")
+    assert found.code == 1
     assert re.fullmatch(
-        r"prologue-bench: file/inside\S*: Not a directory", found.stderr.splitlines()[-1]
+        r"prologue-bench: file/inside\S*: Not a directory", found.err.splitlines()[-1]
     )
 
 
@@ -237,7 +220,7 @@ def test_help_starts_in_half_a_second_and_list_which_reads_the_cards_in_one(tmp_
         seconds = []
         for _ in range(5):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            assert call(*arguments, cwd=tmp_path).returncode == 0
+            subprocess.run([PROGRAM, *arguments], cwd=tmp_path, capture_output=True, check=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             # Of the processor, which other work on the machine does not take from it.
             seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
@@ -18,7 +25,8 @@ from prologue_bench.pipeline.flops import stage_flops
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
-from tests.conftest import Recorder
+from prologue_plugins.metrics.rate import Rate
+from tests.conftest import ROOT, Recorder
 
 Load = Callable[..., Ablation]
 
@@ -38,17 +46,17 @@ def test_a_second_run_does_nothing(load: Load, store: Store, recorder: Recorder)
     assert again.ran == []
 
 
-def test_the_same_seed_gives_the_same_artifacts(load: Load, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_artifacts(load: Load, store: Store, trained: Store) -> None:
     checksums = []
-    for name in ("one", "two"):
-        store = Store(tmp_path / name)
-        plan = make_plan(load(), Workspace(store))
-        execute(plan, Workspace(store), Recorder(), never)
+    for each in (store, trained):
+        plan = make_plan(load(), Workspace(each))
+        assert bool(plan.missing) == (each is store)
+        execute(plan, Workspace(each), Recorder(), never)
         checksums.append(
             {
                 (planned.stage.key, file): entry
                 for planned in plan.stages
-                for file, entry in store.get(planned.stage.key).manifest["files"].items()
+                for file, entry in each.get(planned.stage.key).manifest["files"].items()
                 if file.endswith(("safetensors", "npy"))
             }
         )
@@ -146,14 +154,13 @@ def test_a_file_is_part_of_keys_by_what_it_holds(load: Load, store: Store, tmp_p
         key("one.npz")
 
 
-def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, store: Store) -> None:
-    plan = make_plan(load(), Workspace(store))
-    execute(plan, Workspace(store), Recorder(), never)
+def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, trained: Store) -> None:
+    plan = make_plan(load(), Workspace(trained))
     sample = next(p.stage for p in plan.stages if p.stage.kind == "sample")
-    path = store.get(sample.key) / "images.npy"
+    path = trained.get(sample.key) / "images.npy"
     before = path.read_bytes()
     path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    fresh, recorder = Store(store.root), Recorder()
+    fresh, recorder = Store(trained.root), Recorder()
     plan = make_plan(load(), Workspace(fresh))
     assert [p.stage.key for p in plan.missing] == [sample.key]
     execute(plan, Workspace(fresh), recorder, never)
@@ -190,12 +197,6 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
 
 
 def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store: Store) -> None:
-    import json
-    import signal
-    import subprocess
-    import sys
-    import time
-
     command = [
         sys.executable,
         "-m",
@@ -246,14 +247,23 @@ def test_a_failed_variant_is_reported_and_the_rest_goes_on(
     assert [line for line in recorder.ran if "0.001" in line][-1].startswith("measure")
 
 
+@pytest.fixture
+def unmeasured(load: Load, trained: Store) -> Store:
+    """A store in which nothing but the measurements is missing."""
+    for planned in make_plan(load(), Workspace(trained)).stages:
+        if planned.stage.kind == "measure":
+            shutil.rmtree(trained.artifact(planned.stage.key))
+    return Store(trained.root)
+
+
 def test_an_error_in_a_component_becomes_one_line_with_its_traceback_in_a_file(
-    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    load: Load, unmeasured: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:
         raise ZeroDivisionError("metric divides by zero")
 
     monkeypatch.setattr("prologue_plugins.metrics.rate.Rate.measure", broken)
-    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+    execute(make_plan(load(), Workspace(unmeasured)), Workspace(unmeasured), recorder, never)
     reason = recorder.failures["prologue_tokens=0 seed 0"]
     assert reason.startswith("ZeroDivisionError: metric divides by zero (traceback in ")
     assert "in broken" in Path(reason.split("traceback in ")[1].rstrip(")")).read_text()
@@ -285,24 +295,17 @@ def test_a_full_disk_is_seen_behind_another_error(
 
 
 def test_a_metric_that_is_no_number_is_a_failure(
-    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+    load: Load, unmeasured: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import attrs
-
-    from prologue_plugins.metrics.rate import Rate
-
     measure = Rate.measure
     monkeypatch.setattr(
         Rate, "measure", lambda *a: [attrs.evolve(m, value=float("nan")) for m in measure(*a)]
     )
-    execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
+    execute(make_plan(load(), Workspace(unmeasured)), Workspace(unmeasured), recorder, never)
     assert "is not a finite number" in recorder.failures["prologue_tokens=0 seed 0"]
 
 
 def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_file: Path) -> None:
-    import subprocess
-    import sys
-
     command = [
         sys.executable,
         "-m",
@@ -328,33 +331,31 @@ def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_fi
     assert not list((store.root / "work").iterdir())
 
 
-def test_estimates_come_from_earlier_timings(load: Load, store: Store) -> None:
+def test_estimates_come_from_earlier_timings(load: Load, store: Store, trained: Store) -> None:
     plan = make_plan(load(), Workspace(store))
     assert all((p.seconds is None) == (p.stage.kind == "measure") for p in plan.missing)
-    execute(plan, Workspace(store), Recorder(), never)
-    later = make_plan(load("seeds=[1]"), Workspace(store))
+    later = make_plan(load("seeds=[1]"), Workspace(trained))
     assert all(p.seconds is not None for p in later.missing)
 
 
 def test_timings_with_other_threads_are_estimated_from_where_there_are_none_nearer(
-    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+    load: Load, trained: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute(make_plan(load(), Workspace(store)), Workspace(store), Recorder(), never)
     host = estimates.machine().rpartition(" on ")[2]
     later = load("seeds=[1]")
     own = {
         p.stage.kind: p.seconds
-        for p in make_plan(later, Workspace(store)).missing
+        for p in make_plan(later, Workspace(trained)).missing
         if p.stage.kind != "measure"
     }
     monkeypatch.setattr(estimates, "machine", lambda: f"cpu x 99 on {host}")
-    apart = make_plan(later, Workspace(store)).missing
+    apart = make_plan(later, Workspace(trained)).missing
     assert {p.stage.kind: p.seconds for p in apart if p.stage.kind != "measure"} == own
     assert all(p.seconds is not None for p in apart)
     monkeypatch.setattr(estimates, "machine", lambda: "cpu x 99 on elsewhere")
     assert all(
         p.seconds is None
-        for p in make_plan(later, Workspace(store)).missing
+        for p in make_plan(later, Workspace(trained)).missing
         if p.stage.kind == "measure"
     )
 
@@ -394,7 +395,14 @@ def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Stor
     condition = 5 * width * width + (4 + 1) * 32
     counted = stage_flops(stage, Workspace(store)) / 64
     assert counted == pytest.approx(2 * tokens * (linear + attention), abs=2 * condition + 1)
-    assert executor.git_revision()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_the_revision_is_that_of_the_checkout() -> None:
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+    found = executor.git_revision().removesuffix("-dirty")
+    assert len(found) >= 12
+    assert head.startswith(found)
 
 
 def test_a_plan_counts_each_size_once_and_counts_what_each_takes(

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SMOKE
 from tests.factories.image_files import image_folder
+from tests.slow.harness import Ending
 
+Call = Callable[..., Ending]
 ONE = ("vary={}", "baseline=", "tokenizer.prologue_tokens=2")
-
-
-def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prologue_bench.cli", *arguments, "--store", str(folder / "store")],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
 
 
 @pytest.mark.parametrize("arguments", [["plan"], ["run", "--dry-run"], ["run"]])
 def test_the_command_line_refuses_with_one_line_and_code_2(
-    tmp_path: Path, arguments: list[str]
+    tmp_path: Path, arguments: list[str], call: Call
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(SMOKE)
-    found = command(tmp_path, *arguments, "tiny.yaml", "--set", "metrics=[rate, kid]")
-    assert found.returncode == 2
-    assert found.stderr.splitlines() == [
+    found = call(*arguments, "tiny.yaml", "--set", "metrics=[rate, kid]")
+    assert found.code == 2
+    assert found.err.splitlines() == [
         "prologue-bench: tiny.yaml: variant 'prologue_tokens=0': metrics[1]: kid: found 24 images, "
         "expected at least subset_size 1000"
     ]
     assert not (tmp_path / "store").exists()
 
 
-def test_one_class_leaves_the_probe_out_and_the_run_succeeds(tmp_path: Path) -> None:
+def test_one_class_leaves_the_probe_out_and_the_run_succeeds(tmp_path: Path, call: Call) -> None:
     (tmp_path / "tiny.yaml").write_text(SMOKE)
     root = image_folder(tmp_path / "images", {"all": (20, 12)})
     values = [
@@ -54,12 +43,12 @@ def test_one_class_leaves_the_probe_out_and_the_run_succeeds(tmp_path: Path) -> 
         "probe: does not apply: the training images are of one class, "
         "so there is nothing to tell apart"
     )
-    planned = command(tmp_path, "plan", "tiny.yaml", *options)
-    assert planned.returncode == 0
-    assert note in " ".join(planned.stdout.split())
-    ran = command(tmp_path, "run", "tiny.yaml", "--out", "report", *options)
-    assert ran.returncode == 0, ran.stderr
-    assert note in ran.stderr
+    planned = call("plan", "tiny.yaml", *options)
+    assert planned.code == 0
+    assert note in " ".join(planned.out.split())
+    ran = call("run", "tiny.yaml", "--out", "report", *options)
+    assert ran.code == 0, ran.err
+    assert note in ran.err
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     assert results["runs"][0]["failures"] == {}
     assert list(results["runs"][0]["left_out"]) == ["probe"]

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torchvision import models
 
-from prologue_bench.contracts import to_float
 from prologue_bench.errors import UserError
 from prologue_plugins.losses.adversarial import PatchGan, discriminator_loss
-from prologue_plugins.losses.lpips_metric import LpipsMetric
 from prologue_plugins.losses.perceptual import Lpips
-from prologue_plugins.losses.settings import LpipsMetricSettings, LpipsSettings, PatchGanSettings
-from tests.factories.measuring import DATA, inputs, noisy
+from prologue_plugins.losses.settings import LpipsSettings, PatchGanSettings
 from tests.factories.models import IMAGES
 
 
@@ -67,39 +62,6 @@ def test_before_its_start_the_adversarial_loss_is_zero() -> None:
     gan = PatchGan(PatchGanSettings(start_step=10, width=8, layers=1), IMAGES)
     assert all(value.item() == 0 for value in gan(*pair(), step=9).values())
     assert all(value.item() != 0 for value in gan(*pair(), step=10).values())
-
-
-@pytest.fixture(scope="module")
-def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
-    torch.save(models.vgg16(weights=None).state_dict(), path)
-    return path
-
-
-def test_lpips_is_zero_for_equal_images_teaches_the_reconstruction_and_has_no_state(
-    random_vgg: Path,
-) -> None:
-    loss = Lpips(LpipsSettings(weights=str(random_vgg)), IMAGES)
-    reconstruction, images = pair()
-    assert float(loss(images, images, 0)["distance"]) == pytest.approx(0, abs=1e-6)
-    loss(reconstruction, images, 0)["distance"].backward()
-    assert reconstruction.grad is not None
-    assert list(loss.parameters()) == []
-    assert loss.state_dict() == {}
-
-
-def test_lpips_as_a_metric_is_the_mean_of_the_loss(random_vgg: Path, tmp_path: Path) -> None:
-    originals = np.asarray(DATA.images("test"))
-    changed = noisy(originals, 30)
-    metric = LpipsMetric(LpipsMetricSettings(weights=str(random_vgg)))
-    found = metric.measure(inputs(tmp_path, reconstructions=changed))[0]
-    loss = Lpips(LpipsSettings(weights=str(random_vgg)), IMAGES)
-    one, other = (to_float(torch.from_numpy(part)) for part in (changed, originals))
-    assert found.value == pytest.approx(float(loss(one, other, 0)["distance"]), rel=1e-5)
-    assert found.half_width is not None
-    with pytest.raises(ValueError, match=r"'weights' must be a file that is there: nowhere\.pth"):
-        LpipsMetricSettings(weights="nowhere.pth")
 
 
 def test_missing_weights_say_where_to_put_them(
