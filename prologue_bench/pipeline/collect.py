@@ -22,7 +22,7 @@ from prologue_bench.pipeline.steps.sampling import SEARCH
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.frame import measured_seeds
-from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures
+from prologue_bench.results.pictures import ORIGINALS, VARIANT_PICTURES, Pictures
 from prologue_bench.results.plain import plain, record
 from prologue_bench.results.schema import (
     Columns,
@@ -94,7 +94,7 @@ def _pictures(plan: Plan, store: Store) -> Pictures:
             if (artifact := store.find(stage.key)) is None:
                 continue
             for name in sorted(artifact.files):
-                if (kind := name.removesuffix(".png")) == "originals":
+                if (kind := name.removesuffix(".png")) == ORIGINALS:
                     found.files.setdefault(kind, (artifact / name).read_bytes())
                 elif kind in VARIANT_PICTURES:
                     found.files[f"{kind}-{index}"] = (artifact / name).read_bytes()

@@ -103,12 +103,12 @@ class Estimator:
         if isinstance(stage, stages.Measure):
             return _median(self._timed[metric_label(stage, self._workspace)])
         flops = self.flops(stage)
+        if flops is None:
+            return None
         if not flops:
-            return (
-                None
-                if flops is None
-                else _median([each for each in self._timed[stage.kind] if each.flops == 0])
-            )
+            seconds = _median([each for each in self._timed[stage.kind] if each.flops == 0])
+            # A picture of images that are there takes less than a second.
+            return 0.0 if seconds is None and isinstance(stage, stages.PictureStage) else seconds
         timed = [each for each in self._timed[stage.kind] if each.flops]
         if not timed:
             return flops / self._typical(stage.kind)

@@ -11,7 +11,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.results.frame import measured_seeds
 from prologue_bench.results.loading import load_results
-from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures, load_pictures
+from prologue_bench.results.pictures import ORIGINALS, VARIANT_PICTURES, Pictures, load_pictures
 from prologue_bench.results.schema import Origin, Results, RunRecord
 
 
@@ -65,7 +65,8 @@ def fill_in(results: Results, pictures: Pictures, plan: Plan, earlier: EarlierRu
     for index, pipeline in enumerate(plan.first_pipelines):
         found = earlier.find(pipeline)
         for kind, content in found.pictures.items() if found is not None else ():
-            pictures.files.setdefault(f"{kind}-{index}", content)
+            name = kind if kind == ORIGINALS else f"{kind}-{index}"
+            pictures.files.setdefault(name, content)
     seeds = measured_seeds(runs, plan.ablation.seeds)
     return evolve(results, runs=tuple(runs), seeds=tuple(seeds))
 
@@ -98,5 +99,5 @@ def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
 
 def _pictures_of(variant: str, results: Results, pictures: Pictures) -> dict[str, bytes]:
     index = [each.name for each in results.variants].index(variant)
-    names = {kind: f"{kind}-{index}" for kind in VARIANT_PICTURES}
+    names = {kind: f"{kind}-{index}" for kind in VARIANT_PICTURES} | {ORIGINALS: ORIGINALS}
     return {kind: pictures.files[name] for kind, name in names.items() if name in pictures.files}

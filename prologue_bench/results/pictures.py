@@ -16,6 +16,7 @@ from prologue_bench.results.reading import MEGABYTE, is_folder, read_bytes
 from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import one_data_set
 
+ORIGINALS = "originals"
 VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
 ASSETS = "assets"
 """The folder of a report's pictures."""

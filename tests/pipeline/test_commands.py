@@ -38,9 +38,12 @@ def invoke(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
 
 
 def test_plan_shows_the_stages_for_people_and_for_scripts(invoke: Invoke) -> None:
-    assert "12 stages, 12 cached" in invoke("plan", "tiny.yaml").output
+    assert "16 stages, 16 cached" in invoke("plan", "tiny.yaml").output
     records = json.loads(invoke("plan", "tiny.yaml", "--set", "sampling.seed=3", "--json").output)
-    assert {record["stage"] for record in records if not record["cached"]} == {"sample"}
+    assert {record["stage"] for record in records if not record["cached"]} == {
+        "sample",
+        "picture-samples",
+    }
     assert all(record["seconds"] is not None for record in records)
 
 
@@ -88,13 +91,13 @@ def test_the_store_lists_verifies_and_removes(
     copy = tmp_path / "store"
     shutil.copytree(finished / "store", copy)
     rows = json.loads(invoke("store", "ls", "--json", "--store", str(copy)).output)
-    assert len(rows) == 14, "12 stages, and grids of shared prefixes of two variants"
+    assert len(rows) == 16
     assert sum(row["bytes"] for row in rows) > 0
     assert (
         "2 artifacts" in invoke("store", "ls", "--kind", "*-tokenizer", "--store", str(copy)).output
     )
     assert (
-        "all 14 artifacts are as they were written"
+        "all 16 artifacts are as they were written"
         in invoke("store", "verify", "--store", str(copy)).output
     )
 
@@ -103,7 +106,7 @@ def test_the_store_lists_verifies_and_removes(
         file.write(b"x")
     shown = invoke("store", "verify", "--store", str(copy))
     assert f"{tokenizer}: tokenizer.safetensors is not what was written" in shown.output
-    assert "1 of 14 artifacts are damaged" in str(shown.exception)
+    assert "1 of 16 artifacts are damaged" in str(shown.exception)
 
     (copy / "work" / "old").mkdir(parents=True)
     dry = invoke("store", "gc", "--older-than", "0", "--store", str(copy))

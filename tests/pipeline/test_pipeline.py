@@ -102,8 +102,8 @@ def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, stor
             for planned in make_plan(load(f"metrics={metrics}"), Workspace(store)).stages
         }
 
-    tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure"}
-    generation = {"train-generator", "sample"}
+    tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure", "picture-reconstructions"}
+    generation = {"train-generator", "sample", "picture-samples"}
     assert kinds("[psnr, codebook, probe]") == tokenizer
     for metric in ("gfid", "rate", "layout", "cost"):
         assert kinds(f"[psnr, {metric}]") == tokenizer | generation
@@ -121,7 +121,7 @@ def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Stor
     assert keys("title=Another title", "tokenizer_training.checkpoint_steps=3") == base
     changed = keys("sampling.temperature=0.5")
     differing = {name for name in base if base[name] != changed[name]}
-    assert {name.split("prologue")[0] for name in differing} == {"sample"}
+    assert {name.split("prologue")[0] for name in differing} == {"sample", "picture-samples"}
     changed = keys("tokenizer_training.prior_optimisation.weight_decay=0.5")
     assert (
         changed["train-tokenizerprologue_tokens=0 seed 0"]
@@ -191,7 +191,7 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
     execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     assert recorder.ran[0].startswith(kind)
     logs = [path.read_text() for path in store.root.glob("artifacts/*/log.txt")]
-    assert len(logs) == 12, "every stage has a log"
+    assert len(logs) == 16, "every stage has a log"
     assert sum("ended by Interrupted: stopped after step" in log for log in logs) == 1
     assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
 
@@ -327,7 +327,7 @@ def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_fi
     for run in runs:
         _, errors = run.communicate(timeout=300)
         assert run.returncode == 0, errors.decode()
-    assert len(list((store.root / "artifacts").iterdir())) == 12
+    assert len(list((store.root / "artifacts").iterdir())) == 16
     assert not list((store.root / "work").iterdir())
 
 

@@ -74,7 +74,7 @@ def test_twice_the_steps_cost_the_fixed_part_twice(
     stage = next(
         planned.stage for planned in twice.stages if planned.stage.kind == "train-generator"
     )
-    assert count_steps(stage) == 40
+    assert count_steps(stage, Workspace(store)) == 40
     assert Estimator(Workspace(store)).seconds(stage) == pytest.approx(40 * 0.1 + 2 * 3)
 
 

@@ -61,11 +61,12 @@ def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(
 
 def test_counting_on_the_cpu_leaves_the_random_numbers_alone(load: Load, store: Store) -> None:
     pytest.importorskip("vector_quantize_pytorch")
-    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), Workspace(store))
+    workspace = Workspace(store)
+    plan = make_plan(load("tokenizer={use: fsq}", "vary={}", "baseline="), workspace)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    assert stage_flops(plan.stages[0].stage, Workspace(store))
+    assert stage_flops(plan.stages[0].stage, workspace)
     assert torch.equal(torch.rand(3), expected)
 
 
