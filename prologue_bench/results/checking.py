@@ -97,12 +97,13 @@ def check_plain(value: Any, depth: int = 0) -> None:
     elif kind is dict or kind is list:
         if depth >= DEEPEST:
             raise Mismatch(f"nested more than {DEEPEST} levels deep")
-        for key, item in value.items() if kind is dict else enumerate(value):
-            try:
+        key: str | int = 0
+        try:
+            for key, item in value.items() if kind is dict else enumerate(value):
                 check_plain(key, depth)
                 check_plain(item, depth + 1)
-            except Mismatch as wrong:
-                raise wrong.within(key) from None
+        except Mismatch as wrong:
+            raise wrong.within(key) from None
 
 
 def _check_number(value: int | float) -> None:
@@ -160,11 +161,15 @@ def _record(cls: Any) -> Check:
     def record(value: Any) -> None:
         if type(value) is not dict:
             raise _unexpected(value, cls)
-        for name, checker, required in fields:
-            if name in value:
-                _at(name, checker, value[name])
-            elif required:
-                raise Mismatch("missing", name)
+        name = ""
+        try:
+            for name, checker, required in fields:
+                if name in value:
+                    checker(value[name])
+                elif required:
+                    raise Mismatch("missing")
+        except Mismatch as wrong:
+            raise wrong.within(name) from None
 
     return record
 
@@ -182,10 +187,10 @@ def _annotated(description: Any, constraints: Sequence[Any]) -> Check:
 
 
 def _union(description: Any, arguments: Sequence[Any]) -> Check:
-    checkers = [(each, _checker(each)) for each in arguments]
+    checkers = [(_kind_of(each), _checker(each)) for each in arguments]
 
     def union(value: Any) -> None:
-        alike = [checker for each, checker in checkers if _kind_of(each) is type(value)]
+        alike = [checker for kind, checker in checkers if kind is type(value)]
         if len(alike) == 1:  # so that a mistake inside is named
             return alike[0](value)
         for _, checker in checkers:
@@ -222,8 +227,12 @@ def _list(description: Any, item: Any) -> Check:
     def items(value: Any) -> None:
         if type(value) is not list:
             raise _unexpected(value, description)
-        for index, each in enumerate(value):
-            _at(index, checker, each)
+        index = 0
+        try:
+            for index, each in enumerate(value):  # noqa: B007 - the place of what is wrong
+                checker(each)
+        except Mismatch as wrong:
+            raise wrong.within(index) from None
 
     return items
 
@@ -234,8 +243,12 @@ def _fixed_list(description: Any, arguments: Sequence[Any]) -> Check:
     def items(value: Any) -> None:
         if type(value) is not list or len(value) != len(checkers):
             raise _unexpected(value, description)
-        for index, (checker, each) in enumerate(zip(checkers, value, strict=True)):
-            _at(index, checker, each)
+        index = 0
+        try:
+            for index, checker in enumerate(checkers):
+                checker(value[index])
+        except Mismatch as wrong:
+            raise wrong.within(index) from None
 
     return items
 
@@ -246,17 +259,14 @@ def _mapping(description: Any, item: Any) -> Check:
     def mapping(value: Any) -> None:
         if type(value) is not dict:
             raise _unexpected(value, description)
-        for key, each in value.items():
-            _at(key, checker, each)
+        key = ""
+        try:
+            for key, each in value.items():  # noqa: B007 - the place of what is wrong
+                checker(each)
+        except Mismatch as wrong:
+            raise wrong.within(key) from None
 
     return mapping
-
-
-def _at(part: str | int, checker: Check, value: Any) -> None:
-    try:
-        checker(value)
-    except Mismatch as wrong:
-        raise wrong.within(part) from None
 
 
 def _unexpected(value: Any, description: Any) -> Mismatch:
