@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -168,6 +170,27 @@ def test_planning_a_thousand_variants(benchmark: BenchmarkFixture, tmp_path: Pat
 
 def test_start_up(benchmark: BenchmarkFixture) -> None:
     command = [sys.executable, "-m", "prologue_bench.cli", "list"]
+    benchmark.pedantic(
+        subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=5
+    )
+
+
+def cpu_seconds() -> float:
+    """What processes that this one started and waited for have computed, user and system."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+@pytest.mark.benchmark(timer=cpu_seconds)
+def test_reading_and_comparing_two_results(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    """CPU seconds of the process, which are to stay below one, on a quiet machine."""
+    published = Path(__file__).parent.parent / "reports" / "prologue_count"
+    changed = json.loads((published / "results.json").read_text())
+    for index, run in enumerate(changed["runs"]):  # so that there are intervals to compute
+        for each in run["measurements"]:
+            each["value"] *= 1 + 0.01 * (index % 3)
+    (tmp_path / "results.json").write_text(json.dumps(changed))
+    command = [sys.executable, "-m", "prologue_bench", "compare", published, tmp_path]
     benchmark.pedantic(
         subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=5
     )

@@ -30,6 +30,7 @@ from prologue_bench.results.schema import (
 )
 from prologue_bench.stats.intervals import LEVEL, ROUNDING
 from prologue_bench.stats.measured import Measured
+from prologue_bench.stats.student import critical
 
 SPEED = "speed"
 """The metric under which benchmarks stand in gates."""
@@ -254,9 +255,7 @@ def noise(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[float 
     spread = stdev(means) if count > 1 and all(map(math.isfinite, means)) else 0.0
     rounding = ROUNDING * max(map(abs, means))
     if spread > rounding:
-        from scipy.special import stdtrit  # scipy.stats takes a second to import
-
-        width = float(stdtrit(count - 1, (1 + LEVEL) / 2))
+        width = critical(1 - LEVEL, count - 1)
         return width * spread * math.sqrt(1 / count + 1 / seeds), f"spread over {count} seeds"
     widths = [_width_over_images(rows) for rows in (before, after)]
     known = [width for width in widths if width is not None]

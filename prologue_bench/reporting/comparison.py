@@ -79,7 +79,7 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
                 if keys
             ),
             conflict=conflict,
-            agreement=_agreement(values),
+            agreement=agreement(values),
             runs=len(runs),
         )
         found.append(comparison)
@@ -98,7 +98,7 @@ def _row(
     )
 
 
-def _agreement(values: Sequence[tuple[float, float]]) -> float | None:
+def agreement(values: Sequence[tuple[float, float]]) -> float | None:
     """Spearman's correlation of pairs; None for fewer than three, or if a side does not vary."""
     first, second = zip(*values, strict=True)
     if len(values) < 3 or len(set(first)) < 2 or len(set(second)) < 2:

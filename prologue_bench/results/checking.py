@@ -20,7 +20,7 @@ from typing import Any
 
 import attrs
 
-Check = Callable[[Any], None]
+Check = Callable[[object], None]
 """Raises Mismatch for a value that is not as described."""
 
 LARGEST = 1e100
@@ -82,27 +82,27 @@ def is_others(hint: Any) -> bool:
     return Others() in getattr(hint, "__metadata__", ())
 
 
-def check(value: Any, description: Any) -> None:
+def check(value: object, description: Any) -> None:
     """Raises Mismatch where a value is not as an attrs class, or another type, describes it."""
     _checker(description)(value)
 
 
-def check_plain(value: Any, depth: int = 0) -> None:
+def check_plain(value: object, depth: int = 0) -> None:
     """Raises Mismatch for what no report could show or write: NaN, huge numbers, broken text."""
-    kind = type(value)
-    if kind is str:
+    if isinstance(value, str):
         _check_text(value)
-    elif kind is float or kind is int:
+    elif isinstance(value, int | float):
         _check_number(value)
-    elif kind is dict or kind is list:
+    elif isinstance(value, dict | list):
         if depth >= DEEPEST:
             raise Mismatch(f"nested more than {DEEPEST} levels deep")
-        for key, item in value.items() if kind is dict else enumerate(value):
-            try:
+        key: str | int = 0
+        try:
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
                 check_plain(key, depth)
                 check_plain(item, depth + 1)
-            except Mismatch as wrong:
-                raise wrong.within(key) from None
+        except Mismatch as wrong:
+            raise wrong.within(key) from None
 
 
 def _check_number(value: int | float) -> None:
@@ -142,7 +142,7 @@ def _checker(description: Any) -> Check:
         return _mapping(description, arguments[1])
     kinds = {float: (int, float)}.get(description, (description,))
 
-    def plain(value: Any) -> None:
+    def plain(value: object) -> None:
         if type(value) not in kinds and not (description is types.NoneType and value is None):
             raise _unexpected(value, description)
 
@@ -157,14 +157,18 @@ def _record(cls: Any) -> Check:
         if not is_others(hints[each.name])
     ]
 
-    def record(value: Any) -> None:
+    def record(value: object) -> None:
         if type(value) is not dict:
             raise _unexpected(value, cls)
-        for name, checker, required in fields:
-            if name in value:
-                _at(name, checker, value[name])
-            elif required:
-                raise Mismatch("missing", name)
+        name = ""
+        try:
+            for name, checker, required in fields:
+                if name in value:
+                    checker(value[name])
+                elif required:
+                    raise Mismatch("missing")
+        except Mismatch as wrong:
+            raise wrong.within(name) from None
 
     return record
 
@@ -172,7 +176,7 @@ def _record(cls: Any) -> Check:
 def _annotated(description: Any, constraints: Sequence[Any]) -> Check:
     checker = _checker(description)
 
-    def annotated(value: Any) -> None:
+    def annotated(value: object) -> None:
         checker(value)
         for constraint in constraints:
             if problem := constraint.problem(value):
@@ -182,10 +186,10 @@ def _annotated(description: Any, constraints: Sequence[Any]) -> Check:
 
 
 def _union(description: Any, arguments: Sequence[Any]) -> Check:
-    checkers = [(each, _checker(each)) for each in arguments]
+    checkers = [(_kind_of(each), _checker(each)) for each in arguments]
 
-    def union(value: Any) -> None:
-        alike = [checker for each, checker in checkers if _kind_of(each) is type(value)]
+    def union(value: object) -> None:
+        alike = [checker for kind, checker in checkers if kind is type(value)]
         if len(alike) == 1:  # so that a mistake inside is named
             return alike[0](value)
         for _, checker in checkers:
@@ -209,7 +213,7 @@ def _kind_of(description: Any) -> Any:
 
 
 def _literal(description: Any, arguments: Sequence[Any]) -> Check:
-    def literal(value: Any) -> None:
+    def literal(value: object) -> None:
         if type(value) is not str or value not in arguments:
             raise _unexpected(value, description)
 
@@ -219,11 +223,15 @@ def _literal(description: Any, arguments: Sequence[Any]) -> Check:
 def _list(description: Any, item: Any) -> Check:
     checker = _checker(item)
 
-    def items(value: Any) -> None:
+    def items(value: object) -> None:
         if type(value) is not list:
             raise _unexpected(value, description)
-        for index, each in enumerate(value):
-            _at(index, checker, each)
+        index = 0
+        try:
+            for index, each in enumerate(value):  # noqa: B007 - the place of what is wrong
+                checker(each)
+        except Mismatch as wrong:
+            raise wrong.within(index) from None
 
     return items
 
@@ -231,11 +239,15 @@ def _list(description: Any, item: Any) -> Check:
 def _fixed_list(description: Any, arguments: Sequence[Any]) -> Check:
     checkers = list(map(_checker, arguments))
 
-    def items(value: Any) -> None:
+    def items(value: object) -> None:
         if type(value) is not list or len(value) != len(checkers):
             raise _unexpected(value, description)
-        for index, (checker, each) in enumerate(zip(checkers, value, strict=True)):
-            _at(index, checker, each)
+        index = 0
+        try:
+            for index, checker in enumerate(checkers):
+                checker(value[index])
+        except Mismatch as wrong:
+            raise wrong.within(index) from None
 
     return items
 
@@ -243,23 +255,20 @@ def _fixed_list(description: Any, arguments: Sequence[Any]) -> Check:
 def _mapping(description: Any, item: Any) -> Check:
     checker = _checker(item)
 
-    def mapping(value: Any) -> None:
+    def mapping(value: object) -> None:
         if type(value) is not dict:
             raise _unexpected(value, description)
-        for key, each in value.items():
-            _at(key, checker, each)
+        key = ""
+        try:
+            for key, each in value.items():  # noqa: B007 - the place of what is wrong
+                checker(each)
+        except Mismatch as wrong:
+            raise wrong.within(key) from None
 
     return mapping
 
 
-def _at(part: str | int, checker: Check, value: Any) -> None:
-    try:
-        checker(value)
-    except Mismatch as wrong:
-        raise wrong.within(part) from None
-
-
-def _unexpected(value: Any, description: Any) -> Mismatch:
+def _unexpected(value: object, description: Any) -> Mismatch:
     return Mismatch(f"found {shown(value)}, expected {kind_name(description)}")
 
 
@@ -290,7 +299,7 @@ def kind_name(description: Any) -> str:
     return plain.get(description, "an object")
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """A plain value as a message shows it, in few characters."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

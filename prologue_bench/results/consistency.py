@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from prologue_bench.results.checking import Mismatch, shown
 from prologue_bench.results.plain import Document
@@ -18,7 +17,7 @@ def check_numbers(results: Document) -> None:
     names = {each["name"] for each in results["variants"]}
     if results["baseline"] is not None:
         _known(results["baseline"], names, "variant", "baseline")
-    places: set[tuple[Any, ...]] = set()
+    places: set[tuple[str, int, int]] = set()
     for index, run in enumerate(results["runs"]):
         _known(run["variant"], names, "variant", "runs", index, "variant")
         place = (run["variant"], run["seed"], run.get("sampling_seed", 0))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from prologue_bench.results.documents import RESULTS as RESULTS
 from prologue_bench.results.plain import plain
 from prologue_bench.results.protocols import protocol_hash
-from prologue_bench.results.schema import Numbers, RunNumbers, VariantRecord
+from prologue_bench.results.schema import Numbers, RunNumbers, Settings, VariantRecord
 from prologue_bench.stats.intervals import known_width
 from prologue_bench.stats.measured import Measured
 from prologue_bench.texts.settings import flat_values
@@ -29,7 +29,7 @@ def measured_seeds(runs: Sequence[RunNumbers], seeds: Sequence[int]) -> list[int
     ] or list(seeds)
 
 
-def flat_settings(variant: VariantRecord) -> dict[str, Any]:
+def flat_settings(variant: VariantRecord) -> Settings:
     """All settings of one of the results' variants by dotted name."""
     return flat_values(plain(variant.settings))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
@@ -23,12 +23,12 @@ Document = dict[str, Any]
 """An object of JSON."""
 
 
-def record(document: Mapping[str, Any], cls: type[T]) -> T:
+def record(document: Document, cls: type[T]) -> T:
     """A document that was checked against a class, as an instance of it."""
     return converter().structure(document, cls)
 
 
-def plain(found: Any) -> Document:
+def plain(found: attrs.AttrsInstance) -> Document:
     """A record as a document, its fields in the order of its class."""
     values: Document = converter().unstructure(found)
     return values

@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from prologue_bench.errors import UserError
 from prologue_bench.results.checking import Mismatch, check_plain, shown
@@ -75,13 +74,13 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def parse(content: bytes, path: Path, expected: str) -> Any:
+def parse(content: bytes, path: Path, expected: str) -> object:
     """The JSON in a file's content.
 
     Raises UserError, also for names given twice, NaN, and numbers beyond all use.
     """
     try:
-        document = json.loads(content.decode("utf-8"), object_pairs_hook=_object)
+        document: object = json.loads(content.decode("utf-8"), object_pairs_hook=_object)
         check_plain(document)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}, expected {expected}") from None
@@ -103,7 +102,7 @@ def parse(content: bytes, path: Path, expected: str) -> Any:
     return document
 
 
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
@@ -114,7 +113,9 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def read_json(path: Path, expected: str, most: int = LARGEST_DOCUMENT, follow: bool = False) -> Any:
+def read_json(
+    path: Path, expected: str, most: int = LARGEST_DOCUMENT, follow: bool = False
+) -> object:
     """The JSON of a file, not checked against any description. Raises UserError."""
     try:
         content = read_bytes(path, most, follow)

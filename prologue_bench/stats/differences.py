@@ -22,6 +22,7 @@ from attrs import evolve, frozen
 
 from prologue_bench.stats.intervals import LEVEL, ROUNDING
 from prologue_bench.stats.measured import Measured
+from prologue_bench.stats.student import critical, p_value
 
 Verdict = Literal["better", "worse", "noise", "same", "unknown", ""]
 Basis = Literal["training seeds", "sampling seeds", "images", ""]
@@ -33,8 +34,9 @@ class Difference:
     """A mean difference with half of its 95% interval, p-value, and number of what it is over.
 
     Interval and p-value are corrected for the `family`, the number of differences that are judged
-    together. Where neither variant varies over seeds, the difference is `constant`, and has no
-    interval: seeds tell nothing of its noise, as with weights that were not trained here.
+    together. A difference that is the same in all seeds is `constant`, and has no interval: a
+    spread of zero tells nothing of the noise. So it is with weights that were not trained here,
+    and it may be by chance where a metric has few values, such as a number of codes.
     """
 
     mean: float
@@ -224,13 +226,10 @@ def paired(points: Points, reference: Points, family: int = 1) -> Difference:
         return Difference(mean=math.nan, basis=basis, count=len(over), family=family)
     if max(map(abs, differences.values())) <= negligible:
         return Difference(mean=0.0, basis=basis, count=len(over), family=family, constant=True)
-    sides = [[each[key].value for key in shared] for each in (points, reference)]
-    if basis and all(max(values) - min(values) <= negligible for values in sides):
+    if basis and max(over) - min(over) <= negligible:
         return Difference(
             mean=fmean(over), basis=basis, count=len(over), family=family, constant=True
         )
-    if basis and max(over) - min(over) <= negligible:
-        over = [fmean(over)] * len(over)  # what is left is rounding
     if basis:
         return _student(over, basis, family)
     (key,) = shared
@@ -255,15 +254,13 @@ def _quantile(family: int) -> float:
 
 def _student(values: Sequence[float], basis: Basis, family: int) -> Difference:
     """Student's t interval and p-value of a mean."""
-    from scipy.special import stdtr, stdtrit  # scipy.stats takes a second to import
-
     mean, count = fmean(values), len(values)
     error = stdev(values) / math.sqrt(count)
-    p_value = 2 * float(stdtr(count - 1, -abs(mean) / error)) if error else float(mean == 0)
+    chance = p_value(mean / error, count - 1) if error else float(mean == 0)
     return Difference(
         mean=mean,
-        half_width=float(stdtrit(count - 1, _quantile(family))) * error,
-        p_value=min(1.0, family * p_value),
+        half_width=critical((1 - LEVEL) / family, count - 1) * error,
+        p_value=min(1.0, family * chance),
         basis=basis,
         count=count,
         family=family,

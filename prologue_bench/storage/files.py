@@ -8,18 +8,18 @@ import hashlib
 import os
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 
 from prologue_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FORGOTTEN_SECONDS = 60.0
 """After which a file of a process that is not here is nobody's: another machine may be writing
@@ -88,6 +88,8 @@ def checksum(path: Path) -> str:
 @cache
 def fetch_problem(url: str) -> str:
     """Why a file cannot be fetched; empty where it can. Asks for its head only, once a process."""
+    import urllib.request
+
     try:
         with urllib.request.urlopen(
             urllib.request.Request(url, method="HEAD"), timeout=FETCH_SECONDS
@@ -111,6 +113,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """As `write_text`, an array as np.save writes it."""
+    import numpy as np
+
     with _aside(path) as file:
         np.save(file, array)
 

@@ -38,17 +38,18 @@ def written(tmp_path_factory: pytest.TempPathFactory, two_seeds: Path) -> Path:
 def test_the_report_names_data_protocols_and_provenance(written: Path) -> None:
     results = load_results(written.parent)
     html = written.read_text()
+    (source,) = results.origins
     for text in (
-        results["data"]["fingerprint"],
-        results["software"]["torch"],
-        results["hardware"]["processor"],
+        source.data.fingerprint,
+        source.software["torch"],
+        source.hardware.processor,
     ):
-        assert text in html
+        assert str(text) in html
     assert "class-conditional" in html, "the rate's protocol"
-    for run in results["runs"]:
-        for stage in run["stages"]:
-            assert stage["key"] in html
-            assert stage["seconds"] > 0
+    for run in results.runs:
+        for stage in run.stages:
+            assert stage.key in html
+            assert stage.seconds
 
 
 def test_the_frame_is_tidy(written: Path) -> None:

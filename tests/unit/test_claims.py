@@ -104,7 +104,7 @@ def test_one_seed_cannot_tell_anything() -> None:
 
 def test_special_variants_speak_of_their_own_claims_only() -> None:
     series = {"gfid": [10.0, 11.0, 12.0], "rfid": [5.0, 5.1, 5.2]}
-    worse = {"gfid": [10.0, 11.0, 12.0], "rfid": [9.0, 9.1, 9.2]}
+    worse = {"gfid": [10.0, 11.0, 12.0], "rfid": [9.0, 9.15, 9.2]}
     found = results(
         {"0": series, "ce": worse, "post": series},
         ce={"tokenizer": {"use": "prologue", "visual_ce_weight": 3.0}},

@@ -204,7 +204,7 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
     assert " ".join(lines[0].split()) == (
         "metric variant first second difference 95% interval over rank correlation"
     )
-    assert " ".join(lines[1].split()) == "gfid a 11 10 −1 ± 0 training seeds 1.00 over 3 runs"
+    assert " ".join(lines[1].split()) == "gfid a 11 10 −1 in every seed 1.00 over 3 runs"
     assert "probe: not subtracted, the protocols differ in resize: 64 and 224." in lines
     parsed = json.loads(
         CliRunner()
@@ -216,6 +216,37 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
         cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--metric", "x"]
     )
     assert "have no metric in common" in str(nothing.exception)
+
+
+def test_results_of_other_data_are_told_apart_in_one_line(tmp_path: Path) -> None:
+    for name, fingerprint in (("one", "f1"), ("two", "f2")):
+        (tmp_path / name).mkdir()
+        content = {**BASE, "data": {"name": "photos", "fingerprint": fingerprint}}
+        (tmp_path / name / "results.json").write_text(json.dumps(content))
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    line = "The data differ: photos, fingerprint f1 against photos, fingerprint f2."
+    for command in (["compare", one, two], ["regress", two, "--against", one]):
+        shown, in_json = (CliRunner().invoke(cli, [*command, *form]) for form in ([], ["--json"]))
+        assert line in shown.output.splitlines()
+        assert json.loads(in_json.stdout)
+        assert line in in_json.stderr.splitlines()
+        same = CliRunner().invoke(cli, [one if word == two else word for word in command])
+        assert "data differ" not in same.output
+    (tmp_path / "two" / "results.json").write_text(json.dumps(BASE))
+    unknown = CliRunner().invoke(cli, ["compare", one, two])
+    assert "data differ" not in unknown.output, "a baseline of an earlier version may not say"
+
+
+def test_a_table_in_a_pipe_is_plain_and_whole(tmp_path: Path) -> None:
+    long = "a variant with a name that no terminal has room for " * 9
+    (tmp_path / "results.json").write_text(json.dumps(results({long.strip(): {"gfid": [1.0]}})))
+    shown = CliRunner().invoke(
+        cli, ["compare", str(tmp_path), str(tmp_path)], env={"COLUMNS": "40"}
+    )
+    head, row = shown.output.splitlines()
+    assert long.strip() in row
+    assert "\x1b" not in shown.output
+    assert not head.endswith(" ")
 
 
 def test_the_published_report_passes_the_baseline_in_the_registry() -> None:

@@ -237,6 +237,15 @@ def test_without_a_baseline_nothing_is_praised_either() -> None:
     assert findings_of(gone) == ["Nothing was measured of the baseline base: no verdict."]
 
 
+def test_a_difference_that_no_seed_varies_tells_nothing_of_its_noise() -> None:
+    results = with_values(base=[3.0, 4.0, 5.0], other=[2.0, 3.0, 4.0])
+    cell = cells_of(results)["other"]["rfid"]
+    assert cell.difference is not None
+    assert (cell.difference.half_width, cell.difference.p_value) == (None, None)
+    assert cell.verdict == "unknown"
+    assert "(−1 in every seed" in render_markdown(results)
+
+
 def test_what_no_seed_varies_has_no_interval_and_no_verdict() -> None:
     cell = summarise(rows({"base": [3.0, 3.0, 3.0], "frozen": [2.0, 2.0, 2.0]}), "base")["frozen"][
         "m"

@@ -121,6 +121,7 @@ class OfficialConfig:
             check(values, ConfigRecord)
         except Mismatch as wrong:
             raise UserError(f"{path}: {wrong}") from None
+        assert isinstance(values, dict), "it is as the record"
         return cls(values, path)
 
     @property

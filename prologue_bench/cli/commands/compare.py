@@ -55,7 +55,7 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
     if as_json:
         click.echo(json.dumps(comparison.as_json(found), indent=1))
         if note := other_data(one, other):
-            click.echo(f"prologue-bench: {note}", err=True)
+            click.echo(note, err=True)
         return
     _show(found)
     shown = {each.metric for each in found}

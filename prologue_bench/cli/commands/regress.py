@@ -112,7 +112,7 @@ def regress(
         _show(checks)
         click.echo(f"\n{gate.summary(checks)}")
     if note:
-        click.echo(f"prologue-bench: {note}", err=True)
+        click.echo(note, err=as_json)
     if any(check.failed for check in checks):
         raise click.exceptions.Exit(EXIT_REGRESSION)
 

@@ -1,0 +1,58 @@
+"""What commands that only read results do without: the training stack, and what draws reports."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.documents import loaded
+
+REPORT = ROOT / "reports" / "prologue_count"
+HEAVY = ("torch", "mmengine", "torchvision", "sklearn")
+DRAWING = ("pandas", "altair", "jinja2", "vl_convert", "scipy.stats")
+RUN = """
+import sys
+
+from prologue_bench.cli.app import cli
+
+cli(sys.argv[2:], standalone_mode=False)
+print([name for name in sys.argv[1].split() if name in sys.modules])
+"""
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Results with other numbers, whose differences from REPORT vary over seeds."""
+    document = loaded(REPORT)
+    for index, run in enumerate(document["runs"]):
+        for each in run["measurements"]:
+            each["value"] *= 1 + 0.01 * (index % 3)
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.mark.parametrize("command", ["compare", "regress", "bless", "claims", "report"])
+def test_a_command_that_reads_results_imports_no_more_than_it_needs(
+    command: str, other: Path
+) -> None:
+    arguments = {
+        "compare": [REPORT, other],
+        "regress": [other, "--against", REPORT, "--fail-on", "gfid:+90%"],
+        "bless": [other, "--out", other / "baseline.json"],
+        "claims": [other, REPORT],
+        "report": [other],
+    }[command]
+    unwanted = HEAVY if command == "report" else HEAVY + DRAWING
+    found = subprocess.run(
+        [sys.executable, "-c", RUN, " ".join(unwanted), command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert found.stdout.splitlines()[-1] == "[]"
