@@ -18,13 +18,13 @@ from prologue_bench.cli.app import cli
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.executor import _Clock
 from prologue_bench.pipeline.imported import add_imported
-from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.storage import store as stores
 from prologue_bench.storage.kept import find_kept, keep
 from prologue_bench.storage.locks import try_lock
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.unfinished import seal
+from prologue_bench.storage.weights import save_weights
 from tests.test_store import put
 
 KEYS = ["0" * 20, "1" * 20]

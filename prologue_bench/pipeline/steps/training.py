@@ -16,6 +16,7 @@ from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.storage.store import Store
+from prologue_bench.storage.weights import save_weights
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
@@ -36,7 +37,7 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
         )
     if tokenizer.frozen:
         if distributed.is_leader():
-            models.save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+            save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         return
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
@@ -74,9 +75,9 @@ def train_tokenizer(stage: stages.TrainTokenizer, store: Store, context: StageCo
         )
     )
     if distributed.is_leader():
-        models.save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+        save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
-            models.save_weights(averaged.prior, context.output / "prior.safetensors")
+            save_weights(averaged.prior, context.output / "prior.safetensors")
 
 
 def train_generator(stage: stages.TrainGenerator, store: Store, context: StageContext) -> None:
@@ -96,7 +97,7 @@ def train_generator(stage: stages.TrainGenerator, store: Store, context: StageCo
         )
     )
     if distributed.is_leader():
-        models.save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
+        save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
 
 
 def _new_generator(
