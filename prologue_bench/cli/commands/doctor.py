@@ -90,13 +90,9 @@ def _installation() -> Iterator[dict[str, str]]:
             yield _line("missing", name, what)
     yield from _requirements()
     try:
-        importlib.import_module("mmengine")
-    except Exception as error:  # OpenCV without its system libraries, above all
-        yield _line(
-            "broken",
-            "mmengine",
-            f"{error}; apt-get install libgl1 libglib2.0-0 brings OpenCV's libraries",
-        )
+        importlib.import_module("prologue_bench.training.engine")
+    except Exception as error:
+        yield _line("broken", "mmengine", f"{_first_line(error)}; install prologue-bench again")
 
 
 def _requirements() -> Iterator[dict[str, str]]:
