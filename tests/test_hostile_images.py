@@ -33,13 +33,14 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.storage.store import Store
+from prologue_bench.texts.lines import CONTROLS, escaped
 from prologue_plugins.datasets import archives, decoding, fashion_mnist, imagenet
 from prologue_plugins.datasets.archives import FolderArchive
 from prologue_plugins.datasets.crops import shrink
 from prologue_plugins.datasets.decoding import read_picture
 from prologue_plugins.datasets.fashion_mnist import FILES
 from prologue_plugins.datasets.imagenet import ClassFolders
-from prologue_plugins.datasets.names import printable, shortened
+from prologue_plugins.datasets.names import shortened
 from prologue_plugins.datasets.settings import ImageFolderSettings
 from prologue_plugins.datasets.turns import Turns
 from tests.slow.images import small_images
@@ -581,8 +582,9 @@ def test_torch_fidelity_gets_weights_that_were_written_here(
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300))
 def test_any_name_can_be_printed_in_one_short_line(name: str) -> None:
-    for text in (printable(name), shortened(name)):
-        assert text.isprintable()
+    for text in (escaped(name), shortened(name)):
+        assert not CONTROLS.search(text)
+        assert len(text.splitlines()) == bool(text)
         text.encode()
     assert len(shortened(name)) <= 80
 

@@ -19,7 +19,7 @@ from prologue_bench.cli.console.terminal import style
 from prologue_bench.cli.options import open_store, store_option, the_registry
 from prologue_bench.contracts import Component, PublishedFile
 from prologue_bench.errors import PrologueBenchError, UserError
-from prologue_bench.guard import left_out
+from prologue_bench.guard import brief, left_out
 
 LIBRARIES = (
     "torch",
@@ -92,7 +92,7 @@ def _installation() -> Iterator[dict[str, str]]:
     try:
         importlib.import_module("prologue_bench.training.engine")
     except Exception as error:
-        yield _line("broken", "mmengine", f"{_first_line(error)}; install prologue-bench again")
+        yield _line("broken", "mmengine", f"{brief(error)}; install prologue-bench again")
 
 
 def _requirements() -> Iterator[dict[str, str]]:
@@ -135,12 +135,10 @@ def _data() -> Iterator[dict[str, str]]:
                 counts = [f"{len(source.labels(split)):,}" for split in ("train", "test")]
                 shape = f"{source.spec.channels} x {source.spec.height} x {source.spec.width}"
             yield _line("ok", name, f"{counts[0]} + {counts[1]} images of {shape}")
+        except PrologueBenchError as error:
+            yield _line("missing", name, str(error))
         except Exception as error:  # whatever a plugin does
-            yield _line("missing", name, _first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+            yield _line("missing", name, brief(error))
 
 
 def _weights() -> Iterator[dict[str, str]]:

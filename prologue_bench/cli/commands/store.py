@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from prologue_bench.cli.options import open_store, store_option
-from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.errors import PrologueBenchError, UserError, shortened
 from prologue_bench.notices import notice
 from prologue_bench.storage.leftovers import bytes_in, last_touched, link_target
-from prologue_bench.storage.names import name_problem, one_line
+from prologue_bench.storage.names import name_problem
+from prologue_bench.texts.lines import escaped
 
 if TYPE_CHECKING:
     from prologue_bench.storage.store import Store
@@ -101,7 +102,7 @@ def verify(store: Path | None) -> None:
 def _shown(folder: Path, opened: Store) -> str:
     """An artifact by its key, and anything else by where it lies."""
     where = folder if folder.parent.name != "artifacts" else folder.relative_to(folder.parent)
-    return one_line(str(where.relative_to(opened.root) if where.is_absolute() else where))
+    return escaped(str(where.relative_to(opened.root) if where.is_absolute() else where))
 
 
 @store.command()
@@ -197,7 +198,7 @@ def rm(keys: tuple[str, ...], store: Path | None) -> None:
     found = []
     for part in keys:
         if problem := name_problem(part):
-            raise UserError(f"{ascii(part)[:60]}: expected {problem}; `store ls` lists the keys")
+            raise UserError(f"{shortened(part)}: expected {problem}; `store ls` lists the keys")
         begin = ([path for path in known if path.name.startswith(part)] for known in places)
         matches = next(filter(None, begin), [])
         if len(matches) != 1:
