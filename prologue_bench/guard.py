@@ -40,9 +40,17 @@ def left_out(what: str, say: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if is_interrupt(error):
-            raise
+        pass_interrupt(error)
         say(f"{what} is left out: {brief(error)}")
+
+
+def pass_interrupt(error: BaseException) -> None:
+    """Raise an error again that comes of a signal to stop the program.
+
+    So begins a handler of whatever else a component may raise.
+    """
+    if is_interrupt(error):
+        raise error
 
 
 def brief(error: BaseException) -> str:

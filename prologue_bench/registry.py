@@ -24,7 +24,15 @@ from attrs import define, evolve, field, frozen
 from prologue_bench.contracts import hooks
 from prologue_bench.contracts.components import Command, Component, culprit
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
-from prologue_bench.guard import brief, left_out, of_component, place_of, short, shown
+from prologue_bench.guard import (
+    brief,
+    left_out,
+    of_component,
+    pass_interrupt,
+    place_of,
+    short,
+    shown,
+)
 from prologue_bench.stopping import is_interrupt
 
 Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
@@ -166,8 +174,7 @@ class Registry:
             checksum = source_checksum(path)
             self.add_plugin(sys.modules[path.stem], f"{path} {checksum[:8]}", checksum)
         except BaseException as error:
-            if is_interrupt(error):
-                raise
+            pass_interrupt(error)
             raise UserError(f"{where}: {path}: {brief(error)}") from error
         if len(self.problems) > problems:
             raise UserError(f"{where}: {self.problems[problems]}")
