@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from prologue_bench.cli.console.progress import label
-from prologue_bench.cli.console.terminal import raw
+from prologue_bench.cli.console.tables import output
 from prologue_bench.pipeline.flops import parameters
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
@@ -23,14 +21,6 @@ GPU_EFFICIENCY = 0.4
 GPU_NAME = "H100 at 40% of its 989 TFLOP/s in bfloat16"
 """What GPU hours are estimated for (NVIDIA H100 SXM data sheet, dense), and a share that large
 trainings reach."""
-
-
-class PipedConsole(Console):
-    """Leaves it to the program's end what a reader means who leaves a pipe."""
-
-    def on_broken_pipe(self) -> None:
-        """Called where the error is handled; rich would end the program by sys.exit here."""
-        raise BrokenPipeError
 
 
 def show_plan(plan: Plan, root: Path) -> None:
@@ -49,7 +39,7 @@ def show_plan(plan: Plan, root: Path) -> None:
             _gpu_hours(planned.flops) if planned.flops and not planned.cached else "",
             _state(planned),
         )
-    console = PipedConsole(markup=False, highlight=False, file=raw(sys.stdout))
+    console = output()
     console.width = max(console.width, 150)
     console.print(table)
     missing = plan.missing
