@@ -160,22 +160,23 @@ def test_a_metric_on_other_images_or_with_other_settings_is_not_known_yet(
     assert other["probe"] is None
 
 
-def test_a_plan_with_unknown_parts_says_at_least(
+def test_a_plan_with_unknown_parts_says_how_many(
     load: Load, store: Store, training: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:
     note(store, 0, steps=20, flops=1e6 * flops_of(training), seconds=1.0)
     plan = make_plan(load(), store)
     show_plan(plan, store.root)
     text = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"the rest takes about .* at least, since 4 stages are not known yet", text)
+    assert re.search(r"the rest takes about [\d.]+ m?s, plus 4 stages of unknown length", text)
     assert len(re.findall(r"train-generator .* not known yet", text.replace("measure", "\n"))) >= 1
     out = io.StringIO()
     progress = PlainProgress(plan, out)
     progress.started(plan.missing[0], 0, len(plan.missing))
-    assert re.search(r"starts; at least .* left in all", out.getvalue())
+    said = out.getvalue()
+    assert re.search(r"starts; about .* left in all, plus 4 stages of unknown length", said)
     whole = make_plan(load("metrics=[]", "vary={}", "baseline="), Store(store.root / "elsewhere"))
     show_plan(whole, store.root)
-    assert "at least" not in capsys.readouterr().out
+    assert "unknown length" not in capsys.readouterr().out
 
 
 def test_a_plan_after_a_smoke_run_takes_no_hours_from_seconds(

@@ -157,10 +157,10 @@ def test_a_jpeg_above_the_limit_of_pixels_is_decoded_at_half_its_size(
     monkeypatch.setattr(decoding, "PIXELS", 3000)
     assert read_picture(content).image.size == (32, 24)
     assert read_picture(content, 8).image.size == (11, 8)
-    with pytest.raises(ValueError, match="more than the 67,108,864 pixels that are read"):
+    with pytest.raises(ValueError, match="more than 67,108,864 pixels"):
         read_picture(encoded(Image.new("RGB", (64, 48))))
     monkeypatch.setattr(decoding, "JPEG_PIXELS", 3000)
-    with pytest.raises(ValueError, match="more than the"):
+    with pytest.raises(ValueError, match="more than "):
         read_picture(content)
 
 

@@ -90,7 +90,10 @@ def verify(store: Path | None) -> None:
     for folder in folders:
         if opened.is_foreign(folder):
             foreign += 1
-            click.echo(f"{_shown(folder, opened)}: not an artifact of this store; left alone")
+            click.echo(
+                f"{_shown(folder, opened)}: passed over, since its name is not that of an artifact "
+                "and no run wrote it"
+            )
             continue
         problems = opened.check(folder)
         damaged += bool(problems)
