@@ -38,9 +38,11 @@ def main() -> NoReturn:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         from prologue_bench.cli.app import cli
+        from prologue_bench.cli.console.warned import warnings_as_notices
 
         on_stop_signals(interrupt)
-        code = _exit_code(cli(prog_name="prologue-bench", standalone_mode=False))
+        with warnings_as_notices():
+            code = _exit_code(cli(prog_name="prologue-bench", standalone_mode=False))
         _flush()
     except BaseException as error:
         _end(error)
