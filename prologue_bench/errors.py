@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
+
+from prologue_bench.texts.lines import escaped, one_line
 
 LONGEST_MESSAGE = 480
 """Characters of a message: what is named in it may be of any length."""
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 LONGEST_NAME = 100
 """Characters of a name that are compared with others; comparing takes the product of both
 lengths."""
@@ -30,7 +30,7 @@ class UserError(PrologueBenchError):
     exit_code = 2
 
     def __init__(self, text: str) -> None:
-        super().__init__(abridged(one_line(own_words(text)), LONGEST_MESSAGE))
+        super().__init__(abridged(escaped(own_words(text)), LONGEST_MESSAGE))
 
 
 class MissingDataError(UserError):
@@ -74,18 +74,9 @@ def abridged(text: str, longest: int) -> str:
     return f"{text[: longest - 3 - end]}...{text[-end:]}"
 
 
-def one_line(text: str) -> str:
-    r"""The text with line breaks and control characters as escapes.
-
-    >>> one_line("a\nb")
-    'a\\nb'
-    """
-    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 def shortened(text: str, most: int = 60) -> str:
     """A text on one line, cut where it is longer, as messages show what others wrote."""
-    line = " ".join(text[: 4 * most].split())
+    line = one_line(text[: 4 * most])
     return line if len(text) <= most else f"{line[: most - 1]}…"
 
 

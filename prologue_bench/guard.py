@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.errors import PrologueBenchError, UserError, abridged
 from prologue_bench.stopping import is_interrupt
+from prologue_bench.texts.lines import one_line
 
 LONGEST = 200
 """Characters of a text of a component's within a line."""
@@ -39,9 +40,17 @@ def left_out(what: str, say: Callable[[str], None]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if is_interrupt(error):
-            raise
+        pass_interrupt(error)
         say(f"{what} is left out: {brief(error)}")
+
+
+def pass_interrupt(error: BaseException) -> None:
+    """Raise an error again that comes of a signal to stop the program.
+
+    So begins a handler of whatever else a component may raise.
+    """
+    if is_interrupt(error):
+        raise error
 
 
 def brief(error: BaseException) -> str:
@@ -80,13 +89,8 @@ def place_of(error: BaseException) -> str:
 
 
 def short(text: str) -> str:
-    """A text on one line of printable characters, its middle left out where it is long."""
-    line = "".join(
-        letter if letter.isprintable() else " " for letter in text[: 100 * LONGEST]
-    ).strip()
-    return (
-        line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[5 - LONGEST // 2 :]}"
-    )
+    """A text on one line, its middle left out where it is long."""
+    return abridged(one_line(text[: 100 * LONGEST]), LONGEST)
 
 
 def shown(value: object) -> str:

@@ -26,7 +26,15 @@ from attrs import define, evolve, field, frozen
 from prologue_bench.contracts import hooks
 from prologue_bench.contracts.components import Command, Component, culprit
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
-from prologue_bench.guard import brief, left_out, of_component, place_of, short, shown
+from prologue_bench.guard import (
+    brief,
+    left_out,
+    of_component,
+    pass_interrupt,
+    place_of,
+    short,
+    shown,
+)
 from prologue_bench.stopping import is_interrupt
 
 Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
@@ -66,6 +74,8 @@ class Registry:
     card_folders: list[Path] = field(factory=list)
     commands: dict[str, Command] = field(factory=dict)
     """Of plugins, by name."""
+    brought: dict[str, list[tuple[str, str]]] = field(factory=dict)
+    """What each plugin brings, by its origin: kinds and names of components, commands and cards."""
     problems: list[str] = field(factory=list)
     files: list[Path] = field(factory=list)
     """Plugins that are single files."""
@@ -159,6 +169,8 @@ class Registry:
                 self.problems.append(
                     f"command {command.name!r} of {origin} is left out: the name is taken"
                 )
+            else:
+                self.brought.setdefault(origin, []).append(("command", command.name))
         for folder in call("prologue_cards", Path):
             with left_out(f"cards of {origin}", self.problems.append):
                 if not folder.is_dir():
@@ -166,6 +178,7 @@ class Registry:
                         f"{folder}: found no such folder, expected one laid out like registry/"
                     )
                 self.card_folders.append(folder)
+                self.brought.setdefault(origin, []).append(("cards", folder.name))
 
     def add_file(self, path: Path | str, where: str) -> None:
         """Take in a plugin that is a single Python file. A second time does nothing.
@@ -185,8 +198,7 @@ class Registry:
                 module = _module_of(path, checksum)
             self.add_plugin(module, f"{path} {checksum[:8]}", checksum, path.stem)
         except BaseException as error:
-            if is_interrupt(error):
-                raise
+            pass_interrupt(error)
             raise UserError(f"{where}: {path}: {brief(error)}") from error
         if len(self.problems) > problems:
             raise UserError(f"{where}: {self.problems[problems]}")
@@ -206,6 +218,7 @@ class Registry:
             return
         of = Path(origin.rpartition(" ")[0]).name if component.source else origin
         known[component.name] = Entry(evolve(component, origin=short(of)), origin)
+        self.brought.setdefault(origin, []).append((kind, component.name))
 
     def culprit(self, error: BaseException) -> str:
         """The component of a plugin whose code an error came out of; empty for none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from prologue_bench.pipeline import models
+from prologue_bench.storage import weights
 
 _recorded: list[Path] | None = None
 
@@ -35,7 +35,7 @@ sys.addaudithook(_note)  # it cannot be taken away again, but notes nothing unle
 def opened_files() -> Iterator[list[Path]]:
     """The files that are opened inside the block, each time anew."""
     global _recorded
-    load_file = models.load_file
+    load_file = weights.load_file
 
     def noted(path: Path) -> Any:
         _note("open", (path,))
@@ -43,7 +43,7 @@ def opened_files() -> Iterator[list[Path]]:
 
     recorded = _recorded = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "load_file", noted)
+        patch.setattr(weights, "load_file", noted)
         try:
             yield recorded
         finally:

@@ -38,9 +38,11 @@ def main() -> NoReturn:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         from prologue_bench.cli.app import cli
+        from prologue_bench.cli.console.warned import warnings_as_notices
 
         on_stop_signals(interrupt)
-        code = _exit_code(cli(prog_name="prologue-bench", standalone_mode=False))
+        with warnings_as_notices():
+            code = _exit_code(cli(prog_name="prologue-bench", standalone_mode=False))
         _flush()
     except BaseException as error:
         _end(error)
@@ -85,8 +87,10 @@ def _unforeseen(error: BaseException) -> str:
     import tempfile
     import traceback
 
+    from prologue_bench.guard import brief
+
     text = "".join(traceback.format_exception(error))
-    what = f"unforeseen {_brief(error)}"
+    what = f"unforeseen {brief(error)}"
     try:
         with tempfile.NamedTemporaryFile(
             "w",
@@ -104,12 +108,6 @@ def _unforeseen(error: BaseException) -> str:
             "please report it"
         )
     return f"{what}; this is a fault of the program, please report it with {file.name}"
-
-
-def _brief(error: BaseException) -> str:
-    """The kind of an error and the first line of its text, up to 200 characters."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 def _exit_code(returned: object) -> int:

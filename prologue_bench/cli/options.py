@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,29 @@ if TYPE_CHECKING:
     from prologue_bench.registry import Registry
     from prologue_bench.storage.store import Store
 
+
+class FolderType(click.ParamType[Path]):
+    """A folder that is there or will be made. UserError, in one line, for what is none."""
+
+    name = "directory"
+
+    def convert(
+        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        path = Path(value)
+        if os.path.lexists(path) and not path.is_dir():
+            from prologue_bench.errors import UserError
+
+            option = param.opts[0] if param is not None else self.name
+            raise UserError(f"{option} {path}: found a file, expected a folder")
+        return path
+
+
+FOLDER = FolderType()
+
 store_option = click.option(
     "--store",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
 

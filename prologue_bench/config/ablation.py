@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -559,14 +561,17 @@ class _Resolver:
 
     def settings(self, cls: type[T], name: str, sections: Mapping[str, Section]) -> T:
         """A section's settings, over those of the recipe that it names, or else the profile's."""
-        section = dict(sections[name])
+        section, where = dict(sections[name]), f"{self.where}: {name}"
         recipe = section.pop("recipe", None)
         below = getattr(self.profile, name) if recipe is None else {"recipe": recipe}
-        return structure(
-            cls,
-            merge(self._with_recipe(below, name), section, f"{self.where}: {name}"),
-            f"{self.where}: {name}",
-        )
+        below = self._with_recipe(below, name)
+        source = self._profile if recipe is None else f"recipe {recipe!r}"
+        with _told(where, section, below, source):
+            return structure(cls, merge(below, section, where), where)
+
+    @property
+    def _profile(self) -> str:
+        return f"profile {self.profile.name!r}"
 
     def _with_recipe(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         if "recipe" not in values:
@@ -604,7 +609,7 @@ class _Resolver:
         }
         values = merge(offered, choice.settings, where)
         who = f"{where}: settings of {component.called(kind)}"
-        with of_component(who):
+        with of_component(who), _told(where, choice.settings, offered, self._profile):
             checked = structure(settings, values, where, owner=f"{kind} {choice.use!r}")
             json.dumps(plain_values(as_read(checked)))  # as keys hold them
         return Resolved(component, checked, self._same(kind, checked, who))
@@ -626,6 +631,34 @@ def _name_and_settings(found: object) -> tuple[str, Mapping[str, Any]] | None:
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], str)):
         raise TypeError(f"found {shown(found)}, expected a name and settings, or None")
     return found[0], dict(found[1])
+
+
+@contextmanager
+def _told(
+    where: str, given: Mapping[str, Any], below: Mapping[str, Any], source: str
+) -> Iterator[None]:
+    """A mistake in a value that is not given, but taken from `below`, names the source of that."""
+    try:
+        yield
+    except UserError as error:
+        place, colon, rest = str(error).removeprefix(where).partition(": ")
+        keys = re.findall(r"\w+", place)
+        if not (colon and str(error).startswith(f"{where}.") and keys) or _has(given, keys):
+            raise
+        if not _has(below, keys):
+            raise
+        raise UserError(f"{where}{place} (from {source}): {rest}") from None
+
+
+def _has(values: Any, keys: Sequence[str]) -> bool:
+    """Whether nested settings hold a value at these keys, or instead of one on the way."""
+    for key in keys:
+        if not isinstance(values, Mapping):
+            return True
+        if key not in values:
+            return False
+        values = values[key]
+    return True
 
 
 def _replace_place(text: str, where: str, places: Mapping[str, str]) -> str:

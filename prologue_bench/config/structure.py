@@ -19,6 +19,11 @@ from prologue_bench.documents.describing import describe
 from prologue_bench.errors import UserError, nearest, shortened
 
 T = TypeVar("T")
+SUPPORTED = (
+    "bool, int, float, str, None, Literal, Choice, a frozen attrs class, tuple[X, ...], "
+    "Mapping[str, X], or a union of these"
+)
+"""The types of settings, for those who write plugins."""
 LARGEST_INTEGER = 2**53 - 1
 """JSON's readers hold larger ones as floats, and torch none over 2^63."""
 LARGEST_FLOAT = 3.4e38
@@ -108,7 +113,30 @@ def convert(expected: Any, value: Any, where: str) -> Any:
         return {
             str(key): convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()
         }
-    raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+    raise _wrong_type(expected, value, where)
+
+
+def _wrong_type(expected: Any, value: Any, where: str) -> UserError:
+    """What is wrong with a value, or with the type that a plugin's settings have there."""
+    union = typing.get_origin(expected) in (typing.Union, types.UnionType)
+    for kind in typing.get_args(expected) if union else (expected,):
+        if not _is_supported(kind):
+            return UserError(
+                f"{where}: a setting cannot have the type {shortened(str(kind), 80)}; "
+                f"expected of whoever wrote it {SUPPORTED}"
+            )
+    return UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+
+
+def _is_supported(expected: Any) -> bool:
+    """Whether values of a type can be given in YAML."""
+    origin = typing.get_origin(expected)
+    return (
+        expected in (Any, bool, int, float, str, type(None))
+        or attrs.has(expected)
+        or origin in (typing.Literal, typing.Union, types.UnionType, tuple)
+        or origin is collections.abc.Mapping
+    )
 
 
 def _check_size(value: float, largest: float, where: str) -> None:
@@ -142,7 +170,7 @@ def _union(expected: Any, arguments: tuple[Any, ...], value: Any, where: str) ->
             return convert(option, value, where)
         except UserError:
             continue
-    raise UserError(f"{where}: found {describe(value)}, expected {type_name(expected)}")
+    raise _wrong_type(expected, value, where)
 
 
 def _tuple(

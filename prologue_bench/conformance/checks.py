@@ -94,16 +94,14 @@ def check_state(make: Callable[[int], nn.Module], answer: Callable[[Any], Tensor
     import tempfile
     from pathlib import Path
 
-    from safetensors.torch import load_file
-
-    from prologue_bench.pipeline.models import save_weights
+    from prologue_bench.storage.weights import load_weights, save_weights
 
     module, other = make(0), make(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         save_weights(module, path)
         try:
-            other.load_state_dict(load_file(path))
+            load_weights(other, path)
         except RuntimeError as error:
             raise Broken(
                 f"its weights do not load into another instance: {str(error).splitlines()[0]}"

@@ -15,7 +15,7 @@ from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.metric import PlannedInputs
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
-from prologue_bench.guard import brief, place_of
+from prologue_bench.guard import brief, pass_interrupt, place_of
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.models import (
@@ -26,7 +26,6 @@ from prologue_bench.pipeline.models import (
 from prologue_bench.pipeline.nominal import NominalData
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.results.left_out import notes_on
-from prologue_bench.stopping import is_interrupt
 from prologue_bench.training import distributed
 from prologue_bench.training.tracking import check_trackers
 
@@ -219,8 +218,7 @@ class _Variant:
         except UserError as error:
             raise UserError(f"{self.where}{place}: {error}") from None
         except BaseException as error:  # whatever a plugin does
-            if is_interrupt(error):
-                raise
+            pass_interrupt(error)
             raise UserError(
                 f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}"
             ) from error

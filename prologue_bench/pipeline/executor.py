@@ -20,7 +20,7 @@ from attrs import define, field
 from prologue_bench import __version__
 from prologue_bench.contracts.components import culprit
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError, own_words
-from prologue_bench.guard import brief
+from prologue_bench.guard import brief, pass_interrupt
 from prologue_bench.notices import notice
 from prologue_bench.pipeline import steps as work
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
@@ -28,7 +28,6 @@ from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure, Stage, components_of
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.results.migration import fill_in_figures
-from prologue_bench.stopping import is_interrupt
 from prologue_bench.storage.files import write_text
 from prologue_bench.storage.store import Store, is_full_disk
 from prologue_bench.storage.unfinished import checked_text, read_checked
@@ -90,8 +89,7 @@ def execute(
         except Interrupted:
             raise
         except BaseException as error:  # a component must not end the run, by whatever it raises
-            if is_interrupt(error):
-                raise
+            pass_interrupt(error)
             own = isinstance(error, PrologueBenchError)
             if (not own or error.__cause__ is not None) and (
                 is_full_disk(error) or store.is_full()

@@ -20,11 +20,11 @@ from prologue_bench.contracts.images import ImageSpec, to_float
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError
+from prologue_bench.guard import pass_interrupt
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.pictures import COLUMNS, SAMPLE_ROWS
 from prologue_bench.pipeline.workspace import Workspace, identity
 from prologue_bench.sampling.decoding import guidance_scales, is_guided
-from prologue_bench.stopping import is_interrupt
 from prologue_bench.training.models import TokenizerModel
 
 
@@ -64,8 +64,7 @@ def counted_flops(stage: stages.Stage, workspace: Workspace) -> float | None:
     try:
         return stage_flops(stage, workspace)
     except BaseException as error:  # a plugin's model may raise anything here, and still run later
-        if is_interrupt(error):
-            raise
+        pass_interrupt(error)
         return None
 
 

@@ -15,13 +15,13 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.errors import UserError, nearest
-from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.stages import KEY_LENGTH, component_key
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.leftovers import remove_entry
 from prologue_bench.storage.names import named_path
 from prologue_bench.storage.store import Store
+from prologue_bench.storage.weights import save_weights
 
 Part = Literal["tokenizer", "generator"]
 

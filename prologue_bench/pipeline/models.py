@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from prologue_bench.config.ablation import Resolved
@@ -19,7 +17,7 @@ from prologue_bench.contracts.metric import Metric
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.guard import of_component
-from prologue_bench.storage.files import follow_umask
+from prologue_bench.storage.weights import load_state
 
 M = TypeVar("M", bound=nn.Module)
 TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
@@ -91,7 +89,7 @@ def needs_of(metric: Resolved) -> tuple[str, ...]:
 
 def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
     """Load the weights of the tokenizer that this builds on into its parts of the same names."""
-    result = tokenizer.load_state_dict(load_file(path), strict=False)
+    result = tokenizer.load_state_dict(load_state(path), strict=False)
     if result.unexpected_keys:
         raise StageError(
             f"{path}: {result.unexpected_keys[0]!r} has no place in the tokenizer that builds on it"
@@ -101,22 +99,3 @@ def load_foundation(tokenizer: Tokenizer, path: Path) -> None:
 def count_parameters(module: nn.Module) -> int:
     """How many numbers a module learns."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def save_weights(module: nn.Module, path: Path) -> None:
-    """Write a module's weights as safetensors."""
-    # Shared tensors (tied embeddings) are stored once under each name.
-    save_file(
-        {
-            name: value.detach().cpu().clone().contiguous()
-            for name, value in module.state_dict().items()
-        },
-        path,
-    )
-    follow_umask(path)
-
-
-def load_weights(module: M, path: Path, device: torch.device | str = "cpu") -> M:
-    """The module with the weights of a safetensors file, in evaluation mode."""
-    module.load_state_dict(load_file(path))
-    return module.to(device).eval()

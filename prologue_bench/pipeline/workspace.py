@@ -22,6 +22,7 @@ from prologue_bench.guard import of_component
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
 from prologue_bench.storage.store import Store
+from prologue_bench.storage.weights import load_weights
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -110,7 +111,7 @@ class Workspace:
         images = self.open_data(stage.data.resolved).spec
         tokenizer = models.build_tokenizer(stage.tokenizer, images)
         path = self.store.get(stage.key) / models.TOKENIZER_WEIGHTS
-        return models.load_weights(tokenizer, path, device)
+        return load_weights(tokenizer, path, device)
 
     def load_generator(self, stage: stages.GeneratorStage, device: torch.device) -> Generator:
         """The trained generator, in evaluation mode."""
@@ -118,7 +119,7 @@ class Workspace:
         labels = self.open_data(tokenizer.data.resolved).spec.labels
         generator = models.build_generator(stage.generator, self.layout_of(tokenizer), labels)
         path = self.store.get(stage.key) / models.GENERATOR_WEIGHTS
-        return models.load_weights(generator, path, device)
+        return load_weights(generator, path, device)
 
 
 def identity(resolved: Resolved) -> str:

@@ -14,7 +14,7 @@ import attrs
 
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError
-from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS, save_weights
+from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.documents import read_export
 from prologue_bench.results.plain import plain
@@ -31,6 +31,7 @@ from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.runs.loading import Weights, build_run, describe_run, find_run
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.placing import checksums, is_inside, not_own, recover
+from prologue_bench.storage.weights import save_weights
 
 CONFIG = "config.json"
 

@@ -178,7 +178,10 @@ def _read_manifest(folder: Path) -> bytes:
     except PermissionError:
         raise
     except OSError as error:
-        what = {errno.ENOTDIR: "it is not a folder", errno.ELOOP: "a link is in its place"}
+        what = {
+            errno.ENOTDIR: "it is not a folder",
+            errno.ELOOP: f"{MANIFEST} is a link, which is not followed",
+        }
         raise Damage(
             what.get(error.errno or 0, f"{MANIFEST} cannot be read: {error.strerror}")
         ) from None
@@ -201,7 +204,9 @@ def _checked_manifest(content: bytes, key: str) -> Mapping[str, Any]:
         manifest = json.loads(content.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         raise Damage(f"{MANIFEST} is not JSON") from None
-    if not isinstance(manifest, dict) or OWN_CHECKSUM not in manifest:
+    if not isinstance(manifest, dict):
+        raise Damage(f"{MANIFEST} is not a JSON object")
+    if OWN_CHECKSUM not in manifest:
         raise Damage(f"{MANIFEST} has no checksum of its own, or is of an older version")
     own = manifest.pop(OWN_CHECKSUM)
     if own != _own_checksum(manifest):

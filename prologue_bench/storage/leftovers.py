@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from prologue_bench.errors import StageError
+from prologue_bench.texts.lines import escaped
 
 
 def remove_entry(path: Path) -> None:
@@ -49,7 +50,7 @@ def make_folder(folder: Path) -> None:
 
 def link_target(path: Path) -> str:
     """Where a link leads, as it stands in the link; empty for what is no link."""
-    return ascii(os.readlink(path))[1:-1] if path.is_symlink() else ""
+    return escaped(os.readlink(path)) if path.is_symlink() else ""
 
 
 def entries_in(folder: Path) -> Iterator[Path]:

@@ -24,7 +24,7 @@ def named_path(folder: Path, name: object, where: str = "name", ending: str = ""
     'reports/count'
     >>> named_path(Path("reports"), "../count")
     Traceback (most recent call last):
-    prologue_bench.errors.UserError: name: found '../count', expected a name without '/' or '\\\\'
+    prologue_bench.errors.UserError: name: found '../count', expected a name without '/' or '\\'
     """
     if problem := name_problem(name):
         raise UserError(f"{where}: found {_shown(name)}, expected {problem}")
@@ -49,16 +49,7 @@ def name_problem(name: object) -> str:
     return ""
 
 
-def one_line(text: str) -> str:
-    """A text found on disk, such as a path, without what a terminal would act on.
-
-    >>> one_line("a\\x1b[2Jb")
-    'a\\\\x1b[2Jb'
-    """
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
 def _shown(name: object) -> str:
     if not isinstance(name, str):
         return type(name).__name__
-    return ascii(name) if len(name) <= SHOWN else f"{name[:SHOWN]!a}... ({len(name)} characters)"
+    return repr(name) if len(name) <= SHOWN else f"{name[:SHOWN]!r}... ({len(name)} characters)"

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import stat
 import threading
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from prologue_bench.errors import UserError
 from prologue_bench.storage.files import checksum
+from prologue_bench.storage.leftovers import remove_entry
 
 try:
     import fcntl
@@ -193,11 +193,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _drop(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+    """Remove what was written aside; what cannot be removed is no error, and goes another time."""
+    with contextlib.suppress(OSError):
+        remove_entry(path)
 
 
 def _sync(folder: Path) -> None:

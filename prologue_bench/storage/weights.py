@@ -1,6 +1,6 @@
-"""Weights that someone else may have written.
+"""Weights on disk: safetensors alone.
 
-Safetensors alone, and only where every name, shape and type fits.
+Those that someone else may have written are taken where every name, shape and type fits.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from attrs import frozen
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.modules.module import (
     register_module_buffer_registration_hook,
@@ -23,7 +23,7 @@ from torch.nn.modules.module import (
 )
 
 from prologue_bench.errors import UserError, shortened
-from prologue_bench.storage.files import checksum
+from prologue_bench.storage.files import checksum, follow_umask
 
 M = TypeVar("M", bound=nn.Module)
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -61,6 +61,42 @@ class Header:
 
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """Write a module's weights; a tensor that has several names, as tied embeddings, is there once.
+
+    The file's metadata leads from each further name to the one that it is written under, as that of
+    safetensors' `save_model` does, which would refuse views of larger tensors.
+    """
+    first: dict[int, str] = {}
+    tensors, further = {}, {}
+    for name, value in module.state_dict(keep_vars=True).items():
+        if (kept := first.setdefault(id(value), name)) != name:
+            further[name] = kept
+        else:
+            tensors[name] = value.detach().cpu().clone().contiguous()
+    save_file(tensors, path, metadata=further or None)
+    follow_umask(path)
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file that `save_weights` wrote, each under all of its names."""
+    tensors = load_file(path)
+    return {**tensors, **{name: tensors[kept] for name, kept in _further_names(path).items()}}
+
+
+def load_weights(module: M, path: Path, device: torch.device | str = "cpu") -> M:
+    """The module with the weights of a file that `save_weights` wrote, in evaluation mode."""
+    module.load_state_dict(load_state(path))
+    return module.to(device).eval()
+
+
+def _further_names(path: Path) -> dict[str, str]:
+    """Names of tensors that are in a file under another name, by that name."""
+    with safe_open(path, framework="pt") as file:
+        names, metadata = set(file.keys()), file.metadata() or {}
+    return {name: kept for name, kept in metadata.items() if kept in names and name not in names}
 
 
 def read_headers(path: Path, follow: bool = True) -> dict[str, Header]:
@@ -136,6 +172,8 @@ def built_for(
     finite.
     """
     headers = read_headers(weights, follow)
+    further = _further_names(weights)
+    headers |= {name: headers[kept] for name, kept in further.items()}
     if digest is not None and (found := checksum(weights)) != digest:
         raise UserError(
             f"{weights}: changed since it was written: its checksum is {found[:12]}, "
@@ -156,7 +194,7 @@ def built_for(
             raise UserError(
                 f"{weights}: {shortened(name, 80)} holds NaN or infinity, expected finite numbers"
             )
-    module.load_state_dict(tensors)
+    module.load_state_dict({**tensors, **{name: tensors[kept] for name, kept in further.items()}})
     return module.eval()
 
 

@@ -1,4 +1,4 @@
-"""What others wrote, as text on one line: nothing in it acts on a terminal."""
+"""What others wrote, as text: nothing in it acts on a terminal."""
 
 from __future__ import annotations
 
@@ -13,12 +13,21 @@ invisible tags."""
 
 
 def plain_text(text: str) -> str:
-    r"""The text with an escape in place of whatever is no text.
+    r"""The text with an escape in place of whatever is no text; lines and tabs stay.
 
     >>> plain_text("\x1b[2J")
     '\\x1b[2J'
     """
     return CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def escaped(text: str) -> str:
+    r"""As `plain_text`, with escapes for line breaks and tabs too, as names are shown.
+
+    >>> escaped("a\nb")
+    'a\\nb'
+    """
+    return plain_text(text).replace("\n", r"\n").replace("\t", r"\t")
 
 
 def one_line(text: str) -> str:

@@ -1,6 +1,11 @@
 """All that training takes from mmengine, its engine: nothing else imports it."""
 
+# ruff: noqa: E402 - mmengine imports OpenCV
 from __future__ import annotations
+
+from prologue_bench.training.opencv import import_opencv_or_none
+
+import_opencv_or_none()
 
 from mmengine.config import Config as Config
 from mmengine.dist import init_dist as init_dist

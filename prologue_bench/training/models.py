@@ -194,7 +194,7 @@ class TokenizerModel(LossModel):
 
     def losses(self, **batch: Tensor) -> Losses:
         images = to_float(batch["images"])
-        out = self._tokenizer_losses(images)
+        out = terms.checked_output(self._tokenizer_losses(images))
         losses = terms.named(terms.OWN, out.losses)
         if out.reconstruction is not None:
             losses |= self._reconstruction_losses(out.reconstruction.float(), images)

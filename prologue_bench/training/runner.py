@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import pickle
@@ -62,6 +64,10 @@ class QuietRunner(Runner):
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         super().save_checkpoint(out_dir, filename, *args, **kwargs)
         seal(Path(self.work_dir).parent, Path(out_dir, filename))
+
+    def load_checkpoint(self, *args: Any, **kwargs: Any) -> Any:
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints which file it loads
+            return super().load_checkpoint(*args, **kwargs)
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """Nothing: asking compilers takes seconds, and each artifact records its software."""

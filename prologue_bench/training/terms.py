@@ -12,7 +12,9 @@ from typing import Any
 
 from torch import Tensor
 
+from prologue_bench.contracts.tokenizer import TokenizerOutput
 from prologue_bench.errors import StageError
+from prologue_bench.guard import shown
 
 L1, L2, CROSS_ENTROPY = "loss_l1", "loss_l2", "loss_ce"
 TOKENIZER_CROSS_ENTROPY = "loss_ce/tokenizer"
@@ -34,11 +36,22 @@ def labels(components: Iterable[str]) -> list[str]:
     return found
 
 
+def checked_output(found: object) -> TokenizerOutput:
+    """What a tokenizer's `losses` gives. Raises StageError for something else."""
+    if not isinstance(found, TokenizerOutput):
+        raise StageError(f"tokenizer: `losses` gives {shown(found)}, expected a TokenizerOutput")
+    return found
+
+
 def named(label: str, terms: Mapping[str, Any]) -> dict[str, Tensor]:
     """The terms of one source under their names.
 
-    Raises StageError for one that is no scalar tensor.
+    Raises StageError where they are no mapping, and for one that is no scalar tensor.
     """
+    if not isinstance(terms, Mapping):
+        raise StageError(
+            f"loss {label}: found {shown(terms)}, expected a mapping of names to scalar tensors"
+        )
     for name, value in terms.items():
         if problem := problem_of(name, value):
             raise StageError(f"loss {label}: {problem}")

@@ -97,6 +97,11 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
             ["run", "{file}", "--set", "data={use: fashion-mnist, root: /nowhere}"],
             "data=fashion-mnist-embedded",
         ),
+        (
+            ["run", "{file}", "--out", "{file}"],
+            "tiny.yaml: found a file, expected a folder",
+        ),
+        (["store", "ls", "--store", "{file}"], "tiny.yaml: found a file, expected a folder"),
         (["report", "nowhere"], "no results; expected a folder written by 'prologue-bench run'"),
     ],
 )
@@ -124,7 +129,9 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(
     )
     assert found.code == 1
     assert re.search(
-        r"prologue-bench: 1 stage\(s\) failed: loss\S* is (nan|inf) at step \d+", found.err
+        r"prologue-bench: 1 stage failed, and 5 behind it did not run: "
+        r"loss\S* is (nan|inf) at step \d+",
+        found.err,
     )
     results = load_results(tmp_path / "reports" / "tiny")
     assert [bool(run.failures) for run in results.runs] == [False, True]

@@ -83,6 +83,13 @@ def test_doctor_finds_what_is_there(invoke: Invoke) -> None:
     assert states["shapes"] == "ok"
     assert states["image-folder"] == "missing"
     assert "broken" not in states.values()
+    plugins = {line["what"].rpartition(" ")[2]: line["says"] for line in found["plugins"]}
+    assert plugins["(official)"] == "command import-checkpoint, claims, check-golden"
+    lines = invoke("doctor").output.splitlines()
+    for line in (line for section in found.values() for line in section):
+        assert any(
+            line["what"] in shown and shown.endswith(line["says"].strip()) for shown in lines
+        ), line
 
 
 def test_the_store_lists_verifies_and_removes(
@@ -93,6 +100,10 @@ def test_the_store_lists_verifies_and_removes(
     rows = json.loads(invoke("store", "ls", "--json", "--store", str(copy)).output)
     assert len(rows) == 16
     assert sum(row["bytes"] for row in rows) > 0
+    *lines, total = invoke("store", "ls", "--store", str(copy)).output.splitlines()
+    assert [line.split()[0] for line in lines] == [row["key"] for row in rows]
+    assert all(line.endswith(row["experiment"]) for line, row in zip(lines, rows, strict=True))
+    assert total.endswith(f"kB, in {copy}")
     assert (
         "2 artifacts" in invoke("store", "ls", "--kind", "*-tokenizer", "--store", str(copy)).output
     )

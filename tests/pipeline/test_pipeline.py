@@ -288,7 +288,7 @@ def test_a_full_disk_is_seen_behind_another_error(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("I/O error")
 
-    monkeypatch.setattr("prologue_bench.pipeline.models.save_file", fails)
+    monkeypatch.setattr("prologue_bench.storage.weights.save_file", fails)
     monkeypatch.setattr(Store, "is_full", lambda self: True)
     with pytest.raises(StageError, match="no space is left on the disk"):
         execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)

@@ -161,3 +161,12 @@ def test_any_number_of_processes_goes_on_behind_the_same_images(world: int, star
 def test_no_images_are_an_error_and_no_endless_loop() -> None:
     with pytest.raises(ValueError, match="found no training images"):
         Shuffled(0, 5)
+
+
+def test_a_resumed_training_prints_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, steps=10, stop_after=5)
+    run(tmp_path, steps=10)
+    assert capfd.readouterr().out == ""
+    assert "resumed epoch: 0, iter: 5" in (tmp_path / "output" / "log.txt").read_text()

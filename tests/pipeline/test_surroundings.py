@@ -98,3 +98,17 @@ def test_a_shell_can_ask_how_a_command_goes_on() -> None:
     told = python("list", _PROLOGUE_BENCH_COMPLETE="bash_source")
     assert told.returncode == 0, told.stderr
     assert b"complete" in told.stdout
+
+
+def test_a_warning_of_a_plugin_is_one_line_and_said_once(tmp_path: Path) -> None:
+    (tmp_path / "warns.py").write_text(
+        "import warnings\n"
+        "warnings.simplefilter('always')\n"
+        "for _ in range(3):\n"
+        "    warnings.warn('soon\\nother \\x1b[31mthings', FutureWarning)\n"
+    )
+    told = python("show", "ar", "--plugin", str(tmp_path / "warns.py"))
+    assert told.returncode == 0
+    assert told.stderr.decode() == (
+        "prologue-bench: FutureWarning: soon other \\x1b[31mthings (warns.py:4)\n"
+    )

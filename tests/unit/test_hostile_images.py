@@ -9,6 +9,7 @@ import gzip
 import io
 import os
 import random
+import re
 import socket
 import struct
 import threading
@@ -34,13 +35,14 @@ from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
+from prologue_bench.texts.lines import CONTROLS, escaped
 from prologue_plugins.datasets import archives, decoding, fashion_mnist, imagenet
 from prologue_plugins.datasets.archives import FolderArchive
 from prologue_plugins.datasets.crops import shrink
 from prologue_plugins.datasets.decoding import read_picture
 from prologue_plugins.datasets.fashion_mnist import FILES
 from prologue_plugins.datasets.imagenet import ClassFolders
-from prologue_plugins.datasets.names import printable, shortened
+from prologue_plugins.datasets.names import shortened
 from prologue_plugins.datasets.settings import ImageFolderSettings
 from prologue_plugins.datasets.turns import Turns
 from tests.slow.images import small_images
@@ -157,10 +159,10 @@ def test_a_jpeg_above_the_limit_of_pixels_is_decoded_at_half_its_size(
     monkeypatch.setattr(decoding, "PIXELS", 3000)
     assert read_picture(content).image.size == (32, 24)
     assert read_picture(content, 8).image.size == (11, 8)
-    with pytest.raises(ValueError, match="more than the 67,108,864 pixels that are read"):
+    with pytest.raises(ValueError, match="more than 67,108,864 pixels"):
         read_picture(encoded(Image.new("RGB", (64, 48))))
     monkeypatch.setattr(decoding, "JPEG_PIXELS", 3000)
-    with pytest.raises(ValueError, match="more than the"):
+    with pytest.raises(ValueError, match="more than "):
         read_picture(content)
 
 
@@ -558,7 +560,7 @@ def test_plan_and_doctor_download_nothing_and_decode_nothing(
     assert "from its card; keys depend on them" in found.output
     assert "it is downloaded when it runs" in found.output
     told = CliRunner().invoke(cli, ["doctor", "--store", str(tmp_path / "new")])
-    assert "imagenet: 8 + 2 images of 3 x 256 x 256" in told.output
+    assert re.search(r"imagenet +8 \+ 2 images of 3 x 256 x 256", told.output)
     assert "it is downloaded when it runs" in told.output
     assert not (tmp_path / "new").exists()
 
@@ -583,8 +585,9 @@ def test_torch_fidelity_gets_weights_that_were_written_here(
 
 @given(st.text(st.characters(exclude_categories=()), max_size=300))
 def test_any_name_can_be_printed_in_one_short_line(name: str) -> None:
-    for text in (printable(name), shortened(name)):
-        assert text.isprintable()
+    for text in (escaped(name), shortened(name)):
+        assert not CONTROLS.search(text)
+        assert len(text.splitlines()) == bool(text)
         text.encode()
     assert len(shortened(name)) <= 80
 

@@ -269,9 +269,7 @@ def test_hidden_files_and_what_macos_leaves_are_passed_over(tmp_path: Path) -> N
 def test_an_image_of_too_many_pixels_is_one_line_with_its_name(tmp_path: Path) -> None:
     root = folder(tmp_path / "set", plain)
     Image.new("1", (14000, 14000)).save(root / "train/a/huge.png")
-    with pytest.raises(
-        UserError, match=r"train/a/huge.png \(more than the 67,108,864 pixels that are read"
-    ):
+    with pytest.raises(UserError, match=r"train/a/huge.png \(more than 67,108,864 pixels"):
         _ = source(root).fingerprint
 
 

@@ -26,7 +26,7 @@ from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.loading import load_results
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.optimisation import check_apart
-from prologue_bench.training.terms import labels
+from prologue_bench.training.terms import labels, named
 from prologue_plugins.generators.ar import Ar
 from prologue_plugins.generators.settings import ArSettings
 from prologue_plugins.losses.adversarial import PatchGan
@@ -102,6 +102,23 @@ def test_a_term_that_is_no_scalar_with_a_name_is_one_line(
     with pytest.raises(StageError, match=message) as raised:
         with_own((name, value))(images=byte_images(2))
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("found", [[torch.zeros(())], torch.zeros(()), None, 0.5])
+def test_losses_that_are_no_mapping_are_one_line(found: Any) -> None:
+    with pytest.raises(StageError, match=r"^loss own: found .*, expected a mapping of names to"):
+        named("own", found)
+
+
+@pytest.mark.parametrize("found", [{"size": torch.zeros(())}, None])
+def test_what_a_tokenizer_s_losses_gives_instead_of_an_output_is_named(
+    found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OwnLoss, "losses", lambda self, images: found)
+    with pytest.raises(
+        StageError, match=r"^tokenizer: `losses` gives .*, expected a TokenizerOutput$"
+    ):
+        with_own(None)(images=byte_images(2))
 
 
 class Constant(ReconstructionLoss):

@@ -10,6 +10,7 @@ import pytest
 from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.config.files import Overrides
 from prologue_bench.config.settings import Sampling, TokenizerTraining, key_values
+from prologue_bench.config.structure import convert
 from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
@@ -51,6 +52,48 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
     assert (tokenizer.encoder.layers, tokenizer.encoder.width) == (3, 32), (
         "the profile's width stays"
     )
+
+
+@pytest.mark.parametrize("kind", [list[int], dict[str, int], Path, bytes, list[int] | None])
+def test_a_type_that_settings_cannot_have_is_named_to_whoever_wrote_them(kind: object) -> None:
+    with pytest.raises(UserError) as caught:
+        convert(kind, [1], "tokenizer.sizes")
+    name = str(kind).removesuffix(" | None")
+    assert str(caught.value).startswith(f"tokenizer.sizes: a setting cannot have the type {name}; ")
+    assert "tuple[X, ...]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampling.samples=10", "tokenizer_training.steps (from profile 'wrong'): found 'many'"),
+        ("tokenizer_training.steps=many", "--set tokenizer_training.steps: found 'many'"),
+        (
+            "tokenizer_training.steps=5",
+            "tokenizer.encoder.layers (from profile 'wrong'): found 'few'",
+        ),
+        (
+            "tokenizer_training={recipe: odd, steps: 5}",
+            "tokenizer_training.autoencoder.learning_rate (from recipe 'odd'): found 'slow'",
+        ),
+    ],
+)
+def test_a_mistake_of_a_profile_or_recipe_names_it(
+    smoke_file: Path, tmp_path: Path, override: str, message: str
+) -> None:
+    cards = {
+        "profiles/wrong": "tokenizer_training: {steps: many}\noffers: {encoder: {layers: few}}",
+        "recipes/odd": "tokenizer_training: {autoencoder: {learning_rate: slow}}",
+    }
+    for name, text in cards.items():
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"summary: Not right.\n{text}\n")
+    registry = Registry.load()
+    registry.card_folders.append(tmp_path)
+    with pytest.raises(UserError) as caught:
+        load_ablation(smoke_file, registry, Overrides(values=(override,), profile="wrong"))
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,12 @@ from prologue_bench.cli.app import cli
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.executor import _Clock
 from prologue_bench.pipeline.imported import add_imported
-from prologue_bench.pipeline.models import save_weights
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.storage import store as stores
 from prologue_bench.storage.kept import find_kept, keep
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.unfinished import seal
+from prologue_bench.storage.weights import save_weights
 from tests.factories.stores import put
 
 KEYS = ["0" * 20, "1" * 20]
@@ -179,7 +179,8 @@ def test_what_is_not_the_store_s_is_left_alone(store: Store) -> None:
     foreign.mkdir()
     (foreign / "manifest.json").write_text("[]")
     (store.root / "artifacts" / ".DS_Store").write_text("x")
-    assert "notes: not an artifact of this store; left alone" in command(store, "verify").output
+    said = command(store, "verify").output
+    assert "notes: passed over, since its name is not that of an artifact" in said
     assert command(store, "gc", "--yes", "--older-than", "0").exit_code == 0
     assert foreign.is_dir()
     assert "1 artifacts" in command(store, "ls").output

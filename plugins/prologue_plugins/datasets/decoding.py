@@ -58,9 +58,7 @@ SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 EIGHT_OF_SIXTEEN = np.rint(np.arange(2**16) / 257).astype(int).tolist()
 """Levels of 8 bits for those of 16."""
-TOO_LARGE = (
-    f"more than the {PIXELS:,} pixels that are read ({JPEG_PIXELS:,} of JPEG); make it smaller"
-)
+TOO_LARGE = f"more than {PIXELS:,} pixels ({JPEG_PIXELS:,} of a JPEG); make it smaller"
 
 _turns = Turns(PIXELS)
 """Threads decode so many pixels at the same time."""

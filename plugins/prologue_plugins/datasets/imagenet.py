@@ -30,6 +30,7 @@ from PIL import __version__ as PIL_VERSION
 from prologue_bench.contracts import DataSource, ImageArray, ImageSpec, Split
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.storage.files import user_cache, user_path, write_text
+from prologue_bench.texts.lines import escaped
 from prologue_plugins.datasets.archives import BYTES, MANY, UNREAD, Archive, open_archive
 from prologue_plugins.datasets.crops import VIEWS, centre_crop, needed_edge, ten_crops
 from prologue_plugins.datasets.decoding import (
@@ -40,7 +41,7 @@ from prologue_plugins.datasets.decoding import (
     broken_because,
     read_picture,
 )
-from prologue_plugins.datasets.names import printable, shortened
+from prologue_plugins.datasets.names import shortened
 from prologue_plugins.datasets.settings import ImageFolderSettings, ImageNetSettings
 from prologue_plugins.datasets.turns import Turns
 
@@ -189,7 +190,7 @@ class ClassFolders(DataSource):
                 name,
                 "/".join(parts[:-3]),
                 parts[-3],
-                unicodedata.normalize("NFC", printable(parts[-2])),
+                unicodedata.normalize("NFC", escaped(parts[-2])),
             )
             for name, parts in split
             if len(parts) > 2 and parts[-3] in FOLDERS
@@ -421,7 +422,7 @@ class ImageNet(ClassFolders):
     def _class_names(self) -> tuple[str, ...]:
         lines = self._table(CLASS_NAMES).splitlines()
         names = {line.partition(" ")[0]: line.partition(" ")[2].partition(",")[0] for line in lines}
-        return tuple(printable(names.get(synset) or synset) for synset in self._classes)
+        return tuple(escaped(names.get(synset) or synset) for synset in self._classes)
 
     def _table(self, name: str) -> str:
         """A text of the competition's; empty where there is none.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from prologue_bench.errors import abridged
+from prologue_bench.texts.lines import escaped
+
 LONGEST = 80
 """Characters of a name or a reason in a message."""
 BESIDE = {
@@ -22,19 +25,9 @@ def is_hidden(name: str) -> bool:
     return any(part.startswith(".") or part.lower() in BESIDE for part in name.split("/"))
 
 
-def printable(name: str) -> str:
-    """A file's name, fit to print and write, even if its bytes are no UTF-8 or steer a terminal."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in name
-    )
-
-
 def shortened(text: str) -> str:
     """A text, or its beginning and end, as it can be printed."""
-    text = printable(text)
-    return (
-        text if len(text) <= LONGEST else f"{text[: LONGEST // 2 - 2]}...{text[1 - LONGEST // 2 :]}"
-    )
+    return abridged(escaped(text), LONGEST)
 
 
 def first_line(error: Exception) -> str:

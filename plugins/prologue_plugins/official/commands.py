@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from prologue_bench.cli.options import FOLDER
 from prologue_bench.errors import PrologueBenchError, listed
 
 TOLERANCE = 1e-4
@@ -38,7 +39,7 @@ TOLERANCE = 1e-4
 @click.option(
     "--out",
     "store_folder",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="The store  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
 def import_checkpoint(

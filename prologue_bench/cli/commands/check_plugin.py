@@ -9,8 +9,7 @@ import click
 from prologue_bench.cli.console.terminal import style
 from prologue_bench.cli.options import plugin_option, the_registry
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
-from prologue_bench.guard import brief
-from prologue_bench.stopping import is_interrupt
+from prologue_bench.guard import brief, pass_interrupt
 
 if TYPE_CHECKING:
     from prologue_bench.conformance import Check
@@ -88,8 +87,7 @@ def _passes(check: Check, show_traceback: bool) -> bool:
         click.echo(f"           found: {problem}")
         return False
     except BaseException as error:
-        if is_interrupt(error):
-            raise
+        pass_interrupt(error)
         click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
         click.echo(f"           it raised {brief(error)}")
         click.echo(

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.filesize import decimal
+from rich.text import Text
 
 from prologue_bench import __version__
+from prologue_bench.cli.console.tables import new_table, show
 from prologue_bench.cli.console.terminal import style
 from prologue_bench.cli.options import open_store, store_option, the_registry
 from prologue_bench.contracts import Component, PublishedFile
 from prologue_bench.errors import PrologueBenchError, UserError
-from prologue_bench.guard import left_out
+from prologue_bench.guard import brief, left_out
+from prologue_bench.texts.lines import one_line
 
 LIBRARIES = (
     "torch",
@@ -38,6 +42,8 @@ OPTIONAL = {
     "gradio": "prologue-bench demo: pip install 'prologue-bench[demo]'",
     "pyarrow": "results as Parquet: pip install 'prologue-bench[parquet]'",
 }
+
+COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 
 
 @click.command()
@@ -62,9 +68,11 @@ def doctor(as_json: bool, store: Path | None) -> None:
     else:
         for name, lines in sections.items():
             click.echo(style(name, "bold"))
+            table = new_table()
             for line in lines:
-                colour = {"ok": "green", "missing": "yellow", "broken": "red"}[line["state"]]
-                click.echo(f"  {style(line['state'], colour):<9} {line['what']}: {line['says']}")
+                state = Text(f"  {line['state']}", COLOURS[line["state"]])
+                table.add_row(state, one_line(line["what"]), one_line(line["says"]))
+            show(table)
     broken = [
         line["what"] for lines in sections.values() for line in lines if line["state"] == "broken"
     ]
@@ -90,41 +98,39 @@ def _installation() -> Iterator[dict[str, str]]:
             yield _line("missing", name, what)
     yield from _requirements()
     try:
-        importlib.import_module("mmengine")
-    except Exception as error:  # OpenCV without its system libraries, above all
-        yield _line(
-            "broken",
-            "mmengine",
-            f"{error}; apt-get install libgl1 libglib2.0-0 brings OpenCV's libraries",
-        )
+        importlib.import_module("prologue_bench.training.engine")
+    except Exception as error:
+        yield _line("broken", "mmengine", f"{brief(error)}; install prologue-bench again")
 
 
 def _requirements() -> Iterator[dict[str, str]]:
     """What components ask to be installed."""
-    needed: dict[str, list[tuple[str, Component]]] = defaultdict(list)
+    needed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    components: dict[str, Component] = {}
     for kind, entry in the_registry():
-        if entry.component.requires:
-            needed[entry.component.requires].append((kind, entry.component))
+        if requirement := entry.component.requires:
+            needed[requirement].append((kind, entry.component.name))
+            components.setdefault(requirement, entry.component)
     for requirement, of in needed.items():
         try:
-            of[0][1].load()
+            components[requirement].load()
             yield _line("ok", requirement, _named(of))
         except UserError:
             yield _line("missing", requirement, f"{_named(of)}: pip install '{requirement}'")
 
 
-def _named(components: Iterable[tuple[str, Component]]) -> str:
+def _named(components: Iterable[tuple[str, str]]) -> str:
+    """Kinds and names in few words: "tokenizer fsq, lfq; loss lpips"."""
     names: dict[str, list[str]] = defaultdict(list)
-    for kind, component in components:
-        names[kind].append(component.name)
+    for kind, name in components:
+        names[kind].append(name)
     return "; ".join(f"{kind} {', '.join(of)}" for kind, of in names.items())
 
 
 def _plugins() -> Iterator[dict[str, str]]:
     registry = the_registry()
-    for origin in dict.fromkeys(entry.origin for _, entry in registry):
-        names = [f"{kind} {e.component.name}" for kind, e in registry if e.origin == origin]
-        yield _line("ok", origin, ", ".join(names))
+    for origin, brought in registry.brought.items():
+        yield _line("ok", origin, _named(brought))
     for problem in registry.problems:
         yield _line("missing", "left out", problem)
 
@@ -139,24 +145,22 @@ def _data() -> Iterator[dict[str, str]]:
                 counts = [f"{len(source.labels(split)):,}" for split in ("train", "test")]
                 shape = f"{source.spec.channels} x {source.spec.height} x {source.spec.width}"
             yield _line("ok", name, f"{counts[0]} + {counts[1]} images of {shape}")
+        except PrologueBenchError as error:
+            yield _line("missing", name, str(error))
         except Exception as error:  # whatever a plugin does
-            yield _line("missing", name, _first_line(error))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+            yield _line("missing", name, brief(error))
 
 
 def _weights() -> Iterator[dict[str, str]]:
     """The files that components fetch into torch's cache when they need them."""
-    needed: dict[PublishedFile, list[tuple[str, Component]]] = defaultdict(list)
+    needed: dict[PublishedFile, list[tuple[str, str]]] = defaultdict(list)
     for kind, entry in the_registry():
         with left_out(
             entry.component.called(kind),
             lambda line: click.echo(f"prologue-bench: {line}", err=True),
         ):
             for file in entry.component.load_weights():
-                needed[file].append((kind, entry.component))
+                needed[file].append((kind, entry.component.name))
     for file, of in needed.items():
         try:
             path = file.path()
@@ -203,6 +207,6 @@ def _machine(store: Path | None) -> Iterator[dict[str, str]]:
     root = open_store(store).root
     there = next(each for each in (root.absolute(), *root.absolute().parents) if each.is_dir())
     try:
-        yield _line("ok", "store", f"{root}, {shutil.disk_usage(there).free / 1e9:.0f} GB free")
+        yield _line("ok", "store", f"{root}, {decimal(shutil.disk_usage(there).free)} free")
     except OSError as error:
         yield _line("missing", "store", f"{root}: {error.strerror}")

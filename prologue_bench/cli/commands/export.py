@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from prologue_bench.cli.options import (
+    FOLDER,
     force_option,
     open_store,
     plugin_option,
@@ -21,7 +22,7 @@ from prologue_bench.cli.options import (
 @click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     required=True,
     help="Folder of the export.",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from prologue_bench.cli.options import force_option
+from prologue_bench.cli.options import FOLDER, force_option
 from prologue_bench.errors import UserError
 
 
@@ -14,7 +14,7 @@ from prologue_bench.errors import UserError
 @click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder of the report of several RESULTS.",
 )
 @click.option(

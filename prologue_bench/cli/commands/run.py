@@ -12,6 +12,7 @@ import click
 from prologue_bench.cli.commands import plan as planning
 from prologue_bench.cli.commands.plan import profile_option, reuse_option, seeds_option, set_option
 from prologue_bench.cli.options import (
+    FOLDER,
     force_option,
     open_store,
     plugin_option,
@@ -23,6 +24,7 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
+    from prologue_bench.pipeline.executor import Outcome
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.storage.store import Store
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 @set_option
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     help="Folder of the report  [reports/NAME, or reports/NAME-PROFILE]",
 )
 @click.option(
@@ -148,18 +150,30 @@ def _run(
             ) from None
     results, pictures = collect(plan, outcome, workspace)
     results = keep_remarks(fill_in(results, pictures, plan, earlier), folder)
-    reasons = dict.fromkeys(outcome.failures.values())
-    failed = f"{len(reasons)} stage(s) failed: {'; '.join(reasons)}"
+    failed = _what_failed(plan, outcome)
     try:
         path = write_report(results, pictures, folder, force)
     except UserError as error:
         raise PrologueBenchError(
-            f"{failed}; the report is left as it is: {error}" if reasons else str(error)
+            f"{failed}; the report is left as it is: {error}" if failed else str(error)
         ) from None
     click.echo(render_markdown(results))
     click.echo(f"Report: {path}")
-    if reasons:
+    if failed:
         raise PrologueBenchError(failed)
+
+
+def _what_failed(plan: Plan, outcome: Outcome) -> str:
+    """How many stages failed, how many did not run because of those, and each reason once."""
+    if not outcome.failures:
+        return ""
+    over = [stage for each in plan.stages if (stage := each.stage).key in outcome.failures]
+    behind = sum(any(each.key in outcome.failures for each in stage.inputs) for stage in over)
+    failed = len(over) - behind
+    text = f"{failed} stage{'s' * (failed > 1)} failed"
+    if behind:
+        text += f", and {behind} behind {'it' if failed == 1 else 'them'} did not run"
+    return f"{text}: {'; '.join(dict.fromkeys(outcome.failures.values()))}"
 
 
 def _check_place(plan: Plan, folder: Path, force: bool) -> None:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.filesize import decimal
+from rich.text import Text
 
+from prologue_bench.cli.console.tables import new_table, show
 from prologue_bench.cli.options import open_store, store_option
-from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.errors import PrologueBenchError, UserError, shortened
 from prologue_bench.notices import notice
 from prologue_bench.storage.leftovers import bytes_in, last_touched, link_target
-from prologue_bench.storage.names import name_problem, one_line
+from prologue_bench.storage.names import name_problem
+from prologue_bench.texts.lines import escaped, one_line
 
 if TYPE_CHECKING:
     from prologue_bench.storage.store import Store
@@ -51,14 +55,16 @@ def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
+    table = new_table()
     for row in rows:
         what = f"{row['kind']} {row['metric'] or ''}".strip()
-        click.echo(
-            f"{row['key']}  {size(row['bytes']):>9}  {row['finished'][:10]}  {what:<28}  "
-            f"{row['experiment']}"
+        table.add_row(
+            *(row["key"], Text(decimal(row["bytes"]), justify="right"), row["finished"][:10]),
+            *map(one_line, (what, row["experiment"])),
         )
+    show(table)
     click.echo(
-        f"{len(rows)} artifacts, {size(sum(row['bytes'] for row in rows))}, in {opened.root}"
+        f"{len(rows)} artifacts, {decimal(sum(row['bytes'] for row in rows))}, in {opened.root}"
     )
 
 
@@ -84,7 +90,10 @@ def verify(store: Path | None) -> None:
     for folder in folders:
         if opened.is_foreign(folder):
             foreign += 1
-            click.echo(f"{_shown(folder, opened)}: not an artifact of this store; left alone")
+            click.echo(
+                f"{_shown(folder, opened)}: passed over, since its name is not that of an artifact "
+                "and no run wrote it"
+            )
             continue
         problems = opened.check(folder)
         damaged += bool(problems)
@@ -101,7 +110,7 @@ def verify(store: Path | None) -> None:
 def _shown(folder: Path, opened: Store) -> str:
     """An artifact by its key, and anything else by where it lies."""
     where = folder if folder.parent.name != "artifacts" else folder.relative_to(folder.parent)
-    return one_line(str(where.relative_to(opened.root) if where.is_absolute() else where))
+    return escaped(str(where.relative_to(opened.root) if where.is_absolute() else where))
 
 
 @store.command()
@@ -175,7 +184,7 @@ def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> No
     if yes and (locks := opened.free_locks()):
         click.echo(f"locks: {len(locks)} that no process holds")
     verb = "removed" if yes else "would be removed; --yes removes them"
-    click.echo(f"{items} items, {size(freed)}, {verb}")
+    click.echo(f"{items} items, {decimal(freed)}, {verb}")
 
 
 def _shown_with_kind(path: Path, opened: Store) -> str:
@@ -197,7 +206,7 @@ def rm(keys: tuple[str, ...], store: Path | None) -> None:
     found = []
     for part in keys:
         if problem := name_problem(part):
-            raise UserError(f"{ascii(part)[:60]}: expected {problem}; `store ls` lists the keys")
+            raise UserError(f"{shortened(part)}: expected {problem}; `store ls` lists the keys")
         begin = ([path for path in known if path.name.startswith(part)] for known in places)
         matches = next(filter(None, begin), [])
         if len(matches) != 1:
@@ -221,12 +230,3 @@ class _Waiting:
         if not self.said:
             notice(f"{self.key}: waiting for the process that is at work on it")
         self.said = True
-
-
-def size(count: float) -> str:
-    """Bytes for people."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError

@@ -51,14 +51,15 @@ def show_plan(plan: Plan, root: Path) -> None:
 
 
 def _rest(missing: Sequence[PlannedStage]) -> str:
-    """What the missing stages take together; the sum says "at least" where one is not known."""
+    """What the missing stages take together, of which some may not be known."""
     if not missing:
         return "nothing is left to run. "
     known = [planned.seconds for planned in missing if planned.seconds is not None]
     unknown = len(missing) - len(known)
-    text = f"the rest takes about {duration(sum(known))}"
+    parts = [f"about {duration(sum(known))}"] if known else []
     if unknown:
-        text += f" at least, since {unknown} stage{'s are' if unknown > 1 else ' is'} not known yet"
+        parts.append(f"{unknown} stage{'s' * (unknown > 1)} of unknown length")
+    text = f"the rest takes {', plus '.join(parts)}"
     models = [planned for planned in missing if not isinstance(planned.stage, Measure)]
     counted = [planned.flops for planned in models if planned.flops is not None]
     if models:

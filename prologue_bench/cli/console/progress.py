@@ -74,13 +74,14 @@ class _Budget:
         self.left.pop(planned.stage.key, None)
 
     def text(self) -> str:
-        """About how much is left of the whole run, or at least."""
+        """About how much is left of the whole run, and how many stages nobody can tell."""
         known = [seconds for seconds in self.left.values() if seconds is not None]
         if self.left and not known:
             return "what is left in all is not known yet"
         held = self.taken / self.estimated if self.estimated else 1.0
-        least = "at least" if len(known) < len(self.left) else "about"
-        return f"{least} {duration(sum(known) * held)} left in all"
+        unknown = len(self.left) - len(known)
+        plus = f", plus {unknown} stage{'s' * (unknown > 1)} of unknown length" if unknown else ""
+        return f"about {duration(sum(known) * held)} left in all{plus}"
 
 
 class PlainProgress(Watcher):

@@ -1,4 +1,4 @@
-"""Tables as a terminal shows them, and as a pipe gets them: whole, and without colours."""
+"""Tables on standard output: fitted to a terminal, and one whole row a line anywhere else."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.text import Text
 from prologue_bench.cli.console.terminal import raw
 from prologue_bench.texts.lines import one_line
 
-WIDEST = 2**16
-"""Columns of a pipe, of which lines use as many as they need."""
+UNBOUNDED = 1_000_000
+"""Columns that no row fills, so that nothing is cut or wrapped in a file or a pipe."""
 
 
 class PipedConsole(Console):
@@ -27,7 +27,7 @@ class PipedConsole(Console):
 
 def open_console() -> PipedConsole:
     """Standard output for rich. What it prints must be text: see `cell`."""
-    return PipedConsole(markup=False, highlight=False, file=raw(sys.stdout))
+    return PipedConsole(markup=False, highlight=False, emoji=False, file=raw(sys.stdout))
 
 
 def cell(text: str, style: str = "") -> Text:
@@ -45,17 +45,24 @@ def plain_table(texts: Sequence[str], numbers: Sequence[str] = ()) -> Table:
     return table
 
 
+def new_table() -> Table:
+    """A table without lines and header, whose columns are as many as its first row has."""
+    return Table(box=None, pad_edge=False, show_header=False)
+
+
 def show(table: Table) -> None:
-    """Print a table: on a terminal as wide as that is, elsewhere as wide as the table.
+    """Print a table: on a terminal as wide as that is, elsewhere each row as one line.
 
     Nothing is cut: what is too wide for a terminal goes on in the next line of its cell.
     """
+    if not table.row_count:
+        return
     console = open_console()
     if console.is_terminal:
         console.print(table)
         return
-    console.width = WIDEST
+    console.width = UNBOUNDED
     with console.capture() as found:
         console.print(table)
-    for line in found.get().splitlines():
+    for line in found.get().splitlines():  # rich fills up the last column
         click.echo(line.rstrip())

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
-from prologue_bench.guard import brief
+from prologue_bench.guard import brief, pass_interrupt
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.steps.coding import encode_images, reconstruct
 from prologue_bench.pipeline.steps.measuring import measure
@@ -19,7 +19,6 @@ from prologue_bench.pipeline.steps.picturing import picture_reconstructions, pic
 from prologue_bench.pipeline.steps.sampling import decode_samples, draw_tokens, search_sampling
 from prologue_bench.pipeline.steps.training import take_prior, train_generator, train_tokenizer
 from prologue_bench.pipeline.workspace import Workspace
-from prologue_bench.stopping import is_interrupt
 from prologue_bench.storage.store import Store
 from prologue_bench.training import distributed
 from prologue_bench.training.context import StageContext
@@ -126,5 +125,4 @@ class Follower:
         try:
             perform(task.stage, self._workspaces[task.store], context)
         except BaseException as error:
-            if is_interrupt(error):
-                raise
+            pass_interrupt(error)

@@ -16,6 +16,7 @@ from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.storage.weights import save_weights
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
@@ -38,7 +39,7 @@ def train_tokenizer(
         )
     if tokenizer.frozen:
         if distributed.is_leader():
-            models.save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+            save_weights(tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         return
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
@@ -76,9 +77,9 @@ def train_tokenizer(
         )
     )
     if distributed.is_leader():
-        models.save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
+        save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
-            models.save_weights(averaged.prior, context.output / "prior.safetensors")
+            save_weights(averaged.prior, context.output / "prior.safetensors")
 
 
 def train_generator(
@@ -100,7 +101,7 @@ def train_generator(
         )
     )
     if distributed.is_leader():
-        models.save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
+        save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
 
 
 def _new_generator(
