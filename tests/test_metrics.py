@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import pytest
 import scipy.linalg
 import torch
 
-from prologue_bench.contracts import Measurement, MetricInputs, Segment, TokenLayout, to_bytes
+from prologue_bench.contracts import (
+    Measurement,
+    MetricInputs,
+    Need,
+    Segment,
+    TokenLayout,
+    to_bytes,
+)
 from prologue_bench.errors import StageError
 from prologue_bench.stats.intervals import half_width, share_half_width
 from prologue_plugins.datasets.settings import ShapesSettings
@@ -32,6 +40,8 @@ DATA = Shapes(ShapesSettings(size=32, train_images=200, test_images=120))
 
 def inputs(tmp_path: Path, **changes: Any) -> MetricInputs:
     base = MetricInputs(
+        metric="tested",
+        needs=typing.get_args(Need),
         data=DATA,
         layout=LAYOUT,
         cache=tmp_path,

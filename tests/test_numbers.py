@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
-from prologue_bench.contracts import Measurement, Protocol
+from prologue_bench.contracts import Measurement, Procedure
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.errors import StageError
 from prologue_bench.reporting.report import write_report
@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from prologue_bench.contracts import Component, Measurement, Metric, Protocol, hookimpl
+from prologue_bench.contracts import Component, Measurement, Metric, Procedure, hookimpl
 
 
 @frozen
@@ -52,7 +52,7 @@ class Odd(Metric):
             "text": {"e": "1.5"},
         }[self.kind]
         details = {"share": np.float64(0.5), "flag": np.bool_(True), "limit": np.inf}
-        protocol = Protocol(name="odd", details=details)
+        protocol = Procedure(name="odd", details=details)
         return [
             Measurement(name=name, title=name, value=value, unit="", direction="lower",
                         count=np.int32(4), protocol=protocol, half_width=np.float32("nan"),
@@ -80,7 +80,7 @@ def measurement(**values: Any) -> Measurement:
         "count": 1,
         **values,
     }
-    return Measurement(**{"protocol": Protocol(name="p"), **given})
+    return Measurement(**{"protocol": Procedure(name="p"), **given})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_measurement_is_json_whatever_kind_of_mapping_it_was_given() -> None:
         unit="",
         direction="lower",
         count=1,
-        protocol=Protocol(name="p"),
+        protocol=Procedure(name="p"),
         against=MappingProxyType({"b": "a against b"}),
     )
     assert json.loads(json.dumps(attrs.asdict(found)))["against"] == {"b": "a against b"}

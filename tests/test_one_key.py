@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.config.settings import Guidance, key_values
-from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure
 from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.models import TOKENIZER_WEIGHTS
@@ -266,7 +266,7 @@ class Told(Metric):
                 unit="",
                 direction="neutral",
                 count=1,
-                protocol=Protocol(name="told", details={"tokens": inputs.layout.length}),
+                protocol=Procedure(name="told", details={"tokens": inputs.layout.length}),
             )
         ]
 

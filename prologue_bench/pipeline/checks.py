@@ -6,6 +6,7 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from attrs import evolve, field, frozen
 
 from prologue_bench.config.ablation import Ablation, Experiment, Resolved
@@ -25,6 +26,7 @@ from prologue_bench.pipeline.models import (
     generator_on_meta,
     needs_of,
     open_data,
+    prior_on_meta,
     tokenizer_on_meta,
 )
 from prologue_bench.pipeline.nominal import NominalData
@@ -34,7 +36,7 @@ from prologue_bench.training import distributed
 from prologue_bench.training.tracking import check_trackers
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-OF_GENERATORS = {"samples", "generator", "draw", "costs"}
+OF_GENERATORS = {"samples", "generator", "likelihood", "attention", "draw", "costs"}
 """Needs of metrics for which a generator is trained."""
 
 
@@ -156,7 +158,7 @@ class _Variant:
                 check_loss(loss, self.data.spec)
         if self.tokenizer.prior is not None:
             with self._at("tokenizer_training.prior"):
-                generator_on_meta(self.tokenizer.prior, self.model.layout, self.data.spec.labels)
+                prior_on_meta(self.tokenizer.prior, self.model.layout, self.data.spec.labels)
 
     def _made_generator(self) -> Generator:
         if isinstance(self.generator, stages.TrainGenerator):
@@ -192,7 +194,16 @@ class _Variant:
     def _check_metric(self, metric: Resolved, inputs: PlannedInputs, place: str) -> None:
         """Raises DoesNotApply, and UserError for what cannot work."""
         with self._at(place):
+            self._check_needs(needs_of(metric), inputs)
             build_metric(metric).check(inputs)
+
+    def _check_needs(self, needs: tuple[str, ...], inputs: PlannedInputs) -> None:
+        """Raises DoesNotApply where the variant's models have nothing of what a metric needs."""
+        who, generator = self.generator.generator.component.called("generator"), inputs.generator
+        if "likelihood" in needs and not (generator and generator.has_likelihood):
+            raise DoesNotApply(f"{who} has no likelihood")
+        if "attention" in needs and not (generator and _shows_attention(generator)):
+            raise DoesNotApply(f"{who} does not show its attention")
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:
@@ -216,6 +227,18 @@ class _Variant:
             raise UserError(
                 f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}"
             ) from error
+
+
+def _shows_attention(generator: Generator) -> bool:
+    """Whether a generator has attention to show, as far as can be told without its weights."""
+    if type(generator).attention is Generator.attention:
+        return False
+    try:
+        with torch.device("meta"), torch.no_grad():
+            ids, labels = torch.zeros(1, generator.layout.length).long(), torch.zeros(1).long()
+            return generator.attention(ids, labels) is not None
+    except Exception:  # one that cannot run without memory will tell when it is measured
+        return True
 
 
 def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:

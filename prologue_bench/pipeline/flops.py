@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -12,16 +13,18 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from prologue_bench import seeds
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import Sampling, Training
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.checked import check_prior
+from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec, to_float
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import MissingDataError
 from prologue_bench.pipeline import models, stages
-from prologue_bench.sampling.decoding import guidance_scales, is_guided
+from prologue_bench.sampling.decoding import draw_ids, guidance_scales, is_guided
 from prologue_bench.stopping import is_interrupt
 from prologue_bench.training.models import TokenizerModel
 
@@ -119,6 +122,9 @@ class _OnMeta:
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
         return models.generator_on_meta(generator, layout, labels)
 
+    def prior(self, generator: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
+        return check_prior(self.generator(generator, layout, labels), generator.name)
+
     def image(self, data: Resolved) -> torch.Tensor:
         """One image, uint8 [1, C, H, W]."""
         images = models.open_data(data).spec
@@ -183,7 +189,7 @@ def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
     data = stage.data.resolved
     images = models.open_data(data).spec
     tokenizer = at.tokenizer(stage.tokenizer, data)
-    prior = at.generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
+    prior = at.prior(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(
         tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label
     )
@@ -191,7 +197,12 @@ def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
 
 
 def _generator_training(stage: stages.TrainGenerator, at: _OnMeta) -> float:
-    return _training(stage.training, _sequence(stage, at))
+    generator, ids, label = _one_sequence(stage, at)
+    with torch.device("cpu"):
+        drawn = generator.draws(1, partial(seeds.generator, "counting"), 0.0)
+    moved = {name: value.to(label.device) for name, value in drawn.items()}
+    losses: Callable[..., torch.Tensor] = generator.losses
+    return _training(stage.training, _count(lambda: losses(ids, label, **moved)))
 
 
 def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
@@ -222,13 +233,8 @@ def _searching(stage: stages.SearchSampling, at: _OnMeta) -> float:
 
 
 def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
-    """One image's tokens, and the image.
-
-    With cached keys and values a pass costs about one over the whole sequence.
-    """
-    _, tokenizer = _tokenizer(generator.tokens, at)
-    passes = 2 if is_guided(guidance_scales(tokenizer.layout, sampling)) else 1
-    return passes * _sequence(generator, at) + _decoding(generator.tokens, at)
+    """One image's tokens, and the image."""
+    return _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
@@ -248,12 +254,26 @@ def _training(training: Training, forward: float) -> float:
     return 3 * forward * training.batch_size * training.steps
 
 
-def _sequence(stage: stages.GeneratorStage, at: _OnMeta) -> float:
-    """The generator over one image's tokens."""
+def _tokens(stage: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
+    """One image's tokens.
+
+    With cached keys and values, drawing step by step costs about one pass over the whole sequence.
+    Other generators are counted while they draw.
+    """
+    generator, ids, label = _one_sequence(stage, at)
+    if isinstance(generator, AutoregressiveGenerator) and generator.has_likelihood:
+        passes = 2 if is_guided(guidance_scales(generator.layout, sampling)) else 1
+        return passes * _count(lambda: generator.nll(ids, label))
+    return _count(lambda: draw_ids(generator, sampling, 0, label, None, "counting"))
+
+
+def _one_sequence(
+    stage: stages.GeneratorStage, at: _OnMeta
+) -> tuple[Generator, torch.Tensor, torch.Tensor]:
+    """The generator, and ids [1, L] and label [1] of one image."""
     images, tokenizer = _tokenizer(stage.tokens, at)
     generator = at.generator(stage.generator, tokenizer.layout, images.labels)
-    ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
-    return _count(lambda: generator.logits(ids, label))
+    return generator, torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
 
 
 def _decoding(tokens: stages.EncodeImages, at: _OnMeta) -> float:

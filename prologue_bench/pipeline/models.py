@@ -19,7 +19,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.contracts import checked as contracts
 from prologue_bench.contracts.data import DataSource
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
@@ -133,6 +133,18 @@ def generator_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> G
             lambda: build_generator(resolved, layout, labels)
         )
     return _generators_on_meta[name]
+
+
+def build_prior(resolved: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
+    """As `build_generator`, of a generator that a tokenizer can learn from."""
+    made = build_generator(resolved, layout, labels)
+    return contracts.check_prior(made, resolved.component.called("generator"))
+
+
+def prior_on_meta(resolved: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
+    """As `generator_on_meta`, of a generator that a tokenizer can learn from."""
+    made = generator_on_meta(resolved, layout, labels)
+    return contracts.check_prior(made, resolved.component.called("generator"))
 
 
 def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:

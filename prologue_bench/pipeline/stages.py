@@ -354,6 +354,8 @@ class Measure(Stage):
             "samples": (self.samples,),
             "tokens": (self.tokens,),
             "generator": (generator,),
+            "likelihood": (generator,),
+            "attention": (generator,),
             "draw": (generator, *search),
             "tokenizer": (tokenizer,),
             "costs": tuple(

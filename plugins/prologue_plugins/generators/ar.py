@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prologue_bench.contracts import DecodingState, Generator, TokenLayout
+from prologue_bench.contracts import AutoregressiveGenerator, JointPrior, TokenLayout
 from prologue_plugins.generators.settings import ArSettings
 from prologue_plugins.layers.initialisation import initialise
 from prologue_plugins.layers.transformer import (
@@ -67,7 +67,7 @@ class Vocabulary:
         return slice(first, first + self.layout.segment(name).vocabulary)
 
 
-class ArState(DecodingState):
+class ArState:
     """Key-value caches, the inputs not processed yet, and the number of tokens chosen so far."""
 
     def __init__(self, inputs: Tensor, caches: list[KeyValueCache]) -> None:
@@ -76,7 +76,7 @@ class ArState(DecodingState):
         self.chosen = 0
 
 
-class Ar(Generator):
+class Ar(AutoregressiveGenerator[ArState], JointPrior):
     """A causal transformer: the class embedding, then the tokens; output t predicts token t."""
 
     def __init__(self, settings: ArSettings, layout: TokenLayout, labels: int) -> None:
@@ -108,6 +108,7 @@ class Ar(Generator):
         relaxed: Mapping[str, Tensor] | None = None,
         dropped: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
+        """Logits [B, T, V] of every predicted position; arguments are those of `token_losses`."""
         inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
         logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
         return logits
@@ -189,8 +190,7 @@ class Ar(Generator):
             inputs, self.transformer.new_caches(len(labels), self.vocabulary.positions, inputs)
         )
 
-    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
-        assert isinstance(state, ArState)
+    def decode_step(self, state: ArState, chosen: Tensor | None) -> Tensor:
         inputs = state.inputs
         if chosen is not None:
             first = inputs if state.caches[0].used == 0 else inputs[:, :0]
@@ -202,8 +202,8 @@ class Ar(Generator):
         start = state.caches[0].used
         positions = self.positions().at(start, start + inputs.shape[1])
         features, condition = self.transformer(self._input(state, inputs), positions, state.caches)
-        logits: Tensor = self.head(features[:, -1:], condition)[:, 0, self.vocabulary.rows(segment)]
-        return logits
+        logits: Tensor = self.head(features[:, -1:], condition)
+        return logits[..., self.vocabulary.rows(segment)]
 
     def _input(self, state: ArState, embedded: Tensor) -> Tensor:
         """What goes into the transformer for embeddings [B, n, D] of the next positions."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol, Segment
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure, Segment
 from prologue_bench.stats.collapse import collapse_warning
 
 
@@ -24,7 +24,6 @@ class Codebook(Metric):
         pass
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.test_ids is not None
         found = []
         for segment in inputs.layout:
             ids = inputs.test_ids[:, inputs.layout.span(segment.name)]
@@ -62,7 +61,7 @@ class Codebook(Metric):
             positions=positions,
             positions_of=segment.name if positions and name == "perplexity" else "",
             warning=warning,
-            protocol=Protocol(
+            protocol=Procedure(
                 name="codebook",
                 details={
                     "images": f"test split, {count} images",

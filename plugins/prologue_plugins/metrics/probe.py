@@ -13,7 +13,7 @@ from prologue_bench.contracts import (
     Metric,
     MetricInputs,
     PlannedInputs,
-    Protocol,
+    Procedure,
     TokenLayout,
     describe_subset,
     stratified,
@@ -76,7 +76,7 @@ class Probe(Metric):
                     unit="%",
                     direction="higher",
                     count=len(right),
-                    protocol=Protocol(
+                    protocol=Procedure(
                         name="linear-probe",
                         details={
                             "tokens": f"the first {length}",
@@ -128,8 +128,6 @@ class Probe(Metric):
 
     def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
         """Whether each test image is classified rightly [N]."""
-        assert inputs.train_ids is not None
-        assert inputs.test_ids is not None
         labels, ids = inputs.data.labels("train"), inputs.train_ids[:, :length]
 
         def examples(images: NDArray[np.int64]) -> tuple[csr_matrix, NDArray[Any]]:

@@ -67,12 +67,13 @@ def search_sampling(stage: stages.SearchSampling, store: Store, context: StageCo
                 )
                 parts.append(_images(tokenizer, ids))
             inputs = MetricInputs(
+                metric=stage.metric.name,
+                needs=("samples",),
                 data=data,
                 layout=tokenizer.layout,
                 cache=store.cache,
                 batch_size=INFERENCE_BATCH,
                 device=context.device,
-                prefixes=(),
                 advance=lambda done, total: context.check_stop(),
                 sampling={},
                 samples=np.concatenate(parts),
