@@ -42,6 +42,7 @@ from .subsets import describe_subset as describe_subset
 from .subsets import stratified as stratified
 from .titles import counterpart_of as counterpart_of
 from .titles import over_features as over_features
+from .tokenizer import ContinuousTokenizer as ContinuousTokenizer
 from .tokenizer import PriorRequest as PriorRequest
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import TokenizerOutput as TokenizerOutput

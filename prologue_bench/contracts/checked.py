@@ -25,7 +25,7 @@ from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
 from prologue_bench.contracts.metric import Direction, Measurement, Metric, Need, Procedure
-from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, PriorRequest, Tokenizer
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.guard import of_component, short, shown
 
@@ -60,6 +60,17 @@ def check_tokenizer(tokenizer: object, who: str) -> Tokenizer:
             expect(prior, PriorRequest, who, "`prior`")
         for name in ("reconstructs", "frozen"):
             expect(getattr(found, name), bool, who, f"`{name}`")
+    continuous = isinstance(found, ContinuousTokenizer)
+    if continuous == bool(found.layout.segments):
+        raise UserError(
+            f"{who}: `layout`: found {len(found.layout.segments)} segments, expected "
+            f"{'none of a ContinuousTokenizer' if continuous else 'at least one'}"
+        )
+    if continuous and not found.frozen:
+        raise UserError(
+            f"{who}: found a ContinuousTokenizer that is to be trained, expected `frozen = True`: "
+            "only released ones can be measured"
+        )
     return found
 
 

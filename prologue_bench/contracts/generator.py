@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from attrs import frozen
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    pass
 from prologue_bench.contracts.layout import TokenLayout
 
 State = TypeVar("State")

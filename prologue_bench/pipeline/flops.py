@@ -21,7 +21,7 @@ from prologue_bench.contracts.checked import check_prior
 from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec, to_float
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.sampling.decoding import draw_ids, guidance_scales, is_guided
@@ -214,9 +214,13 @@ def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
 
 
 def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
-    return len(models.open_data(stage.tokens.tokenizer.data.resolved).labels("test")) * _decoding(
-        stage.tokens, at
-    )
+    data = stage.tokens.tokenizer.data.resolved
+    count = len(models.open_data(data).labels("test"))
+    _, tokenizer = _tokenizer(stage.tokens, at)
+    if isinstance(tokenizer, ContinuousTokenizer):
+        image = to_float(at.image(data))
+        return count * _count(lambda: tokenizer.reconstruct(image))
+    return count * _decoding(stage.tokens, at)
 
 
 def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:

@@ -179,7 +179,8 @@ class VariantRecord(VariantName):
     """
 
     values: Mapping[str, Any]
-    layout: Annotated[tuple[SegmentRecord, ...], Filled()]
+    layout: tuple[SegmentRecord, ...]
+    """Empty of a tokenizer without ids."""
     settings: VariantSettings
     source: str | None = None
 

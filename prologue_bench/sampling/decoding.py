@@ -238,6 +238,8 @@ def _drawn_in_parallel(
             noise=noise,
         )
     )
+    if isinstance(ids, Tensor) and ids.is_meta:  # only counted
+        return ids
     with of_component("`draw`", StageError):
         layout.check(ids, len(labels))
         if prefix is not None and not torch.equal(ids[:, : prefix.shape[1]], prefix):

@@ -311,9 +311,9 @@ class GeneratorModel(LossModel):
         if "unlabelled" in batch:
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
         drawn = _named(batch, DRAWN)
-        return {
-            terms.CROSS_ENTROPY: self._generator_losses(batch["ids"].long(), labels, **drawn).mean()
-        }
+        losses = self._generator_losses(batch["ids"].long(), labels, **drawn)
+        likely = self.generator.has_likelihood
+        return {terms.CROSS_ENTROPY if likely else terms.OBJECTIVE: losses.mean()}
 
 
 def dropped_inputs(

@@ -63,7 +63,7 @@ def measure(stage: stages.Measure, store: Store, context: StageContext) -> None:
         batch_size=INFERENCE_BATCH,
         device=context.device,
         sampling=stage.sampling(),
-        prefixes=stage.prefixes,
+        prefixes=stage.prefixes if "prefixes" in has else None,
         advance=advance,
         reconstructions=_array(
             store, stage.reconstructions.key, "images.npy", "reconstructions" in has
