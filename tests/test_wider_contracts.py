@@ -308,6 +308,7 @@ def test_what_cannot_enter_is_one_line(
 ) -> None:
     ablation = load(EXAMPLES, "vary={}", "baseline=", "tokenizer={use: levels}", "metrics=[psnr]")
     monkeypatch.setattr("wider_contracts.Levels", cls)
+    monkeypatch.setattr("prologue_bench.pipeline.models._on_meta", {})
     with pytest.raises(UserError, match=message) as caught:
         make_plan(ablation, store)
     assert "\n" not in str(caught.value)
