@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from prologue_bench import seeds
 from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.settings import ALL_TOKENS, Guidance, Sampling
 from prologue_bench.conformance.checks import (
     BATCH,
     TOLERANCE,
     Broken,
     Check,
+    Skipped,
     check_devices,
     check_pickling,
     check_state,
@@ -23,10 +26,12 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.errors import UserError
 from prologue_bench.pipeline.models import build_generator
+from prologue_bench.sampling.decoding import draw_ids, step_spans
 
 LAYOUTS = {
     "one segment": TokenLayout((Segment("visual", 9, 11, (3, 3)),)),
@@ -34,8 +39,12 @@ LAYOUTS = {
     "two segments without a separator": TokenLayout(
         (Segment("a", 3, 5), Segment("b", 4, 7)), separator=False
     ),
+    "two codebooks": TokenLayout((Segment("visual", 8, 8, (2, 2), codebooks=2),)),
 }
-"""What generators are checked on: they must not ask which tokenizer they face."""
+"""What generators are checked on: they must not ask which tokenizer they face.
+
+A generator may refuse a layout by a UserError of its own; it is then checked on the others.
+"""
 
 
 def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
@@ -46,18 +55,18 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         return partial(_on_all, subjects, check)
 
     return [
-        Check("nll", "`nll` gives one finite [B, n] a segment", on_all(_Subject.nll)),
+        Check("nll", "`nll` gives one finite [B, n] per segment", on_all(_Subject.nll)),
         Check(
             "losses",
             (
-                "`token_losses` adds up to `nll`, segment by segment; "
-                "`logits` has a row for each of its columns"
+                "`losses` gives finite [B, ...]; a prior's `token_losses` add up to `nll`, "
+                "segment by segment"
             ),
             on_all(_Subject.sums),
         ),
         Check(
             "causality",
-            "a token's `nll` does not depend on later tokens",
+            "a token's `nll` does not depend on tokens of later steps",
             on_all(_Subject.causality),
         ),
         Check(
@@ -67,8 +76,21 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         ),
         Check(
             "prefix",
-            "a prefix read at once leaves the state that reading it token by token does",
+            "a prefix read at once leaves the state that reading it step by step does",
             on_all(_Subject.prefix),
+        ),
+        Check(
+            "sampling",
+            (
+                "drawn with and without guidance and a prefix, an image's ids do not depend on the "
+                "batch that it is in"
+            ),
+            on_all(_Subject.sampling),
+        ),
+        Check(
+            "states",
+            "two states at once do not disturb each other, and `chosen` is left as it was",
+            on_all(_Subject.states),
         ),
         Check(
             "relaxed",
@@ -93,18 +115,23 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             "the losses reach every parameter that wants a gradient",
             on_all(_Subject.gradient),
         ),
-        Check("state", "weights saved and loaded give the same generator", subjects[1].state),
-        Check("pickling", "a pickled copy gives the same losses", subjects[1].pickling),
-        Check("device", "everything moves with the module", subjects[1].device),
+        Check("state", "weights saved and loaded give the same generator", on_all(_Subject.state)),
+        Check("pickling", "a pickled copy gives the same losses", on_all(_Subject.pickling)),
+        Check("device", "everything moves with the module", on_all(_Subject.device)),
     ]
 
 
 def _on_all(subjects: list[_Subject], check: Callable[[_Subject], None]) -> None:
+    skipped = []
     for (name, _), subject in zip(LAYOUTS.items(), subjects, strict=True):
         try:
             check(subject)
         except Broken as error:
             raise Broken(f"with {name}: {error}") from None
+        except Skipped as reason:
+            skipped.append(reason)
+    if len(skipped) == len(subjects):
+        raise skipped[0]
 
 
 def _rows(drawn: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
@@ -122,6 +149,7 @@ class _Subject:
         self.classes = torch.arange(BATCH) % images.labels
 
     def make(self, seed: int = 0) -> Generator:
+        self._check_refusal()
         torch.manual_seed(seed)
         generator = made(lambda: build_generator(self.resolved, self.layout, self.spec.labels))
         # Weights that start at zero would let every token have the same cost, and nothing could be
@@ -132,19 +160,60 @@ class _Subject:
                     parameter.normal_(std=0.1)
         return generator.eval()
 
+    def _check_refusal(self) -> None:
+        """Raises Skipped where the generator's own constructor refuses the layout."""
+        cls = self.resolved.component.load()
+        try:
+            cls(self.resolved.settings, self.layout, self.spec.labels)
+        except UserError as reason:
+            raise Skipped(f"it refuses the tokens: {reason}") from None
+        except Exception:  # told when it is made
+            return
+
     def costs(
         self, generator: Generator, ids: Tensor | None = None, labels: Tensor | None = None
     ) -> Tensor:
-        """Nats of each token, [B, L]."""
+        """Nats of each token, [B, L]. Raises Skipped for a generator without a likelihood."""
         with torch.inference_mode():
             parts = generator.nll(
                 self.ids if ids is None else ids, self.classes if labels is None else labels
             )
+        if parts is None:
+            raise Skipped("it has no likelihood")
         return self.layout.join(parts)
 
-    def nll(self) -> None:
+    def losses(self, generator: Generator, labels: Tensor | None = None) -> Tensor:
+        """`losses` with what a training step draws, [B, ...]."""
+        losses: Callable[..., Tensor] = generator.losses
+        drawn = generator.draws(BATCH, partial(seeds.generator, "draws"), 0.0)
+        return losses(self.ids, self.classes if labels is None else labels, **drawn)
+
+    def answer(self, generator: Generator) -> Tensor:
+        """What tells one instance's weights from another's."""
         with torch.inference_mode():
-            found = self.make().nll(self.ids, self.classes)
+            return self.losses(generator)
+
+    def stepwise(self) -> AutoregressiveGenerator[Any]:
+        """The generator. Raises Skipped for one that does not draw step by step."""
+        generator = self.make()
+        if not isinstance(generator, AutoregressiveGenerator):
+            raise Skipped("it is no AutoregressiveGenerator")
+        return generator
+
+    def prior(self) -> JointPrior:
+        """The generator. Raises Skipped for one that cannot be a joint prior."""
+        generator = self.make()
+        if not isinstance(generator, JointPrior):
+            raise Skipped("it is no JointPrior")
+        return generator
+
+    def nll(self) -> None:
+        generator = self.make()
+        with torch.inference_mode():
+            found = generator.nll(self.ids, self.classes)
+        if found is None:
+            require(not generator.has_likelihood, "`nll` gives None; leave it out instead")
+            raise Skipped("it has no likelihood")
         require(
             set(found) == set(self.layout.names),
             f"`nll` has {sorted(found)}, expected {list(self.layout.names)}",
@@ -159,20 +228,25 @@ class _Subject:
     def sums(self) -> None:
         generator = self.make()
         with torch.inference_mode():
-            losses, logits = (
-                generator.token_losses(self.ids, self.classes),
-                generator.logits(self.ids, self.classes),
-            )
+            losses = self.losses(generator)
+        require(
+            losses.ndim > 0 and len(losses) == BATCH,
+            f"`losses` has shape {tuple(losses.shape)}, expected ({BATCH}, ...)",
+        )
+        require(torch.isfinite(losses).all(), "`losses` has NaN or infinity")
+        if not isinstance(generator, JointPrior) or not generator.has_likelihood:
+            return
+        with torch.inference_mode():
+            costs = generator.token_losses(self.ids, self.classes)
         total = self.costs(generator).sum(dim=1)
         require(
-            torch.allclose(losses.sum(dim=1), total, rtol=1e-3),
-            f"`token_losses` add up to {float(losses.sum(dim=1)[0]):.4f} nats for an image, "
+            torch.allclose(costs.sum(dim=1), total, rtol=1e-3),
+            f"`token_losses` add up to {float(costs.sum(dim=1)[0]):.4f} nats for an image, "
             f"`nll` to {float(total[0]):.4f}",
         )
-        same_shapes(logits[..., 0], tuple(losses.shape), "`logits`, but for the vocabulary")
-        self.in_order(losses, generator)
+        self.in_order(costs, self.layout.split(self.costs(generator)))
 
-    def in_order(self, losses: Tensor, generator: Generator) -> None:
+    def in_order(self, losses: Tensor, costs: Mapping[str, Tensor]) -> None:
         """Columns of `token_losses` must be the segments' in order, with or without separators."""
         separators = losses.shape[1] - self.layout.length
         expected = {self.layout.length, self.layout.length + len(self.layout.segments) - 1}
@@ -183,8 +257,6 @@ class _Subject:
                 f"expected {' or '.join(map(str, sorted(expected)))}"
             ),
         )
-        with torch.inference_mode():
-            costs = generator.nll(self.ids, self.classes)
         start = 0
         for index, segment in enumerate(self.layout):
             stop = start + segment.length + (1 if separators and index else 0)
@@ -198,20 +270,19 @@ class _Subject:
             start = stop
 
     def causality(self) -> None:
-        generator = self.make()
+        generator = self.stepwise()
         before = self.costs(generator)
-        for position in range(self.layout.length):
-            after = self.costs(generator, self._changed(position))
-            moved = (after - before).abs()[:, :position]
-            require(
-                position == 0 or float(moved.max()) < TOLERANCE,
-                (
-                    f"changing token {position} changes the cost of token "
-                    f"{int(moved.max(dim=0).values.argmax())} before it"
+        for _, step in step_spans(generator):
+            for position in range(step.start, step.stop):
+                after = self.costs(generator, self._changed(position))
+                moved = (after - before).abs().max(dim=0).values
+                moved[position] = 0
+                earlier = moved[: step.stop]
+                require(
+                    float(earlier.max()) < TOLERANCE,
+                    f"changing token {position} changes the cost of token {int(earlier.argmax())}, "
+                    "which is drawn before it or with it",
                 )
-                if position
-                else "",
-            )
 
     def _changed(self, position: int) -> Tensor:
         ids = self.ids.clone()
@@ -222,54 +293,110 @@ class _Subject:
         return next(s.vocabulary for s in self.layout if position < self.layout.span(s.name).stop)
 
     def decoding(self) -> None:
-        generator = self.make()
+        generator = self.stepwise()
         before = self.costs(generator)
         with torch.inference_mode():
             state, chosen = generator.start(self.classes), None
-            for position in range(self.layout.length):
+            for segment, step in step_spans(generator):
                 logits = generator.decode_step(state, chosen)
+                count = step.stop - step.start
                 same_shapes(
                     logits,
-                    (BATCH, self._vocabulary(position)),
-                    f"`decode_step` of token {position}",
+                    (BATCH, count, segment.vocabulary),
+                    f"`decode_step` of tokens {step.start} to {step.stop - 1}",
                 )
-                changed = self._changed(position)
-                # The difference between two tokens' costs needs no normalisation over other
-                # segments' tokens.
-                expected = (self.costs(generator, changed) - before)[:, position]
-                one, other = (
-                    logits.gather(1, ids[:, position : position + 1])[:, 0]
-                    for ids in (self.ids, changed)
-                )
-                error = float((one - other - expected).abs().max())
-                require(
-                    error < 10 * TOLERANCE,
-                    f"the logits of token {position} differ by {error:.2g} from the costs in "
-                    "`nll`; the state that decoding "
-                    "keeps does not do what the whole sequence does",
-                )
-                chosen = self.ids[:, position : position + 1]
+                for position in range(step.start, step.stop):
+                    self._agree(generator, logits[:, position - step.start], position, before)
+                chosen = self.ids[:, step]
+
+    def _agree(self, generator: Generator, logits: Tensor, position: int, before: Tensor) -> None:
+        """Logits [B, K] of a token must be those of its cost in `nll`."""
+        changed = self._changed(position)
+        # The difference between two tokens' costs needs no normalisation over other segments'
+        # tokens.
+        expected = (self.costs(generator, changed) - before)[:, position]
+        one, other = (
+            logits.gather(1, ids[:, position : position + 1])[:, 0] for ids in (self.ids, changed)
+        )
+        error = float((one - other - expected).abs().max())
+        require(
+            error < 10 * TOLERANCE,
+            f"the logits of token {position} differ by {error:.2g} from the costs in `nll`; the "
+            "state that decoding keeps does not do what the whole sequence does",
+        )
 
     def prefix(self) -> None:
-        generator = self.make()
+        generator = self.stepwise()
+        spans = [step for _, step in step_spans(generator)]
         with torch.inference_mode():
-            for length in range(1, self.layout.length):
-                state = generator.start(self.classes)
-                for position in range(length + 1):
-                    slow = generator.decode_step(
-                        state, self.ids[:, position - 1 : position] if position else None
-                    )
+            for last in range(1, len(spans)):
+                state, chosen = generator.start(self.classes), None
+                for step in spans[: last + 1]:
+                    slow = generator.decode_step(state, chosen)
+                    chosen = self.ids[:, step]
+                length = spans[last].start
                 fast = generator.decode_step(generator.start(self.classes), self.ids[:, :length])
                 require(
                     torch.allclose(slow, fast, atol=10 * TOLERANCE),
-                    (
-                        f"the first {length} tokens read at once give other logits than read one "
-                        "by one"
-                    ),
+                    f"the first {length} tokens read at once give other logits than read step by "
+                    "step",
+                )
+
+    def states(self) -> None:
+        generator = self.stepwise()
+        other = self.ids.roll(1, dims=0)
+        with torch.inference_mode():
+            alone = list(self._decoded(generator, self.ids))
+            both = zip(
+                self._decoded(generator, self.ids), self._decoded(generator, other), strict=True
+            )
+            for number, (logits, _) in enumerate(both):
+                require(
+                    torch.equal(logits, alone[number]),
+                    f"the logits of step {number} change while another state is decoded; keep all "
+                    "that decoding remembers in the state",
+                )
+
+    def _decoded(self, generator: AutoregressiveGenerator[Any], ids: Tensor) -> Iterator[Tensor]:
+        """The logits of each step, as the sampler asks for them."""
+        state, chosen, before = generator.start(self.classes), None, slice(0)
+        for _, step in step_spans(generator):
+            yield generator.decode_step(state, chosen)
+            require(
+                chosen is None or torch.equal(chosen, ids[:, before]),
+                "`decode_step` changes `chosen`",
+            )
+            chosen, before = ids[:, step].clone(), step
+
+    def sampling(self) -> None:
+        generator = self.make()
+        layout, none = self.layout, self.spec.none_label
+        fixed = self.ids[:, : layout.length // 2]
+        for sampling in (Sampling(), Sampling(guidance={ALL_TOKENS: Guidance(scale=3.0)})):
+            for prefix in (None, fixed):
+                draw = partial(draw_ids, generator, sampling, none)
+                together = draw(self.classes, prefix, "conformance")
+                try:
+                    layout.check(together, BATCH)
+                except ValueError as error:
+                    raise Broken(f"drawn {error}") from None
+                alone = [
+                    draw(
+                        self.classes[i : i + 1],
+                        None if prefix is None else prefix[i : i + 1],
+                        "conformance",
+                        first=i,
+                    )
+                    for i in range(BATCH)
+                ]
+                require(
+                    torch.equal(torch.cat(alone), together),
+                    "an image's ids change with the batch that it is drawn in, "
+                    f"{'under' if sampling.guidance else 'without'} guidance",
                 )
 
     def relaxed(self) -> None:
-        generator = self.make()
+        generator = self.prior()
         plain = generator.token_losses(self.ids, self.classes)
         for segment in self.layout:
             part = self.ids[:, self.layout.span(segment.name)]
@@ -289,7 +416,7 @@ class _Subject:
             )
 
     def dropped(self) -> None:
-        generator = self.make()
+        generator = self.prior()
         first = self.layout.segments[0]
         mask = torch.zeros(BATCH, dtype=torch.bool)
         mask[0] = True
@@ -310,7 +437,9 @@ class _Subject:
 
     def draws(self) -> None:
         generator = self.make()
-        one, two = (generator.draws(BATCH, partial(seeds.generator, "draws")) for _ in range(2))
+        one, two = (
+            generator.draws(BATCH, partial(seeds.generator, "draws"), 0.0) for _ in range(2)
+        )
         for name, value in one.items():
             require(
                 len(value) == BATCH,
@@ -321,7 +450,7 @@ class _Subject:
                 f"`draws[{name!r}]` differs the second time; draw from what `random` gives",
             )
         with torch.inference_mode():
-            losses: Callable[..., Tensor] = generator.token_losses
+            losses: Callable[..., Tensor] = generator.losses
             whole = losses(self.ids, self.classes, **one)
             parts = [
                 losses(self.ids[i : i + 1], self.classes[i : i + 1], **_rows(one, i))
@@ -334,30 +463,38 @@ class _Subject:
 
     def labels(self) -> None:
         generator = self.make()
-        found = torch.stack(
-            [
-                self.costs(generator, labels=torch.full((BATCH,), label))
-                for label in range(self.spec.labels)
-            ]
-        )
+        with torch.inference_mode():
+            found = torch.stack(
+                [
+                    self.losses(generator, torch.full((BATCH,), label))
+                    for label in range(self.spec.labels)
+                ]
+            )
         require(float(found.std(dim=0).max()) > 0, "the label makes no difference")
 
     def gradient(self) -> None:
         generator = self.make().train()
-        generator.token_losses(self.ids, self.classes).mean().backward()  # type: ignore[no-untyped-call]
+        self.losses(generator).mean().backward()  # type: ignore[no-untyped-call]
         missing = parameters_without_gradient(generator)
         require(not missing, f"the losses do not reach {', '.join(missing[:3])}")
 
     def state(self) -> None:
-        check_state(self.make, self.costs)
+        check_state(self.make, self.answer)
 
     def pickling(self) -> None:
-        check_pickling(self.make(), self.costs)
+        check_pickling(self.make(), self.answer)
 
     def device(self) -> None:
         def run(moved: Generator, device: torch.device) -> None:
+            ids, labels = self.ids.to(device), self.classes.to(device)
             with torch.inference_mode():
-                moved.nll(self.ids.to(device), self.classes.to(device))
-                moved.decode_step(moved.start(self.classes.to(device)), self.ids[:, :2].to(device))
+                moved.nll(ids, labels)
+                if isinstance(moved, AutoregressiveGenerator):
+                    state, chosen = moved.start(labels), None
+                    for _, step in step_spans(moved)[:2]:
+                        moved.decode_step(state, chosen)
+                        chosen = ids[:, step]
+                else:
+                    draw_ids(moved, Sampling(), self.spec.none_label, labels, None, "device")
 
         check_devices(self.make(), run)

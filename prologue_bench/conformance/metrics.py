@@ -21,7 +21,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, made, require
 from prologue_bench.contracts.checked import check_needs, problem_of_measurement
 from prologue_bench.contracts.data import DataSource, Split
-from prologue_bench.contracts.generator import DecodingState, Generator
+from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.contracts.metric import (
@@ -164,7 +164,7 @@ class _Subject:
     def leaves_inputs(self) -> None:
         metric = self.make()
         inputs = self.inputs(metric)
-        arrays = {name: value for name in _ARRAYS if (value := getattr(inputs, name)) is not None}
+        arrays = _arrays(inputs)
         before = {name: value.copy() for name, value in arrays.items()}
         self.measured(metric, inputs)
         changed = [
@@ -193,17 +193,11 @@ class _Subject:
         metric = self.make()
         inputs = self.inputs(metric)
         data = _Noise(self.data.spec, changed=tuple(classes))
-        rows = {
-            name: np.isin(
-                inputs.sample_labels if name == "samples" else data.labels("test"), classes
-            )
-            for name in _ARRAYS
-        }
-        changed = {
-            name: np.where(rows[name].reshape(-1, *[1] * (array.ndim - 1)), array[::-1] // 2, array)
-            for name in _ARRAYS
-            if (array := getattr(inputs, name)) is not None
-        }
+        changed: dict[str, Any] = {}
+        for name, array in _arrays(inputs).items():
+            labels = inputs.sample_labels if name == "samples" else data.labels("test")
+            rows = np.isin(labels, classes).reshape(-1, *[1] * (array.ndim - 1))
+            changed[name] = np.where(rows, array[::-1] // 2, array)
         found = self.measured(metric, attrs.evolve(inputs, data=data, **changed))
         before = {each.name: each.value for each in self.found}
         return any(
@@ -223,8 +217,7 @@ class _Subject:
             )
             for _ in range(2)
         ]
-        needs = metric.needs
-        generator = _Chance(self.data.spec.labels)
+        needs = tuple(metric.needs)
 
         def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
             drawn = seeds.generator("draw", seed)
@@ -239,10 +232,9 @@ class _Subject:
                 found[:, : prefix.shape[1]] = prefix
             return found
 
-        def asked(name: str, value: Any) -> Any:
-            return value if name in needs else None
-
         return MetricInputs(
+            metric=self.resolved.name,
+            needs=needs,
             data=self.data,
             layout=LAYOUT,
             cache=Path(self.folder.name),
@@ -252,20 +244,29 @@ class _Subject:
             advance=lambda done, total: None,
             sampling={"temperature": 1.0} if {"samples", "draw"} & set(needs) else {},
             machine="made up",
-            draw=asked("draw", draw),
-            reconstructions=asked("reconstructions", near),
-            samples=asked("samples", np.ascontiguousarray(near[::-1])),
-            train_ids=asked("tokens", ids[0]),
-            test_ids=asked("tokens", ids[1]),
-            tokenizer=asked("tokenizer", _Blocks(self.data.spec)),
-            generator=asked("generator", generator),
-            costs=asked(
-                "costs", {"train-tokenizer": StageCost(seconds=1.0, flops=1e9, machine="made up")}
-            ),
+            draw=draw,
+            reconstructions=near,
+            samples=np.ascontiguousarray(near[::-1]),
+            train_ids=ids[0],
+            test_ids=ids[1],
+            tokenizer=_Blocks(self.data.spec),
+            generator=_Chance(self.data.spec.labels),
+            costs={"train-tokenizer": StageCost(seconds=1.0, flops=1e9, machine="made up")},
         )
 
 
-_ARRAYS = ("reconstructions", "samples", "train_ids", "test_ids")
+_ARRAYS = {
+    "reconstructions": "reconstructions",
+    "samples": "samples",
+    "train_ids": "tokens",
+    "test_ids": "tokens",
+}
+"""Inputs that are arrays, and what declares them."""
+
+
+def _arrays(inputs: MetricInputs) -> dict[str, NDArray[Any]]:
+    """The arrays that the metric declares."""
+    return {name: getattr(inputs, name) for name, need in _ARRAYS.items() if need in inputs.needs}
 
 
 class _Noise(DataSource):
@@ -327,21 +328,8 @@ class _Chance(Generator):
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         return {s.name: torch.full((len(ids), s.length), math.log(s.vocabulary)) for s in LAYOUT}
 
-    def token_losses(
-        self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None
-    ) -> Tensor:
+    def losses(self, ids: Tensor, labels: Tensor) -> Tensor:
         return LAYOUT.join(self.nll(ids, labels))
-
-    def logits(
-        self, ids: Tensor, labels: Tensor, relaxed: Any = None, dropped: Any = None
-    ) -> Tensor:
-        return torch.zeros(len(ids), LAYOUT.length, 24)
 
     def attention(self, ids: Tensor, labels: Tensor) -> Tensor:
         return torch.full((1, LAYOUT.length, LAYOUT.length), 1 / LAYOUT.length)
-
-    def start(self, labels: Tensor) -> DecodingState:
-        return DecodingState()
-
-    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
-        raise NotImplementedError

@@ -23,7 +23,7 @@ from prologue_bench.conformance.checks import (
 )
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.tokenizer import Tokenizer, TokenizerOutput
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer, TokenizerOutput
 from prologue_bench.pipeline.models import build_tokenizer
 from prologue_bench.training.terms import problem_of
 
@@ -44,6 +44,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             subject.determinism,
         ),
         Check("decode", "`decode` gives finite float images [B, C, H, W]", subject.decode),
+        Check(
+            "reconstruct",
+            "`reconstruct` of a tokenizer without ids gives finite images, the same in any batch",
+            subject.reconstruct,
+        ),
         Check("losses", "`losses` gives a reconstruction, finite scalars, and ids", subject.losses),
         Check(
             "precision",
@@ -83,6 +88,9 @@ class _Subject:
         require(isinstance(layout, TokenLayout), f"`layout` is {layout!r}, expected a TokenLayout")
 
     def encoded(self, tokenizer: Tokenizer) -> Tensor:
+        """Ids of the batch. Raises Skipped for a tokenizer without ids."""
+        if isinstance(tokenizer, ContinuousTokenizer):
+            raise Skipped("it has no ids")
         with torch.inference_mode():
             return tokenizer.encode(self.batch)
 
@@ -124,9 +132,25 @@ class _Subject:
         tokenizer = self.make()
         with torch.inference_mode():
             found = tokenizer.decode(self.encoded(tokenizer))
-        same_shapes(found, tuple(self.batch.shape), "`decode`")
-        require(found.is_floating_point(), f"`decode` gives {found.dtype}, expected floats")
-        require(torch.isfinite(found).all(), "`decode` gives NaN or infinity")
+        self._check_images(found, "`decode`")
+
+    def reconstruct(self) -> None:
+        tokenizer = self.make()
+        if not isinstance(tokenizer, ContinuousTokenizer):
+            raise Skipped("it has ids")
+        with torch.inference_mode():
+            found = tokenizer.reconstruct(self.batch)
+            alone = torch.cat([tokenizer.reconstruct(image[None]) for image in self.batch])
+        self._check_images(found, "`reconstruct`")
+        require(
+            torch.allclose(found, alone, atol=10 * TOLERANCE),
+            "`reconstruct` depends on the batch that an image is in, or differs the second time",
+        )
+
+    def _check_images(self, found: Tensor, what: str) -> None:
+        same_shapes(found, tuple(self.batch.shape), what)
+        require(found.is_floating_point(), f"{what} gives {found.dtype}, expected floats")
+        require(torch.isfinite(found).all(), f"{what} gives NaN or infinity")
 
     def trained(self) -> tuple[Tokenizer, TokenizerOutput]:
         tokenizer = self.make()
@@ -222,6 +246,8 @@ class _Subject:
     def answer(self, tokenizer: Tokenizer) -> Tensor:
         """Ids and images of the batch in one vector."""
         with torch.inference_mode():
+            if isinstance(tokenizer, ContinuousTokenizer):
+                return tokenizer.reconstruct(self.batch).flatten()
             ids = tokenizer.encode(self.batch)
             return torch.cat((ids.flatten().float(), tokenizer.decode(ids).flatten()))
 
@@ -236,7 +262,10 @@ class _Subject:
 
         def run(moved: Tokenizer, device: torch.device) -> None:
             with torch.inference_mode():
-                moved.decode(moved.encode(self.batch.to(device)))
+                if isinstance(moved, ContinuousTokenizer):
+                    moved.reconstruct(self.batch.to(device))
+                else:
+                    moved.decode(moved.encode(self.batch.to(device)))
 
         check_devices(tokenizer, run)
 

@@ -8,6 +8,22 @@ All of it can be imported from here: `from prologue_bench.contracts import Token
 loaded when one of its names is used, so that what only describes components imports no torch.
 """
 
+from typing import Any
+
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_attached, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+RENAMED = {
+    "Protocol": "it is Procedure now",
+    "DecodingState": "the state of an AutoregressiveGenerator[State] may be any class",
+}
+"""Names of earlier interfaces, and what stands for them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in RENAMED:
+        raise ImportError(
+            f"there is no {name} in {__name__}: {RENAMED[name]}; see 'Interface 2' in "
+            "docs/plugins.md"
+        )
+    return _attached(name)

@@ -9,8 +9,11 @@ from .external import content_of as content_of
 from .external import existing_file as existing_file
 from .external import external_file as external_file
 from .fetching import may_fetch as may_fetch
-from .generator import DecodingState as DecodingState
+from .generator import AutoregressiveGenerator as AutoregressiveGenerator
+from .generator import Drawing as Drawing
 from .generator import Generator as Generator
+from .generator import JointPrior as JointPrior
+from .generator import ParallelGenerator as ParallelGenerator
 from .hooks import INTERFACE_VERSION as INTERFACE_VERSION
 from .hooks import hookimpl as hookimpl
 from .images import ImageArray as ImageArray
@@ -26,7 +29,7 @@ from .metric import Metric as Metric
 from .metric import MetricInputs as MetricInputs
 from .metric import Need as Need
 from .metric import PlannedInputs as PlannedInputs
-from .metric import Protocol as Protocol
+from .metric import Procedure as Procedure
 from .metric import StageCost as StageCost
 from .published import compared as compared
 from .published import images_differ as images_differ
@@ -39,6 +42,7 @@ from .subsets import describe_subset as describe_subset
 from .subsets import stratified as stratified
 from .titles import counterpart_of as counterpart_of
 from .titles import over_features as over_features
+from .tokenizer import ContinuousTokenizer as ContinuousTokenizer
 from .tokenizer import PriorRequest as PriorRequest
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import TokenizerOutput as TokenizerOutput

@@ -5,6 +5,7 @@ An error names the component and not what breaks later.
 
 from __future__ import annotations
 
+import itertools
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -14,12 +15,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prologue_bench.contracts.data import DataSource, Split
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import (
+    AutoregressiveGenerator,
+    Generator,
+    JointPrior,
+    ParallelGenerator,
+)
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
-from prologue_bench.contracts.metric import Direction, Measurement, Metric, Need, Protocol
-from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer
+from prologue_bench.contracts.metric import Direction, Measurement, Metric, Need, Procedure
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, PriorRequest, Tokenizer
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.guard import of_component, short, shown
 
@@ -54,12 +60,57 @@ def check_tokenizer(tokenizer: object, who: str) -> Tokenizer:
             expect(prior, PriorRequest, who, "`prior`")
         for name in ("reconstructs", "frozen"):
             expect(getattr(found, name), bool, who, f"`{name}`")
+    continuous = isinstance(found, ContinuousTokenizer)
+    if continuous == bool(found.layout.segments):
+        raise UserError(
+            f"{who}: `layout`: found {len(found.layout.segments)} segments, expected "
+            f"{'none of a ContinuousTokenizer' if continuous else 'at least one'}"
+        )
+    if continuous and not found.frozen:
+        raise UserError(
+            f"{who}: found a ContinuousTokenizer that is to be trained, expected `frozen = True`: "
+            "only released ones can be measured"
+        )
     return found
 
 
 def check_generator(generator: object, who: str) -> Generator:
-    """A generator. Raises UserError."""
-    return expect(generator, Generator, who)  # type: ignore[type-abstract]
+    """A generator that says how it draws. Raises UserError."""
+    found = expect(generator, Generator, who)  # type: ignore[type-abstract]
+    if not isinstance(found, AutoregressiveGenerator | ParallelGenerator):
+        raise UserError(
+            f"{who}: found a {type(found).__name__} that does not say how it draws, expected a "
+            "subclass of AutoregressiveGenerator or ParallelGenerator of prologue_bench.contracts"
+        )
+    if isinstance(found, AutoregressiveGenerator):
+        with of_component(who):
+            problem = _problem_of_steps(
+                found.steps, expect(found.layout, TokenLayout, who, "`layout`")
+            )
+        if problem:
+            raise UserError(f"{who}: `steps`: {problem}")
+    return found
+
+
+def _problem_of_steps(steps: Sequence[int], layout: TokenLayout) -> str:
+    """What is wrong with the numbers of tokens that are drawn at each step; empty for nothing."""
+    stops = list(itertools.accumulate(steps))
+    if min(steps, default=0) < 1 or stops[-1] != layout.length:
+        return f"found {shown(list(steps))}, expected numbers that add up to {layout.length} tokens"
+    for segment in layout:
+        if layout.span(segment.name).stop not in stops:
+            return f"a step goes beyond segment {segment.name!r}, expected steps within a segment"
+    return ""
+
+
+def check_prior(generator: Generator, who: str) -> JointPrior:
+    """A generator that a tokenizer can learn from. Raises UserError."""
+    if not isinstance(generator, JointPrior):
+        raise UserError(
+            f"{who} cannot be a tokenizer's prior: it is no prologue_bench.contracts.JointPrior, "
+            "whose inputs can be relaxed and dropped; choose another in tokenizer_training.prior"
+        )
+    return generator
 
 
 def check_loss(loss: object, who: str) -> ReconstructionLoss:
@@ -110,8 +161,8 @@ def problem_of_measurement(each: object) -> str:
             f"{each.name}: direction is {shown(each.direction)}, "
             f"expected {', '.join(typing.get_args(Direction))}"
         )
-    if not isinstance(each.protocol, Protocol):
-        return f"{each.name}: protocol is {shown(each.protocol)}, expected a Protocol"
+    if not isinstance(each.protocol, Procedure):
+        return f"{each.name}: protocol is {shown(each.protocol)}, expected a Procedure"
     for name in ("value", "half_width", "count"):
         value = getattr(each, name)
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -4,30 +4,45 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from attrs import field, frozen, validators
 from torch import Tensor
 
-if TYPE_CHECKING:
-    pass
-
 
 @frozen
 class Segment:
-    """A run of tokens of one kind."""
+    """A run of tokens of one kind.
+
+    With several `codebooks`, each position has a token of each of them, one behind the other: token
+    i is of codebook i modulo `codebooks`, and of the position i divided by it. `length` counts the
+    tokens, `grid` the positions, and each codebook has a `vocabulary` of that size.
+    """
 
     name: str = field(validator=validators.instance_of(str))
     length: int = field(converter=operator.index, validator=validators.ge(1))
-    vocabulary: int = field(converter=operator.index, validator=validators.ge(2))
+    vocabulary: int = field(
+        converter=operator.index, validator=[validators.ge(2), validators.le(2**63)]
+    )
     grid: tuple[int, int] | None = None
+    codebooks: int = field(default=1, converter=operator.index, validator=validators.ge(1))
 
     def __attrs_post_init__(self) -> None:
-        if self.grid is not None and self.grid[0] * self.grid[1] != self.length:
+        if self.length % self.codebooks:
             raise ValueError(
-                f"segment {self.name!r}: a grid of {self.grid} does not hold {self.length} tokens"
+                f"segment {self.name!r}: {self.length} tokens are no whole positions of "
+                f"{self.codebooks} codebooks"
             )
+        if self.grid is not None and self.grid[0] * self.grid[1] != self.positions:
+            tokens = (
+                f"{self.positions} positions" if self.codebooks > 1 else f"{self.length} tokens"
+            )
+            raise ValueError(f"segment {self.name!r}: a grid of {self.grid} does not hold {tokens}")
+
+    @property
+    def positions(self) -> int:
+        """How many places have tokens, each of all codebooks."""
+        return self.length // self.codebooks
 
 
 def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
@@ -41,11 +56,12 @@ def _in_order(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 class TokenLayout:
     """The segments of an image's tokens, in the order in which they are generated.
 
-    With `separator`, generators put a separator token, which is forced and never sampled, before
+    Only a `ContinuousTokenizer`, which has no tokens, has a layout without segments. With
+    `separator`, generators put a separator token, which is forced and never sampled, before
     every segment but the first.
     """
 
-    segments: tuple[Segment, ...] = field(converter=_in_order, validator=validators.min_len(1))
+    segments: tuple[Segment, ...] = field(converter=_in_order)
     separator: bool = True
 
     def __attrs_post_init__(self) -> None:

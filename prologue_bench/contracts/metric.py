@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -22,15 +22,19 @@ from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.errors import StageError
+
+T = TypeVar("T")
 
 
 @frozen(kw_only=True)
-class Protocol:
-    """How a number was measured. Two numbers may be compared only when their protocols are equal.
+class Procedure:
+    """The protocol of a number: how it was measured.
 
-    `counterpart` is the published quantity that the number could be taken for, such as "FID"; empty
-    where there is none. `published` says that it is measured as that is, and else `note` says in
-    what it differs. The three are no part of what is compared.
+    Two numbers may be compared only when their protocols are equal. `counterpart` is the published
+    quantity that the number could be taken for, such as "FID"; empty where there is none.
+    `published` says that it is measured as that is, and else `note` says in what it differs. The
+    three are no part of what is compared.
     """
 
     name: str
@@ -48,7 +52,7 @@ class Protocol:
                 f"{self.counterpart}, or that it does not, by `published`"
             )
 
-    def differences(self, other: Protocol) -> list[str]:
+    def differences(self, other: Procedure) -> list[str]:
         """The fields in which the two differ, empty when they are comparable."""
         mine, theirs = {"name": self.name, **self.details}, {"name": other.name, **other.details}
         return sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
@@ -79,7 +83,7 @@ class Measurement:
     unit: str
     direction: Direction
     count: int
-    protocol: Protocol
+    protocol: Procedure
     detail: bool = False
     """Shown below the summary, among the details."""
     half_width: float | None = None
@@ -116,58 +120,142 @@ class StageCost:
 
 
 Need = Literal[
-    "reconstructions", "samples", "tokens", "generator", "tokenizer", "draw", "prefixes", "costs"
+    "reconstructions",
+    "samples",
+    "tokens",
+    "generator",
+    "likelihood",
+    "attention",
+    "tokenizer",
+    "draw",
+    "prefixes",
+    "costs",
 ]
-"""What a metric can ask for: artifacts, a way to draw samples, the prefix lengths that the variants
-have in common, and what stages took."""
+"""What a metric can ask for: artifacts, models and what they compute, the prefix lengths that the
+variants have in common, and what stages took."""
 
 
 @frozen(kw_only=True)
 class MetricInputs:
-    """What a metric may read; fields of artifacts that it did not ask for are None.
+    """What a metric may read.
 
-    `reconstructions` and `samples` are uint8 [N, C, H, W], the former of the whole test split in
-    order, the latter of the classes in turn, as `sample_labels` says; `train_ids` and `test_ids`
-    are [N, L] of the data set's splits. A metric that needs fewer takes `data.subset(split, count)`
-    or `sample_subset(count)`, never the first ones. `cache` is a folder for what runs share, kept
-    and checked by `prologue_bench.storage.kept`. `prefixes` are the lengths of the variants'
-    leading segments, so that equally many first tokens can be compared. A metric that takes long
-    calls `advance(done, total)` now and then. `draw(labels, prefix, seed)` gives ids [B, L] of
-    samples, with the variant's sampling settings and the first tokens fixed to `prefix` [B, n].
-    `sampling` holds those settings for metrics of samples and those that draw, and nothing for
-    others. `costs` are those of the trainings before the metric, by kind, those that a tokenizer
-    builds on added to its own (a sum is None where a part is not known); `machine` is what runs the
-    metric, as in those. `known` stands for the content of the images "reconstructions", "samples"
-    and "test", where it is known without reading them: equal texts mean equal images.
+    What it has to declare in `needs` is read through the properties; reading what was not declared
+    raises StageError with a line that says what to add. `metric` and `needs` are the metric's own,
+    for that line. A metric that needs fewer images takes `data.subset(split, count)` or
+    `sample_subset(count)`, never the first ones. `cache` is a folder for what runs share, kept and
+    checked by `prologue_bench.storage.kept`. A metric that takes long calls `advance(done, total)`
+    now and then. `sampling` holds the variant's sampling settings for metrics of samples and those
+    that draw, and nothing for others. `machine` is what runs the metric, as in `costs`. `known`
+    stands for the content of the images "reconstructions", "samples" and "test", where it is known
+    without reading them: equal texts mean equal images.
     """
 
+    metric: str
+    needs: tuple[str, ...]
     data: DataSource
     layout: TokenLayout
     cache: Path
     batch_size: int
     device: torch.device
-    prefixes: tuple[int, ...]
     advance: Callable[[int, int], None]
     sampling: Mapping[str, str | int | float | bool | None]
     machine: str = ""
-    draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
-    reconstructions: NDArray[Any] | None = None
-    samples: NDArray[Any] | None = None
-    train_ids: NDArray[Any] | None = None
-    test_ids: NDArray[Any] | None = None
-    tokenizer: Tokenizer | None = None
-    generator: Generator | None = None
-    costs: Mapping[str, StageCost] | None = None
     known: Mapping[str, str] = field(factory=dict)
+    _reconstructions: NDArray[Any] | None = None
+    _samples: NDArray[Any] | None = None
+    _train_ids: NDArray[Any] | None = None
+    _test_ids: NDArray[Any] | None = None
+    _tokenizer: Tokenizer | None = None
+    _generator: Generator | None = None
+    _draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
+    _prefixes: tuple[int, ...] | None = None
+    _costs: Mapping[str, StageCost] | None = None
+
+    @property
+    def reconstructions(self) -> NDArray[Any]:
+        """Images of the whole test split in order, uint8 [N, C, H, W]."""
+        return self._declared("reconstructions", "reconstructions", self._reconstructions)
+
+    @property
+    def samples(self) -> NDArray[Any]:
+        """Images of the classes in turn, as `sample_labels` says: uint8 [N, C, H, W]."""
+        return self._declared("samples", "samples", self._samples)
+
+    @property
+    def train_ids(self) -> NDArray[Any]:
+        """Tokens of the training split, [N, L]."""
+        return self._declared("train_ids", "tokens", self._train_ids)
+
+    @property
+    def test_ids(self) -> NDArray[Any]:
+        """Tokens of the test split, [N, L]."""
+        return self._declared("test_ids", "tokens", self._test_ids)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The trained tokenizer, in evaluation mode."""
+        return self._declared("tokenizer", "tokenizer", self._tokenizer)
+
+    @property
+    def generator(self) -> Generator:
+        """The trained generator, in evaluation mode."""
+        return self._declared("generator", "generator", self._generator)
+
+    def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """As `Generator.nll`, for metrics that need "likelihood"."""
+        costs = self._declared("nll", "likelihood", self._generator).nll(ids, labels)
+        return self._there("likelihood", costs)
+
+    def attention(self, ids: Tensor, labels: Tensor) -> Tensor:
+        """As `Generator.attention`, for metrics that need "attention"."""
+        maps = self._declared("attention", "attention", self._generator).attention(ids, labels)
+        return self._there("attention", maps)
+
+    @property
+    def draw(self) -> Callable[[Tensor, Tensor | None, int], Tensor]:
+        """`draw(labels, prefix, seed)` gives ids [B, L] of samples.
+
+        The sampling settings are the variant's, the first tokens fixed to `prefix` [B, n].
+        """
+        return self._declared("draw", "draw", self._draw)
+
+    @property
+    def prefixes(self) -> tuple[int, ...]:
+        """Lengths of the variants' leading segments, to compare equally many first tokens."""
+        return self._declared("prefixes", "prefixes", self._prefixes)
+
+    @property
+    def costs(self) -> Mapping[str, StageCost]:
+        """Those of the trainings before the metric, by kind.
+
+        Those that a tokenizer builds on are added to its own; a sum is None where a part is not
+        known.
+        """
+        return self._declared("costs", "costs", self._costs)
 
     @property
     def sample_labels(self) -> NDArray[np.int64]:
-        """The labels of the samples, int64 [N]; [0] without samples."""
-        return self.data.spec.labels_in_turn(0 if self.samples is None else len(self.samples))
+        """The labels of the samples, int64 [N]."""
+        return self.data.spec.labels_in_turn(len(self.samples))
 
     def sample_subset(self, count: int, seed: int = 0) -> NDArray[np.int64]:
         """As `DataSource.subset`, of the samples."""
         return class_balanced(self.sample_labels, count, seed)
+
+    def _declared(self, reads: str, need: Need, value: T | None) -> T:
+        """What was asked for. Raises StageError where the metric does not declare that."""
+        if need not in self.needs:
+            declared = f"only {', '.join(self.needs)}" if self.needs else "nothing"
+            raise StageError(
+                f"metric {self.metric!r} reads {reads}, but declares {declared}; "
+                f"add {need!r} to its needs"
+            )
+        return self._there(need, value)
+
+    def _there(self, need: Need, value: T | None) -> T:
+        if value is None:
+            raise StageError(f"metric {self.metric!r} needs {need}, and there is none here")
+        return value
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from prologue_bench.contracts.images import ImageSpec
-from prologue_bench.contracts.metric import Protocol
+from prologue_bench.contracts.metric import Procedure
 
 IMAGES = 50_000
 """Samples, or validation images of ImageNet."""
@@ -18,9 +18,9 @@ def compared(
     details: Mapping[str, str | int | float | bool | None],
     counterpart: str,
     differences: Sequence[str],
-) -> Protocol:
+) -> Procedure:
     """A protocol that says how it differs from the published one of its kind, the counterpart."""
-    return Protocol(
+    return Procedure(
         name=name,
         details=details,
         counterpart=counterpart,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field, frozen
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    pass
 from prologue_bench.contracts.layout import TokenLayout
 
 
@@ -92,3 +90,27 @@ class Tokenizer(nn.Module, ABC):
         Its trained weights are loaded into the parts of this tokenizer that have the same names.
         """
         return None
+
+
+class ContinuousTokenizer(Tokenizer):
+    """A released autoencoder without ids, such as a continuous VAE. Give `reconstruct`.
+
+    It is frozen, and its reconstructions are measured beside those of tokenizers with ids. Nothing
+    is encoded or generated: whatever needs tokens does not apply to it.
+    """
+
+    layout = TokenLayout(())
+    frozen = True
+
+    @abstractmethod
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images [B, C, H, W] encoded and decoded, deterministic and not clamped."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        raise TypeError("a ContinuousTokenizer has no ids")
+
+    def decode(self, ids: Tensor) -> Tensor:
+        raise TypeError("a ContinuousTokenizer has no ids")
+
+    def losses(self, images: Tensor) -> TokenizerOutput:
+        raise TypeError("a ContinuousTokenizer is not trained")

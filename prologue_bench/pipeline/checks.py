@@ -6,6 +6,7 @@ import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from attrs import evolve, field, frozen
 
 from prologue_bench.config.ablation import Ablation, Experiment, Resolved
@@ -13,7 +14,7 @@ from prologue_bench.config.settings import Training
 from prologue_bench.contracts.data import DataSource, Split
 from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.metric import PlannedInputs
-from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
 from prologue_bench.guard import brief, pass_interrupt, place_of
 from prologue_bench.pipeline import stages
@@ -30,8 +31,10 @@ from prologue_bench.training import distributed
 from prologue_bench.training.tracking import check_trackers
 
 SPLITS: tuple[Split, ...] = ("train", "test")
-OF_GENERATORS = {"samples", "generator", "draw", "costs"}
+OF_GENERATORS = {"samples", "generator", "likelihood", "attention", "draw", "costs"}
 """Needs of metrics for which a generator is trained."""
+OF_CONTINUOUS = {"reconstructions"}
+"""Needs that a tokenizer without ids can meet."""
 
 
 @frozen
@@ -39,10 +42,11 @@ class LeftOut:
     """A metric that does not apply to a variant, and why."""
 
     metric: str
+    """Its name, or "generator" where none can be trained."""
     variant: str
     reason: str
     place: int
-    """Among the metrics that were asked for."""
+    """Among the metrics that were asked for; -1 of the generator."""
 
 
 @frozen
@@ -110,6 +114,10 @@ class _Variant:
         return self.workspace.data_of(self.tokenizer)
 
     @property
+    def _no_ids(self) -> str:
+        return f"{self.tokenizer.tokenizer.component.called('tokenizer')} has no ids"
+
+    @property
     def whole(self) -> DataSource:
         """With the images that are held out for a search."""
         return self.workspace.open_data(self.experiment.data)
@@ -120,7 +128,10 @@ class _Variant:
         with self._at("data"):
             _check_data(self.data)
         self._check_tokenizer_training()
-        generates = not metrics or any(OF_GENERATORS & set(needs_of(metric)) for metric in metrics)
+        continuous = isinstance(self.model, ContinuousTokenizer)
+        generates = not continuous and (
+            not metrics or any(OF_GENERATORS & set(needs_of(metric)) for metric in metrics)
+        )
         imported: dict[typing.Literal["tokenizer", "generator"], bool] = {
             "tokenizer": any(
                 isinstance(each, stages.Imported)
@@ -137,14 +148,13 @@ class _Variant:
             generator=self._made_generator() if generates else None,
             imported=frozenset(name for name, elsewhere in imported.items() if elsewhere),
         )
-        left_out = []
+        name = self.experiment.variant.name
+        left_out = [LeftOut("generator", name, self._no_ids, -1)] if continuous else []
         for index, metric in enumerate(metrics):
             try:
                 self._check_metric(metric, inputs, f"metrics[{index}]")
             except DoesNotApply as reason:
-                left_out.append(
-                    LeftOut(metric.name, self.experiment.variant.name, str(reason), index)
-                )
+                left_out.append(LeftOut(metric.name, name, str(reason), index))
         if generates:
             self._check_search(inputs)
         return tuple(left_out)
@@ -161,7 +171,7 @@ class _Variant:
                 check_loss(loss, self.data.spec)
         if self.tokenizer.prior is not None:
             with self._at("tokenizer_training.prior"):
-                self.workspace.generator_on_meta(
+                self.workspace.prior_on_meta(
                     self.tokenizer.prior, self.model.layout, self.data.spec.labels
                 )
 
@@ -199,7 +209,18 @@ class _Variant:
     def _check_metric(self, metric: Resolved, inputs: PlannedInputs, place: str) -> None:
         """Raises DoesNotApply, and UserError for what cannot work."""
         with self._at(place):
+            self._check_needs(needs_of(metric), inputs)
             build_metric(metric).check(inputs)
+
+    def _check_needs(self, needs: tuple[str, ...], inputs: PlannedInputs) -> None:
+        """Raises DoesNotApply where the variant's models have nothing of what a metric needs."""
+        if isinstance(self.model, ContinuousTokenizer) and set(needs) - OF_CONTINUOUS:
+            raise DoesNotApply(self._no_ids)
+        who, generator = self.generator.generator.component.called("generator"), inputs.generator
+        if "likelihood" in needs and not (generator and generator.has_likelihood):
+            raise DoesNotApply(f"{who} has no likelihood")
+        if "attention" in needs and not (generator and _shows_attention(generator)):
+            raise DoesNotApply(f"{who} does not show its attention")
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:
@@ -222,6 +243,18 @@ class _Variant:
             raise UserError(
                 f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}"
             ) from error
+
+
+def _shows_attention(generator: Generator) -> bool:
+    """Whether a generator has attention to show, as far as can be told without its weights."""
+    if type(generator).attention is Generator.attention:
+        return False
+    try:
+        with torch.device("meta"), torch.no_grad():
+            ids, labels = torch.zeros(1, generator.layout.length).long(), torch.zeros(1).long()
+            return generator.attention(ids, labels) is not None
+    except Exception:  # one that cannot run without memory will tell when it is measured
+        return True
 
 
 def _check_foundation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -12,19 +13,21 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from prologue_bench import seeds
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import Sampling, Training
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.checked import check_prior
+from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec, to_float
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError
 from prologue_bench.guard import pass_interrupt
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.pictures import COLUMNS, SAMPLE_ROWS
 from prologue_bench.pipeline.workspace import Workspace, identity
-from prologue_bench.sampling.decoding import guidance_scales, is_guided
+from prologue_bench.sampling.decoding import draw_ids, guidance_scales, is_guided
 from prologue_bench.training.models import TokenizerModel
 
 
@@ -126,6 +129,9 @@ class _OnMeta:
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
         return self.workspace.generator_on_meta(generator, layout, labels)
 
+    def prior(self, generator: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
+        return check_prior(self.generator(generator, layout, labels), generator.name)
+
     def image(self, data: Resolved) -> torch.Tensor:
         """One image, uint8 [1, C, H, W]."""
         images = self.workspace.open_data(data).spec
@@ -191,7 +197,7 @@ def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
     data = stage.data.resolved
     images = at.workspace.open_data(data).spec
     tokenizer = at.tokenizer(stage.tokenizer, data)
-    prior = at.generator(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
+    prior = at.prior(stage.prior, tokenizer.layout, images.labels) if stage.prior else None
     model = TokenizerModel(
         tokenizer, prior, attrs.evolve(stage.training, compile=False), images.none_label
     )
@@ -199,7 +205,12 @@ def _tokenizer_training(stage: stages.TrainTokenizer, at: _OnMeta) -> float:
 
 
 def _generator_training(stage: stages.TrainGenerator, at: _OnMeta) -> float:
-    return _training(stage.training, _sequence(stage, at))
+    generator, ids, label = _one_sequence(stage, at)
+    with torch.device("cpu"):
+        drawn = generator.draws(1, partial(seeds.generator, "counting"), 0.0)
+    moved = {name: value.to(label.device) for name, value in drawn.items()}
+    losses: Callable[..., torch.Tensor] = generator.losses
+    return _training(stage.training, _count(lambda: losses(ids, label, **moved)))
 
 
 def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
@@ -211,9 +222,13 @@ def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
 
 
 def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
-    return len(
-        at.workspace.open_data(stage.tokens.tokenizer.data.resolved).labels("test")
-    ) * _decoding(stage.tokens, at)
+    data = stage.tokens.tokenizer.data.resolved
+    count = len(at.workspace.open_data(data).labels("test"))
+    _, tokenizer = _tokenizer(stage.tokens, at)
+    if isinstance(tokenizer, ContinuousTokenizer):
+        image = to_float(at.image(data))
+        return count * _count(lambda: tokenizer.reconstruct(image))
+    return count * _decoding(stage.tokens, at)
 
 
 def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:
@@ -230,13 +245,8 @@ def _searching(stage: stages.SearchSampling, at: _OnMeta) -> float:
 
 
 def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
-    """One image's tokens, and the image.
-
-    With cached keys and values a pass costs about one over the whole sequence.
-    """
-    _, tokenizer = _tokenizer(generator.tokens, at)
-    passes = 2 if is_guided(guidance_scales(tokenizer.layout, sampling)) else 1
-    return passes * _sequence(generator, at) + _decoding(generator.tokens, at)
+    """One image's tokens, and the image."""
+    return _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
 
 
 def _picturing(stage: stages.PictureSamples, at: _OnMeta) -> float:
@@ -267,12 +277,26 @@ def _training(training: Training, forward: float) -> float:
     return 3 * forward * training.batch_size * training.steps
 
 
-def _sequence(stage: stages.GeneratorStage, at: _OnMeta) -> float:
-    """The generator over one image's tokens."""
+def _tokens(stage: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
+    """One image's tokens.
+
+    With cached keys and values, drawing step by step costs about one pass over the whole sequence.
+    Other generators are counted while they draw.
+    """
+    generator, ids, label = _one_sequence(stage, at)
+    if isinstance(generator, AutoregressiveGenerator) and generator.has_likelihood:
+        passes = 2 if is_guided(guidance_scales(generator.layout, sampling)) else 1
+        return passes * _count(lambda: generator.nll(ids, label))
+    return _count(lambda: draw_ids(generator, sampling, 0, label, None, "counting"))
+
+
+def _one_sequence(
+    stage: stages.GeneratorStage, at: _OnMeta
+) -> tuple[Generator, torch.Tensor, torch.Tensor]:
+    """The generator, and ids [1, L] and label [1] of one image."""
     images, tokenizer = _tokenizer(stage.tokens, at)
     generator = at.generator(stage.generator, tokenizer.layout, images.labels)
-    ids, label = torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
-    return _count(lambda: generator.logits(ids, label))
+    return generator, torch.zeros(1, tokenizer.layout.length).long(), torch.zeros(1).long()
 
 
 def _decoding(tokens: stages.EncodeImages, at: _OnMeta) -> float:

@@ -34,7 +34,13 @@ def tokenizer_fits(images: ImageSpec) -> dict[str, Any]:
 def generator_fits(layout: TokenLayout, labels: int) -> dict[str, Any]:
     """What tokens a generator is for."""
     return {
-        "layout": [[segment.name, segment.length, segment.vocabulary] for segment in layout],
+        "layout": [
+            [
+                *(segment.name, segment.length, segment.vocabulary),
+                *([segment.codebooks] if segment.codebooks > 1 else []),
+            ]
+            for segment in layout
+        ],
         "labels": labels,
     }
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts import checked as contracts
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
@@ -41,6 +41,12 @@ def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Gen
     """A generator with new weights. Raises UserError when it cannot be made, or is none."""
     made = _built("generator", resolved, resolved.settings, layout, labels)
     return contracts.check_generator(made, resolved.component.called("generator"))
+
+
+def build_prior(resolved: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
+    """As `build_generator`, of a generator that a tokenizer can learn from."""
+    made = build_generator(resolved, layout, labels)
+    return contracts.check_prior(made, resolved.component.called("generator"))
 
 
 def build_loss(resolved: Resolved, images: ImageSpec) -> ReconstructionLoss:

@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 from prologue_bench.config.ablation import Ablation, Experiment, Resolved
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.pipeline.checks import Checks, LeftOut
 from prologue_bench.pipeline.estimates import Estimator
@@ -61,6 +61,8 @@ class Pipeline:
     @property
     def generates(self) -> bool:
         """Whether a generator is trained and sampled from: not for metrics of tokenizers alone."""
+        if self.reconstructions.continuous:
+            return False
         looked_at = [stage for measure in self.measures for stage in measure.inputs]
         is_looked_at = any(isinstance(stage, GeneratorStage | SampleImages) for stage in looked_at)
         return is_looked_at or not (self.measures or self.left_out)
@@ -69,10 +71,11 @@ class Pipeline:
         """All stages, each behind its inputs."""
         search = (self.samples.search,) if self.samples.search else ()
         generation = (self.generator, *search, self.samples) if self.generates else ()
+        encoding = () if self.reconstructions.continuous else (self.tokens,)
         return (
             *self.tokenizer.inputs,
             self.tokenizer,
-            self.tokens,
+            *encoding,
             self.reconstructions,
             *generation,
             *self.measures,
@@ -250,7 +253,7 @@ def _pipeline(
     model = _tokenizer(experiment, workspace)
     tokenizer = _tokenizer_stage(experiment, data, model, workspace)
     tokens = EncodeImages(tokenizer=tokenizer)
-    reconstructions = Reconstruct(tokens=tokens)
+    reconstructions = Reconstruct(tokens=tokens, continuous=isinstance(model, ContinuousTokenizer))
     generator = _generator_stage(experiment, tokens, model, workspace)
     left_out = checks.of(experiment, model, tokenizer, generator)
     places = {each.place for each in left_out}
@@ -373,7 +376,7 @@ def _generator_stage(
     experiment: Experiment, tokens: EncodeImages, model: Tokenizer, workspace: Workspace
 ) -> GeneratorStage:
     training = experiment.generator_training
-    if training.imported:
+    if training.imported and not isinstance(model, ContinuousTokenizer):
         fits = generator_fits(model.layout, workspace.open_data(experiment.data).spec.labels)
         key = find_imported(
             workspace.store, "generator", training.imported, experiment.generator, fits

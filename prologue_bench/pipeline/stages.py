@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import Any, ClassVar
 
-from attrs import asdict, field, frozen
+from attrs import Attribute, asdict, field, frozen
 
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.search import sampling_at
@@ -212,13 +212,16 @@ class Reconstruct(Stage):
 
     kind = "reconstruct"
     tokens: EncodeImages
+    continuous: bool = False
+    """Whether the tokenizer has no ids, and images are reconstructed without."""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
-        return (self.tokens.tokenizer, self.tokens)
+        tokenizer = self.tokens.tokenizer
+        return (tokenizer,) if self.continuous else (tokenizer, self.tokens)
 
     def reads(self) -> dict[str, Any]:
-        return {}
+        return {"data": self.tokens.tokenizer.data.key()} if self.continuous else {}
 
 
 @frozen(kw_only=True, slots=False)
@@ -354,6 +357,8 @@ class Measure(Stage):
             "samples": (self.samples,),
             "tokens": (self.tokens,),
             "generator": (generator,),
+            "likelihood": (generator,),
+            "attention": (generator,),
             "draw": (generator, *search),
             "tokenizer": (tokenizer,),
             "costs": tuple(
@@ -384,10 +389,15 @@ class Measure(Stage):
         return {
             "metric": component_key(self.metric),
             "data": self.tokens.tokenizer.data.key(),
-            "layout": asdict(self.layout),
+            "layout": asdict(self.layout, filter=_is_read),
             "sampling": self.sampling(),
             "prefixes": list(self.prefixes) if "prefixes" in self.needs else [],
         }
+
+
+def _is_read(attribute: Attribute[Any], value: Any) -> bool:
+    """Whether a field of a layout is in keys: a new one only where it is not at its default."""
+    return attribute.name != "codebooks" or value != attribute.default
 
 
 @frozen(kw_only=True, slots=False)

@@ -1,5 +1,7 @@
 """Cached token ids: int32 [M, L] in SPLIT.npy, or in shards SPLIT-00000.npy, ... for many.
 
+Ids of vocabularies beyond int32 are int64.
+
 Arrays are memory-mapped, so that a data set's tokens need not fit into memory.
 """
 
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.files import write_array
 
@@ -27,17 +30,24 @@ def write_shards(
     encode: Callable[[int, int], NDArray[Any]],
     mine: Callable[[int], bool],
     written: Callable[[Path], None] = lambda path: None,
+    kind: type[np.int32 | np.int64] = np.int32,
 ) -> None:
     """Write those shards of `count` images that are mine and missing, and call `written` with each.
 
-    `encode(start, stop)` returns ids [stop - start, L].
+    `encode(start, stop)` returns ids [stop - start, L], which are written as `kind`.
     """
     starts = range(0, count, SHARD)
     for number, start in enumerate(starts):
         path = folder / (f"{split}.npy" if len(starts) == 1 else f"{split}-{number:05}.npy")
         if mine(number) and not path.exists():
-            write_array(path, encode(start, min(start + SHARD, count)).astype(np.int32))
+            write_array(path, encode(start, min(start + SHARD, count)).astype(kind))
             written(path)
+
+
+def kind_of_ids(layout: TokenLayout) -> type[np.int32 | np.int64]:
+    """The type that holds every id of a layout's tokens."""
+    largest = max(segment.vocabulary for segment in layout)
+    return np.int32 if largest <= 2**31 else np.int64
 
 
 def open_tokens(folder: Path | Artifact, split: str) -> NDArray[Any] | Shards:

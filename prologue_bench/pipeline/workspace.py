@@ -14,7 +14,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.contracts import checked as contracts
 from prologue_bench.contracts.data import DataSource
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import UserError
@@ -101,6 +101,11 @@ class Workspace:
                 lambda: models.build_generator(resolved, layout, labels)
             )
         return self._generators[name]
+
+    def prior_on_meta(self, resolved: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
+        """As `generator_on_meta`, of a generator that a tokenizer can learn from."""
+        made = self.generator_on_meta(resolved, layout, labels)
+        return contracts.check_prior(made, resolved.component.called("generator"))
 
     def layout_of(self, stage: stages.TokenizerStage) -> TokenLayout:
         """The token layout of a stage's tokenizer."""

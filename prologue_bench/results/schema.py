@@ -51,7 +51,7 @@ def omitted(default: Any = None) -> Any:
 
 @frozen(kw_only=True)
 class ProtocolRecord:
-    """How a number was measured; the fields are those of `contracts.Protocol`."""
+    """How a number was measured; the fields are those of `contracts.Procedure`."""
 
     name: str
     details: Mapping[str, Scalar]
@@ -212,7 +212,8 @@ class VariantRecord(VariantName):
     """
 
     values: Settings
-    layout: Annotated[tuple[SegmentRecord, ...], Filled()]
+    layout: tuple[SegmentRecord, ...]
+    """Empty of a tokenizer without ids."""
     settings: VariantSettings
     source: str | None = omitted()
 

@@ -68,6 +68,8 @@ def load_run(
     """
     run = find_run(results, variant, seed)
     keys = {stage.stage: stage.key for stage in run.stages}
+    if not find_variant(results, variant).layout:
+        raise UserError(f"variant {variant!r} has no generator: its tokenizer has no ids")
     if not (run.unfinished or run.failures or set(keys) & set(GENERATORS)):
         raise UserError(
             f"variant {variant!r} has no generator: no metric needed one; add one that does, "

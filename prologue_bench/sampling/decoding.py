@@ -1,8 +1,9 @@
-"""The decoding loop: one token after the other, each from its own segment's vocabulary."""
+"""The decoding loop: one step after the other, each from its own segment's vocabulary."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,13 +11,20 @@ from torch import Tensor
 
 from prologue_bench import seeds
 from prologue_bench.config.settings import ALL_TOKENS, Sampling
-from prologue_bench.contracts.generator import Generator
-from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.generator import (
+    AutoregressiveGenerator,
+    Drawing,
+    Generator,
+    ParallelGenerator,
+)
+from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.errors import StageError
+from prologue_bench.guard import of_component, shown
 
 
 @torch.inference_mode()
 def sample_ids(
-    generator: Generator,
+    generator: AutoregressiveGenerator[Any],
     labels: Tensor,
     sampling: Sampling,
     rng: torch.Generator,
@@ -31,7 +39,7 @@ def sample_ids(
 
 @torch.inference_mode()
 def ids_of_noise(
-    generator: Generator,
+    generator: AutoregressiveGenerator[Any],
     labels: Tensor,
     sampling: Sampling,
     noise: Tensor,
@@ -42,8 +50,9 @@ def ids_of_noise(
 
     Logits are guided, divided by the segment's temperature, cut to the `top_k` likeliest and then
     to `top_p`; only ids of the segment at hand have any. `prefix` [B, n] fixes the first n tokens,
-    whatever segments they are of. Conditional and unconditional logits come from one pass over a
-    batch of 2 B.
+    whatever segments they are of: steps that are fixed as a whole are read at once, and one that is
+    fixed in part is drawn around what is fixed. Conditional and unconditional logits come from one
+    pass over a batch of 2 B.
     """
     ids = labels.new_empty(len(labels), generator.layout.length)
     fixed = 0 if prefix is None else prefix.shape[1]
@@ -54,21 +63,51 @@ def ids_of_noise(
     state = generator.start(
         torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels
     )
-    chosen = prefix if fixed else None
-    segments = [segment.name for segment in generator.layout for _ in range(segment.length)]
-    for token in range(fixed, generator.layout.length):
+    drawn = [(segment, span) for segment, span in step_spans(generator) if span.stop > fixed]
+    chosen = ids[:, : drawn[0][1].start] if drawn and drawn[0][1].start else None
+    for segment, span in drawn:
         if guided and chosen is not None:
             chosen = torch.cat((chosen, chosen))
         logits = generator.decode_step(state, chosen)
+        _check_logits(logits, (len(labels) * (1 + guided), span.stop - span.start, segment))
         if guided:
             conditional, unconditional = logits.chunk(2)
-            logits = scales[token] * conditional + (1 - scales[token]) * unconditional
+            scale = logits.new_tensor(scales[span])[:, None]
+            rest = logits.new_tensor([1 - each for each in scales[span]])[:, None]
+            logits = scale * conditional + rest * unconditional
         logits = restrict(
-            logits / sampling.temperature_of(segments[token]), sampling.top_k, sampling.top_p
+            logits.flatten(0, 1) / sampling.temperature_of(segment.name),
+            sampling.top_k,
+            sampling.top_p,
         )
-        chosen = choose(logits.softmax(dim=-1, dtype=torch.float32), noise[:, token, None])
-        ids[:, token] = chosen[:, 0]
+        probabilities = logits.softmax(dim=-1, dtype=torch.float32)
+        chosen = choose(probabilities, noise[:, span].reshape(-1, 1)).view(len(labels), -1)
+        if span.start < fixed:
+            chosen[:, : fixed - span.start] = ids[:, span.start : fixed]
+        ids[:, span] = chosen
     return ids
+
+
+def step_spans(generator: AutoregressiveGenerator[Any]) -> list[tuple[Segment, slice]]:
+    """The segment of each of the generator's steps, and where its tokens stand among the L."""
+    segments = [segment for segment in generator.layout for _ in range(segment.length)]
+    stops = np.cumsum(generator.steps).tolist()
+    return [
+        (segments[start], slice(start, stop))
+        for start, stop in zip([0, *stops], stops, strict=False)
+    ]
+
+
+def _check_logits(logits: object, expected: tuple[int, int, Segment]) -> None:
+    """Raises StageError for what is no logits [B, n, K] of a step."""
+    images, tokens, segment = expected
+    shape = (images, tokens, segment.vocabulary)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != shape:
+        found = list(logits.shape) if isinstance(logits, Tensor) else shown(logits)
+        raise StageError(
+            f"`decode_step` gave {found}, expected logits {list(shape)} of {tokens} tokens of "
+            f"segment {segment.name!r}"
+        )
 
 
 def choose(probabilities: Tensor, noise: Tensor) -> Tensor:
@@ -158,9 +197,51 @@ def draw_ids(
     """Ids [B, L] for labels [B] of images `first`, `first` + 1 ..., tensors being on any device.
 
     `names` say what is drawn for, such as ("samples", sampling seed): the noise is that of
-    `image_noise`.
+    `image_noise`, or of streams of (*names, purpose, image) for a generator that draws in a way of
+    its own. Raises StageError for ids that are none.
     """
     device = next(generator.parameters()).device
-    noise = image_noise(generator.layout, range(first, first + len(labels)), *names).to(device)
+    labels, images = labels.to(device), range(first, first + len(labels))
     prefix = None if prefix is None else prefix.to(device)
-    return ids_of_noise(generator, labels.to(device), sampling, noise, none_label, prefix)
+    if isinstance(generator, AutoregressiveGenerator):
+        noise = image_noise(generator.layout, images, *names).to(device)
+        return ids_of_noise(generator, labels, sampling, noise, none_label, prefix)
+    if isinstance(generator, ParallelGenerator):
+        return _drawn_in_parallel(generator, labels, sampling, none_label, prefix, images, names)
+    raise StageError(f"found a {type(generator).__name__}, expected a generator that can be drawn")
+
+
+@torch.inference_mode()
+def _drawn_in_parallel(
+    generator: ParallelGenerator,
+    labels: Tensor,
+    sampling: Sampling,
+    none_label: int,
+    prefix: Tensor | None,
+    images: range,
+    names: tuple[seeds.Name, ...],
+) -> Tensor:
+    def noise(purpose: str, count: int) -> Tensor:
+        rows = [seeds.uniform(count, *names, purpose, image) for image in images]
+        return torch.from_numpy(np.array(rows).reshape(len(images), count)).to(labels.device)
+
+    layout = generator.layout
+    ids = generator.draw(
+        Drawing(
+            labels=labels,
+            none_label=none_label,
+            prefix=prefix,
+            temperatures={name: sampling.temperature_of(name) for name in layout.names},
+            guidance=tuple(guidance_scales(layout, sampling)),
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
+            noise=noise,
+        )
+    )
+    if isinstance(ids, Tensor) and ids.is_meta:  # only counted
+        return ids
+    with of_component("`draw`", StageError):
+        layout.check(ids, len(labels))
+        if prefix is not None and not torch.equal(ids[:, : prefix.shape[1]], prefix):
+            raise ValueError("the first ids are not those of `prefix`")
+    return ids

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from prologue_bench import seeds
 from prologue_bench.config.settings import GeneratorTraining, TokenizerTraining, Training
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.images import to_float
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
@@ -52,9 +52,6 @@ class LossModel(BaseModel):
         """Called before each step, with the seed of the training."""
         self.step = step
         self.seed = seed
-        for module in self.children():
-            if isinstance(module, Generator):
-                module.progress = step / self.training_settings.steps
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> Losses:
         """Forward, backward and update, as mmengine asks for it."""
@@ -85,7 +82,8 @@ class LossModel(BaseModel):
 
     def generator_draws(self, generator: Generator, count: int) -> dict[str, Tensor]:
         """`Generator.draws` under names of their own in the batch."""
-        drawn = generator.draws(count, partial(self.random, "generator"))
+        progress = self.step / self.training_settings.steps
+        drawn = generator.draws(count, partial(self.random, "generator"), progress)
         return {f"{DRAWN}{name}": value for name, value in drawn.items()}
 
     def losses(self, **batch: Tensor) -> Losses:
@@ -161,7 +159,7 @@ class TokenizerModel(LossModel):
     def __init__(
         self,
         tokenizer: Tokenizer,
-        prior: Generator | None,
+        prior: JointPrior | None,
         training: TokenizerTraining,
         none_label: int,
         losses: Mapping[str, ReconstructionLoss] | None = None,
@@ -248,20 +246,20 @@ class TokenizerModel(LossModel):
 class _Frozen:
     """A prior that is differentiable in its inputs and whose weights learn nothing."""
 
-    def __init__(self, prior: Generator) -> None:
+    def __init__(self, prior: JointPrior) -> None:
         self._forward = _TokenLosses(prior)
 
     def token_losses(self, *arguments: Any, **drawn: Tensor) -> Tensor:
-        """As `Generator.token_losses`."""
+        """As `JointPrior.token_losses`."""
         weights = {name: value.detach() for name, value in self._forward.named_parameters()}
         losses: Tensor = functional_call(self._forward, weights, arguments, drawn)
         return losses
 
 
 class _TokenLosses(nn.Module):
-    """`Generator.token_losses` as a forward pass, which is what `functional_call` calls."""
+    """`JointPrior.token_losses` as a forward pass, which is what `functional_call` calls."""
 
-    def __init__(self, prior: Generator) -> None:
+    def __init__(self, prior: JointPrior) -> None:
         super().__init__()
         self.prior = prior
 
@@ -272,7 +270,7 @@ class _TokenLosses(nn.Module):
 def weights_of_targets(
     layout: TokenLayout, by_segment: Sequence[float], positions: int
 ) -> list[float]:
-    """The weight of each column of `Generator.token_losses` [B, T].
+    """The weight of each column of `JointPrior.token_losses` [B, T].
 
     They are taken from weights by segment, in the layout's order. A separator counts to the segment
     that it ends, as in the paper's method: it is predicted from that segment's tokens alone. Raises
@@ -302,7 +300,7 @@ class GeneratorModel(LossModel):
         super().__init__(training)
         self.generator = generator
         self.none_label = none_label
-        self._token_losses = self.compiled(generator.token_losses)
+        self._generator_losses = self.compiled(generator.losses)
 
     def draws(self, count: int) -> dict[str, Tensor]:
         unlabelled = self.unlabelled(count, self.training_settings.label_dropout)
@@ -313,9 +311,9 @@ class GeneratorModel(LossModel):
         if "unlabelled" in batch:
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
         drawn = _named(batch, DRAWN)
-        return {
-            terms.CROSS_ENTROPY: self._token_losses(batch["ids"].long(), labels, **drawn).mean()
-        }
+        losses = self._generator_losses(batch["ids"].long(), labels, **drawn)
+        likely = self.generator.has_likelihood
+        return {terms.CROSS_ENTROPY if likely else terms.OBJECTIVE: losses.mean()}
 
 
 def dropped_inputs(

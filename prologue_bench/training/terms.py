@@ -20,6 +20,8 @@ L1, L2, CROSS_ENTROPY = "loss_l1", "loss_l2", "loss_ce"
 TOKENIZER_CROSS_ENTROPY = "loss_ce/tokenizer"
 """What the tokenizer learns from, where targets weigh differently and it is a pass of its own."""
 OWN = "own"
+OBJECTIVE = f"loss_{OWN}/objective"
+"""What a generator without a likelihood learns from."""
 _RESERVED = {OWN, "ce"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import attrs
 import numpy as np
 import torch
 
-from prologue_bench.contracts import Measurement, MetricInputs, Segment, TokenLayout
+from prologue_bench.contracts import Measurement, MetricInputs, Need, Segment, TokenLayout
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
 
@@ -21,6 +22,8 @@ DATA = Shapes(ShapesSettings(size=32, train_images=200, test_images=120))
 
 def inputs(tmp_path: Path, **changes: Any) -> MetricInputs:
     base = MetricInputs(
+        metric="tested",
+        needs=typing.get_args(Need),
         data=DATA,
         layout=LAYOUT,
         cache=tmp_path,

@@ -196,11 +196,45 @@ def test_a_fixed_prologue_is_shared_by_a_row(finished: Path, registry: object) -
         load_run(results, Store(finished / "nowhere"), Registry.load(), "prologue_tokens=2", 0)
 
 
+@pytest.mark.parametrize("kind", ["tokenizer", "generator", "metric", "data"])
+def test_new_writes_a_component_that_keeps_its_contract(
+    invoke: Invoke, tmp_path: Path, kind: str
+) -> None:
+    path = tmp_path / f"my_new_{kind}.py"
+    assert invoke("new", kind, f"my-new-{kind}", "--out", str(path)).exit_code == 0
+    checked = invoke("check-plugin", f"my-new-{kind}", "--plugin", str(path))
+    assert checked.exit_code == 0, checked.output
+    assert "keeps all contracts" in checked.output
+
+
+def test_new_components_work_together_in_an_ablation(invoke: Invoke, tmp_path: Path) -> None:
+    kinds = ("tokenizer", "generator", "metric", "data")
+    for kind in kinds:
+        invoke("new", kind, f"all-{kind}", "--out", str(tmp_path / f"all_{kind}.py"))
+    (tmp_path / "all.yaml").write_text(
+        f"""
+name: all
+title: All new
+plugins: {json.dumps([f"./all_{kind}.py" for kind in kinds])}
+data: {{use: all-data, train_images: 96, test_images: 64}}
+profile: smoke
+tokenizer: {{use: all-tokenizer}}
+generator: {{use: all-generator}}
+seeds: [0]
+sampling: {{samples: 24, batch_size: 12}}
+metrics: [all-metric, rate]
+"""
+    )
+    found = invoke("run", str(tmp_path / "all.yaml"), "--out", str(tmp_path / "report"))
+    assert found.exit_code == 0, found.output
+    [run] = load_results(tmp_path / "report")["runs"]
+    assert {"all_metric", "rate"} <= {each["name"] for each in run["measurements"]}
+    assert run["failures"] == {}
+
+
 def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: Path) -> None:
     path = tmp_path / "my_scaffold.py"
     assert invoke("new", "tokenizer", "my-scaffold", "--out", str(path)).exit_code == 0
-    checked = invoke("check-plugin", "my-scaffold", "--plugin", str(path))
-    assert checked.exit_code == 0, checked.output
     again = invoke("new", "tokenizer", "my-scaffold", "--out", str(path))
     assert "there is such a file already" in str(again.exception)
     assert "expected small letters" in str(invoke("new", "tokenizer", "Bad Name").exception)

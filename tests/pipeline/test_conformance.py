@@ -13,8 +13,8 @@ from torch import Tensor
 
 from prologue_bench.cli.app import cli
 from prologue_bench.conformance import Broken, Check, Skipped, checks_of
-from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Protocol
-from prologue_bench.errors import UserError
+from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Procedure
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.registry import Registry
 from prologue_plugins.generators.rar import Rar
 from prologue_plugins.metrics.codebook import Codebook
@@ -163,7 +163,43 @@ class Forgetful(Rar):
         return super().decode_step(state, None if chosen is None else torch.zeros_like(chosen))
 
 
-@pytest.mark.parametrize(("cls", "expected"), [(Peeking, "causality"), (Forgetful, "decoding")])
+class Overlapping(Rar):
+    """Keeps in itself what belongs into the state."""
+
+    def start(self, labels: Tensor) -> Any:
+        self.seen = super().start(labels)
+        return self.seen
+
+    def decode_step(self, state: Any, chosen: Tensor | None) -> Tensor:
+        return super().decode_step(self.seen, chosen)
+
+
+class Crowded(Rar):
+    """Lets the other images of the batch into an image's logits."""
+
+    def decode_step(self, state: Any, chosen: Tensor | None) -> Tensor:
+        logits = super().decode_step(state, chosen)
+        return logits + 3 * logits.mean(dim=0, keepdim=True)
+
+
+class Backwards(Rar):
+    """Has steps that go beyond a segment."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return (self.layout.length,)
+
+
+@pytest.mark.parametrize(
+    ("cls", "expected"),
+    [
+        (Peeking, "causality"),
+        (Forgetful, "decoding"),
+        (Overlapping, "states"),
+        (Crowded, "sampling"),
+        (Backwards, "nll"),
+    ],
+)
 def test_a_broken_generator_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
     assert expected in broken_checks(
         "generator", cls, "prologue_plugins.generators.settings:RarSettings"
@@ -180,7 +216,7 @@ class Chance(Metric):
         pass
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        protocol = Protocol(name="chance", details={"none": True})
+        protocol = Procedure(name="chance", details={"none": True})
         return [
             Measurement(
                 name="x",
@@ -196,6 +232,27 @@ class Chance(Metric):
 
 class Greedy(Chance):
     needs = ("everything",)  # type: ignore[assignment]
+
+
+class Grasping(Codebook):
+    needs = ("reconstructions",)
+
+
+def test_a_metric_that_reads_what_it_does_not_declare_is_told_what_to_add() -> None:
+    registry = Registry.load()
+    target = f"{__name__}:{Grasping.__name__}"
+    registry.add("metric", Component(name="grasping", target=target, summary="x"), "a test")
+    [check] = [
+        each
+        for each in checks_of("metric", "grasping", registry=registry)
+        if each.name == "measurements"
+    ]
+    line = (
+        "metric 'grasping' reads test_ids, but declares only reconstructions; "
+        "add 'tokens' to its needs"
+    )
+    with pytest.raises(StageError, match=line):
+        check.run()
 
 
 @pytest.mark.parametrize(

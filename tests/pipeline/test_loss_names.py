@@ -12,7 +12,7 @@ from prologue_bench.contracts import (
     Measurement,
     Metric,
     MetricInputs,
-    Protocol,
+    Procedure,
 )
 from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
@@ -63,7 +63,7 @@ def measurement(name: str, value: float) -> Measurement:
         unit="",
         direction="lower",
         count=1,
-        protocol=Protocol(name=name),
+        protocol=Procedure(name=name),
     )
 
 

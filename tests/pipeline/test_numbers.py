@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from attrs import frozen
 
-from prologue_bench.contracts import Component, Measurement, Metric, Protocol, hookimpl
+from prologue_bench.contracts import Component, Measurement, Metric, Procedure, hookimpl
 
 
 @frozen
@@ -40,7 +40,7 @@ class Odd(Metric):
             "text": {"e": "1.5"},
         }[self.kind]
         details = {"share": np.float64(0.5), "flag": np.bool_(True), "limit": np.inf}
-        protocol = Protocol(name="odd", details=details)
+        protocol = Procedure(name="odd", details=details)
         return [
             Measurement(name=name, title=name, value=value, unit="", direction="lower",
                         count=np.int32(4), protocol=protocol, half_width=np.float32("nan"),

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.config.settings import Guidance, key_values
-from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure
+from prologue_bench.errors import StageError
 from prologue_bench.pipeline.collect import collect
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.models import TOKENIZER_WEIGHTS
@@ -274,7 +275,7 @@ class Told(Metric):
                 unit="",
                 direction="neutral",
                 count=1,
-                protocol=Protocol(name="told", details={"tokens": inputs.layout.length}),
+                protocol=Procedure(name="told", details={"tokens": inputs.layout.length}),
             )
         ]
 
@@ -290,13 +291,12 @@ def test_a_metric_is_given_what_its_key_holds_and_no_more(
     assert len({pipeline.measures[0].key for pipeline in plan.pipelines}) == 2, "two layouts"
     for inputs in Told.seen:
         given = {f.name: getattr(inputs, f.name) for f in attrs.fields(MetricInputs)}
-        held = {name for name, value in given.items() if name in ("sampling", "prefixes") and value}
-        held |= {
-            name
-            for name in ("draw", "samples", "test_ids", "tokenizer", "generator")
-            if given[name] is not None
-        }
+        held = {name for name, value in given.items() if name.startswith("_") and value is not None}
         assert held == set()
+        assert given["sampling"] == {}
+        for name in ("draw", "samples", "test_ids", "tokenizer", "generator", "prefixes"):
+            with pytest.raises(StageError, match=f"reads {name}, but declares nothing"):
+                getattr(inputs, name)
 
 
 # Frozen tokenizers

@@ -31,7 +31,7 @@ import torch
 from pathlib import Path
 from attrs import field, frozen
 from prologue_bench.contracts import (
-    Command, Component, Measurement, Metric, Protocol, ReconstructionLoss, Segment, TokenLayout,
+    Command, Component, Measurement, Metric, Procedure, ReconstructionLoss, Segment, TokenLayout,
     hookimpl,
 )
 from prologue_plugins.datasets.settings import ShapesSettings
@@ -130,10 +130,12 @@ class MyGenerator(Ar):
         at("generator", lambda: None)
     def token_losses(self, *arguments, **more):
         return at("token_losses", lambda: super(MyGenerator, self).token_losses(*arguments, **more))
-    def draws(self, count, random):
+    def draws(self, count, random, progress):
         return at("draws", lambda: {})
-    def logits(self, *arguments, **more):
-        return at("logits", lambda: super(MyGenerator, self).logits(*arguments, **more))
+    def losses(self, *arguments, **more):
+        return at("generator's losses", lambda: super(MyGenerator, self).losses(*arguments, **more))
+    def nll(self, *arguments, **more):
+        return at("nll", lambda: super(MyGenerator, self).nll(*arguments, **more))
     def start(self, labels):
         return at("start", lambda: super(MyGenerator, self).start(labels))
     def decode_step(self, state, chosen):
@@ -184,7 +186,7 @@ class MyMetric(Metric):
     def one(self):
         return Measurement(**{"name": "one", "title": "One", "value": 1.0, "unit": "",
                               "direction": "lower", "count": 3,
-                              "protocol": Protocol(name="one", details={"a": 1}),
+                              "protocol": Procedure(name="one", details={"a": 1}),
                               **({FIELD: wrong()} if PLACE == "measurement" else {})})
 """
 RAISES = (
@@ -267,7 +269,10 @@ PLACES: dict[str, str] = {
         "tokenizer: {use: mine}",
     ),
     **dict.fromkeys(
-        ("generator", "token_losses", "draws", "logits", "start", "decode_step"),
+        (
+            *("generator", "token_losses", "draws", "generator's losses", "nll", "start"),
+            "decode_step",
+        ),
         "generator: {use: my-generator}\nmetrics: [gfid]",
     ),
     **dict.fromkeys(

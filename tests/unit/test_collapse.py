@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from prologue_bench.cli.app import cli
-from prologue_bench.contracts import Measurement, Protocol, Segment
+from prologue_bench.contracts import Measurement, Procedure, Segment
 from prologue_bench.reporting.report import render_html
 from prologue_bench.reporting.summary import warnings
 from prologue_bench.reporting.tables import render_latex, render_markdown
@@ -145,7 +145,7 @@ def test_a_metric_s_warning_is_a_finding_of_every_form_of_the_report(tmp_path: P
         direction="neutral",
         count=1,
         warning="half of it is <missing>",
-        protocol=Protocol(name="p", details={"a": 1}),
+        protocol=Procedure(name="p", details={"a": 1}),
     )
     for run in document["runs"]:
         if run["variant"] == "2d, scale=2.0" and run["seed"] in (0, 2):

@@ -297,9 +297,8 @@ def test_orders_of_a_segment_are_those_of_the_seed_with_and_without_a_prologue()
         generator = Rar(
             RarSettings(transformer=ArTransformerSettings(width=16, layers=1, heads=2)), layout, 4
         )
-        generator.progress = 0.6
         span = generator.vocabulary.spans["visual"]
-        order = generator.draws(32, lambda *names: seeds.generator(*names, 0))["order"]
+        order = generator.draws(32, lambda *names: seeds.generator(*names, 0), 0.6)["order"]
         return order[:, span] - span.start
 
     assert torch.equal(orders(LAYOUTS[0]), orders(LAYOUTS[1]))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prologue_bench.contracts import Protocol, Segment, TokenLayout
+from prologue_bench.contracts import Procedure, Segment, TokenLayout
 from prologue_plugins.generators.ar import Vocabulary
 from tests.factories.models import random_ids
 
@@ -65,9 +65,10 @@ def test_layouts_refuse_what_does_not_fit() -> None:
 
 
 def test_protocols_name_the_fields_in_which_they_differ() -> None:
-    one = Protocol(name="fid", details={"resize": 64, "samples": 10})
-    other = Protocol(name="fid", details={"resize": 64, "samples": 20}, note="notes do not count")
+    one = Procedure(name="fid", details={"resize": 64, "samples": 10})
+    other = Procedure(name="fid", details={"resize": 64, "samples": 20}, note="notes do not count")
     assert one.differences(other) == ["samples"]
     assert (
-        one.differences(Protocol(name="fid", details={"resize": 64, "samples": 10}, note="x")) == []
+        one.differences(Procedure(name="fid", details={"resize": 64, "samples": 10}, note="x"))
+        == []
     )

@@ -264,8 +264,8 @@ def test_check_plugin_looks_at_own_losses(cls: type[Any], broken: str | None) ->
 class Backwards(Ar):
     """Gives its cross-entropies from the last position to the first."""
 
-    def token_losses(self, *arguments: Any) -> Tensor:
-        return super().token_losses(*arguments).flip(1)
+    def token_losses(self, *arguments: Any, **drawn: Any) -> Tensor:
+        return super().token_losses(*arguments, **drawn).flip(1)
 
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         straight = Ar(self.settings, self.layout, self.labels)

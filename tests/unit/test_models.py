@@ -166,7 +166,7 @@ def test_cached_decoding_equals_one_pass(layout: TokenLayout, tied: bool) -> Non
     logits = generator.logits(ids, labels)
     state, previous = generator.start(labels), None
     for token in range(layout.length):
-        step = generator.decode_step(state, previous)
+        step = generator.decode_step(state, previous)[:, 0]
         name, index = generator._segment_at(token)
         whole = logits[
             :, generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)

@@ -14,7 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
-from prologue_bench.contracts import Measurement, Protocol
+from prologue_bench.contracts import Measurement, Procedure
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.errors import StageError
 from prologue_bench.reporting.report import write_report
@@ -35,7 +35,7 @@ def measurement(**values: Any) -> Measurement:
         "count": 1,
         **values,
     }
-    return Measurement(**{"protocol": Protocol(name="p"), **given})
+    return Measurement(**{"protocol": Procedure(name="p"), **given})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_measurement_is_json_whatever_kind_of_mapping_it_was_given() -> None:
         unit="",
         direction="lower",
         count=1,
-        protocol=Protocol(name="p"),
+        protocol=Procedure(name="p"),
         against=MappingProxyType({"b": "a against b"}),
     )
     assert json.loads(json.dumps(attrs.asdict(found)))["against"] == {"b": "a against b"}

@@ -42,7 +42,8 @@ PLUGIN = """
 import torch
 
 from prologue_bench.contracts import (
-    Component, Generator, Measurement, Metric, Protocol, ReconstructionLoss, hookimpl
+    AutoregressiveGenerator, Component, Generator, Measurement, Metric, Procedure,
+    ReconstructionLoss, hookimpl
 )
 from prologue_bench.errors import UserError
 from prologue_plugins.generators.ar import Ar
@@ -56,6 +57,7 @@ def prologue_generators():
             settings="prologue_plugins.generators.settings:ArSettings",
         ),
         Component(name="no-way", target=f"{__name__}:NoWay", summary="x"),
+        Component(name="plain", target=f"{__name__}:Plain", summary="x"),
     ]
 
 
@@ -77,6 +79,22 @@ class Gru(Ar):
     attention = Generator.attention
 
 
+class Plain(AutoregressiveGenerator):
+    def __init__(self, settings, layout, labels):
+        super().__init__()
+        self.layout = layout
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+
+    def losses(self, ids, labels):
+        return self.weight.expand(len(ids))
+
+    def start(self, labels):
+        return labels
+
+    def decode_step(self, state, chosen):
+        raise NotImplementedError
+
+
 class NoWay(Ar):
     def __init__(self, settings, layout, labels):
         raise ValueError("3 heads do not divide 32")
@@ -89,7 +107,7 @@ class Base(Metric):
         pass
 
     def measure(self, inputs):
-        protocol = Protocol(name="even", details={"images": "test split"})
+        protocol = Procedure(name="even", details={"images": "test split"})
         return [
             Measurement(
                 name="even", title="even", value=1.0, unit="", direction="higher", count=1,
@@ -408,7 +426,15 @@ def test_missing_weights_do_not_hinder_a_plan_from_a_data_set_s_card(
         ),
         (
             ["generator={use: gru}", "metrics=[attention, psnr]"],
-            "attention: does not apply: generator Gru does not show",
+            "attention: does not apply: generator 'gru' of odd_for_planning.py does not show",
+        ),
+        (
+            ["generator={use: plain}", "metrics=[rate, psnr]"],
+            "rate: does not apply: generator 'plain' of odd_for_planning.py has no likelihood",
+        ),
+        (
+            ["generator={use: plain}", "metrics=[elbo, psnr]"],
+            "elbo: does not apply: generator 'plain' of odd_for_planning.py has no likelihood",
         ),
     ],
 )
@@ -442,7 +468,8 @@ def test_the_same_metric_with_other_settings_stays(load: Load, store: Store, plu
     )
     plan = make_plan(load(plugin, *values), Workspace(store))
     assert plan.notes == (
-        "attention: does not apply to variant use=gru: generator Gru does not show its attention",
+        "attention: does not apply to variant use=gru: generator 'gru' of odd_for_planning.py does "
+        "not show its attention",
     )
     assert [len(pipeline.measures) for pipeline in plan.pipelines] == [2, 1]
 
@@ -469,6 +496,13 @@ def test_the_same_metric_with_other_settings_stays(load: Load, store: Store, plu
         (
             ["tokenizer_training.prior={use: no-way}"],
             "prior: generator 'no-way' of odd_for_planning.py cannot be made",
+        ),
+        (
+            ["tokenizer_training.prior={use: plain}"],
+            (
+                "prior: generator 'plain' of odd_for_planning.py cannot be a tokenizer's prior: it "
+                "is no prologue_bench.contracts.JointPrior"
+            ),
         ),
         (
             ["tokenizer_training.losses=[{use: bad-loss}]"],

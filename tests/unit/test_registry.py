@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from prologue_bench import contracts
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts import Component, NoSettings, hookimpl
 from prologue_bench.errors import UserError
@@ -97,6 +98,16 @@ def test_a_plugin_for_another_interface_is_left_out_with_what_to_do(
         "plugin 'future' of future-plugin 9.0 is left out: "
         "it is written for interface 99 and this is interface 2; install a version that fits"
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("Protocol", "it is Procedure now"), ("DecodingState", "any class")]
+)
+def test_a_name_of_an_earlier_interface_says_what_stands_for_it(name: str, instead: str) -> None:
+    with pytest.raises(ImportError, match=f"no {name} in prologue_bench.contracts: .*{instead}"):
+        exec(f"from prologue_bench.contracts import {name}")
+    with pytest.raises(AttributeError):
+        _ = contracts.Nonsense  # type: ignore[attr-defined]
 
 
 def test_a_missing_library_names_the_extra() -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from prologue_bench.config.settings import Guidance, Sampling
 from prologue_bench.config.structure import structure
-from prologue_bench.contracts import DecodingState, Segment, TokenLayout
+from prologue_bench.contracts import Segment, TokenLayout
 from prologue_bench.errors import UserError
 from prologue_bench.sampling.decoding import guidance_scales, sample_ids
 from prologue_bench.seeds import generator as generator_of
-from prologue_plugins.generators.ar import Ar
+from prologue_plugins.generators.ar import Ar, ArState
 from tests.factories.models import LAYOUTS, ar, random_ids, rar
 
 LAYOUT = LAYOUTS[1]
@@ -74,7 +74,7 @@ def test_a_scale_of_one_draws_what_no_guidance_draws() -> None:
 class Counting(Ar):
     """Counts the positions that go through the model, and its passes."""
 
-    def start(self, labels: Tensor) -> DecodingState:  # type: ignore[override]
+    def start(self, labels: Tensor) -> ArState:
         self.passes: list[tuple[int, int]] = []
         return super().start(labels)
 
@@ -91,6 +91,37 @@ def test_the_separator_costs_no_pass_and_guidance_one_pass_for_both() -> None:
     assert plain.passes == [(3, 1), (3, 1), (3, 2), (3, 1), (3, 1), (3, 1)]
     sample_ids(plain, LABELS, Sampling(guidance={"all": Guidance(scale=2.0)}), rng(), NONE)
     assert plain.passes == [(6, 1), (6, 1), (6, 2), (6, 1), (6, 1), (6, 1)]
+
+
+class Recording(Ar):
+    """Remembers how it is called: labels, and the ids given to each step."""
+
+    def start(self, labels: Tensor) -> ArState:
+        self.calls: list[list[list[int]] | None] = []
+        self.started = [*getattr(self, "started", []), labels.tolist()]
+        return super().start(labels)
+
+    def decode_step(self, state: ArState, chosen: Tensor | None) -> Tensor:
+        self.calls.append(None if chosen is None else chosen.tolist())
+        return super().decode_step(state, chosen)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("fixed", [0, 3])
+def test_the_sampler_starts_once_and_asks_for_each_token_once_in_order(
+    scale: float, fixed: int
+) -> None:
+    plain = ar(LAYOUT)
+    plain.__class__ = Recording
+    assert isinstance(plain, Recording)
+    sampling = Sampling(guidance={"all": Guidance(scale=scale)})
+    prefix = random_ids(LAYOUT)[:, :fixed] if fixed else None
+    ids = sample_ids(plain, LABELS, sampling, rng(), NONE, prefix)
+    batches = 2 if scale != 1 else 1
+    assert plain.started == [[*LABELS.tolist(), *[NONE] * 3 * (batches - 1)]]
+    first = None if prefix is None else prefix.tolist() * batches
+    steps = range(fixed, LAYOUT.length - 1)  # what comes after the last token is not asked for
+    assert plain.calls == [first, *([[i] for i in ids[:, at].tolist()] * batches for at in steps)]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -126,19 +157,14 @@ def test_a_randomised_model_decodes_from_its_cache_what_one_pass_gives(layout: T
 
 def test_random_orders_shuffle_inside_segments_and_less_as_training_goes_on() -> None:
     generator = rar(LAYOUT)
-    shares = []
-    for progress in (0.0, 0.5, 0.625, 0.75, 1.0):
-        generator.progress = progress
-        shares.append(generator.shuffled_share())
+    shares = [generator.shuffled_share(progress) for progress in (0.0, 0.5, 0.625, 0.75, 1.0)]
     assert shares == pytest.approx([1, 1, 0.5, 0, 0])
-    generator.progress = 0.0
-    order = generator.random_order(200, generator_of)
+    order = generator.random_order(200, generator_of, 0.0)
     for span in generator.vocabulary.spans.values():
         assert order[:, span].sort(dim=1).values.eq(torch.arange(span.start, span.stop)).all()
     assert order[:, 2].eq(2).all()  # the separator
     assert not order[:, :2].eq(torch.tensor([0, 1])).all()
-    generator.progress = 1.0
-    assert generator.random_order(9, generator_of).eq(torch.arange(7)).all()
+    assert generator.random_order(9, generator_of, 1.0).eq(torch.arange(7)).all()
 
 
 def test_a_shuffled_loss_sees_only_the_places_before_in_its_order() -> None:

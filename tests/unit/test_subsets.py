@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import typing
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,9 @@ from prologue_bench.contracts import (
     Measurement,
     Metric,
     MetricInputs,
+    Need,
     Picked,
-    Protocol,
+    Procedure,
     class_balanced,
     describe_subset,
     stratified,
@@ -187,6 +189,8 @@ def everything(data: ClassFolders, cache: Path) -> MetricInputs:
     for split, part in tokens.items():  # the first two tokens say which class it is
         part[:, 0], part[:, 1] = data.labels(split) % 5, data.labels(split) // 5  # type: ignore[arg-type]
     return MetricInputs(
+        metric="tested",
+        needs=typing.get_args(Need),
         data=data,
         layout=LAYOUT,
         cache=cache,
@@ -322,7 +326,6 @@ class FirstImages(Metric):
         pass
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.reconstructions is not None
         return [
             Measurement(
                 name="mean",
@@ -331,7 +334,7 @@ class FirstImages(Metric):
                 direction="neutral",
                 count=200,
                 value=float(self.chosen(inputs, inputs.reconstructions).mean()),
-                protocol=Protocol(name="mean", details={"images": 200}),
+                protocol=Procedure(name="mean", details={"images": 200}),
             )
         ]
 

@@ -17,7 +17,7 @@ from prologue_bench.contracts import (
     ImageSpec,
     Measurement,
     MetricInputs,
-    Protocol,
+    Procedure,
     counterpart_of,
     images_differ,
     over_features,
@@ -58,12 +58,13 @@ def measure(metric: Any, folder: Path, count: int = 40) -> list[Measurement]:
     return list(
         metric.measure(
             MetricInputs(
+                metric="tested",
+                needs=("samples", "reconstructions"),
                 data=DATA,
                 layout=LAYOUT,
                 cache=folder,
                 batch_size=50,
                 device=torch.device("cpu"),
-                prefixes=(),
                 advance=lambda done, total: None,
                 sampling={},
                 samples=images,
@@ -180,10 +181,10 @@ def test_only_adm_s_batch_is_the_published_reference(tmp_path: Path) -> None:
 
 
 def test_a_protocol_either_is_the_published_one_or_says_how_it_differs() -> None:
-    assert Protocol(name="a", counterpart="FID", published=True).note == ""
+    assert Procedure(name="a", counterpart="FID", published=True).note == ""
     for wrong in ({"published": False, "note": ""}, {"published": True, "note": "of few samples"}):
         with pytest.raises(ValueError, match="say in `note` how it differs from published FID"):
-            Protocol(name="a", counterpart="FID", **wrong)
+            Procedure(name="a", counterpart="FID", **wrong)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from prologue_bench.contracts import (
     Component,
     ImageSpec,
     Measurement,
-    Protocol,
+    Procedure,
     ReconstructionLoss,
     hookimpl,
 )
@@ -191,7 +191,7 @@ def measured(**changes: Any) -> Any:
         "unit": "",
         "direction": "lower",
         "count": 2,
-        "protocol": Protocol(name="p"),
+        "protocol": Procedure(name="p"),
         **changes,
     }
     return Measurement(**values)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prologue_bench.contracts import DecodingState, Generator, TokenLayout
+from prologue_bench.contracts import AutoregressiveGenerator, JointPrior, TokenLayout
 from prologue_plugins.generators.settings import ArSettings
 from prologue_plugins.layers.initialisation import initialise
 from prologue_plugins.layers.transformer import (
@@ -30,8 +30,9 @@ class Vocabulary:
     """Where the segments' ids stand in the one vocabulary, and their tokens in the sequence.
 
     Ids are laid out from the last segment to the first, and the separator last: [visual | prologue
-    | separator]. The separator exists where there is more than one segment: it replaces dropped
-    inputs even where the layout wants none between segments.
+    | separator]. Each codebook of a segment has ids of its own, one codebook behind the other. The
+    separator exists where there is more than one segment: it replaces dropped inputs even where the
+    layout wants none between segments.
     """
 
     def __init__(self, layout: TokenLayout) -> None:
@@ -40,7 +41,7 @@ class Vocabulary:
         size = 0
         for segment in reversed(layout.segments):
             self.first_id[segment.name] = size
-            size += segment.vocabulary
+            size += segment.vocabulary * segment.codebooks
         several = len(layout.segments) > 1
         self.separator = size if several else None
         self.size = size + several
@@ -58,16 +59,23 @@ class Vocabulary:
         """Segment ids [B, L] as vocabulary ids [B, T], separators put in."""
         sequence = ids.new_full((len(ids), self.positions), self.separator or 0)
         for name, part in self.layout.split(ids).items():
-            sequence[:, self.spans[name]] = part + self.first_id[name]
+            sequence[:, self.spans[name]] = part + self.first_ids(name, ids)
         return sequence
 
-    def rows(self, name: str) -> slice:
-        """The vocabulary ids of one segment."""
-        first = self.first_id[name]
-        return slice(first, first + self.layout.segment(name).vocabulary)
+    def first_ids(self, name: str, like: Tensor) -> Tensor:
+        """The vocabulary id of code 0 for each token of a segment [n]."""
+        segment = self.layout.segment(name)
+        codebook = torch.arange(segment.length, device=like.device) % segment.codebooks
+        return self.first_id[name] + codebook * segment.vocabulary
+
+    def rows(self, name: str, token: int = 0) -> slice:
+        """The vocabulary ids that a token of a segment can have."""
+        segment = self.layout.segment(name)
+        first = self.first_id[name] + token % segment.codebooks * segment.vocabulary
+        return slice(first, first + segment.vocabulary)
 
 
-class ArState(DecodingState):
+class ArState:
     """Key-value caches, the inputs not processed yet, and the number of tokens chosen so far."""
 
     def __init__(self, inputs: Tensor, caches: list[KeyValueCache]) -> None:
@@ -76,7 +84,7 @@ class ArState(DecodingState):
         self.chosen = 0
 
 
-class Ar(Generator):
+class Ar(AutoregressiveGenerator[ArState], JointPrior):
     """A causal transformer: the class embedding, then the tokens; output t predicts token t."""
 
     def __init__(self, settings: ArSettings, layout: TokenLayout, labels: int) -> None:
@@ -108,6 +116,7 @@ class Ar(Generator):
         relaxed: Mapping[str, Tensor] | None = None,
         dropped: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
+        """Logits [B, T, V] of every predicted position; arguments are those of `token_losses`."""
         inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
         logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
         return logits
@@ -145,8 +154,7 @@ class Ar(Generator):
             )
         embedded: Tensor = self.embedding(sequence)
         for name, one_hot in relaxed.items():
-            table = self.embedding.weight[self.vocabulary.rows(name)]
-            soft = one_hot.to(table.dtype) @ table
+            soft = self._soft(name, one_hot)
             if name in dropped:
                 soft = torch.where(
                     dropped[name][:, None, None], self.embedding.weight[self._separator()], soft
@@ -154,6 +162,18 @@ class Ar(Generator):
             span = spans[name]
             embedded = torch.cat((embedded[:, : span.start], soft, embedded[:, span.stop :]), dim=1)
         return embedded
+
+    def _soft(self, name: str, one_hot: Tensor) -> Tensor:
+        """Embeddings [B, n, D] of a segment's one-hots [B, n, K]."""
+        tables = [
+            self.embedding.weight[self.vocabulary.rows(name, codebook)]
+            for codebook in range(self.layout.segment(name).codebooks)
+        ]
+        soft = [
+            one_hot[:, codebook :: len(tables)].to(table.dtype) @ table
+            for codebook, table in enumerate(tables)
+        ]
+        return soft[0] if len(soft) == 1 else torch.stack(soft, dim=2).flatten(1, 2)
 
     def _separator(self) -> int:
         if self.vocabulary.separator is None:
@@ -189,8 +209,7 @@ class Ar(Generator):
             inputs, self.transformer.new_caches(len(labels), self.vocabulary.positions, inputs)
         )
 
-    def decode_step(self, state: DecodingState, chosen: Tensor | None) -> Tensor:
-        assert isinstance(state, ArState)
+    def decode_step(self, state: ArState, chosen: Tensor | None) -> Tensor:
         inputs = state.inputs
         if chosen is not None:
             first = inputs if state.caches[0].used == 0 else inputs[:, :0]
@@ -198,12 +217,12 @@ class Ar(Generator):
                 (first, self.embedding(self._with_separators(chosen, state.chosen))), dim=1
             )
             state.chosen += chosen.shape[1]
-        segment, _ = self._segment_at(state.chosen)
+        rows = self.vocabulary.rows(*self._segment_at(state.chosen))
         start = state.caches[0].used
         positions = self.positions().at(start, start + inputs.shape[1])
         features, condition = self.transformer(self._input(state, inputs), positions, state.caches)
-        logits: Tensor = self.head(features[:, -1:], condition)[:, 0, self.vocabulary.rows(segment)]
-        return logits
+        logits: Tensor = self.head(features[:, -1:], condition)
+        return logits[..., rows]
 
     def _input(self, state: ArState, embedded: Tensor) -> Tensor:
         """What goes into the transformer for embeddings [B, n, D] of the next positions."""
@@ -220,8 +239,10 @@ class Ar(Generator):
             span = self.layout.span(segment.name)
             start, stop = max(first, span.start), min(first + chosen.shape[1], span.stop)
             if start < stop:
+                first_ids = self.vocabulary.first_ids(segment.name, chosen)
                 parts.append(
-                    chosen[:, start - first : stop - first] + self.vocabulary.first_id[segment.name]
+                    chosen[:, start - first : stop - first]
+                    + first_ids[start - span.start : stop - span.start]
                 )
                 if stop == span.stop < self.layout.length and self.vocabulary.separated:
                     parts.append(torch.full_like(chosen[:, :1], self._separator()))

@@ -33,16 +33,18 @@ class Rar(Ar):
         nn.init.normal_(self.target_embedding.weight, std=0.02)
         initialise(settings.initialisation, self.target_embedding)
 
-    def shuffled_share(self) -> float:
-        """The share of shuffled images at the present progress: 1 at first, falling to 0."""
-        if self.progress <= self.shuffled_until:
+    def shuffled_share(self, progress: float) -> float:
+        """The share of shuffled images at a progress from 0 to 1: 1 at first, falling to 0."""
+        if progress <= self.shuffled_until:
             return 1.0
-        if self.progress >= self.ordered_from:
+        if progress >= self.ordered_from:
             return 0.0
-        return (self.ordered_from - self.progress) / (self.ordered_from - self.shuffled_until)
+        return (self.ordered_from - progress) / (self.ordered_from - self.shuffled_until)
 
-    def draws(self, count: int, random: Callable[..., torch.Generator]) -> dict[str, Tensor]:
-        return {"order": self.random_order(count, random)}
+    def draws(
+        self, count: int, random: Callable[..., torch.Generator], progress: float
+    ) -> dict[str, Tensor]:
+        return {"order": self.random_order(count, random, progress)}
 
     def token_losses(
         self,
@@ -92,14 +94,16 @@ class Rar(Ar):
         logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
         return logits
 
-    def random_order(self, count: int, random: Callable[..., torch.Generator]) -> Tensor:
+    def random_order(
+        self, count: int, random: Callable[..., torch.Generator], progress: float
+    ) -> Tensor:
         """Places [B, T] in the order of their prediction.
 
         Each segment's own places are shuffled among themselves. `random` makes the generator of a
         purpose.
         """
         order = torch.arange(self.vocabulary.positions).repeat(count, 1)
-        shuffled = torch.rand(count, generator=random("shuffled")) < self.shuffled_share()
+        shuffled = torch.rand(count, generator=random("shuffled")) < self.shuffled_share(progress)
         for name, span in self.vocabulary.spans.items():
             noise = torch.rand(count, span.stop - span.start, generator=random("order", name))
             permutation = noise.argsort(dim=1) + span.start

@@ -31,7 +31,6 @@ class LpipsMetric(Metric):
         check_lpips(self.settings.weights, planned.data.spec, "metric 'lpips'")
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.reconstructions is not None
         network, checksum = lpips_network(self.settings.weights, "metric 'lpips'")
         network = network.to(inputs.device)
         images, count = inputs.data.images("test"), len(inputs.reconstructions)

@@ -5,30 +5,15 @@ from __future__ import annotations
 import torch
 
 from prologue_bench.contracts import (
-    Generator,
     Measurement,
     Metric,
     MetricInputs,
     PlannedInputs,
-    Protocol,
+    Procedure,
     describe_subset,
 )
-from prologue_bench.errors import DoesNotApply, StageError
 from prologue_plugins.metrics.prefixes import check_prefixes
 from prologue_plugins.metrics.settings import AttentionSettings
-
-
-def shows_attention(planned: PlannedInputs) -> bool:
-    """Whether the generator has attention to show, as far as can be told before it has weights."""
-    generator = planned.generator
-    if generator is None or type(generator).attention is Generator.attention:
-        return False
-    try:
-        with torch.device("meta"), torch.no_grad():
-            ids, labels = torch.zeros(1, planned.layout.length).long(), torch.zeros(1).long()
-            return generator.attention(ids, labels) is not None
-    except Exception:  # one that cannot run without memory will tell when it is measured
-        return True
 
 
 class Attention(Metric):
@@ -39,21 +24,15 @@ class Attention(Metric):
     reported beside.
     """
 
-    needs = ("tokens", "generator", "prefixes")
+    needs = ("tokens", "attention", "prefixes")
 
     def __init__(self, settings: AttentionSettings) -> None:
         self.settings = settings
 
     def check(self, planned: PlannedInputs) -> None:
         check_prefixes(planned, planned.layout.length - 1)
-        if not shows_attention(planned):
-            raise DoesNotApply(
-                f"generator {type(planned.generator).__name__} does not show its attention"
-            )
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.generator is not None
-        assert inputs.test_ids is not None
         lengths = [n for n in inputs.prefixes if n < inputs.layout.length]
         chosen = inputs.data.subset("test", self.settings.images)
         ids = torch.from_numpy(inputs.test_ids[chosen])
@@ -61,13 +40,7 @@ class Attention(Metric):
         totals: torch.Tensor | None = None
         for start in range(0, len(ids), inputs.batch_size):
             rows = slice(start, start + inputs.batch_size)
-            maps = inputs.generator.attention(
-                ids[rows].to(inputs.device), labels[rows].to(inputs.device)
-            )
-            if maps is None:
-                raise StageError(
-                    "attention: the generator does not show its attention; leave this metric out"
-                )
+            maps = inputs.attention(ids[rows].to(inputs.device), labels[rows].to(inputs.device))
             totals = maps.double().cpu() * len(ids[rows]) + (0 if totals is None else totals)
             inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))
         if totals is None:
@@ -98,7 +71,7 @@ class Attention(Metric):
             unit="%",
             direction="neutral",
             count=count,
-            protocol=Protocol(
+            protocol=Procedure(
                 name="attention-share",
                 details={
                     "tokens": f"of all tokens after the first {length}, on those",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol, Segment
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure, Segment
 from prologue_bench.stats.collapse import collapse_warning
 
 
 class Codebook(Metric):
     """Share of codes that occur, and perplexity 2^entropy of their frequencies, on the test images.
 
-    Of a whole segment, and as the mean over its positions, each taken alone. Warns of a collapsed
-    codebook: a segment that uses under 5% of its codes, or carries under 1 bit.
+    Of a whole segment, and as the mean over its positions, each taken alone; of several codebooks
+    each is taken alone too, and the numbers are their means. Warns of a collapsed codebook: a
+    segment that uses under 5% of its codes, or carries under 1 bit. Nothing here is as large as the
+    vocabulary.
     """
 
     needs = ("tokens",)
@@ -24,12 +27,15 @@ class Codebook(Metric):
         pass
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.test_ids is not None
         found = []
         for segment in inputs.layout:
             ids = inputs.test_ids[:, inputs.layout.span(segment.name)]
-            whole = use_and_perplexity(ids, segment.vocabulary)
-            alone = [use_and_perplexity(column, segment.vocabulary) for column in ids.T]
+            books = [ids[:, book :: segment.codebooks] for book in range(segment.codebooks)]
+            whole = _mean([use_and_perplexity(book, segment.vocabulary) for book in books])
+            alone = [
+                _mean([use_and_perplexity(column, segment.vocabulary) for column in columns])
+                for columns in zip(*(book.T for book in books), strict=True)
+            ]
             warning = collapse_of(ids, segment, whole)
             for index, (name, unit) in enumerate((("use", "%"), ("perplexity", "codes"))):
                 values = tuple(each[index] for each in alone)
@@ -62,13 +68,18 @@ class Codebook(Metric):
             positions=positions,
             positions_of=segment.name if positions and name == "perplexity" else "",
             warning=warning,
-            protocol=Protocol(
+            protocol=Procedure(
                 name="codebook",
                 details={
                     "images": f"test split, {count} images",
                     "fingerprint": inputs.data.fingerprint,
                     "codes": segment.vocabulary,
                     **({"positions": "each alone; their mean"} if positions else {}),
+                    **(
+                        {"codebooks": f"{segment.codebooks}, each alone; their mean"}
+                        if segment.codebooks > 1
+                        else {}
+                    ),
                 },
             ),
         )
@@ -76,8 +87,13 @@ class Codebook(Metric):
 
 def use_and_perplexity(ids: NDArray[Any], vocabulary: int) -> tuple[float, float]:
     """Percentage of codes that occur, and 2^entropy of their frequencies, of ids of any shape."""
-    frequencies = np.bincount(ids.ravel(), minlength=vocabulary) / ids.size
-    return 100 * int((frequencies > 0).sum()) / vocabulary, float(np.exp2(entropy(frequencies)))
+    frequencies = np.unique(ids, return_counts=True)[1] / ids.size
+    return 100 * len(frequencies) / vocabulary, float(np.exp2(entropy(frequencies)))
+
+
+def _mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The means of both numbers."""
+    return float(np.mean([use for use, _ in pairs])), float(np.mean([each for _, each in pairs]))
 
 
 def collapse_of(ids: NDArray[Any], segment: Segment, whole: tuple[float, float]) -> str:
@@ -94,7 +110,7 @@ def collapse_of(ids: NDArray[Any], segment: Segment, whole: tuple[float, float])
         segment.name,
         use=use,
         codes=segment.vocabulary,
-        possible=ids.size,
+        possible=ids.size // segment.codebooks,
         token_bits=float(np.log2(perplexity)),
         segment_bits=entropy(counts / len(ids)),
     )

@@ -12,7 +12,7 @@ from prologue_bench.contracts import (
     Metric,
     MetricInputs,
     PlannedInputs,
-    Protocol,
+    Procedure,
     to_bytes,
 )
 from prologue_bench.errors import DoesNotApply, StageError
@@ -42,7 +42,6 @@ class Cost(Metric):
             raise DoesNotApply(UNKNOWN)
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.costs is not None
         costs = [inputs.costs[stage] for stage in TRAINING if stage in inputs.costs]
         machines = ", ".join(sorted({name for cost in costs for name in cost.machine.split(", ")}))
         flops = _total([cost.flops for cost in costs])
@@ -81,7 +80,9 @@ def _measurement(
         direction="lower",
         count=count,
         detail=True,
-        protocol=Protocol(name="training-cost", details={"stages": ", ".join(TRAINING), **details}),
+        protocol=Procedure(
+            name="training-cost", details={"stages": ", ".join(TRAINING), **details}
+        ),
     )
 
 
@@ -104,7 +105,7 @@ class Speed(Metric):
                 direction="higher",
                 count=self.settings.images,
                 detail=True,
-                protocol=Protocol(
+                protocol=Procedure(
                     name="sampling-speed",
                     details={
                         "batch": self.settings.images,
@@ -123,8 +124,6 @@ class Speed(Metric):
         ]
 
     def _seconds(self, inputs: MetricInputs, repeat: int) -> float:
-        assert inputs.draw is not None
-        assert inputs.tokenizer is not None
         classes = max(1, len(inputs.data.spec.class_names))
         labels = torch.arange(self.settings.images) % classes
         started = time.perf_counter()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import laplace, norm
 
-from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure
 from prologue_bench.stats.intervals import half_width
 from prologue_plugins.metrics.pixels import each_batch
 from prologue_plugins.metrics.rate import bits_per_image, sum_of
@@ -29,7 +29,7 @@ class Elbo(Metric):
     beyond it.
     """
 
-    needs = ("reconstructions", "tokens", "generator")
+    needs = ("reconstructions", "tokens", "likelihood")
 
     def __init__(self, settings: ElboSettings) -> None:
         self.settings = settings
@@ -42,7 +42,7 @@ class Elbo(Metric):
         )
         rate = sum_of(bits_per_image(inputs)) / inputs.data.spec.dimensions
         count = len(distortion)
-        protocol = Protocol(
+        protocol = Procedure(
             name="elbo",
             details={
                 "images": f"test split, {count} images",

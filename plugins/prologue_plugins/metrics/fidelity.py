@@ -21,7 +21,7 @@ from prologue_bench.contracts import (
     Need,
     Picked,
     PlannedInputs,
-    Protocol,
+    Procedure,
     compared,
     describe_subset,
     images_differ,
@@ -149,7 +149,6 @@ class Fid(Metric):
     def _images(self, inputs: MetricInputs) -> tuple[ImageArray, int, str]:
         """The images that are measured, of how many they are, and what stands for their content."""
         images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
-        assert images is not None
         count, whole = self.settings.images, len(images)
         if not 0 < count < whole:
             return images, whole, inputs.known.get(self.artifact, "")
@@ -206,7 +205,7 @@ def sample_protocol(
     reference: int,
     counterpart: str,
     **details: float | str,
-) -> Protocol:
+) -> Procedure:
     """The protocol of a comparison of samples with the test images, unlike published ones."""
     return compared(
         name,
@@ -233,7 +232,6 @@ def features_of(
     settings: FeatureSettings, inputs: MetricInputs
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Features of the samples and of the test images."""
-    assert inputs.samples is not None
     sets: dict[str, ImageArray] = {"samples": inputs.samples, "test": inputs.data.images("test")}
     samples, reference = (
         load_features(part, settings, inputs, inputs.known.get(name, ""))
@@ -330,7 +328,6 @@ class InceptionScore(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, isc_features_to_metric
 
-        assert inputs.samples is not None
         logits = load_features(
             inputs.samples, self.settings, inputs, inputs.known.get("samples", "")
         )
@@ -508,7 +505,7 @@ def _measurement(
     value: float,
     direction: Direction,
     count: int,
-    protocol: Protocol,
+    protocol: Procedure,
     spread: float | None = None,
     against: Mapping[str, str] | None = None,
 ) -> Measurement:

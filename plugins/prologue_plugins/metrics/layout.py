@@ -15,7 +15,7 @@ from prologue_bench.contracts import (
     Metric,
     MetricInputs,
     PlannedInputs,
-    Protocol,
+    Procedure,
     to_bytes,
 )
 from prologue_bench.seeds import Name, stream
@@ -63,7 +63,6 @@ class Layout(Metric):
 
     def _resampled(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
         """uint8 images, class by class and group by group; a group shares its first tokens."""
-        assert inputs.tokenizer is not None
         classes, groups, size = self._shape(inputs)
         labels = torch.arange(classes).repeat_interleave(groups)
         first = _draw(inputs, labels, None, "shared tokens", self.settings.seed)[:, :length]
@@ -106,13 +105,12 @@ class Layout(Metric):
             direction="higher",
             count=count,
             detail=space == "features",
-            protocol=Protocol(name=f"layout-persistence, {space}", details=details),
+            protocol=Procedure(name=f"layout-persistence, {space}", details=details),
         )
 
 
 def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, *names: Name) -> Tensor:
     """Ids of samples in batches, each with a seed of its own."""
-    assert inputs.draw is not None
     parts = []
     for start in range(0, len(labels), 250):
         rows = slice(start, start + 250)

@@ -39,7 +39,6 @@ class PixelMetric(Metric):
         raise NotImplementedError
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        assert inputs.reconstructions is not None
         values = np.concatenate(list(each_batch(inputs, self.similarity)))
         protocol = compared(
             self.name,
@@ -70,7 +69,6 @@ def each_batch(
     inputs: MetricInputs, function: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 ) -> list[NDArray[Any]]:
     """The function of test images and their reconstructions, batch by batch."""
-    assert inputs.reconstructions is not None
     images, count = inputs.data.images("test"), len(inputs.reconstructions)
     found = []
     for start in range(0, count, BATCH):

@@ -13,7 +13,7 @@ from prologue_bench.contracts import (
     Metric,
     MetricInputs,
     PlannedInputs,
-    Protocol,
+    Procedure,
     TokenLayout,
     describe_subset,
     stratified,
@@ -24,6 +24,8 @@ from prologue_plugins.metrics.prefixes import check_prefixes
 from prologue_plugins.metrics.settings import ProbeSettings
 
 ITERATIONS = 300
+MOST_COLUMNS = 2**20
+"""Of one-hots; with more, only those that occur in training are held."""
 
 
 class Probe(Metric):
@@ -76,7 +78,7 @@ class Probe(Metric):
                     unit="%",
                     direction="higher",
                     count=len(right),
-                    protocol=Protocol(
+                    protocol=Procedure(
                         name="linear-probe",
                         details={
                             "tokens": f"the first {length}",
@@ -128,12 +130,11 @@ class Probe(Metric):
 
     def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
         """Whether each test image is classified rightly [N]."""
-        assert inputs.train_ids is not None
-        assert inputs.test_ids is not None
         labels, ids = inputs.data.labels("train"), inputs.train_ids[:, :length]
+        seen = seen_columns(ids[self._training(inputs)], inputs.layout)
 
         def examples(images: NDArray[np.int64]) -> tuple[csr_matrix, NDArray[Any]]:
-            return one_hots(ids[images], inputs.layout), labels[images]
+            return one_hots(ids[images], inputs.layout, seen), labels[images]
 
         strengths = self.settings.inverse_regularisation
         chosen = strengths[0]
@@ -142,7 +143,7 @@ class Probe(Metric):
             scores = [_fitted(strength, *learned).score(*validated) for strength in strengths]
             chosen = strengths[int(np.argmax(scores))]
         fitted = _fitted(chosen, *examples(self._training(inputs)))
-        found = fitted.predict(one_hots(inputs.test_ids[:, :length], inputs.layout))
+        found = fitted.predict(one_hots(inputs.test_ids[:, :length], inputs.layout, seen))
         right: NDArray[Any] = found == inputs.data.labels("test")
         return right
 
@@ -154,13 +155,36 @@ def _fitted(inverse_regularisation: float, vectors: csr_matrix, labels: NDArray[
     return LogisticRegression(C=inverse_regularisation, max_iter=ITERATIONS).fit(vectors, labels)
 
 
-def one_hots(ids: NDArray[Any], layout: TokenLayout) -> csr_matrix:
-    """Sparse one-hots [N, sum of vocabularies] of the first n tokens, ids [N, n]."""
+def one_hots(
+    ids: NDArray[Any], layout: TokenLayout, seen: NDArray[np.int64] | None = None
+) -> csr_matrix:
+    """Sparse one-hots [N, sum of vocabularies] of the first n tokens, ids [N, n].
+
+    With `seen`, those columns alone, in their order.
+    """
+    columns, count = _columns(ids, layout)
+    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
+    columns = columns.ravel()
+    if seen is not None:
+        place = np.searchsorted(seen, columns)
+        known = seen[np.minimum(place, len(seen) - 1)] == columns
+        rows, columns, count = rows[known], place[known], len(seen)
+    return csr_matrix((np.ones(len(columns)), (rows, columns)), shape=(len(ids), count))
+
+
+def seen_columns(ids: NDArray[Any], layout: TokenLayout) -> NDArray[np.int64] | None:
+    """The columns of `one_hots` that occur; None where all of them are few enough to be held.
+
+    The classifier's weights of a column that does not occur in training are zero, so that leaving
+    it out changes nothing.
+    """
+    columns, count = _columns(ids, layout)
+    return np.unique(columns) if count > MOST_COLUMNS else None
+
+
+def _columns(ids: NDArray[Any], layout: TokenLayout) -> tuple[NDArray[np.int64], int]:
+    """The column of each token's one-hot, as `ids` [N, n], and how many columns there are."""
     sizes = np.concatenate([np.full(segment.length, segment.vocabulary) for segment in layout])[
         : ids.shape[1]
     ]
-    columns = ids + np.concatenate(([0], np.cumsum(sizes)[:-1]))
-    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
-    return csr_matrix(
-        (np.ones(ids.size), (rows, columns.ravel())), shape=(len(ids), int(sizes.sum()))
-    )
+    return ids + np.concatenate(([0], np.cumsum(sizes)[:-1])), int(sizes.sum())

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prologue_bench.contracts import Measurement, Metric, MetricInputs, Protocol
+from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure
 from prologue_bench.stats.intervals import half_width
 
 
@@ -19,7 +19,7 @@ class Rate(Metric):
     In bits an image and bits a dimension.
     """
 
-    needs = ("tokens", "generator")
+    needs = ("tokens", "likelihood")
 
     def __init__(self, settings: object) -> None:
         pass
@@ -52,7 +52,7 @@ class Rate(Metric):
             count=len(bits),
             half_width=half_width(bits),
             detail=unit == "bits/dim",
-            protocol=Protocol(
+            protocol=Procedure(
                 name="rate",
                 details={
                     "images": f"test split, {len(bits)} images",
@@ -66,14 +66,12 @@ class Rate(Metric):
 
 def bits_per_image(inputs: MetricInputs) -> dict[str, NDArray[Any]]:
     """Bits of each test image's tokens given its class, one [N] a segment."""
-    assert inputs.generator is not None
-    assert inputs.test_ids is not None
     labels = torch.from_numpy(inputs.data.labels("test"))
     ids = torch.from_numpy(inputs.test_ids)
     parts: dict[str, list[NDArray[Any]]] = {name: [] for name in inputs.layout.names}
     for start in range(0, len(ids), inputs.batch_size):
         batch = slice(start, start + inputs.batch_size)
-        costs = inputs.generator.nll(ids[batch].to(inputs.device), labels[batch].to(inputs.device))
+        costs = inputs.nll(ids[batch].to(inputs.device), labels[batch].to(inputs.device))
         for name, cost in costs.items():
             parts[name].append(cost.detach().double().sum(dim=1).cpu().numpy() / math.log(2))
         inputs.advance(min(start + inputs.batch_size, len(ids)), len(ids))

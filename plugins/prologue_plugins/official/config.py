@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from attrs import frozen
 
-from prologue_bench.contracts import Generator, ImageSpec, Tokenizer
+from prologue_bench.contracts import ImageSpec, Tokenizer
 from prologue_bench.errors import UserError
 from prologue_bench.results.checking import Between, Mismatch, check, shown
 from prologue_bench.results.documents import LARGEST_CONFIG
@@ -184,7 +184,7 @@ class OfficialConfig:
             self.images,
         )
 
-    def generator(self, tokenizer: Tokenizer, tied: bool | None = None) -> Generator:
+    def generator(self, tokenizer: Tokenizer, tied: bool | None = None) -> Ar:
         """The autoregressive model with new weights, in evaluation mode."""
         self._expect(
             "ARModel",

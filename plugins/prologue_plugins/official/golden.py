@@ -16,7 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 from prologue_bench.config.settings import Guidance, Sampling
-from prologue_bench.contracts import Generator, ImageSpec, Tokenizer
+from prologue_bench.contracts import ImageSpec, Tokenizer
 from prologue_bench.errors import UserError, shortened
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.storage.weights import at_most, made
@@ -140,7 +140,7 @@ def _check_inputs(golden: Mapping[str, Tensor], spec: ImageSpec, path: Path) -> 
         )
 
 
-M = TypeVar("M", Tokenizer, Generator)
+M = TypeVar("M", Tokenizer, Ar)
 
 
 def _loaded(
@@ -193,7 +193,7 @@ def _tokenizer_outputs(tokenizer: Tokenizer, images: Tensor) -> Iterator[tuple[s
 
 
 def _generator_outputs(
-    tokenizer: Tokenizer, generator: Generator, images: Tensor, labels: Tensor, none_label: int
+    tokenizer: Tokenizer, generator: Ar, images: Tensor, labels: Tensor, none_label: int
 ) -> Iterator[tuple[str, Tensor]]:
     out = tokenizer.losses(images)
     losses = generator.token_losses(out.ids, labels, out.relaxed)
@@ -235,9 +235,8 @@ def _gradients(tokenizer: Tokenizer, loss: Tensor) -> Iterator[tuple[str, Tensor
         yield name, torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
-def _sequence(generator: Generator, ids: Tensor) -> Tensor:
+def _sequence(generator: Ar, ids: Tensor) -> Tensor:
     """Ids [B, L] in the autoregressive vocabulary, separators put in: [B, T]."""
-    assert isinstance(generator, Ar)
     return generator.vocabulary.sequence(ids)
 
 

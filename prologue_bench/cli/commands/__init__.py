@@ -12,7 +12,7 @@ SUMMARIES = {
     "doctor": "Say what is installed, found and missing: data, weights, devices.",
     "export": "Write a finished run's models, with a model card, to a folder.",
     "list": "List the components, presets and profiles that are installed.",
-    "new": "Write a tokenizer or an ablation to start from.",
+    "new": "Write a tokenizer, generator, metric, data source or ablation to start from.",
     "plan": "Show the stages of an ablation, what is cached and how long the rest takes.",
     "regress": "Hold results and speed against a baseline; exit code 1 on a regression.",
     "report": "Write the report of results anew, or put several into one report.",

@@ -1,4 +1,4 @@
-"""The commands `new tokenizer` and `new ablation`."""
+"""The commands `new`: a component or an ablation to start from."""
 
 from __future__ import annotations
 
@@ -11,44 +11,52 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from prologue_bench.errors import UserError
 from prologue_bench.storage.files import write_text
 
+COMPONENTS: dict[str, tuple[str, str]] = {
+    "tokenizer": ("a tokenizer", "vector quantization of linear patches"),
+    "generator": ("a generator", "a recurrent network that draws token by token"),
+    "metric": ("a metric", "the mean absolute error of reconstructions"),
+    "data": ("a data source", "images of stripes"),
+}
+"""What can be begun with a file, and what is in it."""
+
 
 @click.group()
 def new() -> None:
-    """Write a tokenizer or an ablation to start from."""
+    """Write a tokenizer, generator, metric, data source or ablation to start from."""
 
 
-@new.command()
-@click.argument("name")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The file  [NAME.py, with underscores]",
-)
-def tokenizer(name: str, out: Path | None) -> None:
-    """Write a tokenizer called NAME as one file that works, to be changed.
+def _component(kind: str) -> click.Command:
+    """The command that writes a component of a kind."""
+    what, example = COMPONENTS[kind]
 
-    It is vector quantization of linear patches.
-    """
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
-        raise UserError(
-            f"{name}: expected small letters, digits and '-', beginning with a letter, "
-            "such as my-tokenizer"
-        )
-    path = out or Path(f"{name.replace('-', '_')}.py")
-    if not path.stem.isidentifier():
-        raise UserError(
-            f"--out {path}: expected a file that Python can import, "
-            f"such as {name.replace('-', '_')}.py"
-        )
-    parts = name.split("-")
-    _write(
-        path,
-        "tokenizer.py.j2",
-        name=name,
-        module=path.stem,
-        cls="".join(part.capitalize() for part in parts),
+    @click.argument("name")
+    @click.option(
+        "--out",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The file  [NAME.py, with underscores]",
     )
-    click.echo(f"{path}\nnext: prologue-bench check-plugin {name} --plugin {path}")
+    def write(name: str, out: Path | None) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+            raise UserError(
+                f"{name}: expected small letters, digits and '-', beginning with a letter, "
+                f"such as my-{kind}"
+            )
+        path = out or Path(f"{name.replace('-', '_')}.py")
+        if not path.stem.isidentifier():
+            raise UserError(
+                f"--out {path}: expected a file that Python can import, "
+                f"such as {name.replace('-', '_')}.py"
+            )
+        cls = "".join(part.capitalize() for part in name.split("-"))
+        _write(path, f"{kind}.py.j2", name=name, module=path.stem, cls=cls)
+        click.echo(f"{path}\nnext: prologue-bench check-plugin {name} --plugin {path}")
+
+    text = f"Write {what} called NAME as one file that works, to be changed.\n\nIt is {example}."
+    return click.command(kind, help=text)(write)
+
+
+for _kind in COMPONENTS:
+    new.add_command(_component(_kind))
 
 
 @new.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench.contracts.images import ImageArray, ImageSpec, to_bytes, to_float
-from prologue_bench.contracts.tokenizer import Tokenizer
+from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.guard import of_component, shown
 from prologue_bench.pipeline import stages
-from prologue_bench.pipeline.tokens import Shards, open_tokens, write_shards
+from prologue_bench.pipeline.tokens import Shards, kind_of_ids, open_tokens, write_shards
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training import distributed
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
@@ -43,19 +43,37 @@ def encode_images(stage: stages.EncodeImages, workspace: Workspace, context: Sta
                 context.advance(before + first + len(batch), total)
             return np.concatenate(parts)
 
-        write_shards(context.output, name, len(images), encode, distributed.is_mine, context.seal)
+        write_shards(
+            context.output,
+            name,
+            len(images),
+            encode,
+            distributed.is_mine,
+            context.seal,
+            kind_of_ids(tokenizer.layout),
+        )
         before += len(images)
 
 
 def reconstruct(stage: stages.Reconstruct, workspace: Workspace, context: StageContext) -> None:
-    """Decode the tokens of the test split."""
+    """Decode the tokens of the test split, or reconstruct its images where there are none."""
     tokenizer = workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
-    ids = open_tokens(workspace.store.get(stage.tokens.key), "test")
     spec = workspace.open_data(stage.tokens.tokenizer.data.resolved).spec
+    if isinstance(tokenizer, ContinuousTokenizer):
+        images = workspace.data_of(stage.tokens.tokenizer).images("test")
+        write_images(
+            spec,
+            stage.tokens.tokenizer,
+            images,
+            lambda batch: tokenizer.reconstruct(to_float(batch)),
+            context,
+            len(images),
+        )
+        return
+    ids = open_tokens(workspace.store.get(stage.tokens.key), "test")
     decode_images(spec, stage.tokens.tokenizer, tokenizer, ids, context, len(ids), 0)
 
 
-@torch.inference_mode()
 def decode_images(
     spec: ImageSpec,
     stage: stages.TokenizerStage,
@@ -65,7 +83,23 @@ def decode_images(
     total: int,
     done: int,
 ) -> None:
-    """Write images.npy, the images of ids [N, L], without holding all of them in memory.
+    """Write images.npy, the images of ids [N, L], as `write_images` does."""
+    write_images(
+        spec, stage, ids, lambda batch: tokenizer.decode(batch.long()), context, total, done
+    )
+
+
+@torch.inference_mode()
+def write_images(
+    spec: ImageSpec,
+    stage: stages.TokenizerStage,
+    inputs: ImageArray | Shards,
+    images_of: Callable[[Tensor], Tensor],
+    context: StageContext,
+    total: int,
+    done: int = 0,
+) -> None:
+    """Write images.npy, the images of N inputs, without holding all of them in memory.
 
     Raises StageError for images of another shape than the data's, and for values that are no
     numbers.
@@ -73,13 +107,13 @@ def decode_images(
     who = stage.tokenizer.component.called("tokenizer")
     shape = (spec.channels, spec.height, spec.width)
     images = np.lib.format.open_memmap(
-        context.output / "images.npy", "w+", np.uint8, (len(ids), *shape)
+        context.output / "images.npy", "w+", np.uint8, (len(inputs), *shape)
     )
-    for start, batch in batches(ids, context, 0, len(ids)):
-        decoded = tokenizer.decode(batch.long())
+    for start, batch in batches(inputs, context, 0, len(inputs)):
+        decoded = images_of(batch)
         check_decoded(decoded, (len(batch), *shape), who)
         images[start : start + len(batch)] = to_bytes(decoded).cpu().numpy()
-        context.advance(min(total, done + start + len(batch)), max(total, done + len(ids)))
+        context.advance(min(total, done + start + len(batch)), max(total, done + len(inputs)))
     context.advance(total, total)
 
 

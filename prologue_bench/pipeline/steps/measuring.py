@@ -27,6 +27,9 @@ from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.storage.store import Store
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
 
+GENERATOR = {"generator", "likelihood", "attention", "draw"}
+"""Needs for which the trained generator is loaded."""
+
 
 def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) -> None:
     """Compute one metric."""
@@ -43,7 +46,7 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
 
     generator = None
     draw: Callable[[Tensor, Tensor | None, int], Tensor] | None = None
-    if "generator" in has or "draw" in has:
+    if GENERATOR & set(has):
         generator = workspace.load_generator(stage.samples.generator, context.device)
     if generator is not None and "draw" in has:
         sampled = partial(
@@ -54,13 +57,15 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
             return sampled(labels, prefix, "metric", stage.metric.name, seed)
 
     inputs = MetricInputs(
+        metric=stage.metric.name,
+        needs=has,
         data=data,
         layout=stage.layout,
         cache=store.cache,
         batch_size=INFERENCE_BATCH,
         device=context.device,
         sampling=stage.sampling(),
-        prefixes=stage.prefixes if "prefixes" in has else (),
+        prefixes=stage.prefixes if "prefixes" in has else None,
         advance=advance,
         reconstructions=_array(
             store, stage.reconstructions.key, "images.npy", "reconstructions" in has
@@ -71,7 +76,7 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
         tokenizer=workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
         if "tokenizer" in has
         else None,
-        generator=generator if "generator" in has else None,
+        generator=generator,
         draw=draw,
         machine=machine(),
         costs=_training_costs(stage, workspace) if "costs" in has else None,

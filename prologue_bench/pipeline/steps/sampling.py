@@ -23,6 +23,7 @@ from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.steps.coding import decode_images
+from prologue_bench.pipeline.tokens import kind_of_ids
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.storage.files import write_array, write_text
@@ -70,12 +71,13 @@ def search_sampling(
                 )
                 parts.append(_images(tokenizer, ids))
             inputs = MetricInputs(
+                metric=stage.metric.name,
+                needs=("samples",),
                 data=data,
                 layout=tokenizer.layout,
                 cache=workspace.store.cache,
                 batch_size=INFERENCE_BATCH,
                 device=context.device,
-                prefixes=(),
                 advance=lambda done, total: context.check_stop(),
                 sampling={},
                 samples=np.concatenate(parts),
@@ -153,7 +155,7 @@ def draw_tokens(stage: stages.SampleImages, workspace: Workspace, context: Stage
                 sampling.seed,
                 first=start,
             )
-            write_array(path, ids.cpu().numpy().astype(np.int32))
+            write_array(path, ids.cpu().numpy().astype(kind_of_ids(generator.layout)))
             context.seal(path)
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
         context.advance(

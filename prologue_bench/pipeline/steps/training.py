@@ -8,10 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from prologue_bench.config.ablation import Resolved
-from prologue_bench.contracts.generator import Generator
-from prologue_bench.contracts.images import ImageSpec
-from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.tokens import open_tokens
@@ -44,7 +40,11 @@ def train_tokenizer(
     parts = {"autoencoder": (list(tokenizer.parameters()), stage.training.autoencoder)}
     prior = None
     if stage.prior is not None:
-        prior = _new_generator(stage.prior, tokenizer.layout, data.spec, "prior", stage.seed)
+        prior = draw_weights(
+            partial(models.build_prior, stage.prior, tokenizer.layout, data.spec.labels),
+            "prior",
+            stage.seed,
+        )
         parts["prior"] = (list(prior.parameters()), stage.training.prior_optimisation)
     labels = terms.labels(loss.name for loss in stage.losses)
     built = [
@@ -89,7 +89,11 @@ def train_generator(
     data = workspace.data_of(stage.tokens.tokenizer)
     ids = open_tokens(workspace.store.get(stage.tokens.key), "train")
     layout = workspace.layout_of(stage.tokens.tokenizer)
-    generator = _new_generator(stage.generator, layout, data.spec, "generator", stage.seed)
+    generator = draw_weights(
+        partial(models.build_generator, stage.generator, layout, data.spec.labels),
+        "generator",
+        stage.seed,
+    )
     averaged = train(
         TrainingJob(
             model=GeneratorModel(generator, stage.training, data.spec.none_label),
@@ -102,15 +106,6 @@ def train_generator(
     )
     if distributed.is_leader():
         save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
-
-
-def _new_generator(
-    resolved: Resolved, layout: TokenLayout, images: ImageSpec, role: str, seed: int
-) -> Generator:
-    """A generator with the initial weights of a role and a training seed."""
-    return draw_weights(
-        partial(models.build_generator, resolved, layout, images.labels), role, seed
-    )
 
 
 def take_prior(stage: stages.TakePrior, workspace: Workspace, context: StageContext) -> None:

@@ -158,7 +158,7 @@ def tokens_table(drawn: Drawn, index: int, before: Drawn | None = None) -> str:
 
 
 def _segment_table(segment: Segment, ids: list[int], old: list[int]) -> str:
-    columns = segment.grid[1] if segment.grid else min(segment.length, 16)
+    columns = segment.grid[1] * segment.codebooks if segment.grid else min(segment.length, 16)
     differs = [now != then for now, then in zip(ids, old, strict=True)]
     cells = [
         f"<td>{f'<mark>{now}</mark>' if new else now}</td>"
