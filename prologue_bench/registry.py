@@ -105,9 +105,9 @@ class Registry:
     def add_plugin(self, plugin: Any, origin: str, source: str = "") -> None:
         """Take in one plugin, a module or object with hook implementations.
 
-        A hook that raises, or that gives something else than what it is for, costs its own
-        components alone, and a line in `problems`. Raises UserError for a plugin that is written
-        for another interface, and pluggy's PluginValidationError for a hook that there is none of.
+        If a hook raises, or gives something else than what it is for, only its own components are
+        lost, with a line in `problems`. Raises UserError for a plugin that is written for another
+        interface, and pluggy's PluginValidationError for a hook that does not exist.
         """
         written_for = getattr(plugin, "INTERFACE_VERSION", hooks.INTERFACE_VERSION)
         if written_for != hooks.INTERFACE_VERSION:
@@ -239,7 +239,7 @@ class Registry:
     def defaults(self, kind: Kind, role: str) -> tuple[str, ...]:
         """The components that declare to be the default in a role.
 
-        Third parties' only where no own one does.
+        Those of third parties count only if no own component declares it.
         """
         found = [
             each.component
@@ -339,7 +339,7 @@ def _of_this_interface() -> Iterator[None]:
 def _plugin_file(path: Path, where: str) -> Path:
     """The whole path of a plugin's file.
 
-    Raises UserError for what is none, and for a name that is taken.
+    Raises UserError if it is not a plugin's file, and for a name that is taken.
     """
     path = path.expanduser().resolve()
     if path.suffix != ".py" or not path.is_file():

@@ -177,11 +177,11 @@ def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None
     shown = CliRunner().invoke(cli, ["claims", str(tmp_path)])
     assert shown.exit_code == 0
     assert "1a  gFID falls with prologue tokens. holds (1 of 1)" in shown.output
-    assert "gfid: 4 less 0 = −2 ±" in shown.output
+    assert "gfid: 4 minus 0 = −2 ±" in shown.output
     assert "5   The rate falls. not tested" in shown.output
     table = CliRunner().invoke(cli, ["claims", str(tmp_path), "--markdown"]).output
     assert table.splitlines()[2].startswith(
-        "| 1a gFID falls with prologue tokens. | gfid: 4 less 0 = −2 ±"
+        "| 1a gFID falls with prologue tokens. | gfid: 4 minus 0 = −2 ±"
     )
     assert table.splitlines()[2].endswith("| **holds (1 of 1)** |")
     parsed = json.loads(CliRunner().invoke(cli, ["claims", str(tmp_path), "--json"]).output)

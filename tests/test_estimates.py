@@ -172,7 +172,7 @@ def test_a_plan_with_unknown_parts_says_at_least(
     out = io.StringIO()
     progress = PlainProgress(plan, out)
     progress.started(plan.missing[0], 0, len(plan.missing))
-    assert re.search(r"starts; at least .* left in all", out.getvalue())
+    assert re.search(r"starts; at least .* left in total", out.getvalue())
     whole = make_plan(load("metrics=[]", "vary={}", "baseline="), Store(store.root / "elsewhere"))
     show_plan(whole, store.root)
     assert "at least" not in capsys.readouterr().out

@@ -205,7 +205,7 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(
     path = tmp_path / "twice.yaml"
     path.write_text(SMOKE.replace(before, after))
     with pytest.raises(
-        UserError, match=f"twice.yaml:{line}: not valid YAML: the key '{key}' stands here and in"
+        UserError, match=f"twice.yaml:{line}: not valid YAML: the key '{key}' is here and in"
     ):
         load_ablation(path, registry)
 
@@ -295,7 +295,7 @@ def test_an_override_that_every_variant_would_undo_is_refused(load: Load) -> Non
         load("tokenizer.prologue_tokens=4", "vary={tokenizer.prologue_tokens: [0, 2]}", "baseline=")
     with pytest.raises(
         UserError,
-        match=r"--set tokenizer.prologue_tokens: vary.tokenizer gives it to every variant",
+        match=r"--set tokenizer.prologue_tokens: vary.tokenizer sets it for every variant",
     ):
         load("tokenizer.prologue_tokens=4", f"vary={{tokenizer: [{PROLOGUES}]}}", "baseline=")
     named = "variants={base: {}, more: {tokenizer.prologue_tokens: 4}}"

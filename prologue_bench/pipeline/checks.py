@@ -1,4 +1,4 @@
-"""What can be known before anything is trained: what cannot work, and metrics that do not apply."""
+"""What is known before anything is trained: what cannot work, and which metrics do not apply."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ class _Variant:
 
 
 def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:
-    """Raises UserError where a weight of the foundation has no place in what builds on it."""
+    """Raises UserError if a weight of the foundation has no place in what builds on it."""
     own = model.state_dict()
     for name, weight in (
         tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved).state_dict().items()

@@ -1,4 +1,4 @@
-"""Results and speed held against a baseline, with tolerances."""
+"""Results and speed compared with a baseline, within tolerances."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def check_results(
         ):
             raise UserError(
                 f"{variant}, {before.title.iloc[0]}: the baseline holds a number that is not "
-                "finite, so --fail-on has nothing to hold to; bless a new baseline"
+                "finite, so --fail-on has nothing to compare with; bless a new baseline"
             )
         check = _check(str(metric), str(variant), before, after, tolerances)
         if metric in elsewhere:
@@ -274,7 +274,7 @@ def _measured_elsewhere(results: Mapping[str, Any], baseline: Mapping[str, Any])
             found_elsewhere.add(place[0])
         elif found:
             raise UserError(
-                f"{place[1]}, {ours[place]['title']}: the baseline has another protocol, "
+                f"{place[1]}, {ours[place]['title']}: the baseline has another protocol; "
                 f"they differ in {'; '.join(found)}; measure by the same, or bless a new baseline"
             )
     return found_elsewhere
@@ -294,7 +294,7 @@ def read_benchmarks(path: Path) -> dict[str, dict[str, float]]:
     """Benchmarks of a JSON of `make bench`, as ratios to the calibration kernel timed around each.
 
     By name: the ratio of the fastest rounds, and the spread, the interquartile range over the
-    median. Raises UserError when the file is none.
+    median. Raises UserError when the file is not such a JSON.
     """
     return {
         each["name"]: {
@@ -312,7 +312,7 @@ def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Mapping[str,
         if not any(fnmatchcase(name, each.pattern) for name in metrics):
             raise UserError(
                 f"--fail-on {each.pattern}: there is no speed to gate; "
-                "give the JSON of it by --benchmarks"
+                "give its JSON file with --benchmarks"
             )
 
 
@@ -402,26 +402,26 @@ def make_baseline(
 
 
 def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
-    """Raises UserError where a baseline of these results would take the place of something else.
+    """Raises UserError if a baseline of these results would replace something else.
 
     That is a file that is no baseline, one of another ablation or profile, and one with runs that
     the results lack.
     """
     if not os.path.lexists(path):
         return
-    advice = "name another file by --out, or overwrite it by --force"
+    advice = "name another file with --out, or overwrite it with --force"
     try:
         there = load_numbers(path) if path.is_file() else None
     except UserError:
         there = None
     if there is None:
-        raise UserError(f"{path}: found no baseline, which would be overwritten; {advice}")
+        raise UserError(f"{path}: is not a baseline, and would be overwritten; {advice}")
     for key in ("name", "profile"):
         if there.get(key) != results.get(key):
             raise UserError(
                 (
                     f"{path}: a baseline of {key} {there.get(key)!s:.60}, "
-                    f"and the results are of {results.get(key)!s:.60}; "
+                    f"but the results are of {results.get(key)!s:.60}; "
                 )
                 + advice
             )

@@ -21,7 +21,7 @@ VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
 ASSETS = "assets"
 """The folder of a report's pictures."""
 FILES = "files"
-"""Under which results list the files of their report, with checksums."""
+"""The key under which results list the files of their report, with checksums."""
 PICTURE_NAME = re.compile(
     r"(originals(?:-\d{1,6})?|(?:" + "|".join(VARIANT_PICTURES) + r")-\d{1,6})\.png", re.ASCII
 )
@@ -74,7 +74,7 @@ def load_pictures(folder: Path, results: Mapping[str, Any] | None = None) -> Pic
         return found
     if not is_folder(assets):
         found.left_out.append(
-            f"{assets}: no folder itself, or a link to one; the report is without its pictures"
+            f"{assets}: not a folder itself, or a link to one; the report is without its pictures"
         )
     room = MOST_BYTES
     for name in names:
@@ -112,7 +112,7 @@ def check_png(content: bytes, path: Path) -> None:
         raise
     except Exception as error:  # whatever a decoder finds
         raise UserError(
-            f"{path}: no whole PNG ({str(error) or type(error).__name__:.80})"
+            f"{path}: not a whole PNG ({str(error) or type(error).__name__:.80})"
         ) from None
 
 
@@ -128,7 +128,7 @@ def comparable_pictures(results: Mapping[str, Any], pictures: Pictures) -> list[
 def originals(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Title and name of each picture of test images that there may be.
 
-    One, or in merged results one a source.
+    One, or in merged results one per source.
     """
     found = [("originals", "originals")]
     if not one_data_set(results):

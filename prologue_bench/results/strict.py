@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 NULLS = "nulls"
-"""Under which results say, by place, what stood where null stands now."""
+"""The key under which results say, by place, which value each null replaces."""
 
 
 def to_json(results: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from prologue_bench.storage.placing import checksums, is_inside, not_own, recove
 CONFIG = "config.json"
 FORMAT = EXPORT_FORMAT
 FILES = "files"
-"""Under which config.json lists the other files, with checksums."""
+"""The key under which config.json lists the other files, with checksums."""
 
 
 def describe_export(
@@ -83,14 +83,14 @@ def check_export_place(
     if foreign:
         raise UserError(
             f"{folder}: {', '.join(foreign)} would be overwritten, "
-            "and is not as an export wrote it; name another folder by --out, "
-            "or overwrite by --force"
+            "and is not as an export wrote it; name another folder with --out, "
+            "or overwrite with --force"
         )
     if there is not None and _identity(there) != _identity(config):
         raise UserError(
             f"{folder}: holds the export of another run "
             f"({there.get('variant')!s:.60}, training seed {there.get('training_seed')!s:.20}); "
-            "name another folder by --out, or lose it by --force"
+            "name another folder with --out, or replace it with --force"
         )
     return own
 

@@ -14,7 +14,7 @@ from prologue_bench.stats.collapse import collapse_warning
 class Codebook(Metric):
     """Share of codes that occur, and perplexity 2^entropy of their frequencies, on the test images.
 
-    Of a whole segment, and as the mean over its positions, each taken alone. Warns of a collapsed
+    For a whole segment, and as the mean over its positions, each taken alone. Warns of a collapsed
     codebook: a segment that uses under 5% of its codes, or carries under 1 bit.
     """
 

@@ -22,12 +22,12 @@ def new() -> None:
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file  [NAME.py, with underscores]",
+    help="The file to write  [NAME.py, with underscores]",
 )
 def tokenizer(name: str, out: Path | None) -> None:
-    """Write a tokenizer called NAME as one file that works, to be changed.
+    """Write a tokenizer called NAME in one file.
 
-    It is vector quantization of linear patches.
+    It works as it is, and is yours to change: vector quantization of linear patches.
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
         raise UserError(
@@ -54,13 +54,16 @@ def tokenizer(name: str, out: Path | None) -> None:
 @new.command()
 @click.argument("name")
 @click.option(
-    "--tokenizer", default="prologue", show_default=True, help="The tokenizer that is compared."
+    "--tokenizer", default="prologue", show_default=True, help="The tokenizer to compare."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [NAME.yaml]"
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write  [NAME.yaml]"
 )
 def ablation(name: str, tokenizer: str, out: Path | None) -> None:
-    """Write an ablation called NAME that compares a tokenizer with the baseline, to be changed."""
+    """Write an ablation called NAME.
+
+    It compares a tokenizer with the baseline, and is yours to change.
+    """
     from prologue_bench.cli.options import the_registry
 
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
@@ -74,7 +77,7 @@ def ablation(name: str, tokenizer: str, out: Path | None) -> None:
 def _write(path: Path, template: str, **values: str) -> None:
     """Render a template into a file that is not there yet."""
     if path.exists():
-        raise UserError(f"{path}: there is such a file already; choose another by --out")
+        raise UserError(f"{path}: this file exists already; choose another with --out")
     environment = Environment(
         loader=PackageLoader("prologue_bench.cli.commands"),
         undefined=StrictUndefined,
