@@ -105,9 +105,9 @@ class Registry:
     def add_plugin(self, plugin: Any, origin: str, source: str = "") -> None:
         """Take in one plugin, a module or object with hook implementations.
 
-        If a hook raises, or gives something else than what it is for, only its own components are
-        lost, with a line in `problems`. Raises UserError for a plugin that is written for another
-        interface, and pluggy's PluginValidationError for a hook that does not exist.
+        A hook that raises, or that gives something else than what it is for, costs its own
+        components alone, and a line in `problems`. Raises UserError for a plugin that is written
+        for another interface, and pluggy's PluginValidationError for a hook that there is none of.
         """
         written_for = getattr(plugin, "INTERFACE_VERSION", hooks.INTERFACE_VERSION)
         if written_for != hooks.INTERFACE_VERSION:

@@ -155,7 +155,7 @@ def test_what_is_gone_is_a_failure_and_another_protocol_is_refused() -> None:
     other["runs"][1]["measurements"][0]["protocol"] = {"name": "fid", "details": {"resize": 224}}
     with pytest.raises(
         UserError,
-        match="a, gfid: the baseline has another protocol; they differ in resize: 224 and 64",
+        match="a, gfid: the baseline has another protocol, they differ in resize: 224 and 64",
     ):
         statuses(other)
 
@@ -266,8 +266,8 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
         "training",
         "seeds)",
     ]
-    assert "  not subtracted, because the protocols differ in resize: 64 and 224" in lines
-    assert "  ranks of the 3 runs: Spearman's correlation 1.00" in lines
+    assert "  not subtracted, the protocols differ in resize: 64 and 224" in lines
+    assert "  the 3 runs rank alike: Spearman's correlation 1.00" in lines
     parsed = json.loads(
         CliRunner()
         .invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--json"])

@@ -88,7 +88,7 @@ def test_results_with_other_settings_are_refused(first_seed: Path, tmp_path: Pat
         tmp_path, "--reuse", str(first_seed / "seed-0"), "--set", "generator_training.steps=7"
     )
     assert found.exit_code != 0
-    assert "none of 2 complete runs is one of this ablation" in str(found.exception)
+    assert "none of 2 complete runs belongs to this ablation" in str(found.exception)
     assert not (tmp_path / "report").exists()
 
 

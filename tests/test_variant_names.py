@@ -290,7 +290,7 @@ def test_equal_choices_written_in_two_ways_are_one_variant(load: Load) -> None:
 def test_an_override_that_every_variant_would_undo_is_refused(load: Load) -> None:
     with pytest.raises(
         UserError,
-        match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens gives it to",
+        match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens sets it for",
     ):
         load("tokenizer.prologue_tokens=4", "vary={tokenizer.prologue_tokens: [0, 2]}", "baseline=")
     with pytest.raises(

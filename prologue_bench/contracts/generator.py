@@ -77,7 +77,7 @@ class Generator(nn.Module, ABC):
 
     @abstractmethod
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Negative log-likelihood in nats of each token, one [B, n] per segment.
+        """Negative log-likelihood in nats of each token, one [B, n] a segment.
 
         A separator's cost is charged to the first token of the segment that it opens.
         """

@@ -30,7 +30,7 @@ class Protocol:
 
     `counterpart` is the published quantity that the number could be taken for, such as "FID"; empty
     where there is none. `published` says that it is measured as that is, and else `note` says in
-    what it differs. The three are not part of what is compared.
+    what it differs. The three are no part of what is compared.
     """
 
     name: str

@@ -219,7 +219,7 @@ class _Variant:
 
 
 def _check_foundation(model: Tokenizer, foundation: stages.TokenizerStage) -> None:
-    """Raises UserError if a weight of the foundation has no place in what builds on it."""
+    """Raises UserError where a weight of the foundation has no place in what builds on it."""
     own = model.state_dict()
     for name, weight in (
         tokenizer_on_meta(foundation.tokenizer, foundation.data.resolved).state_dict().items()

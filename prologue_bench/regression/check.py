@@ -109,7 +109,7 @@ def check_results(
         ):
             raise UserError(
                 f"{variant}, {before.title.iloc[0]}: the baseline holds a number that is not "
-                "finite, so --fail-on has nothing to compare with; bless a new baseline"
+                "finite, so --fail-on has nothing to hold to; bless a new baseline"
             )
         check = _check(str(metric), str(variant), before, after, tolerances)
         if metric in elsewhere:
@@ -274,7 +274,7 @@ def _measured_elsewhere(results: Mapping[str, Any], baseline: Mapping[str, Any])
             found_elsewhere.add(place[0])
         elif found:
             raise UserError(
-                f"{place[1]}, {ours[place]['title']}: the baseline has another protocol; "
+                f"{place[1]}, {ours[place]['title']}: the baseline has another protocol, "
                 f"they differ in {'; '.join(found)}; measure by the same, or bless a new baseline"
             )
     return found_elsewhere
@@ -402,7 +402,7 @@ def make_baseline(
 
 
 def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
-    """Raises UserError if a baseline of these results would replace something else.
+    """Raises UserError where a baseline of these results would take the place of something else.
 
     That is a file that is no baseline, one of another ablation or profile, and one with runs that
     the results lack.
@@ -415,13 +415,13 @@ def check_baseline_place(path: Path, results: Mapping[str, Any]) -> None:
     except UserError:
         there = None
     if there is None:
-        raise UserError(f"{path}: is not a baseline, and would be overwritten; {advice}")
+        raise UserError(f"{path}: found no baseline, which would be overwritten; {advice}")
     for key in ("name", "profile"):
         if there.get(key) != results.get(key):
             raise UserError(
                 (
                     f"{path}: a baseline of {key} {there.get(key)!s:.60}, "
-                    f"but the results are of {results.get(key)!s:.60}; "
+                    f"and the results are of {results.get(key)!s:.60}; "
                 )
                 + advice
             )

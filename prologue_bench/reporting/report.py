@@ -66,7 +66,7 @@ from prologue_bench.texts.durations import duration
 def write_report(
     results: Mapping[str, Any], pictures: Pictures, folder: Path, force: bool = False
 ) -> Path:
-    """Replace a report's files in a folder, all together; return the path of the HTML.
+    """Put a report's files into a folder together, in place of those there; return the HTML's path.
 
     Raises UserError, with nothing written, where files of others would be overwritten or other runs
     lost, unless `force` says so.

@@ -104,7 +104,7 @@ def stage_seconds(results: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def setting_differences(results: Mapping[str, Any]) -> dict[str, list[str]]:
-    """The settings in which variants differ, one value per variant."""
+    """The settings in which variants differ, one value a variant."""
     flat = [
         {**_data_of(variant, results), **flat_settings(variant)} for variant in results["variants"]
     ]
@@ -121,7 +121,7 @@ def _data_of(variant: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str
 def searches(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each point of the sampling grid, its value for each variant, averaged over seeds.
 
-    Each value comes with the number of seeds in which the point was chosen. Empty where nothing was
+    Beside each value stands in how many seeds the point was chosen. Empty where nothing was
     searched for.
     """
     table: dict[tuple[str, str], dict[str, Any]] = {}

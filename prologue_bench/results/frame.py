@@ -33,7 +33,7 @@ COLUMNS = ("title", "value", "unit", "direction", "count", "half_width", "protoc
 
 
 def frame(results: Mapping[str, Any]) -> pd.DataFrame:
-    """One row per measurement: variant, seed, sampling_seed, metric and what COLUMNS names.
+    """One row a measurement: variant, seed, sampling_seed, metric and what COLUMNS names.
 
     `protocol` is equal where numbers may be compared: settings of sampling that the ablation varies
     on purpose are left out of it. `artifact` is equal where a number is one and the same

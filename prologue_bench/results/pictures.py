@@ -21,7 +21,7 @@ VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
 ASSETS = "assets"
 """The folder of a report's pictures."""
 FILES = "files"
-"""The key under which results list the files of their report, with checksums."""
+"""Under which results list the files of their report, with checksums."""
 PICTURE_NAME = re.compile(
     r"(originals(?:-\d{1,6})?|(?:" + "|".join(VARIANT_PICTURES) + r")-\d{1,6})\.png", re.ASCII
 )

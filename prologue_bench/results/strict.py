@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 NULLS = "nulls"
-"""The key under which results say, by place, which value each null replaces."""
+"""Under which results say, by place, what stood where null stands now."""
 
 
 def to_json(results: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ from prologue_bench.storage.placing import checksums, is_inside, not_own, recove
 CONFIG = "config.json"
 FORMAT = EXPORT_FORMAT
 FILES = "files"
-"""The key under which config.json lists the other files, with checksums."""
+"""Under which config.json lists the other files, with checksums."""
 
 
 def describe_export(
@@ -90,7 +90,7 @@ def check_export_place(
         raise UserError(
             f"{folder}: holds the export of another run "
             f"({there.get('variant')!s:.60}, training seed {there.get('training_seed')!s:.20}); "
-            "name another folder with --out, or replace it with --force"
+            "name another folder by --out, or lose it by --force"
         )
     return own
 

@@ -64,9 +64,7 @@ def _show(metric: MetricComparison) -> None:
     unit = f" ({metric.unit})" if metric.unit else ""
     click.echo(style(f"{metric.title}{unit}", "bold"))
     if metric.conflict:
-        click.echo(
-            f"  not subtracted, because the protocols differ in {'; '.join(metric.conflict)}"
-        )
+        click.echo(f"  not subtracted, the protocols differ in {'; '.join(metric.conflict)}")
     width = max(len(row.variant) for row in metric.rows)
     for row in metric.rows:
         click.echo(
@@ -75,7 +73,7 @@ def _show(metric: MetricComparison) -> None:
         )
     if metric.agreement is not None:
         click.echo(
-            f"  ranks of the {metric.runs} runs: Spearman's correlation {metric.agreement:.2f}"
+            f"  the {metric.runs} runs rank alike: Spearman's correlation {metric.agreement:.2f}"
         )
 
 

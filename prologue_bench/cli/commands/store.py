@@ -37,8 +37,7 @@ def store() -> None:
 def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
     """List the artifacts, the largest last.
 
-    Shows their key, size, date, kind and first experiment, and also what metrics and pictures keep
-    in the cache (features, prefixes).
+    What metrics and pictures keep in the cache (features, prefixes) is listed too.
     """
     opened = open_store(store)
     rows = sorted(
