@@ -2,17 +2,24 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# One process per core, and one thread in each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-.PHONY: demo test bench campaign docs lint install install-dev
+.PHONY: demo test test-slow test-all bench campaign docs lint install install-dev
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
 	    --set data=fashion-mnist-embedded --set 'vary.tokenizer.prologue_tokens=[0, 4, 8]' \
 	    --set 'metrics=[rfid, gfid, rate, codebook, probe]' --out reports/demo
 
-# One process per core, and one thread in each.
-test: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+test: install-dev # unit, pipeline and browser
+	$(PYTEST)
+
+test-slow: install-dev
+	$(PYTEST) tests/slow
+
+test-all: install-dev
+	$(PYTEST) tests
 
 bench: install-dev
 	mkdir -p .benchmarks

@@ -269,8 +269,8 @@ def key_values(settings: Any) -> Any:
 
     Left out are settings that only say how a stage is run, and settings at their default: so a new
     setting leaves old artifacts valid. Whoever changes a default raises the version of the
-    component or stage (tests/test_keys.py holds that). Files outside the project are always in, by
-    what they hold, also where a default finds them (`contracts.external`).
+    component or stage (tests/unit/test_keys.py holds that). Files outside the project are always
+    in, by what they hold, also where a default finds them (`contracts.external`).
     """
     if not attrs.has(type(settings)):
         return _plain(settings, key_values)

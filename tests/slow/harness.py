@@ -171,7 +171,7 @@ class Campaign:
         name: As it is called on the command line.
         title: What is tried, for the table of docs/reliability.md.
         tries: How many a whole campaign makes.
-        share: How many `make test` makes: under about 15 seconds.
+        share: How many `make test-slow` makes: under about 15 seconds.
         prepare: Called once, with an empty folder; what it returns is the context of all tries.
         attempt: One try: context, its own random draws, and an empty folder. Returns the faults.
     """
@@ -202,7 +202,7 @@ def campaigns() -> Iterator[Campaign]:
     """All campaigns, by the names of their modules."""
     package = importlib.import_module("tests.slow")
     for module in sorted(each.name for each in pkgutil.iter_modules(package.__path__)):
-        if module not in ("__main__", "harness", "server"):
+        if module not in ("__main__", "harness", "server") and not module.startswith("test_"):
             found = getattr(importlib.import_module(f"tests.slow.{module}"), "CAMPAIGN", None)
             if isinstance(found, Campaign):
                 yield found

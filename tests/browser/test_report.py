@@ -1,0 +1,170 @@
+"""The report as a reader meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from prologue_bench.cli.app import cli
+from prologue_bench.results.loading import load_results
+from tests.conftest import run_tiny
+
+EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of two variants and two seeds with a title that tries to be HTML; read only."""
+    folder = tmp_path_factory.mktemp("written")
+    run_tiny(folder, "--seeds", "0,1", "--set", f"title={json.dumps(EVIL)}")
+    return folder / "report" / "report.html"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_report_opens_offline_without_errors_or_overflow(
+    page: Any, written: Path, width: int
+) -> None:
+    messages, requests = [], []
+    page.on("console", lambda message: messages.append(message.text))
+    page.on("pageerror", lambda error: messages.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    assert messages == []
+    assert page.locator(".plot.drawn svg.marks").count() == page.locator(".plot.drawn").count() > 4
+    assert [url for url in requests if not url.startswith(("data:", written.as_uri()))] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
+    assert page.evaluate(broken) == 0
+    assert page.locator("figure img").count() == 7, (
+        "originals, and three grids for each of two variants"
+    )
+    assert page.locator("#summary tbody tr").first.inner_text().startswith("prologue_tokens=0")
+
+
+def test_strings_from_the_yaml_show_as_text(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    assert page.title().startswith(EVIL)
+    assert page.locator("h1").inner_text() == EVIL
+
+
+def test_tables_sort_by_a_header_with_the_keyboard_and_links_open_settings(
+    page: Any, written: Path
+) -> None:
+    page.goto(written.as_uri())
+    table = page.locator("#summary table.sortable").first
+    names = "rows => rows.map(row => row.cells[0].textContent.trim())"
+    head = table.locator("thead th").nth(1)
+    for order in ("ascending", "descending"):
+        head.locator("button").focus()
+        page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == order
+        values = table.locator("tbody tr").evaluate_all(
+            "rows => rows.map(row => Number(row.cells[1].dataset.value))"
+        )
+        assert values == sorted(values, reverse=order == "descending")
+    assert len(table.locator("tbody tr").evaluate_all(names)) == 2
+    table.locator("tbody a").first.click()
+    assert page.locator("details[id^=settings][open]").count() == 1
+
+
+def test_a_dot_tells_its_numbers_and_stands_out_with_its_seed(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    plot = page.locator("#plots .plot").first
+    dots = plot.locator("svg .mark-symbol").first.locator("path")
+    assert dots.count() == 4, "two variants, two seeds"
+    dots.first.dispatch_event("pointerover")  # a diamond may lie over the dot
+    dots.first.dispatch_event("pointermove")
+    tip = page.locator("#vg-tooltip-element")
+    results = load_results(written.parent)
+    run = next(run for run in results["runs"] if run["seed"] == 0)
+    for text in (run["variant"], f"{run['measurements'][0]['value']:.5g}", "seed", "over images"):
+        assert text in tip.inner_text()
+    opacities = dots.evaluate_all("all => all.map(each => each.getAttribute('opacity'))")
+    assert opacities == ["0.7" if run["seed"] == 0 else "0.12" for run in results["runs"]], (
+        "seed 0 stays in view"
+    )
+
+
+def test_a_click_in_a_legend_leaves_one_variant_in_view(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    plot = page.locator("#training .plot").first
+    lines = plot.locator("svg path[aria-roledescription='line mark'][stroke-width='2']")
+    read = "all => all.map(each => each.getAttribute('opacity') ?? '1')"
+    assert lines.evaluate_all(read) == ["1", "1"]
+    plot.locator(".mark-text.role-legend-label text").first.click(force=True)
+    assert lines.evaluate_all(read) == ["1", "0.06"]
+
+
+def test_reconstructions_are_wiped_over_one_another(page: Any, written: Path) -> None:
+    page.goto(written.as_uri())
+    box = page.locator(".compare")
+    below, above = (box.locator("img").nth(index) for index in (0, 1))
+    pictures = {
+        name: page.locator(f"#{name}").get_attribute("src")
+        for name in ("originals", "reconstructions-0")
+    }
+    assert above.get_attribute("src") == pictures["originals"]
+    box.get_by_label("Right").select_option("prologue_tokens=0")
+    assert below.get_attribute("src") == pictures["reconstructions-0"]
+    box.get_by_label("Wipe").focus()
+    page.keyboard.press("End")
+    assert "0px 0% 0px 0px" in above.evaluate("each => getComputedStyle(each).clipPath")
+    page.keyboard.press("Home")
+    assert "100%" in above.evaluate("each => getComputedStyle(each).clipPath")
+    assert box.get_by_label("Wipe").input_value() == "0"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_report_has_no_serious_violation_of_accessibility(
+    page: Any, written: Path, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.emulate_media(color_scheme=scheme)
+    page.goto(written.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    page.locator("details:not(.plot details)").evaluate_all(
+        "all => all.forEach(each => each.open = true)"
+    )
+    page.wait_for_function("document.querySelectorAll('.plot:not(:has(svg.marks))').length === 0")
+    found = Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == []
+
+
+def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page: Any) -> None:
+    first = load_results(written.parent)
+    other = {**first, "name": "other", "title": "Another"}
+    shutil.copytree(written.parent, tmp_path / "other")
+    (tmp_path / "other" / "results.json").write_text(json.dumps(other))
+    out = tmp_path / "both"
+    run = CliRunner()
+    arguments = ["report", str(written.parent), str(tmp_path / "other")]
+    found = run.invoke(cli, [*arguments, "--out", str(out)])
+    assert found.exit_code == 0, found.exception
+    merged = load_results(out)
+    assert [variant["name"] for variant in merged["variants"]] == [
+        "tiny: prologue_tokens=0",
+        "tiny: prologue_tokens=2",
+        "other: prologue_tokens=0",
+        "other: prologue_tokens=2",
+    ]
+    assert merged["baseline"] == "tiny: prologue_tokens=0"
+    page.goto((out / "report.html").as_uri())
+    assert page.locator("#summary table.sortable").first.locator("tbody tr").count() == 4
+    assert page.locator("figure img").count() == 1 + 3 * 4
+    assert "name its folder with --out" in str(run.invoke(cli, arguments).exception)
+    assert "no such variant" in str(
+        run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception
+    )
+    twice = run.invoke(cli, ["report", str(written.parent), str(written.parent), "--out", str(out)])
+    assert "two of the results are both called 'tiny'" in str(twice.exception)

@@ -1,0 +1,1 @@
+"""What several tests make: tiny models, trainings, images, results."""

@@ -1,0 +1,14 @@
+"""Artifacts in a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prologue_bench.storage.store import Store
+
+
+def put(store: Store, key: str, text: str = "content") -> Path:
+    output = store.work(key) / "output"
+    output.mkdir(parents=True)
+    (output / "file.txt").write_text(text)
+    return store.commit(key, output, {"kind": "test", "seconds": 1.0}).folder

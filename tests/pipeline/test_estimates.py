@@ -1,0 +1,83 @@
+"""How long stages will take.
+
+A part for each step and a part for its FLOPs, and nothing concluded from afar.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+
+import pytest
+from click.testing import CliRunner
+
+from prologue_bench.cli.app import cli
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.pipeline import estimates
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.storage.store import Store
+from tests.conftest import ROOT, Recorder
+
+Load = Callable[..., Ablation]
+SPEED = 1e9
+"""FLOP/s of the made-up machine's matrix products."""
+
+
+@pytest.fixture(autouse=True)
+def _made_up_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "matrix_product_speed", lambda: SPEED)
+
+
+def test_a_metric_on_other_images_or_with_other_settings_is_not_known_yet(
+    load: Load, store: Store
+) -> None:
+    plan = make_plan(load("metrics=[psnr, probe]"), store)
+    assert execute(plan, store, Recorder(), lambda: False).failures == {}
+
+    def seconds(*values: str) -> Mapping[str, float | None]:
+        missing = make_plan(load("seeds=[1]", "metrics=[psnr, probe]", *values), store).missing
+        return {p.stage.metric.name: p.seconds for p in missing if p.stage.kind == "measure"}  # type: ignore[attr-defined]
+
+    assert None not in seconds().values()
+    assert set(seconds("data.test_images=63").values()) == {None}
+    assert set(seconds("data.size=28").values()) == {None}
+    other = seconds("metrics=[psnr, {use: probe, train_images: 50}]")
+    assert other["psnr"] is not None
+    assert other["probe"] is None
+
+
+def test_a_plan_after_a_smoke_run_takes_no_hours_from_seconds(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 minutes of the micro profile on two cores are not 6 hours after a training of a second."""
+    monkeypatch.undo()
+    assert execute(
+        make_plan(load("metrics=[psnr]", "vary={}", "baseline="), store),
+        store,
+        Recorder(),
+        lambda: False,
+    )
+    shown = CliRunner().invoke(
+        cli,
+        [
+            "plan",
+            str(ROOT / "ablations" / "prologue_count.yaml"),
+            "--store",
+            str(store.root),
+            "--json",
+            "--set",
+            "data=fashion-mnist-embedded",
+            "--set",
+            "vary.tokenizer.prologue_tokens=[0]",
+            "--set",
+            "metrics=[rfid, gfid]",
+            "--seeds",
+            "0",
+        ],
+    )
+    assert shown.exit_code == 0, shown.output
+    found = {each["stage"]: each["seconds"] for each in json.loads(shown.stdout)}
+    assert found["train-tokenizer"] is None
+    assert found["measure"] is None
+    assert all(seconds is None or seconds < 3 * 12 * 60 for seconds in found.values())

@@ -1,0 +1,138 @@
+"""Experiments whose stages are not those of the plain pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from safetensors.torch import load_file
+
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.pipeline.collect import collect
+from prologue_bench.pipeline.executor import execute
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
+from prologue_bench.pipeline.steps.sampling import chosen_sampling
+from prologue_bench.registry import Registry
+from prologue_bench.reporting.sections import searches
+from prologue_bench.storage.store import Store
+from tests.conftest import Recorder
+
+
+def kinds(recorder: Recorder) -> list[str]:
+    return [line.split()[0] for line in recorder.ran]
+
+
+def test_one_stage_samples_from_the_joint_prior(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    plan = make_plan(
+        load(
+            "vary.tokenizer.prologue_tokens=[2]",
+            "baseline=null",
+            "tokenizer_training.prior_labels=true",
+            "generator_training.joint=true",
+        ),
+        store,
+    )
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert kinds(recorder) == [
+        "train-tokenizer",
+        "encode",
+        "reconstruct",
+        "take-prior",
+        "sample",
+        "measure",
+    ]
+    pipeline = plan.pipelines[0]
+    assert isinstance(pipeline.generator, TakePrior)
+    prior = load_file(store.get(pipeline.tokenizer.key) / "prior.safetensors")
+    taken = load_file(store.get(pipeline.generator.key) / "generator.safetensors")
+    assert prior.keys() == taken.keys()
+    labels = prior["label_embedding.weight"]
+    fresh = load_file(store.get(pipeline.tokenizer.key) / "prior.safetensors")[
+        "label_embedding.weight"
+    ]
+    assert labels.shape == fresh.shape
+
+
+def test_post_trains_its_foundation_once_and_keeps_it(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    ablation = load(
+        "tokenizer={use: vq-2d}",
+        "vary={}",
+        "baseline=2d",
+        "variants={2d: {tokenizer: vq-2d}, post: {tokenizer: {use: prologue-post, prologue_tokens: "
+        "2, prologue_encoder: {width: 16, layers: 1, heads: 1}}}}",
+    )
+    plan = make_plan(ablation, store)
+    baseline, post = (pipeline.tokenizer for pipeline in plan.pipelines)
+    assert isinstance(post, TrainTokenizer)
+    assert post.foundation is not None
+    assert post.foundation.key == baseline.key
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+    assert kinds(recorder).count("train-tokenizer") == 2
+    before = load_file(store.get(baseline.key) / "tokenizer.safetensors")
+    after = load_file(store.get(post.key) / "tokenizer.safetensors")
+    assert all(after[name].equal(value) for name, value in before.items())
+    assert after.keys() > before.keys()
+
+
+def test_every_tokenizer_and_generator_goes_through_the_pipeline(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    ablation = load(
+        "vary={}",
+        "baseline=1d",
+        "metrics=[rate, codebook]",
+        "variants={1d: {tokenizer: {use: vq-1d, tokens: 5}}, ce: {tokenizer: {use: vq-2d, "
+        "visual_ce_weight: 1.0}}, shared: {tokenizer: {use: prologue, prologue_tokens: 2, "
+        "shared_codebook: true}}, vq: {tokenizer: {use: prologue, prologue_tokens: 2, "
+        "straight_through: vq}}, rar: {tokenizer.prologue_tokens: 2, generator: rar}}",
+        (
+            "sampling.guidance={prologue: {scale: 0.7}, visual: {schedule: cosine, scale: 3.0, "
+            "power: 0.2}}"
+        ),
+    )
+    plan = make_plan(ablation, store)
+    assert execute(plan, store, recorder, lambda: False).failures == {}
+
+
+def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    grid = (
+        "sampling.search={grid: {temperature: [0.5, 1.0, 30.0]}, samples: 30, validation_images: "
+        "40}"
+    )
+    ablation = load(grid, "seeds=[0, 1]")
+    plan = make_plan(ablation, store)
+    outcome = execute(plan, store, recorder, lambda: False)
+    assert outcome.failures == {}
+    assert kinds(recorder).count("search") == 4
+    results, _ = collect(plan, outcome, store, Registry.load())
+    for run in results["runs"]:
+        values = [point["value"] for point in run["search"]["points"]]
+        assert [point["point"]["temperature"] for point in run["search"]["points"]] == [
+            0.5,
+            1.0,
+            30.0,
+        ]
+        best = values.index(min(values))
+        assert run["search"]["chosen"] == run["search"]["points"][best]["point"]
+    for pipeline in plan.pipelines:
+        chosen = chosen_sampling(pipeline.samples, store)
+        assert chosen.search is None
+        assert chosen.temperature in (0.5, 1.0, 30.0)
+    rows = searches(results)
+    assert [row["point"] for row in rows] == [
+        "temperature 0.5",
+        "temperature 1.0",
+        "temperature 30.0",
+    ]
+    assert sum(row["chosen"]["prologue_tokens=0"] for row in rows) == 2
+    # Without a search nothing changes, and the search's metric is no part of the samples' own
+    # settings.
+    plain = make_plan(load(), store).pipelines[0].samples
+    assert plain.search is None
+    assert plain.key != plan.pipelines[0].samples.key

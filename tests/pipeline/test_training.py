@@ -1,0 +1,195 @@
+"""Training: the joint step, schedules, resuming, and losses that turn NaN."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import torch
+
+from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.errors import Interrupted, StageError, UserError
+from prologue_bench.training.batches import ArrayDataset
+from prologue_bench.training.context import StageContext
+from prologue_bench.training.hooks import CURVES, read_curves
+from prologue_bench.training.models import (
+    TokenizerModel,
+)
+from prologue_bench.training.runner import TrainingJob, latest_checkpoint, train
+from tests.factories.training import FAST, byte_images, joint_model
+
+
+class Stop:
+    """Asks to stop after so many steps."""
+
+    def __init__(self, after: int) -> None:
+        self.after = after
+        self.done = 0
+
+    def advance(self, done: int, total: int) -> None:
+        self.done = done
+
+    def requested(self) -> bool:
+        return self.done >= self.after
+
+
+def run(
+    folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 12, **changes: object
+) -> TokenizerModel:
+    stop = Stop(stop_after)
+    (folder / "output").mkdir(parents=True, exist_ok=True)
+    context = StageContext(
+        work=folder,
+        output=folder / "output",
+        label="train-tokenizer of a, b seed 0",
+        advance=stop.advance,
+        stop_requested=stop.requested,
+    )
+    torch.manual_seed(0)
+    model = joint_model()
+    training = TokenizerTraining(
+        steps=steps,
+        batch_size=4,
+        ema_half_life_steps=3,
+        checkpoint_steps=4,
+        **changes,  # type: ignore[arg-type]
+    )
+    fast = attrs.evolve(FAST, learning_rate=rate)
+    parts = {
+        "autoencoder": (list(model.tokenizer.parameters()), fast),
+        "prior": (list(model.prior.parameters()), fast),  # type: ignore[union-attr]
+    }
+    data = ArrayDataset({"images": byte_images().numpy()})
+    job = TrainingJob(
+        model=model, data=data, training=training, parts=parts, seed=3, context=context
+    )
+    return train(job)  # type: ignore[return-value]
+
+
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Interrupted, match="stopped after step 5"):
+        run(tmp_path / "parts", stop_after=5)
+    with pytest.raises(Interrupted, match="stopped after step 9"):
+        run(tmp_path / "parts", stop_after=9)
+    parts = run(tmp_path / "parts")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, parts.state_dict()[name]), name
+    curves = [read_curves(tmp_path / name / "output" / CURVES) for name in ("whole", "parts")]
+    assert [p["step"] for p in curves[0]] == [p["step"] for p in curves[1]] == list(range(1, 13))
+    assert [p["loss"] for p in curves[0]] == [p["loss"] for p in curves[1]]
+
+
+def test_a_checkpoint_cut_off_while_it_was_written_is_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path, stop_after=9)
+    newest = latest_checkpoint(tmp_path / "run")
+    assert newest is not None
+    assert newest.name == "iter_9.pth"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    before = latest_checkpoint(tmp_path / "run")
+    assert before is not None
+    assert before.name == "iter_8.pth"
+    run(tmp_path)
+
+
+def test_checkpoints_load_without_unpickling_code(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path, stop_after=5)
+    path = latest_checkpoint(tmp_path / "run")
+    assert path is not None
+    assert torch.load(path, weights_only=True)["message_hub"]["log_scalars"] == {}
+
+
+def test_the_moving_average_has_its_half_life(tmp_path: Path) -> None:
+    """After n steps the start has weight 2^(-n / half-life), as in a loop over saved weights."""
+    (tmp_path / "output").mkdir()
+    context = StageContext(work=tmp_path, output=tmp_path / "output")
+    model = joint_model()
+    history = [model.tokenizer.quantizer.codebook.weight.detach().clone()]
+
+    def record(done: int, total: int) -> None:
+        if done > 0:
+            history.append(model.tokenizer.quantizer.codebook.weight.detach().clone())
+
+    training = TokenizerTraining(steps=6, batch_size=4, ema_half_life_steps=3)
+    parts = {"autoencoder": (list(model.parameters()), FAST)}
+    dataset = ArrayDataset({"images": byte_images().numpy()})
+    context = attrs.evolve(context, advance=record)
+    averaged = train(
+        TrainingJob(
+            model=model, data=dataset, training=training, parts=parts, seed=0, context=context
+        )
+    )
+    # The average begins as a copy of the weights after the first step.
+    expected = history[1]
+    decay = 0.5 ** (1 / 3)
+    for weights in history[2:]:
+        expected = decay * expected + (1 - decay) * weights
+    assert torch.allclose(averaged.tokenizer.quantizer.codebook.weight, expected, atol=1e-6)
+
+
+def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(StageError, match=r"loss.* is (nan|inf) at step \d+") as raised:
+        run(tmp_path, rate=1e30, steps=40)
+    assert "\n" not in str(raised.value)
+    path = latest_checkpoint(tmp_path / "run")
+    if path is not None:
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert all(value.isfinite().all() for value in state.values())
+
+
+def test_training_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stripes = (torch.arange(12) % 4 < 2).expand(64, 3, 8, 12).contiguous() * 255
+    monkeypatch.setattr("tests.pipeline.test_training.byte_images", lambda: stripes.to(torch.uint8))
+    run(tmp_path, steps=60, rate=3e-3)
+    losses = [point["loss_l1"] for point in read_curves(tmp_path / "output" / CURVES)]
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert json.loads((tmp_path / "output" / CURVES).read_text().splitlines()[0])["step"] == 1
+    assert "Iter(train) [60/60]" in (tmp_path / "output" / "log.txt").read_text()
+
+
+def test_learning_curves_go_to_tensorboard_while_the_training_runs(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(tmp_path / "work", trackers=("tensorboard",), tracking_folder=str(tmp_path / "runs"))
+    (found,) = (tmp_path / "runs").iterdir()
+    assert found.name.startswith("train-tokenizer_of_a_b_seed_0-")
+    events = EventAccumulator(str(next(found.rglob("events.*")).parent)).Reload()
+    assert len(events.Scalars("loss_ce")) > 1
+
+
+def test_mlflow_has_a_run_for_each_training_also_after_one_that_failed(tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    options = {"trackers": ("mlflow",), "tracking_folder": str(tmp_path / "runs")}
+    with pytest.raises(StageError):
+        run(tmp_path / "failing", rate=1e30, steps=40, **options)
+    assert mlflow.active_run() is None
+    run(tmp_path / "work", **options)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
+    found = client.search_runs([client.get_experiment_by_name("prologue-bench").experiment_id])
+    names = ["train-tokenizer_of_a_b_seed_0-work", "train-tokenizer_of_a_b_seed_0-failing"]
+    assert [each.info.run_name for each in found] == names
+    assert len(client.get_metric_history(found[0].info.run_id, "loss_ce")) > 1
+    assert found[0].data.params["training.steps"] == "12"
+
+
+def test_weights_and_biases_records_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run(tmp_path / "work", trackers=("wandb",), tracking_folder=str(tmp_path / "runs"))
+    (found,) = (tmp_path / "runs").rglob("offline-run-*/*.wandb")
+    assert b"loss_ce" in found.read_bytes()
+
+
+def test_a_tracker_that_is_not_installed_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="trackers: 'mlflow' is not installed; pip install"):
+        run(tmp_path, trackers=("mlflow",))

@@ -1,0 +1,154 @@
+"""Claims against made-up results whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from prologue_bench.cli.app import cli
+from prologue_bench.stats.differences import Point, paired
+from prologue_plugins.official import claims
+from tests.documents import whole
+from tests.factories.claims import results
+
+
+def verdicts(found: dict[str, Any]) -> dict[str, str]:
+    return {claim.number: claim.verdict for claim in claims.examine(found) if claim.evidence}
+
+
+def test_a_clear_fall_holds_a_clear_rise_fails_and_noise_cannot_tell() -> None:
+    base = {
+        "gfid": [10.0, 11.0, 12.0],
+        "rfid": [5.0, 5.1, 5.2],
+        "rate": [100.0, 101.0, 102.0],
+        "probe_4": [50, 51, 52],
+    }
+    variant = {
+        "gfid": [8.0, 9.1, 9.9],
+        "rfid": [5.1, 4.9, 5.3],
+        "rate": [105.0, 106.1, 107.0],
+        "probe_4": [40, 60, 55],
+    }
+    found = results({"0": base, "4": variant})  # type: ignore[dict-item]
+    assert verdicts(found) == {"1a": "holds", "1b": "holds", "3": "cannot tell", "5": "fails"}
+
+
+def test_about_equal_needs_a_narrow_interval_and_not_only_no_difference() -> None:
+    base = {"rfid": [100.0, 101.0, 102.0]}
+
+    def verdict(other: list[float]) -> str:
+        return verdicts(results({"0": base, "4": {"rfid": other}}))["1b"]
+
+    assert verdict([101.0, 102.5, 102.0]) == "holds"
+    assert verdict([80.0, 130.0, 105.0]) == "cannot tell", (
+        "far from significant, and far from equal"
+    )
+    assert verdict([150.0, 152.0, 151.0]) == "fails"
+    assert verdict([105.0, 106.0, 107.1]) == "holds", "significant, and yet within a tenth"
+
+
+def test_settings_are_compared_where_nothing_else_differs() -> None:
+    series = {"gfid": [10.0, 11.0, 12.0]}
+    found = results(
+        {"0": series, "32": {"gfid": [9.0, 9.9, 11.0]}, "128": {"gfid": [8.0, 9.0, 10.1]}},
+        **{
+            name: {
+                "tokenizer": {
+                    "use": "prologue",
+                    "prologue_tokens": 8,
+                    "prologue_codebook": int(name),
+                }
+            }
+            for name in ("32", "128")
+        },
+    )
+    claim = next(
+        claim for claim in claims.examine(found) if "codebook size" in claim.text and claim.evidence
+    )
+    assert [(each.variant, each.against) for each in claim.evidence] == [("128", "32")]
+    assert claim.verdict == "holds"
+
+
+def test_evidence_of_several_results_is_put_together_each_with_its_own_interval() -> None:
+    one = results({"0": {"gfid": [10.0, 11.0, 12.0]}, "4": {"gfid": [8.0, 9.1, 9.9]}})
+    other = results({"0": {"gfid": [10.5, 11.5, 12.0]}, "4": {"gfid": [9.0, 9.1, 9.9]}})
+    alone = [claims.examine(each)[0].evidence[0] for each in (one, other)]
+    assert list(claims.examine(one, other)[0].evidence) == alone
+
+
+def test_the_table_says_what_the_differences_say_that_it_does_not_show() -> None:
+    base = {"gfid": [10.0, 11.0, 12.0]}
+    clear, noise = {"gfid": [8.0, 9.1, 9.9]}, {"gfid": [9.0, 13.0, 10.0]}
+
+    def others(**variants: dict[str, list[float]]) -> str:
+        row = claims.markdown(claims.examine(results({"0": base, **variants}))).splitlines()[2]
+        return row.partition("training seeds")[2].partition(")")[2]
+
+    assert others(a=clear) == " | **holds (1 of 1)** |"
+    assert others(a=clear, b=noise, c=noise) == "; 2 more cannot tell | **holds (1 of 3)** |"
+    assert others(a=clear, b=noise, c=clear, d=clear, e=noise) == (
+        "; of 4 more 2 hold and 2 cannot tell | **holds (3 of 5)** |"
+    )
+
+
+def test_one_seed_cannot_tell_anything() -> None:
+    found = results({"0": {"gfid": [10.0], "rfid": [3.0]}, "4": {"gfid": [1.0], "rfid": [3.0]}})
+    assert set(verdicts(found).values()) == {"cannot tell"}
+
+
+def test_special_variants_speak_of_their_own_claims_only() -> None:
+    series = {"gfid": [10.0, 11.0, 12.0], "rfid": [5.0, 5.1, 5.2]}
+    worse = {"gfid": [10.0, 11.0, 12.0], "rfid": [9.0, 9.1, 9.2]}
+    found = results(
+        {"0": series, "ce": worse, "post": series},
+        ce={"tokenizer": {"use": "prologue", "visual_ce_weight": 3.0}},
+        post={"tokenizer": {"use": "prologue-post"}},
+    )
+    assert verdicts(found)["2a"] == "holds"
+    assert "1a" not in verdicts(found)
+
+
+def test_intervals_and_p_values_are_those_of_a_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(1, 1, 6), rng.normal(0, 1, 6)
+    found = paired(
+        *(
+            {(seed, 0): Point(x, "p", None) for seed, x in enumerate(values)}
+            for values in (one, other)
+        )
+    )
+    expected = stats.ttest_rel(one, other)
+    assert found.p_value == pytest.approx(expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    assert found.half_width == pytest.approx((interval.high - interval.low) / 2)
+
+
+def test_different_protocols_are_never_subtracted() -> None:
+    found = results({"0": {"gfid": [10.0, 11.0]}, "4": {"gfid": [8.0, 9.0]}})
+    found["runs"][2]["measurements"][0]["protocol"] = {"name": "another", "details": {}}
+    assert verdicts(found) == {}
+
+
+def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None:
+    base = {"gfid": [10.0, 11.0, 12.0]}
+    (tmp_path / "results.json").write_text(
+        json.dumps(whole(results({"0": base, "4": {"gfid": [8.0, 9.1, 9.9]}})))
+    )
+    shown = CliRunner().invoke(cli, ["claims", str(tmp_path)])
+    assert shown.exit_code == 0
+    assert "1a  gFID falls with prologue tokens. holds (1 of 1)" in shown.output
+    assert "gfid: 4 minus 0 = −2 ±" in shown.output
+    assert "5   The rate falls. not tested" in shown.output
+    table = CliRunner().invoke(cli, ["claims", str(tmp_path), "--markdown"]).output
+    assert table.splitlines()[2].startswith(
+        "| 1a gFID falls with prologue tokens. | gfid: 4 minus 0 = −2 ±"
+    )
+    assert table.splitlines()[2].endswith("| **holds (1 of 1)** |")
+    parsed = json.loads(CliRunner().invoke(cli, ["claims", str(tmp_path), "--json"]).output)
+    assert parsed[0]["verdict"] == "holds"

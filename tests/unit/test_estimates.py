@@ -1,0 +1,155 @@
+"""How long stages will take.
+
+A part for each step and a part for its FLOPs, and nothing concluded from afar.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prologue_bench.cli.console.plan_table import show_plan
+from prologue_bench.cli.console.progress import PlainProgress
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.pipeline import estimates
+from prologue_bench.pipeline.estimates import Estimator, count_steps, machine
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.stages import Stage
+from prologue_bench.storage.artifacts import seal_artifact
+from prologue_bench.storage.store import Store
+
+Load = Callable[..., Ablation]
+SPEED = 1e9
+"""FLOP/s of the made-up machine's matrix products."""
+
+
+@pytest.fixture(autouse=True)
+def _made_up_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "matrix_product_speed", lambda: SPEED)
+
+
+@pytest.fixture
+def training(load: Load, store: Store) -> Stage:
+    """The training of a generator, 20 steps."""
+    plan = make_plan(load(), store)
+    return next(planned.stage for planned in plan.stages if planned.stage.kind == "train-generator")
+
+
+def note(store: Store, number: int, **manifest: Any) -> None:
+    folder = store.root / "artifacts" / f"made-up-{number}"
+    folder.mkdir(parents=True)
+    seal_artifact(
+        folder, folder.name, {"kind": "train-generator", "machine": machine(), **manifest}
+    )
+
+
+def flops_of(stage: Stage) -> float:
+    found = Estimator(Store(Path("nowhere"))).flops(stage)
+    assert found is not None
+    return found
+
+
+def test_the_fixed_part_and_that_of_the_flops_are_told_apart(store: Store, training: Stage) -> None:
+    flops = flops_of(training)
+    for number, factor in enumerate((0.02, 0.5, 8, 60)):
+        note(store, number, steps=20, flops=factor * flops, seconds=20 * 0.1 + factor * 3)
+    assert Estimator(store).seconds(training) == pytest.approx(2 + 3)
+
+
+def test_twice_the_steps_cost_the_fixed_part_twice(
+    load: Load, store: Store, training: Stage
+) -> None:
+    flops = flops_of(training)
+    for number, (factor, steps) in enumerate(((0.05, 10), (4, 40), (9, 20))):
+        note(store, number, steps=steps, flops=factor * flops, seconds=steps * 0.1 + factor * 3)
+    twice = make_plan(load("generator_training.steps=40"), Store(store.root / "elsewhere"))
+    stage = next(
+        planned.stage for planned in twice.stages if planned.stage.kind == "train-generator"
+    )
+    assert count_steps(stage) == 40
+    assert Estimator(store).seconds(stage) == pytest.approx(40 * 0.1 + 2 * 3)
+
+
+def test_neither_part_is_negative(store: Store, training: Stage) -> None:
+    flops = flops_of(training)
+    note(store, 0, steps=20, flops=flops / 10, seconds=50.0)
+    note(store, 1, steps=20, flops=10 * flops, seconds=5.0)
+    found = Estimator(store).seconds(training)
+    assert found is not None
+    assert 5 <= found <= 50
+
+
+def test_of_one_size_the_flops_take_what_they_take_in_a_matrix_product(
+    load: Load, store: Store, training: Stage
+) -> None:
+    """A training of 20 steps in 10 s.
+
+    At 40% of the matrix product's speed its FLOPs take their share of that.
+    """
+    flops = flops_of(training)
+    note(store, 0, steps=20, flops=flops, seconds=10.0)
+    share = flops / (0.4 * SPEED)
+    assert 0.1 < share < 9
+    assert Estimator(store).seconds(training) == pytest.approx(10.0)
+    longer = make_plan(load("generator_training.steps=200"), Store(store.root / "elsewhere"))
+    stage = next(
+        planned.stage for planned in longer.stages if planned.stage.kind == "train-generator"
+    )
+    assert Estimator(store).seconds(stage) == pytest.approx(100.0)
+    larger = make_plan(load("generator_training.batch_size=128"), Store(store.root / "elsewhere"))
+    stage = next(
+        planned.stage for planned in larger.stages if planned.stage.kind == "train-generator"
+    )
+    assert Estimator(store).seconds(stage) == pytest.approx(10.0 + 3 * share)
+
+
+@pytest.mark.parametrize(
+    ("factor", "known"), [(99, True), (101, False), (1 / 99, True), (1 / 101, False)]
+)
+def test_nothing_is_concluded_from_a_hundred_times_the_flops(
+    store: Store, training: Stage, factor: float, known: bool
+) -> None:
+    note(store, 0, steps=20, flops=factor * flops_of(training), seconds=1.0)
+    assert (Estimator(store).seconds(training) is not None) == known
+
+
+def test_timings_that_say_nothing_are_passed_over(store: Store, training: Stage) -> None:
+    flops = flops_of(training)
+    before = Estimator(store).seconds(training)
+    note(store, 0, steps=20, flops=0.0, seconds=1.0)
+    note(store, 1, steps=20, flops=None, seconds=1.0)
+    note(store, 2, steps=20, flops=flops, seconds=None)
+    note(store, 3, steps=20, flops=flops, seconds=1.0, machine="cpu x 1 on elsewhere")
+    assert Estimator(store).seconds(training) == before == pytest.approx(flops / (0.4 * SPEED))
+
+
+def test_timings_with_other_threads_count_a_third(store: Store, training: Stage) -> None:
+    """Two timings of the stage itself: the mean of 6 s and 30 s with weights 1 and 1/3."""
+    flops = flops_of(training)
+    host = machine().rpartition(" on ")[2]
+    note(store, 0, steps=20, flops=flops, seconds=6.0)
+    note(store, 1, steps=20, flops=flops, seconds=30.0, machine=f"cpu x 99 on {host}")
+    assert Estimator(store).seconds(training) == pytest.approx((3 * 6 + 30) / 4)
+
+
+def test_a_plan_with_unknown_parts_says_at_least(
+    load: Load, store: Store, training: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note(store, 0, steps=20, flops=1e6 * flops_of(training), seconds=1.0)
+    plan = make_plan(load(), store)
+    show_plan(plan, store.root)
+    text = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"the rest takes about .* at least, since 4 stages are not known yet", text)
+    assert len(re.findall(r"train-generator .* not known yet", text.replace("measure", "\n"))) >= 1
+    out = io.StringIO()
+    progress = PlainProgress(plan, out)
+    progress.started(plan.missing[0], 0, len(plan.missing))
+    assert re.search(r"starts; at least .* left in total", out.getvalue())
+    whole = make_plan(load("metrics=[]", "vary={}", "baseline="), Store(store.root / "elsewhere"))
+    show_plan(whole, store.root)
+    assert "at least" not in capsys.readouterr().out

@@ -1,0 +1,76 @@
+"""Arrows point down: each part of the framework imports only what is below it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+FRAMEWORK, PLUGINS = ROOT / "prologue_bench", ROOT / "plugins" / "prologue_plugins"
+LAYERS = (
+    {"errors", "guard", "notices", "numbers", "seeds", "stopping", "texts"},
+    {"storage", "documents"},
+    {"contracts"},
+    {"registry"},
+    {"config"},
+    {"stats"},
+    {"results"},
+    {"sampling", "training"},
+    {"pipeline"},
+    {"reporting", "regression"},
+    {"runs", "conformance"},
+    {"cli"},
+    {"__main__"},
+)
+"""From the lowest to the highest. Parts that stand in one set are no business of each other's, but
+for the lowest."""
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, wherever it does."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def modules(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*.py") if path != FRAMEWORK / "__init__.py")
+
+
+@pytest.mark.parametrize(
+    "path", modules(FRAMEWORK), ids=lambda path: str(path.relative_to(FRAMEWORK))
+)
+def test_a_module_imports_only_what_is_below_it(path: Path) -> None:
+    own = path.relative_to(FRAMEWORK).parts[0].removesuffix(".py")
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "prologue_bench" or parts[1] in (own, "__version__"):
+            continue
+        assert RANKS[parts[1]] < RANKS[own] or RANKS[own] == 0 == RANKS[parts[1]], (
+            f"{own} imports {name}"
+        )
+
+
+@pytest.mark.parametrize(
+    "path", modules(FRAMEWORK), ids=lambda path: str(path.relative_to(FRAMEWORK))
+)
+def test_the_framework_imports_no_plugin_and_mmengine_in_one_module(path: Path) -> None:
+    found = {name.split(".")[0] for name in imports(path)}
+    assert "prologue_plugins" not in found
+    assert "mmengine" not in found or path == FRAMEWORK / "training" / "engine.py"
+
+
+@pytest.mark.parametrize("path", modules(FRAMEWORK / "training"), ids=lambda path: path.name)
+def test_training_knows_nothing_of_settings_but_its_own(path: Path) -> None:
+    found = {".".join(name.split(".")[:3]) for name in imports(path)}
+    assert {name for name in found if name.startswith("prologue_bench.config")} <= {
+        "prologue_bench.config.settings"
+    }

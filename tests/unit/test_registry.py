@@ -1,0 +1,173 @@
+"""Plugins come in by one door, and a broken one harms nobody."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from prologue_bench.config.ablation import Resolved
+from prologue_bench.contracts import Component, NoSettings, hookimpl
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.stages import component_key
+from prologue_bench.registry import Registry
+from tests.conftest import ROOT
+
+PLUGINS = {path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "prologue_bench").rglob("*.py")), ids=lambda p: p.stem
+)
+def test_the_framework_imports_no_plugin(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not PLUGINS & {name.split(".")[0] for name in names}
+
+
+def test_an_unknown_name_shows_the_nearest() -> None:
+    with pytest.raises(UserError, match="unknown tokenizer 'prologu'; did you mean 'prologue'"):
+        Registry.load().find("tokenizer", "prologu")
+
+
+def _plugin(name: str) -> SimpleNamespace:
+    @hookimpl
+    def prologue_tokenizers() -> list[Component]:
+        return [Component(name=name, target="nowhere:Nothing", summary="a test")]
+
+    return SimpleNamespace(prologue_tokenizers=prologue_tokenizers)
+
+
+def test_a_clash_of_names_keeps_the_first_and_names_both_origins() -> None:
+    registry = Registry()
+    registry.add_plugin(_plugin("mine"), "first 1.0")
+    registry.add_plugin(_plugin("mine"), "second 2.0")
+    assert registry.find_entry("tokenizer", "mine").origin == "first 1.0"
+    assert registry.problems == [
+        "tokenizer 'mine' of second 2.0 is left out: first 1.0 has that name"
+    ]
+
+
+def test_a_plugin_that_cannot_be_imported_is_left_out_with_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken:
+        name = "broken"
+        dist = SimpleNamespace(name="broken-plugin", version="0.1")
+
+        def load(self) -> object:
+            raise ImportError("no module named 'missing'")
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Broken()])
+    registry = Registry.load()
+    assert registry.problems == [
+        "plugin 'broken' of broken-plugin 0.1 is left out: ImportError: no module named 'missing'"
+    ]
+    assert not list(registry)
+
+
+def test_a_hook_that_raises_costs_its_own_components_alone() -> None:
+    @hookimpl
+    def prologue_metrics() -> list[Component]:
+        raise KeyError("lost")
+
+    plugin = _plugin("mine")
+    plugin.prologue_metrics = prologue_metrics
+    registry = Registry()
+    registry.add_plugin(plugin, "half 1.0")
+    assert registry.find_entry("tokenizer", "mine").origin == "half 1.0"
+    assert registry.problems == ["prologue_metrics of half 1.0 is left out: KeyError: 'lost'"]
+
+
+def test_a_plugin_for_another_interface_is_left_out_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Future:
+        name = "future"
+        dist = SimpleNamespace(name="future-plugin", version="9.0")
+
+        def load(self) -> object:
+            return SimpleNamespace(INTERFACE_VERSION=99, **vars(_plugin("later")))
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Future()])
+    assert Registry.load().problems == [
+        "plugin 'future' of future-plugin 9.0 is left out: "
+        "it is written for interface 99 and this is interface 2; install a version that fits"
+    ]
+
+
+def test_a_missing_library_names_the_extra() -> None:
+    component = Component(
+        name="x", target="no_such_library.a:B", summary="x", requires="prologue-bench[vq]"
+    )
+    with pytest.raises(
+        UserError, match=r"there is no module 'no_such_library'; pip install 'prologue-bench\[vq\]'"
+    ):
+        component.load()
+
+
+FILE = """
+from prologue_bench.contracts import Component, hookimpl
+
+@hookimpl
+def prologue_tokenizers():
+    return [Component(name="from-a-file", target="plugin_in_a_file:Mine", summary="one", version=3)]
+"""
+
+
+def test_a_file_is_a_plugin_whose_content_is_part_of_keys(tmp_path: Path) -> None:
+    path = tmp_path / "plugin_in_a_file.py"
+    path.write_text(FILE)
+    registry = Registry()
+    registry.add_file(path, "--plugin")
+    registry.add_file(path, "--plugin")
+    entry = registry.find_entry("tokenizer", "from-a-file")
+    assert entry.origin.startswith(f"{path} ")
+    assert (
+        component_key(Resolved(entry.component, NoSettings()))["source"] == entry.component.source
+    )
+    assert "source" not in component_key(
+        Resolved(Registry.load().find("tokenizer", "vq-2d"), NoSettings())
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("none.py", None, "no such file; expected a .py file"),
+        ("notes.txt", "x", "no Python file; expected a .py file"),
+        ("json.py", FILE, "there is a module 'json' already; give the file another name"),
+        ("bad_syntax_plugin.py", "def (", "SyntaxError: "),
+        (
+            "bad_import_plugin.py",
+            "import nowhere_to_be_found",
+            "ModuleNotFoundError: No module named",
+        ),
+        (
+            "old_interface_plugin.py",
+            "from prologue_bench.interfaces import Tokenizer",
+            "there is no prologue_bench.interfaces; 'Interface 2' in docs/plugins.md",
+        ),
+        (
+            "bad_interface_plugin.py",
+            FILE + "\nINTERFACE_VERSION = 7",
+            "it is written for interface 7 and this is",
+        ),
+        (
+            "bad_hook_plugin.py",
+            FILE.replace("return [", "raise OSError('disk') or ["),
+            "prologue_tokenizers of .* is left out: OSError: disk",
+        ),
+    ],
+)
+def test_a_file_that_is_no_plugin_is_one_line(
+    tmp_path: Path, name: str, text: str | None, message: str
+) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    registry = Registry()
+    with pytest.raises(UserError, match=f"here: .*{message}"):
+        registry.add_file(tmp_path / name, "here")

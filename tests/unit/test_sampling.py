@@ -1,0 +1,168 @@
+"""Guidance, prefixes and the decoding loop."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from prologue_bench.config.settings import Guidance, Sampling
+from prologue_bench.config.structure import structure
+from prologue_bench.contracts import DecodingState, Segment, TokenLayout
+from prologue_bench.errors import UserError
+from prologue_bench.sampling.decoding import guidance_scales, sample_ids
+from prologue_bench.seeds import generator as generator_of
+from prologue_plugins.generators.ar import Ar
+from tests.factories.models import LAYOUTS, ar, random_ids, rar
+
+LAYOUT = LAYOUTS[1]
+LABELS = torch.tensor([0, 1, 2])
+NONE = 3
+GREEDY = {"top_k": 1}
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_scales_follow_their_schedules_with_the_separator_as_first_index() -> None:
+    sampling = Sampling(
+        guidance={
+            "prologue": Guidance(scale=0.7),
+            "visual": Guidance(schedule="cosine", scale=3.0, power=0.5),
+        }
+    )
+    expected = [0.7, 0.7] + [
+        1 + (3 - 1) * (1 - math.cos(math.pi * (i / 5) ** 0.5)) / 2 for i in (1, 2, 3, 4)
+    ]
+    assert guidance_scales(LAYOUT, sampling) == pytest.approx(expected)
+    linear = Sampling(guidance={"visual": Guidance(schedule="linear", start=0.0, scale=2.0)})
+    assert guidance_scales(LAYOUT, linear) == pytest.approx([1, 1, 0.4, 0.8, 1.2, 1.6])
+    over_all = Sampling(guidance={"all": Guidance(schedule="linear", start=0.0, scale=7.0)})
+    assert guidance_scales(LAYOUT, over_all) == pytest.approx([0, 1, 3, 4, 5, 6])
+    assert guidance_scales(LAYOUTS[2], over_all) == pytest.approx(
+        [7 * step / 6 for step in range(6)]
+    )
+
+
+def test_guided_decoding_equals_two_passes_over_whole_sequences() -> None:
+    generator = ar(LAYOUT)
+    sampling = Sampling(top_k=1, guidance={"all": Guidance(schedule="cosine", scale=8.0)})
+    ids = sample_ids(generator, LABELS, sampling, rng(), NONE)
+    conditional = generator.logits(ids, LABELS)
+    unconditional = generator.logits(ids, torch.full_like(LABELS, NONE))
+    for token, scale in enumerate(guidance_scales(LAYOUT, sampling)):
+        name, index = generator._segment_at(token)
+        place, rows = (
+            generator.vocabulary.spans[name].start + index,
+            generator.vocabulary.rows(name),
+        )
+        guided = scale * conditional[:, place, rows] + (1 - scale) * unconditional[:, place, rows]
+        assert torch.equal(guided.argmax(-1), ids[:, token])
+
+
+def test_a_scale_of_one_draws_what_no_guidance_draws() -> None:
+    generator = ar(LAYOUT)
+    plain = sample_ids(generator, LABELS, Sampling(), rng(), NONE)
+    assert torch.equal(
+        plain, sample_ids(generator, LABELS, Sampling(guidance={"all": Guidance()}), rng(), NONE)
+    )
+
+
+class Counting(Ar):
+    """Counts the positions that go through the model, and its passes."""
+
+    def start(self, labels: Tensor) -> DecodingState:  # type: ignore[override]
+        self.passes: list[tuple[int, int]] = []
+        return super().start(labels)
+
+    def _input(self, state: object, embedded: Tensor) -> Tensor:
+        self.passes.append((embedded.shape[0], embedded.shape[1]))
+        return embedded
+
+
+def test_the_separator_costs_no_pass_and_guidance_one_pass_for_both() -> None:
+    plain = ar(LAYOUT)
+    plain.__class__ = Counting
+    assert isinstance(plain, Counting)
+    sample_ids(plain, LABELS, Sampling(), rng(), NONE)
+    assert plain.passes == [(3, 1), (3, 1), (3, 2), (3, 1), (3, 1), (3, 1)]
+    sample_ids(plain, LABELS, Sampling(guidance={"all": Guidance(scale=2.0)}), rng(), NONE)
+    assert plain.passes == [(6, 1), (6, 1), (6, 2), (6, 1), (6, 1), (6, 1)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("guidance", [{}, {"all": Guidance(schedule="linear", scale=4.0)}])
+def test_a_fixed_prefix_of_any_length_continues_as_if_it_had_been_drawn(
+    layout: TokenLayout, guidance: dict[str, Guidance]
+) -> None:
+    generator = ar(layout)
+    sampling = Sampling(top_k=1, guidance=guidance)
+    whole = sample_ids(generator, LABELS, sampling, rng(), NONE)
+    for length in range(layout.length + 1):
+        again = sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=whole[:, :length])
+        assert torch.equal(again, whole)
+    other = random_ids(layout)[:, :1]
+    assert torch.equal(
+        sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=other)[:, :1], other
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_randomised_model_decodes_from_its_cache_what_one_pass_gives(layout: TokenLayout) -> None:
+    generator = rar(layout).eval()
+    ids = sample_ids(generator, LABELS, Sampling(top_k=1), rng(), NONE)
+    logits = generator.logits(ids, LABELS)
+    for token in range(layout.length):
+        name, index = generator._segment_at(token)
+        place, rows = (
+            generator.vocabulary.spans[name].start + index,
+            generator.vocabulary.rows(name),
+        )
+        assert torch.equal(logits[:, place, rows].argmax(-1), ids[:, token])
+
+
+def test_random_orders_shuffle_inside_segments_and_less_as_training_goes_on() -> None:
+    generator = rar(LAYOUT)
+    shares = []
+    for progress in (0.0, 0.5, 0.625, 0.75, 1.0):
+        generator.progress = progress
+        shares.append(generator.shuffled_share())
+    assert shares == pytest.approx([1, 1, 0.5, 0, 0])
+    generator.progress = 0.0
+    order = generator.random_order(200, generator_of)
+    for span in generator.vocabulary.spans.values():
+        assert order[:, span].sort(dim=1).values.eq(torch.arange(span.start, span.stop)).all()
+    assert order[:, 2].eq(2).all()  # the separator
+    assert not order[:, :2].eq(torch.tensor([0, 1])).all()
+    generator.progress = 1.0
+    assert generator.random_order(9, generator_of).eq(torch.arange(7)).all()
+
+
+def test_a_shuffled_loss_sees_only_the_places_before_in_its_order() -> None:
+    layout = TokenLayout((Segment("visual", 4, 6),))
+    generator = rar(layout)
+    ids = random_ids(layout)
+    order = torch.tensor([[2, 0, 3, 1]]).expand(3, -1)
+    logits = generator._ordered_logits(ids, order, LABELS, {}, {})
+    for place in range(4):
+        changed = ids.clone()
+        changed[:, place] = (changed[:, place] + 1) % 6
+        other = generator._ordered_logits(changed, order, LABELS, {}, {})
+        seen_from = [2, 0, 3, 1].index(place) + 1
+        assert torch.allclose(logits[:, :seen_from], other[:, :seen_from], atol=1e-6)
+        if seen_from < 4:
+            assert not torch.allclose(logits[:, seen_from:], other[:, seen_from:], atol=1e-6)
+    losses = generator.token_losses(ids, LABELS, order=order)
+    assert losses.shape == (3, 4)
+
+
+def test_guidance_is_checked() -> None:
+    with pytest.raises(
+        UserError, match=r"'guidance' must have either 'all' or segments|guidance: must have either"
+    ):
+        structure(Sampling, {"guidance": {"all": {"scale": 2}, "visual": {"scale": 2}}}, "sampling")
+    with pytest.raises(UserError, match=r"guidance.all.schedule: found 'sine'"):
+        structure(Sampling, {"guidance": {"all": {"schedule": "sine"}}}, "sampling")

@@ -1,0 +1,97 @@
+"""Experiments whose stages are not those of the plain pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.registry import Registry
+from prologue_bench.storage.store import Store
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["vary.tokenizer.prologue_tokens=[0]"], "has no joint prior"),
+        (["vary.tokenizer.prologue_tokens=[2]"], "set tokenizer_training.prior_labels: true"),
+    ],
+)
+def test_one_stage_needs_a_conditional_prior(
+    load: Callable[..., Ablation], store: Store, values: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(load(*values, "baseline=null", "generator_training.joint=true"), store)
+
+
+def test_a_segment_that_no_variant_has_is_a_user_error(
+    load: Callable[..., Ablation], store: Store
+) -> None:
+    with pytest.raises(
+        UserError,
+        match="sampling: no variant's tokens have a segment 'prolog'; did you mean 'prologue'",
+    ):
+        make_plan(load("sampling.temperature={prolog: 0.7}"), store)
+
+
+def test_every_paper_ablation_loads_with_its_reference_row(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = sorted((ROOT / "ablations" / "paper").glob("*.yaml"))
+    assert len(paths) == len(load_references_rows(registry)) == 10
+    for path in paths:
+        ablation = load_ablation(path, registry)
+        assert [list(reference.rows) for reference in ablation.references] == [[path.stem]]
+        guided, unguided = ablation.experiments
+        assert guided.sampling.guidance
+        assert not unguided.sampling.guidance
+        assert guided.sampling.samples == 50000
+        assert guided.tokenizer_training.steps >= 750000
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_ablation_plans_with_its_own_baseline(
+    path: Path, registry: Registry, store: Store
+) -> None:
+    overrides = Overrides(values=("data=fashion-mnist-embedded",), profile="smoke")
+    ablation = load_ablation(path, registry, overrides)
+    plan = make_plan(ablation, store)
+    assert ablation.name == path.stem
+    assert ablation.baseline in [variant.name for variant in ablation.variants]
+    assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
+    load_ablation(path, registry)  # with the profile of the file too
+
+
+def load_references_rows(registry: Registry) -> list[str]:
+    from prologue_bench.config.presets import load_references
+
+    [card] = load_references(["imagenet-256"], registry, "test")
+    return list(card.rows)
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("{grid: {temprature: [1.0]}}", "sampling.search.grid.temprature: unknown setting"),
+        ("{grid: {temperature: [0.0]}}", "temperature: must be > 0"),
+        ("{grid: {}}", "grid: must have at least one setting"),
+        (
+            "{grid: {temperature: [1.0]}, validation_images: 8, metric: rate}",
+            "'rate' needs tokens, generator; expected a metric of samples",
+        ),
+    ],
+)
+def test_a_search_that_cannot_be_is_one_line(
+    load: Callable[..., Ablation], store: Store, search: str, message: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        make_plan(load(f"sampling.search={search}"), store)
+    assert message in str(raised.value)

@@ -1,0 +1,73 @@
+"""The artifact store: nothing half-written is ever taken for an artifact."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from prologue_bench.errors import StageError
+from prologue_bench.storage.files import write_text
+from prologue_bench.storage.store import Store, is_full_disk
+from tests.factories.stores import put
+
+
+def test_a_committed_artifact_is_found_and_its_work_folder_gone(store: Store) -> None:
+    folder = put(store, "k1")
+    found = store.find("k1")
+    assert found is not None
+    assert (found / "file.txt").read_text() == "content"
+    assert json.loads((folder / "manifest.json").read_text())["files"]["file.txt"]["bytes"] == 7
+    assert not store.work("k1").exists()
+    assert [manifest["key"] for manifest in store.manifests()] == ["k1"]
+
+
+@pytest.mark.parametrize("damage", ["changed", "shorter", "gone", "manifest"])
+def test_a_damaged_artifact_is_not_found_and_can_be_replaced(store: Store, damage: str) -> None:
+    folder = put(store, "k1")
+    file = folder / "file.txt"
+    if damage == "changed":
+        file.write_text("c0ntent")
+    elif damage == "shorter":
+        file.write_text("con")
+    elif damage == "gone":
+        file.unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+    fresh = Store(store.root)
+    assert fresh.find("k1") is None
+    with pytest.raises(StageError, match="missing or damaged"):
+        fresh.get("k1")
+    put(fresh, "k1", "again")
+    assert (fresh.get("k1") / "file.txt").read_text() == "again"
+
+
+def test_an_unfinished_stage_is_no_artifact(store: Store) -> None:
+    (store.work("k1") / "output").mkdir(parents=True)
+    assert store.find("k1") is None
+
+
+def test_writing_a_text_leaves_the_old_one_when_it_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.json"
+    write_text(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_text(path, "new")
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_full_disks_are_recognised_through_their_causes() -> None:
+    assert is_full_disk(OSError(errno.ENOSPC, "No space left on device"))
+    wrapped = RuntimeError("writing failed")
+    wrapped.__cause__ = OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert is_full_disk(wrapped)
+    assert not is_full_disk(RuntimeError("something else"))
