@@ -26,7 +26,7 @@ bench: install-dev
 	$(BIN)/python -m pytest benchmarks --benchmark-columns=min,median,max,rounds --benchmark-sort=name \
 	    --benchmark-json=.benchmarks/latest.json
 
-# Hours: all tries of all campaigns, and their table in docs/reliability.md.
+# Takes hours: runs all tries of all campaigns and writes their table into docs/reliability.md.
 campaign: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.slow --write --jobs $$(nproc)
 

@@ -12,10 +12,10 @@ from mkdocs.structure.files import File, Files
 from prologue_bench.cli.app import cli
 
 ROOT = Path(__file__).parent.parent
-LINKS = (
-    (r"\]\(docs/", "]("),
-    (r"\]\(reports/(\w+)/results\.md\)", r"](reports/\1/report.html)"),
-)
+REPORTS = (r"\]\((?:\.\./)?reports/(\w+)/results\.md\)", r"](reports/\1/report.html)")
+"""Links to reports, as they are on the site."""
+
+LINKS = ((r"\]\(docs/", "]("), REPORTS)
 """Links of files at the repository's root, as they are on the site."""
 
 SHAPE: Any = {"terminal_width": 76, "max_content_width": 76, "help_option_names": ["-h", "--help"]}
@@ -42,6 +42,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
     Called by mkdocs for each page.
     """
+    markdown = re.sub(*REPORTS, markdown)
     return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)
 
 

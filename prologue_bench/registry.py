@@ -271,7 +271,7 @@ class Registry:
     def defaults(self, kind: Kind, role: str) -> tuple[str, ...]:
         """The components that declare to be the default in a role.
 
-        Third parties' only where no own one does.
+        Those of third parties count only if no own component declares it.
         """
         found = [
             each.component
@@ -430,7 +430,7 @@ def _of_this_interface() -> Iterator[None]:
 def _plugin_file(path: Path, where: str) -> Path:
     """The whole path of a plugin's file.
 
-    Raises UserError for what is none, and for a name that is taken.
+    Raises UserError if it is not a plugin's file, and for a name that is taken.
     """
     path = path.expanduser().resolve()
     if path.suffix != ".py" or not path.is_file():

@@ -42,7 +42,7 @@ store_option = click.option(
 force_option = click.option(
     "--force",
     is_flag=True,
-    help="Overwrite files that are not of this program, and results of other runs.",
+    help="Overwrite files that this program did not write, and results of other runs.",
 )
 
 

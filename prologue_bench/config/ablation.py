@@ -256,7 +256,7 @@ def _check_overrides_count(overrides: Overrides, variants: Sequence[Variant]) ->
         for name in sorted(varied):
             if key == name or key.startswith(f"{name}."):
                 raise UserError(
-                    f"--set {key}: vary.{name} gives it to every variant; "
+                    f"--set {key}: vary.{name} sets it for every variant; "
                     f"use --set vary.{name}=[...] instead"
                 )
 
@@ -273,7 +273,7 @@ def _check_measured_once(metrics: Sequence[Resolved], where: str) -> None:
                 f"{where}[{index}]: the same as metrics[{first}], {metric.name!r}; expected it once"
             )
         raise UserError(
-            f"{where}[{index}]: {metric.name!r} stands in metrics[{first}] with other settings "
+            f"{where}[{index}]: {metric.name!r} is in metrics[{first}] with other settings "
             "already, and both would give numbers of one name; "
             "run the second by itself with --set metrics=[...] and --out, "
             "which trains nothing again"

@@ -127,5 +127,5 @@ def load_recipe(name: Any, section: str, registry: Registry, where: str) -> Mapp
     recipe = read_card(Recipe, cards[name], name=name)
     values: Mapping[str, Any] | None = getattr(recipe, section)
     if values is None:
-        raise UserError(f"{where}: recipe {name!r} says nothing of {section}")
+        raise UserError(f"{where}: recipe {name!r} has no settings for {section}")
     return values

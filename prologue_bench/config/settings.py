@@ -169,7 +169,7 @@ def _guidance(
 
 
 COLDEST = 1e-30
-"""Logits over smaller temperatures are no finite float32."""
+"""Logits divided by smaller temperatures are not finite in float32."""
 
 
 def _temperature(
@@ -183,7 +183,7 @@ def _temperature(
 
 
 MOST_POINTS = 1000
-"""Each is a set of samples drawn and measured."""
+"""Each combination is a set of samples that is drawn and measured."""
 
 
 def _grid(
@@ -209,7 +209,7 @@ class Search:
     """What decides: the first number of this metric of samples, by its better direction. By default
     the metric that declares it."""
     samples: int = field(default=2000, validator=[_positive, validators.le(MOST_SAMPLES)])
-    """Drawn for each combination."""
+    """How many are drawn for each combination."""
     validation_images: int = field(default=5000, validator=_positive)
     """Training images, equally many of every class, that all variants' trainings leave out, and
     that stand in for the test images."""
@@ -226,10 +226,10 @@ class Search:
 class Sampling:
     """How images are drawn from the generator, the classes in turn.
 
-    So the classes' numbers of samples are equal where `samples` is a multiple of the number of
-    classes; else the first classes have one more.
+    The classes have equally many samples if `samples` is a multiple of the number of classes;
+    otherwise the first classes have one more.
 
-    `temperature` is one number or one a segment, where `default` stands for the segments not named.
+    `temperature` is one number, or one per segment; `default` is for the segments not named.
     """
 
     samples: int = field(default=1000, validator=[_positive, validators.le(MOST_SAMPLES)])
@@ -239,7 +239,7 @@ class Sampling:
     top_p: float = field(default=1.0, validator=[_positive, _fraction])
     """Draw from the likeliest tokens that hold this share of the probability."""
     guidance: Mapping[str, Guidance] = field(factory=dict, validator=_guidance)
-    """One schedule a segment, by name (`default` for the segments not named), or one over `all`
+    """One schedule per segment, by name (`default` for the segments not named), or one over `all`
     tokens."""
     seed: int = field(default=0, validator=[_not_negative, validators.lt(2**53)])
     batch_size: int = field(default=250, validator=[_positive, validators.le(LARGEST_BATCH)])
@@ -268,9 +268,9 @@ def key_values(settings: Any) -> Any:
     """Settings as plain values for a stage's key.
 
     Left out are settings that only say how a stage is run, and settings at their default: so a new
-    setting leaves old artifacts valid. Who changes a default raises the version of the component or
-    stage (tests/unit/test_keys.py holds that). Files outside the project are always in, by what
-    they hold, also where a default finds them (`spec.external`).
+    setting leaves old artifacts valid. Whoever changes a default raises the version of the
+    component or stage (tests/unit/test_keys.py holds that). Files outside the project are always
+    in, by what they hold, also where a default finds them (`contracts.external`).
     """
     if not attrs.has(type(settings)):
         return _plain(settings, key_values)

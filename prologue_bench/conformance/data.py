@@ -144,7 +144,8 @@ class _Subject:
                 f"a subset of {split} is not sorted, or has an image twice",
             )
             require(
-                bool(np.isin(small, large).all()), f"a subset of {split} is no part of a larger one"
+                bool(np.isin(small, large).all()),
+                f"a subset of {split} is not part of a larger one",
             )
             _check_balance(labels, small, split)
 

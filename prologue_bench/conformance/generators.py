@@ -104,11 +104,13 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         ),
         Check(
             "draws",
-            "what `draws` gives can be cut, and comes from its generators",
+            "what `draws` gives can be split, and comes from its generators",
             on_all(_Subject.draws),
         ),
         Check(
-            "labels", "every label is accepted, and they make a difference", on_all(_Subject.labels)
+            "labels",
+            "every label is accepted, and labels make a difference",
+            on_all(_Subject.labels),
         ),
         Check(
             "gradient",

@@ -85,7 +85,7 @@ class _Subject:
             check_loss(self.resolved, self.spec)
         except UserError as error:
             raise Broken(
-                f"`check` says of colour images of {self.spec.height} pixels: {error}"
+                f"`check` says for colour images of {self.spec.height} pixels: {error}"
             ) from None
 
     def terms(self) -> None:

@@ -108,7 +108,7 @@ class _Subject:
                 "\n" not in str(error) and bool(str(error)),
                 f"`check` says {str(error)!r}, expected one line",
             )
-            raise Skipped(f"of the made-up inputs it says: {error}") from None
+            raise Skipped(f"for the made-up inputs it says: {error}") from None
         except Exception as error:
             raise Broken(f"`check` raised {type(error).__name__}: {error}") from None
         require(answer is None, f"`check` returned {answer!r}, expected an error or nothing")

@@ -1,4 +1,4 @@
-"""What components must be, held to that where they enter.
+"""What components must be, checked where they enter.
 
 An error names the component and not what breaks later.
 """
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def expect(found: object, kind: type[T], who: str, what: str = "") -> T:
-    """What was found, of that kind. Raises UserError."""
+    """What was found, if it is of that kind. Raises UserError."""
     if not isinstance(found, kind) and not what:
         raise UserError(
             f"{who}: found a {type(found).__name__}, expected a subclass of "
@@ -119,7 +119,7 @@ def check_loss(loss: object, who: str) -> ReconstructionLoss:
 
 
 def check_class(cls: object, kind: type[nn.Module] | type[Metric], who: str) -> None:
-    """Raises UserError where a component's class is no class of its kind."""
+    """Raises UserError if a component's class is not a class of its kind."""
     if not isinstance(cls, type) or not issubclass(cls, kind):
         raise UserError(
             f"{who}: found {shown(cls)}, expected a subclass of {kind.__module__}.{kind.__name__}"
@@ -127,7 +127,7 @@ def check_class(cls: object, kind: type[nn.Module] | type[Metric], who: str) -> 
 
 
 def check_needs(needs: object, who: str) -> tuple[str, ...]:
-    """The names of what a metric reads. Raises UserError for something that there is not."""
+    """The names of what a metric reads. Raises UserError for a name that does not exist."""
     known = typing.get_args(Need)
     if isinstance(needs, str) or not isinstance(needs, Sequence):
         raise UserError(f"{who}: `needs` is {shown(needs)}, expected some of: {', '.join(known)}")
@@ -144,7 +144,7 @@ def _is_text_pair(pair: tuple[object, object]) -> bool:
 
 
 def problem_of_measurement(each: object) -> str:
-    """What is wrong with one measurement; empty where nothing is."""
+    """What is wrong with one measurement; empty if nothing is."""
     if not isinstance(each, Measurement):
         return f"found {shown(each)}, expected a prologue_bench.contracts.metric.Measurement"
     for name in ("name", "title", "unit", "warning", "positions_of"):
@@ -196,7 +196,7 @@ def check_measurements(found: object, who: str) -> list[Measurement]:
 
 
 class CheckedData(DataSource):
-    """A data source whose every answer is held to the contract.
+    """A data source whose every answer is checked against the contract.
 
     Errors of its own, and wrong answers, name it.
     """

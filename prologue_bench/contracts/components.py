@@ -1,4 +1,4 @@
-"""What a plugin says of a component, without importing it."""
+"""What a plugin says about a component, without importing it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Component:
         return tuple(_load(each, self.requires) for each in self.weights)
 
     def called(self, kind: str) -> str:
-        """The component for a message, with its origin where it is not this project's."""
+        """The component as a message names it, with its origin if it is not this project's."""
         of = "" if self.is_own else f" of {self.origin}"
         return f"{kind} {self.name!r}{of}"
 

@@ -71,7 +71,7 @@ class DataSource(ABC):
     """Views of each training image in `training_views`, V."""
 
     def training_views(self) -> ImageArray:
-        """What tokenizers train on and generators get tokens of: uint8 [N * V, C, H, W], by image.
+        """What tokenizers train on, and generators get tokens of: uint8 [N * V, C, H, W], by image.
 
         Several views are crops and flips; the first is the central one.
         """
@@ -79,5 +79,5 @@ class DataSource(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of results should know of the data, such as images left out."""
+        """What a reader of results should know about the data, such as images left out."""
         return ()

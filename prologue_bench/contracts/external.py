@@ -1,6 +1,6 @@
 """Files outside the project that settings name.
 
-What they hold is part of keys, and where they lie is not.
+Their content is part of keys; their path is not.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def as_read(settings: Any) -> Any:
 
 
 def files_within(value: Any) -> Any:
-    """What stands for the files that nested settings name or find, in the shape of the settings.
+    """The texts for the files that nested settings name or find, in the shape of the settings.
 
     Empty without any.
     """

@@ -1,4 +1,4 @@
-"""Whether files may be fetched: not where a run is only planned or looked at."""
+"""Whether files may be fetched: not while a run is only planned or looked at."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _may_fetch = ContextVar("may_fetch", default=True)
 def may_fetch() -> bool:
     """Whether data and weights that are missing may be fetched now.
 
-    Who may not raises MissingDataError.
+    If not, raise MissingDataError.
     """
     return _may_fetch.get()
 

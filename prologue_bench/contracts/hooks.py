@@ -14,10 +14,10 @@ from prologue_bench.contracts.components import Command, Component
 
 PROJECT = "prologue_bench"
 INTERFACE_VERSION = 2
-"""Raised when a contract changes so that plugins must change with it; else contracts only grow.
+"""Raised if a contract changes so that plugins must change too; otherwise contracts only grow.
 
-A plugin says in its module which one it is written for: `INTERFACE_VERSION = 2`. Without that
-line it is taken as written for this one.
+A plugin says in its module which version it is written for: `INTERFACE_VERSION = 2`. Without
+that line, it counts as written for this one.
 """
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

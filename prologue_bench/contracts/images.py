@@ -1,4 +1,4 @@
-"""What images look like, and between the bytes of stored ones and the floats of models."""
+"""What images look like, and the way between stored bytes and the floats of models."""
 
 from __future__ import annotations
 

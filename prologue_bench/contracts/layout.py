@@ -84,7 +84,7 @@ class TokenLayout:
 
     @property
     def leading(self) -> int:
-        """Length of the first of several segments, such as a prologue; 0 of a single segment."""
+        """Length of the first of several segments, such as a prologue; 0 if there is only one."""
         return self.segments[0].length if len(self.segments) > 1 else 0
 
     def segment(self, name: str) -> Segment:
@@ -104,7 +104,7 @@ class TokenLayout:
         raise KeyError(f"no segment {name!r} among {self.names}")
 
     def split(self, tokens: Tensor) -> dict[str, Tensor]:
-        """Cut [B, L, ...] into one [B, n, ...] a segment."""
+        """Cut [B, L, ...] into one [B, n, ...] per segment."""
         return {name: tokens[:, self.span(name)] for name in self.names}
 
     def join(self, parts: Mapping[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What settings say of their fields, and what is not read of them."""
+"""What settings say about their fields, and which of them are not read."""
 
 from __future__ import annotations
 

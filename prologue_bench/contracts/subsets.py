@@ -1,4 +1,4 @@
-"""Taking fewer images than there are: of every class equally many, and the same ones each time."""
+"""Taking fewer images than there are: equally many of every class, and the same ones each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a number is called: after the features that it is measured over."""
+"""What a number is called, after the features that it is measured over."""
 
 from __future__ import annotations
 

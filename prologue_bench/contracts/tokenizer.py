@@ -65,7 +65,7 @@ class Tokenizer(nn.Module, ABC):
     layout: TokenLayout
     prior: PriorRequest | None = None
     reconstructs: bool = True
-    """Whether training changes the reconstruction. Without, losses of the reconstruction are left
+    """Whether training changes the reconstruction. If not, losses of the reconstruction are left
     out."""
     frozen: bool = False
     """Whether there is nothing to learn, as in a released tokenizer: training is left out, `losses`

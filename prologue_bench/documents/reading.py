@@ -94,7 +94,7 @@ def read_document(path: Path, where: str) -> Document:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{where}:{line}: found a byte that is no {error.encoding.upper()}, expected UTF-8"
+            f"{where}:{line}: found a byte that is not {error.encoding.upper()}, expected UTF-8"
         ) from None
     except InvalidYamlError as error:
         raise UserError(f"{where}:{error.line}: not valid YAML: {error}") from None

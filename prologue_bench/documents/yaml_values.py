@@ -219,7 +219,7 @@ class _Composer:
     def _begin(self, event: Any) -> None:
         self._check_plain(event)
         if self._open and self._expects_key(self._open[-1]):
-            raise self._mistake("a list or mapping stands as a key, expected a text")
+            raise self._mistake("found a list or mapping as a key, expected a text")
         if len(self._open) == MOST_LEVELS:
             raise self._mistake(f"values are nested deeper than {MOST_LEVELS} levels")
         if event.anchor is not None:
@@ -230,8 +230,7 @@ class _Composer:
     def _check_plain(self, event: Any) -> None:
         if event.tag is not None:
             raise self._mistake(
-                f"the tag {shortened(str(event.tag), 60)!r} stands here, "
-                "expected values without tags"
+                f"the tag {shortened(str(event.tag), 60)!r} is here, expected values without tags"
             )
 
     def _aliased(self, name: str) -> Node:
@@ -240,7 +239,7 @@ class _Composer:
         node = self._anchors[name]
         if node is None:
             raise self._mistake(
-                f"the alias *{shortened(name, 60)} stands inside of what it stands for"
+                f"the alias *{shortened(name, 60)} is inside the value that it stands for"
             )
         return node
 
@@ -260,7 +259,7 @@ class _Composer:
 
     def _check_key(self, node: Node) -> None:
         if not isinstance(node.value, str):  # by an alias
-            raise self._mistake("an alias stands as a key, expected a text")
+            raise self._mistake("found an alias as a key, expected a text")
         if not node.value:
             raise self._mistake("found an empty key, expected a text")
         if len(node.value) > LONGEST_KEY:
@@ -285,7 +284,7 @@ def _scalar(text: str, plain: bool, line: int) -> Any:
     """The value of a scalar; `plain` says that it stands without quotes."""
     if unusable := _UNUSABLE.search(text):
         raise InvalidYamlError(
-            line, f"a text holds the character {unusable[0]!a}, which no file could"
+            line, f"a text holds the character {unusable[0]!a}, which no file can hold"
         )
     if not plain:
         return text
@@ -322,7 +321,7 @@ def _mapping(ended: _Open) -> Node:
             raise InvalidYamlError(
                 key.line,
                 (
-                    f"the key {key.value!r} stands here and in "
+                    f"the key {key.value!r} is here and in "
                     f"{_line(lines[key.value], key.line)}; expected each key once"
                 ),
             )
@@ -331,7 +330,7 @@ def _mapping(ended: _Open) -> Node:
             parts = list(node.inside.values()) if isinstance(node.value, list) else [node]
             for part in reversed(parts):  # the first wins
                 if not isinstance(part.value, dict):
-                    problem = "'<<' stands before what is no mapping, expected an alias of one"
+                    problem = "'<<' is followed by no mapping, expected an alias of one"
                     raise InvalidYamlError(key.line, problem)
                 merged.update(part.inside)
         else:

@@ -1,4 +1,4 @@
-"""What can be known before anything is trained: what cannot work, and metrics that do not apply."""
+"""What is known before anything is trained: what cannot work, and which metrics do not apply."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class FlopsBySize:
         self._sizes: dict[str, str] = {}
 
     def of(self, stage: stages.Stage) -> float | None:
-        """The count; None where it cannot be counted."""
+        """The count; None if it cannot be made."""
         size = self._size(stage)
         if size not in self._flops:
             self._flops[size] = counted_flops(stage, self._workspace)

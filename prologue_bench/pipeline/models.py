@@ -86,7 +86,7 @@ def build_metric(resolved: Resolved) -> Metric:
 
 
 def needs_of(metric: Resolved) -> tuple[str, ...]:
-    """What a metric asks for. Raises UserError for something that there is not."""
+    """What a metric asks for. Raises UserError for a name that does not exist."""
     cls: type[Metric] = metric.component.load()
     who = metric.component.called("metric")
     contracts.check_class(cls, Metric, who)

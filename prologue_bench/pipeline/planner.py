@@ -116,7 +116,7 @@ class Plan:
 
     @property
     def first_pipelines(self) -> tuple[Pipeline, ...]:
-        """One pipeline a variant, that of the first seeds."""
+        """One pipeline per variant, that of the first seeds."""
         found: dict[str, Pipeline] = {}
         for pipeline in self.pipelines:
             found.setdefault(pipeline.experiment.variant.name, pipeline)

@@ -33,7 +33,7 @@ class EarlierRuns:
 
     by_keys: Mapping[frozenset[str], EarlierRun] = field(factory=dict)
     left_out: Sequence[str] = ()
-    """Of the pictures that could not be read, a line each."""
+    """One line for each picture that could not be read."""
 
     def __contains__(self, pipeline: Pipeline) -> bool:
         return self.find(pipeline) is not None
@@ -47,7 +47,7 @@ class EarlierRuns:
         if not any(pipeline in self for pipeline in plan.pipelines):
             raise UserError(
                 f"--reuse {', '.join(map(str, folders))}: none of {len(self.by_keys)} complete "
-                "runs is one of this ablation; expected runs with the same settings, seeds, "
+                "runs belongs to this ablation; expected runs with the same settings, seeds, "
                 "data and versions of the components"
             )
 

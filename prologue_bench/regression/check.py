@@ -1,4 +1,4 @@
-"""Results and speed held against a baseline, with tolerances."""
+"""Results and speed compared with a baseline, within tolerances."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ def read_benchmarks(path: Path) -> dict[str, Speed]:
     """Benchmarks of a JSON of `make bench`, as ratios to the calibration kernel timed around each.
 
     By name: the ratio of the fastest rounds, and the spread, the interquartile range over the
-    median. Raises UserError when the file is none.
+    median. Raises UserError when the file is not such a JSON.
     """
     return {
         each.name: Speed(
@@ -330,7 +330,7 @@ def check_speed_is_there(tolerances: Sequence[Tolerance], baseline: Numbers) -> 
         if not any(fnmatchcase(name, each.pattern) for name in metrics):
             raise UserError(
                 f"--fail-on {each.pattern}: there is no speed to gate; "
-                "give the JSON of it by --benchmarks"
+                "give its JSON file with --benchmarks"
             )
 
 
@@ -429,7 +429,7 @@ def check_baseline_place(path: Path, results: Results) -> None:
     """
     if not os.path.lexists(path):
         return
-    advice = "name another file by --out, or overwrite it by --force"
+    advice = "name another file with --out, or overwrite it with --force"
     try:
         there = load_numbers(path) if path.is_file() else None
     except UserError:

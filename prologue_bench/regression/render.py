@@ -97,7 +97,7 @@ def _table(checks: Sequence[Check]) -> list[str]:
 
 
 def as_junit(checks: Sequence[Check], name: str) -> str:
-    """JUnit XML: a test case a number; those that are not gated are skipped."""
+    """JUnit XML: one test case per number; those that are not gated are skipped."""
     suite = ET.Element(
         "testsuite",
         name=name,

@@ -17,7 +17,7 @@ from prologue_bench.stats.differences import Difference, Points, paired, points_
 
 @frozen
 class Row:
-    """One metric of one variant in both results, and the difference, second less first.
+    """One metric of one variant in both results, and the difference, second minus first.
 
     It is None where the two may not be subtracted. Its interval is simultaneous over all variants
     of the metric.

@@ -71,12 +71,12 @@ def check_place(
         raise UserError(
             f"{folder}: {_some(foreign)} would be overwritten, "
             f"and {'is' if len(foreign) == 1 else 'are'} not as this program wrote it; "
-            "name another folder by --out, or overwrite by --force"
+            "name another folder with --out, or overwrite with --force"
         )
     if there is not None and (losses := lost(there, name, keys)):
         raise UserError(
-            f"{folder}: {losses} would be lost; name another folder by --out, "
-            "or lose this by --force"
+            f"{folder}: {losses} would be lost; name another folder with --out, "
+            "or accept this with --force"
         )
 
 

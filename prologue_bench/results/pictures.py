@@ -70,7 +70,7 @@ def load_pictures(folder: Path, results: Results | None = None) -> Pictures:
         return found
     if not is_folder(assets):
         found.left_out.append(
-            f"{assets}: no folder itself, or a link to one; the report is without its pictures"
+            f"{assets}: not a folder itself, or a link to one; the report is without its pictures"
         )
     room = MOST_BYTES
     for name in names:
@@ -108,7 +108,7 @@ def check_png(content: bytes, path: Path) -> None:
         raise
     except Exception as error:  # whatever a decoder finds
         raise UserError(
-            f"{path}: no whole PNG ({str(error) or type(error).__name__:.80})"
+            f"{path}: not a whole PNG ({str(error) or type(error).__name__:.80})"
         ) from None
 
 
@@ -123,7 +123,7 @@ def comparable_pictures(results: Results, pictures: Pictures) -> list[tuple[str,
 def originals(results: Results) -> list[tuple[str, str]]:
     """Title and name of each picture of test images that there may be.
 
-    One, or in merged results one a source.
+    One, or in merged results one per source.
     """
     found = [("originals", "originals")]
     if not one_data_set(results):

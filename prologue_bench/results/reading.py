@@ -42,7 +42,7 @@ def read_bytes(path: Path, most: int, follow: bool = False) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(
                     f"{path}: found {KINDS.get(stat.S_IFMT(status.st_mode), 'something else')}, "
-                    "no file"
+                    "not a file"
                 )
             with open(descriptor, "rb", closefd=False) as file:
                 content = file.read(most + 1) if status.st_size <= most else b""
@@ -62,7 +62,7 @@ def _reason(path: Path, error: OSError | ValueError) -> str:
     if number in (errno.ELOOP, errno.EMLINK):
         return "a link, which is not followed; put the file itself in its place"
     if number == errno.ENXIO:
-        return "found a socket or a pipe, no file"
+        return "found a socket or a pipe, not a file"
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
@@ -108,7 +108,7 @@ def _object(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
         seen: set[str] = set()
         for name, _ in pairs:
             if name in seen:
-                raise Mismatch(f"the name {shown(name)} stands twice in one object")
+                raise Mismatch(f"the name {shown(name)} occurs twice in one object")
             seen.add(name)
     return found
 

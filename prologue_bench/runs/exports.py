@@ -85,8 +85,8 @@ def check_export_place(
     if foreign:
         raise UserError(
             f"{folder}: {', '.join(foreign)} would be overwritten, "
-            "and is not as an export wrote it; name another folder by --out, "
-            "or overwrite by --force"
+            "and is not as an export wrote it; name another folder with --out, "
+            "or overwrite with --force"
         )
     if there is not None and _identity(there) != _identity(config):
         raise UserError(

@@ -72,8 +72,8 @@ def load_run(
         raise UserError(f"variant {variant!r} has no generator: its tokenizer has no ids")
     if not (run.unfinished or run.failures or set(keys) & set(GENERATORS)):
         raise UserError(
-            f"variant {variant!r} has no generator: no metric needed one; add one that does, "
-            "like gfid"
+            f"variant {variant!r} has no generator, since no metric needed one; add one that does, "
+            "such as gfid"
         )
     weights = Weights(
         _artifact(store, _key(keys, TOKENIZERS, variant)) / TOKENIZER_WEIGHTS,

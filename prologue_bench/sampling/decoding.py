@@ -114,7 +114,7 @@ def choose(probabilities: Tensor, noise: Tensor) -> Tensor:
     """Ids [B, 1] by the inverse of the cumulative distribution.
 
     Of probabilities [B, K] and noise in [0, 1) [B, 1]. One uniform number per token, whatever the
-    vocabulary, is what variants can share. Ids of no probability are never chosen.
+    vocabulary, is what variants can share. Ids with probability zero are never chosen.
     """
     cumulative = probabilities.double().cumsum(dim=-1)
     total = cumulative[:, -1:].contiguous()

@@ -27,6 +27,6 @@ def shared_prefixes(draw: Draw, labels: Tensor, columns: int, length: int, seed:
 
 
 def row_labels(rows: int, columns: int, classes: int) -> Tensor:
-    """Labels [rows * columns]: a class a row, and the last row as the one above, to compare."""
+    """Labels [rows * columns]: one class per row; the last row is as the one above, to compare."""
     labels = torch.arange(rows).clamp(max=max(0, rows - 2)) % max(1, classes)
     return labels.repeat_interleave(columns)

@@ -60,7 +60,7 @@ def try_lock(path: Path) -> int | None:
             if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
                 raise StageError(
                     f"{path.parent}: this disk has no file locks ({error.strerror}); "
-                    "mount it with them, or put the store on another"
+                    "mount it with them, or put the store on another disk"
                 ) from None
             raise
         os.close(lock)  # its last holder removed the file between the two calls

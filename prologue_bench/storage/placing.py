@@ -109,7 +109,7 @@ def not_own(folder: Path, names: Iterable[str], own: Mapping[str, str | None]) -
         if not os.path.lexists(place):
             continue
         if not stat.S_ISREG(place.lstat().st_mode):
-            found.append(f"{name} (no plain file)")
+            found.append(f"{name} (not a plain file)")
         elif name not in own:
             found.append(name)
         elif own[name] not in (None, checksum(place)):

@@ -1,6 +1,6 @@
 """The artifact store.
 
-One folder a stage, named by its key, written aside and renamed into place, with checksums.
+One folder per stage, named by its key, written aside and renamed into place, with checksums.
 """
 
 from __future__ import annotations

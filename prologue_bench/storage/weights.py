@@ -147,7 +147,7 @@ def _refuse_others(path: Path, follow: bool) -> None:
     if stat.S_ISLNK(status.st_mode):
         raise UserError(f"{path}: a link, which is not followed; put the file itself in its place")
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(f"{path}: no file; expected a safetensors file")
+        raise UserError(f"{path}: not a file; expected a safetensors file")
     with path.open("rb") as file:
         start = file.read(9)
     # A safetensors file starts with the header's length in 8 bytes, any of them possible, then the

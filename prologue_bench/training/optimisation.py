@@ -65,7 +65,7 @@ def check_apart(parts: Mapping[str, Sequence[nn.Parameter]]) -> None:
             if owner.setdefault(parameter, name) != name:
                 raise StageError(
                     f"a parameter of shape {list(parameter.shape)} is learned by both "
-                    f"{owner[parameter]!r} and {name!r}; expected each to be of one alone"
+                    f"{owner[parameter]!r} and {name!r}; expected each to be learned by one alone"
                 )
 
 

@@ -162,7 +162,7 @@ def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page:
     page.goto((out / "report.html").as_uri())
     assert page.locator("#summary table.sortable").first.locator("tbody tr").count() == 4
     assert page.locator("figure img").count() == 1 + 3 * 4
-    assert "name its folder by --out" in str(run.invoke(cli, arguments).exception)
+    assert "name its folder with --out" in str(run.invoke(cli, arguments).exception)
     assert "no such variant" in str(
         run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception
     )

@@ -60,7 +60,10 @@ def test_a_benchmark_of_tokenizers_alone_reports_without_a_generator(
     assert not list((report / "assets").glob("samples-*"))
     for command in (["sample"], ["export", "--out", str(tmp_path / "model")]):
         error = invoke(command[0], str(report), *command[1:], *store).exception
-        assert "has no generator: no metric needed one; add one that does, like gfid" in str(error)
+        assert (
+            "has no generator, since no metric needed one; add one that does, such as gfid"
+            in str(error)
+        )
 
 
 def test_show_gives_settings_with_defaults_and_docs(invoke: Invoke) -> None:
@@ -131,7 +134,7 @@ def test_the_store_lists_verifies_and_removes(
     assert "0 items" in kept.output, "everything else is in the results"
     key = next(row["key"] for row in rows if row["kind"] == "sample")
     assert f"removed {key}" in invoke("store", "rm", key[:8], "--store", str(copy)).output
-    assert "found 0 artifacts that begin so" in str(
+    assert "found 0 artifacts with keys that begin so" in str(
         invoke("store", "rm", "zz", "--store", str(copy)).exception
     )
 
@@ -236,7 +239,7 @@ def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: 
     path = tmp_path / "my_scaffold.py"
     assert invoke("new", "tokenizer", "my-scaffold", "--out", str(path)).exit_code == 0
     again = invoke("new", "tokenizer", "my-scaffold", "--out", str(path))
-    assert "there is such a file already" in str(again.exception)
+    assert "this file exists already" in str(again.exception)
     assert "expected small letters" in str(invoke("new", "tokenizer", "Bad Name").exception)
     yaml = tmp_path / "trial.yaml"
     assert (

@@ -74,7 +74,7 @@ def test_a_picture_that_cannot_be_reused_is_named(first_seed: Path, tmp_path: Pa
     (tmp_path / "earlier" / "assets" / "samples-1.png").write_bytes(b"cut")
     found = run(tmp_path, "--reuse", str(tmp_path / "earlier"))
     assert found.exit_code == 0, found.output
-    assert "earlier/assets/samples-1.png: no whole PNG" in found.stderr
+    assert "earlier/assets/samples-1.png: not a whole PNG" in found.stderr
     assert (tmp_path / "report" / "assets" / "samples-0.png").exists()
     assert not (tmp_path / "report" / "assets" / "samples-1.png").exists()
 
@@ -85,7 +85,7 @@ def test_results_with_other_settings_are_refused(first_seed: Path, tmp_path: Pat
         tmp_path, "--reuse", str(first_seed / "seed-0"), "--set", "generator_training.steps=7"
     )
     assert found.exit_code != 0
-    assert "none of 2 complete runs is one of this ablation" in str(found.exception)
+    assert "none of 2 complete runs belongs to this ablation" in str(found.exception)
     assert not (tmp_path / "report").exists()
 
 

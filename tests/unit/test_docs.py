@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
+RESULTS = DOCS["results.md"]
 HOOKS = [name for name in vars(hookspecs) if name.startswith("prologue_")]
 
 
@@ -51,6 +53,21 @@ def test_the_readme_s_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     assert {"demo", "test"} <= targets
     assert set(re.findall(r"^make ([a-z-]+)", README, flags=re.M)) <= targets
+
+
+def test_the_readme_s_example_is_what_new_writes_and_can_be_planned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    invoke = CliRunner().invoke
+    assert invoke(cli, ["new", "tokenizer", "my-tokenizer"]).exit_code == 0
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.S)
+    assert set(code.splitlines()) <= set(Path("my_tokenizer.py").read_text().splitlines())
+    (text,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.S)
+    Path("compare.yaml").write_text(text)
+    planned = invoke(cli, ["plan", "compare.yaml", "--store", "store"])
+    assert planned.exit_code == 0, planned.output
+    assert "mine" in planned.output
 
 
 def test_every_row_of_the_paper_s_table_has_its_command_and_every_preset_its_place() -> None:
@@ -102,21 +119,21 @@ def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
     assert set(commands) <= {*COMMANDS, *Registry.load().commands}
 
 
-def test_the_readme_s_results_are_those_of_the_report() -> None:
+def test_the_results_shown_are_those_of_the_report() -> None:
     report = (ROOT / "reports" / "prologue_count" / "results.md").read_text().splitlines()
-    shown = [line for line in README.splitlines() if line.startswith("| prologue_tokens=")]
+    shown = [line for line in RESULTS.splitlines() if line.startswith("| prologue_tokens=")]
     assert len(shown) == 4
     assert set(shown) <= set(report)
 
 
-def test_the_readme_s_claims_are_what_the_command_beside_them_prints(
+def test_the_claims_shown_are_what_the_command_beside_them_prints(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    found = re.findall(r"<!-- prologue-bench (claims .*?) -->\n(.*?)\n\n", README, flags=re.S)
+    found = re.findall(r"<!-- prologue-bench (claims .*?) -->\n(.*?)\n\n", RESULTS, flags=re.S)
     assert found
     for arguments, table in found:
         printed = CliRunner().invoke(cli, ["claims", *arguments.split()[1:]])
         assert printed.output.strip() == table.strip(), (
-            f"put the output of prologue-bench {arguments} into README.md"
+            f"put the output of prologue-bench {arguments} into docs/results.md"
         )

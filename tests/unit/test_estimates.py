@@ -161,7 +161,7 @@ def test_a_plan_with_unknown_parts_says_how_many(
     progress = PlainProgress(plan, out)
     progress.started(plan.missing[0], 0, len(plan.missing))
     said = out.getvalue()
-    assert re.search(r"starts; about .* left in all, plus 4 stages of unknown length", said)
+    assert re.search(r"starts; about .* left in total, plus 4 stages of unknown length", said)
     whole = make_plan(
         load("metrics=[]", "vary={}", "baseline="), Workspace(Store(store.root / "elsewhere"))
     )

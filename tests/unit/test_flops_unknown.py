@@ -122,7 +122,7 @@ def imported(load: Load, store: Store, *parts: str) -> Ablation:
 def test_what_was_trained_elsewhere_has_no_cost_here(load: Load, store: Store, part: str) -> None:
     plan = make_plan(imported(load, store, part), Workspace(store))
     assert plan.notes == (
-        "cost: does not apply: a model is imported, and what its training took is not known",
+        "cost: does not apply: a model is imported, so that the cost of its training is not known",
     )
     assert [planned.stage.kind for planned in plan.stages].count("measure") == 2
     costs = {"tokenizer": plan.pipelines[0].tokenizer, "generator": plan.pipelines[0].generator}

@@ -69,7 +69,7 @@ def test_few_images_are_an_error_or_a_stated_shrinkage() -> None:
 
 
 def test_nan_and_constant_images_are_one_line() -> None:
-    with pytest.raises(StageError, match="gfid: found features that are no finite numbers"):
+    with pytest.raises(StageError, match="gfid: found features that are not finite numbers"):
         moments(np.full((9, 2), np.nan), "gfid")
     with pytest.raises(StageError, match="gfid: found 9 images, all with the same features"):
         moments(np.ones((9, 2)), "gfid")

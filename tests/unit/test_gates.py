@@ -228,8 +228,9 @@ def test_a_limit_on_a_speed_that_was_not_measured_is_an_error(tmp_path: Path) ->
     arguments = ["regress", str(tmp_path), "--against", str(tmp_path), "--fail-on"]
     found = CliRunner().invoke(cli, [*arguments, "speed:+30%"])
     assert isinstance(found.exception, UserError)
-    assert "--fail-on speed: there is no speed to gate; give the JSON of it by --benchmarks" in str(
-        found.exception
+    assert (
+        "--fail-on speed: there is no speed to gate; give its JSON file with --benchmarks"
+        in str(found.exception)
     )
     assert CliRunner().invoke(cli, [*arguments, "*:+30%"]).exit_code == 0
 

@@ -527,7 +527,7 @@ def test_a_plan_reads_no_image_and_says_so_until_a_run_has(
     assert second.exit_code == 0
     assert "not looked at" not in second.output
     assert (outline.fingerprint, len(outline.labels("train"))) == (fingerprint, 8)
-    with pytest.raises(MissingDataError, match="images are not read where a run is only planned"):
+    with pytest.raises(MissingDataError, match="images are not read while a run is only planned"):
         outline.images("train")
 
 

@@ -222,7 +222,7 @@ def test_notes_count_what_was_done_and_only_where_something_was(tmp_path: Path) 
     )
     assert source(mixed).notes == (
         "4 images with transparent parts, shown over white",
-        "2 images in grey of 16 bits, scaled to 8",
+        "2 images in 16-bit grey, scaled to 8 bits",
     )
     assert source(mixed).notes == source(mixed).notes  # kept, and read again
     assert source(mixed).images("test")[[0]].min() == 255

@@ -180,11 +180,11 @@ def test_the_same_loss_twice_is_refused(load: LOAD) -> None:
         ),
         (
             "[{use: rfid}, {use: rfid, resize: 96}]",
-            r"metrics\[1\]: 'rfid' stands in metrics\[0\] with other settings",
+            r"metrics\[1\]: 'rfid' is in metrics\[0\] with other settings",
         ),
         (
             "[{use: probe}, {use: probe, train_images: 9}]",
-            r"metrics\[1\]: 'probe' stands in metrics\[0\]",
+            r"metrics\[1\]: 'probe' is in metrics\[0\]",
         ),
     ],
 )

@@ -172,7 +172,7 @@ def test_the_first_mistake_is_told_with_its_place(
         (b"", "found no JSON at line 1, column 1"),
         (b"[" * 100_000, "nested too deep"),
         (b'{"a":' * 60 + b"1" + b"}" * 60, "nested more than 40 levels deep"),
-        (b'{"schema": 1, "schema": 1}', "the name 'schema' stands twice"),
+        (b'{"schema": 1, "schema": 1}', "the name 'schema' occurs twice"),
         (b'{"schema": ' + b"9" * 5000 + b"}", "found no JSON that can be read"),
         ("é".encode("latin-1"), "not UTF-8 at byte 0"),
         (json.dumps(document()).encode("utf-16"), "not UTF-8 at byte 0"),
@@ -194,14 +194,14 @@ def test_only_files_themselves_are_read(tmp_path: Path) -> None:
         "a file that the user names may be a link of the user's own"
     )
     for make, expected in (
-        (lambda: os.mkfifo(path), "found a pipe, no file"),
+        (lambda: os.mkfifo(path), "found a pipe, not a file"),
         (lambda: path.symlink_to("/dev/zero"), "a link, which is not followed"),
-        (path.mkdir, "found a folder, no file"),
+        (path.mkdir, "found a folder, not a file"),
     ):
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
         make()
         assert expected in problem(load_results, report)
-    assert "found a device, no file" in problem(load_results, Path("/dev/zero"))
+    assert "found a device, not a file" in problem(load_results, Path("/dev/zero"))
     with pytest.raises(UserError, match="larger than 0 MB"):
         read_bytes(real, most=10)
 
@@ -321,9 +321,9 @@ def test_weights_are_taken_only_where_they_fit(tmp_path: Path) -> None:
     [
         (
             {"mu": np.zeros(2), "sigma": np.array([[1.0, 0.5], [0.0, 1.0]])},
-            "sigma is no covariance",
+            "sigma is not a covariance",
         ),
-        ({"mu": np.zeros(2), "sigma": -np.eye(2)}, "sigma is no covariance"),
+        ({"mu": np.zeros(2), "sigma": -np.eye(2)}, "sigma is not a covariance"),
         (
             {"mu": np.zeros(2), "sigma": np.full((2, 2), "x")},
             "found sigma of <U1, expected numbers",

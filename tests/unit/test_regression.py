@@ -215,7 +215,7 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
     nothing = CliRunner().invoke(
         cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--metric", "x"]
     )
-    assert "have no metric in common" in str(nothing.exception)
+    assert "have no variant, seed and metric in common" in str(nothing.exception)
 
 
 def test_results_of_other_data_are_told_apart_in_one_line(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_two_data_sets_in_one_folder_are_not_merged(tmp_path: Path) -> None:
         folder(root / name, plain)
     with pytest.raises(
         UserError,
-        match=r"found folders of classes in 2 places, in birds and cars; expected one data",
+        match=r"found class folders in 2 places, in birds and cars; expected one data",
     ):
         _ = source(root).spec
     shutil.rmtree(root / "cars")

@@ -298,7 +298,7 @@ def test_gc_leaves_work_whose_lock_is_held_and_removes_idle_locks(store: Store) 
     with store.lock(KEYS[0]), store.lock(KEYS[1]):
         idle.touch()
         found = command(store, "gc", "--older-than", "0", "--yes")
-        assert found.output.count("a process is at work on it; it stays") == 2
+        assert found.output.count("a process is working on it; it stays") == 2
         assert "locks: 1 that no process holds" in found.output
         assert store.work(KEYS[1]).is_dir()
         assert store.artifact(KEYS[0]).is_dir()

@@ -197,7 +197,7 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(
     path = tmp_path / "twice.yaml"
     path.write_text(SMOKE.replace(before, after))
     with pytest.raises(
-        UserError, match=f"twice.yaml:{line}: not valid YAML: the key '{key}' stands here and in"
+        UserError, match=f"twice.yaml:{line}: not valid YAML: the key '{key}' is here and in"
     ):
         load_ablation(path, registry)
 
@@ -242,12 +242,12 @@ def test_equal_choices_written_in_two_ways_are_one_variant(load: Load) -> None:
 def test_an_override_that_every_variant_would_undo_is_refused(load: Load) -> None:
     with pytest.raises(
         UserError,
-        match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens gives it to",
+        match=r"--set tokenizer.prologue_tokens: vary.tokenizer.prologue_tokens sets it for",
     ):
         load("tokenizer.prologue_tokens=4", "vary={tokenizer.prologue_tokens: [0, 2]}", "baseline=")
     with pytest.raises(
         UserError,
-        match=r"--set tokenizer.prologue_tokens: vary.tokenizer gives it to every variant",
+        match=r"--set tokenizer.prologue_tokens: vary.tokenizer sets it for every variant",
     ):
         load("tokenizer.prologue_tokens=4", f"vary={{tokenizer: [{PROLOGUES}]}}", "baseline=")
     named = "variants={base: {}, more: {tokenizer.prologue_tokens: 4}}"

@@ -81,17 +81,17 @@ def test_merge_keys_work_and_own_keys_win() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' stands here and in line 1; expected each key once"),
+        ("a: 1\nb: 2\na: 3\n", 3, "the key 'a' is here and in line 1; expected each key once"),
         ("a:\n  b: [\n", 3, "column 1: "),
         (
             "a: 1\nb: !!python/object/apply:os.system ['true']\n",
             2,
             "the tag 'tag:yaml.org,2002:python/object/apply:os",
         ),
-        ("a: 1\nb: !!int foo\n", 2, "the tag 'tag:yaml.org,2002:int' stands here"),
-        ("a: 1\nb: &x [*x]\n", 2, "the alias *x stands inside of what it stands for"),
+        ("a: 1\nb: !!int foo\n", 2, "the tag 'tag:yaml.org,2002:int' is here"),
+        ("a: 1\nb: &x [*x]\n", 2, "the alias *x is inside the value that it stands for"),
         ("a: 1\nb: *nowhere\n", 2, "there is no anchor &nowhere"),
-        ("a: 1\n[b]: 2\n", 2, "a list or mapping stands as a key"),
+        ("a: 1\n[b]: 2\n", 2, "found a list or mapping as a key"),
         ("a: 1\n: 2\n", 2, "found an empty key"),
         ("a: 1\n---\nb: 2\n", 2, "a second document begins here"),
         ("a: 1\nb: \x07\n", 2, "the character '\\x07' cannot stand in YAML"),
@@ -133,7 +133,7 @@ def test_aliases_that_grow_are_refused_at_once(tmp_path: Path, registry: Registr
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"a: 1\nb: caf\xe9\n", "bad.yaml:2: found a byte that is no UTF-8, expected UTF-8"),
+        (b"a: 1\nb: caf\xe9\n", "bad.yaml:2: found a byte that is not UTF-8, expected UTF-8"),
         (b"", "bad.yaml: found nothing, expected a mapping"),
         (b"- a\n", "bad.yaml: found ['a'] (list), expected a mapping"),
         (b"x" * 500_000, "bad.yaml: found more than 400,000 bytes"),

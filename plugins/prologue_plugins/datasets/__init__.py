@@ -32,7 +32,7 @@ def prologue_data_sources() -> list[Component]:
             name="image-folder",
             target="prologue_plugins.datasets.imagenet:ClassFolders",
             settings="prologue_plugins.datasets.settings:ImageFolderSettings",
-            summary="Your own images: a folder or zip with one subfolder a class.",
+            summary="Your own images: a folder or zip with one subfolder per class.",
             version=3,
         ),
         Component(

@@ -97,7 +97,7 @@ class FolderArchive(Archive):
             if ways[place] > WAYS:
                 raise UserError(
                     f"{self.path}: links lead to the folder {shortened(before)} in more than "
-                    f"{WAYS} ways, expected a data set without links in circles"
+                    f"{WAYS} ways, expected a data set without circular links"
                 )
             for entry in entries:
                 name = before + entry.name

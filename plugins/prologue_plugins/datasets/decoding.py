@@ -37,7 +37,7 @@ PIXELS, JPEG_PIXELS = 2**26, 2**27
 REMARKS = {
     "upright": "turned upright, as the EXIF orientation says",
     "transparent": "with transparent parts, shown over white",
-    "16-bit": "in grey of 16 bits, scaled to 8",
+    "16-bit": "in 16-bit grey, scaled to 8 bits",
     "profile": "with a colour profile other than sRGB, converted to sRGB",
     "cmyk": "in CMYK, converted to RGB",
     "frames": "with several frames, of which the first is taken",

@@ -1,7 +1,7 @@
 """ImageNet (Russakovsky et al. 2015) and other folders of classes, decoded when they are asked for.
 
 ImageNet is read from the Kaggle competition's zip in place, from the same files unpacked, or from a
-folder with one subfolder a class under train/ and val/.
+folder with one subfolder per class under train/ and val/.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Inspection:
 
 
 class ClassFolders(DataSource):
-    """Images in one folder a class, as square crops."""
+    """Images in one folder per class, as square crops."""
 
     ways = FOLDER_WAYS
 
@@ -206,7 +206,7 @@ class ClassFolders(DataSource):
         places = sorted({file.place for file in images})
         if len(places) > 1:
             raise UserError(
-                f"{self.archive.path}: found folders of classes in {len(places)} places, in "
+                f"{self.archive.path}: found class folders in {len(places)} places, in "
                 f"{' and '.join(shortened(place) or 'the root' for place in places[:2])}; "
                 "expected one data set; set data.root to the folder of one"
             )
@@ -260,7 +260,7 @@ class ClassFolders(DataSource):
         if unknown:
             raise UserError(
                 f"{self.archive.path}: found test images of class '{shortened(min(unknown))}', "
-                "which has none to train on"
+                "which has no training images"
             )
         return classes
 
@@ -354,7 +354,7 @@ class _Outline(DataSource):
 
     def images(self, split: Split) -> NoReturn:
         raise MissingDataError(
-            f"{self.whole.archive.path}: images are not read where a run is only planned"
+            f"{self.whole.archive.path}: images are not read while a run is only planned"
         )
 
     def labels(self, split: Split) -> NDArray[Any]:
@@ -440,7 +440,7 @@ class ImageNet(ClassFolders):
 
 
 class LazyCrops:
-    """Crops of an archive's images: uint8 [N * views, 3, S, S], decoded by a thread a core."""
+    """Crops of an archive's images: uint8 [N * views, 3, S, S], decoded by one thread per core."""
 
     def __init__(self, archive: Archive, names: Sequence[str], size: int, views: int) -> None:
         self.archive, self.names, self.size, self.views = archive, names, size, views

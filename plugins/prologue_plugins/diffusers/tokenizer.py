@@ -87,7 +87,7 @@ def _load(settings: DiffusersVqSettings) -> VQModel:
         if local_folder(settings) is None and not may_fetch():
             raise MissingDataError(
                 f"tokenizer.pretrained: {settings.pretrained!r} is not in the hub's cache, "
-                "and nothing is fetched where a run is only planned; run it, "
+                "and nothing is fetched while a run is only planned; run it, "
                 "or fetch it by `hf download`"
             ) from None
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

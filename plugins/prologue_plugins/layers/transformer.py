@@ -335,7 +335,7 @@ class Transformer(nn.Module):
         return torch.stack(maps)
 
     def new_caches(self, batch: int, length: int, like: Tensor) -> list[KeyValueCache]:
-        """Empty caches, one a layer, for sequences of up to `length` positions."""
+        """Empty caches, one per layer, for sequences of up to `length` positions."""
         size = self.settings
         return [
             KeyValueCache(batch, size.heads, length, size.head_channels, like)

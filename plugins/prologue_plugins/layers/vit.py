@@ -102,7 +102,7 @@ class PatchDecoder(nn.Module):
     """A transformer from the quantized tokens of an image to its patches.
 
     Without `sequence`, tokens and patches are the same grid. With it, that many tokens without
-    places in the image stand before learned queries, one a patch, which become the patches.
+    places in the image stand before learned queries, one per patch, which become the patches.
     """
 
     def __init__(

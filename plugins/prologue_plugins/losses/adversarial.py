@@ -70,8 +70,8 @@ class PatchGan(ReconstructionLoss):
 class OutputAverages(nn.Module):
     """Moving averages of the discriminator's outputs for images and reconstructions, of past steps.
 
-    One update a step, with the mean over all processes and all parts of the batch, so that neither
-    number matters.
+    One update per step, with the mean over all processes and all parts of the batch, so that
+    neither number matters.
     """
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ def gradient_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
 
 
 def _check_size(settings: PatchGanSettings, images: ImageSpec) -> None:
-    """Raises UserError for images of which the last layer would see nothing."""
+    """Raises UserError for images that are too small for the last layer."""
     edge = smallest = min(images.height, images.width)
     for stride in [2] * settings.layers + [1, 1]:
         edge = (edge - 2) // stride + 1
@@ -147,7 +147,7 @@ def _check_size(settings: PatchGanSettings, images: ImageSpec) -> None:
 
 
 def patch_discriminator(channels: int, width: int, layers: int) -> nn.Sequential:
-    """Convolutions of size 4 to one output a patch; each stride doubles the width, up to eightfold.
+    """Convolutions of size 4, to one output per patch; strides double the width, up to eightfold.
 
     Group norms take the place of batch norms, whose statistics would depend on how a batch is
     spread over processes.

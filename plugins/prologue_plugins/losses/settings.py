@@ -79,8 +79,8 @@ class PatchGanSettings:
     """Weight of half of the squared gradient of the discriminator's output for images; 0 leaves it
     out."""
     r1_every_steps: int = field(default=25, validator=validators.ge(1))
-    """In which of the discriminator's steps the gradient is penalised; its weight does not grow
-    with the gaps."""
+    """The gradient is penalised once in so many steps of the discriminator; its weight does not
+    grow with the gaps."""
     width: int = field(default=64, validator=[validators.ge(1), validators.le(4096)])
     """Channels of the first layer."""
     layers: int = field(default=3, validator=[validators.ge(1), validators.le(16), _fits_groups])

@@ -58,7 +58,7 @@ def prologue_metrics() -> list[Component]:
             settings="prologue_plugins.metrics.settings:DensityCoverageSettings",
             version=5,
             weights=INCEPTION,
-            summary="Precision and recall of samples, asked so that outliers matter less.",
+            summary="Like precision and recall of samples, but outliers matter less.",
         ),
         Component(
             name="psnr",
@@ -85,14 +85,14 @@ def prologue_metrics() -> list[Component]:
             settings="prologue_plugins.metrics.settings:LayoutSettings",
             version=3,
             weights=INCEPTION,
-            summary="How much more alike samples are that share their first tokens.",
+            summary="How much more alike samples are if they share their first tokens.",
         ),
         Component(
             name="attention",
             target="prologue_plugins.metrics.attention:Attention",
             settings="prologue_plugins.metrics.settings:AttentionSettings",
             version=2,
-            summary="Share of attention that later tokens pay to the first ones, by layer.",
+            summary="Share of attention that later tokens pay to the first ones, per layer.",
         ),
         Component(
             name="rate",
@@ -101,7 +101,7 @@ def prologue_metrics() -> list[Component]:
             version=2,
             summary=(
                 "Bits that the generator needs for the tokens of a test image, "
-                "in all and per segment."
+                "in total and per segment."
             ),
         ),
         Component(
@@ -119,10 +119,7 @@ def prologue_metrics() -> list[Component]:
             target="prologue_plugins.metrics.probe:Probe",
             settings="prologue_plugins.metrics.settings:ProbeSettings",
             version=5,
-            summary=(
-                "Accuracy of a linear classifier on the first tokens, "
-                "equally many for every variant."
-            ),
+            summary=("Accuracy of a linear classifier on as many first tokens of every variant."),
         ),
         Component(
             name="cost",
@@ -134,6 +131,6 @@ def prologue_metrics() -> list[Component]:
             name="speed",
             target="prologue_plugins.metrics.cost:Speed",
             settings="prologue_plugins.metrics.settings:SpeedSettings",
-            summary="Images a second that are drawn and decoded.",
+            summary="Images drawn and decoded per second.",
         ),
     ]

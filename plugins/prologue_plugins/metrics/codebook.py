@@ -15,10 +15,10 @@ from prologue_bench.stats.collapse import collapse_warning
 class Codebook(Metric):
     """Share of codes that occur, and perplexity 2^entropy of their frequencies, on the test images.
 
-    Of a whole segment, and as the mean over its positions, each taken alone; of several codebooks
-    each is taken alone too, and the numbers are their means. Warns of a collapsed codebook: a
-    segment that uses under 5% of its codes, or carries under 1 bit. Nothing here is as large as the
-    vocabulary.
+    For a whole segment, and as the mean over its positions, each taken alone. With several
+    codebooks each is taken alone too, and the numbers are their means. Warns of a collapsed
+    codebook: a segment that uses under 5% of its codes, or carries under 1 bit. Nothing here is as
+    large as the vocabulary.
     """
 
     needs = ("tokens",)

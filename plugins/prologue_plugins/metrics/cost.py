@@ -19,7 +19,7 @@ from prologue_bench.errors import DoesNotApply, StageError
 from prologue_plugins.metrics.settings import SpeedSettings
 
 TRAINING = ("train-tokenizer", "train-generator")
-UNKNOWN = "a model is imported, and what its training took is not known"
+UNKNOWN = "a model is imported, so that the cost of its training is not known"
 
 
 class Cost(Metric):
@@ -87,7 +87,7 @@ def _measurement(
 
 
 class Speed(Metric):
-    """Images a second drawn token by token and decoded, the best of several repeats of a batch."""
+    """Images drawn token by token and decoded per second: the best of several batches."""
 
     needs = ("tokenizer", "draw")
 

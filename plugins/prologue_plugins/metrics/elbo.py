@@ -21,7 +21,7 @@ LEVELS = 256
 
 
 class Elbo(Metric):
-    """-ELBO = distortion + rate in bits a dimension, for a deterministic encoder.
+    """-ELBO = distortion + rate in bits per dimension, for a deterministic encoder.
 
     The rate is the generator's; the distortion is the cost of an image given its reconstruction
     under a Laplace or Gaussian likelihood around each pixel, discretised to the 256 levels, whose

@@ -215,7 +215,7 @@ def _line(error: Exception) -> str:
 def extractor_details(
     settings: FeatureSettings, usual_layer: str = ""
 ) -> dict[str, str | int | float | bool | None]:
-    """What of the extractor belongs into a protocol; the layer where it is not the usual one."""
+    """What a protocol says about the extractor, with the layer if it is not the usual one."""
     layer = settings.layer or LAYERS[settings.extractor]
     ours = settings.extractor == "efficientnet-lite0"
     return {
@@ -227,19 +227,19 @@ def extractor_details(
 
 
 def sampling_details(inputs: MetricInputs) -> dict[str, str | int | float | bool | None]:
-    """What of the sampling settings belongs into a protocol."""
+    """What a protocol says about the sampling settings."""
     return {f"sampling.{name}": value for name, value in inputs.sampling.items()}
 
 
 def chosen_samples(count: int, whole: int) -> dict[str, str]:
-    """What a protocol says of a choice among a set's images; nothing where all are measured."""
+    """What a protocol says about a choice among a set's images; nothing if all are measured."""
     return (
         {} if count >= whole else {"chosen": f"class-balanced subset of {count} of {whole}, seed 0"}
     )
 
 
 def sampling_note(inputs: MetricInputs, count: int) -> list[str]:
-    """Whether so many samples are not equally many of every class."""
+    """Whether this number of samples cannot be equally many of every class."""
     classes = max(1, len(inputs.data.spec.class_names))
     if count < classes:
         return [f"samples of {count} of the {classes} classes only"]

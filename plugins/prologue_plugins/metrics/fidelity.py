@@ -147,7 +147,7 @@ class Fid(Metric):
         ]
 
     def _images(self, inputs: MetricInputs) -> tuple[ImageArray, int, str]:
-        """The images that are measured, of how many they are, and what stands for their content."""
+        """The images that are measured, how many there are in all, and a text for their content."""
         images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
         count, whole = self.settings.images, len(images)
         if not 0 < count < whole:
@@ -482,7 +482,7 @@ def density_coverage(
 
 
 def too_few_neighbours(count: int, neighbours: int) -> str:
-    """Why so many images do not have so many neighbours; empty where they do."""
+    """Why there are too few images to have so many neighbours; empty if there are enough."""
     return (
         f"found {count} images, expected more than neighbours {neighbours}"
         if count <= neighbours

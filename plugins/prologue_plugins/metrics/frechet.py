@@ -35,7 +35,7 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
     features = np.asarray(features, dtype=np.float64)
     count, dimensions = features.shape
     if not np.isfinite(features).all():
-        raise StageError(f"{what}: found features that are no finite numbers")
+        raise StageError(f"{what}: found features that are not finite numbers")
     if problem := too_few(count, dimensions, few):
         raise StageError(f"{what}: {problem}")
     if np.ptp(features, axis=0).max() == 0:
@@ -50,7 +50,7 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
 
 
 def too_few(count: int, dimensions: int, few: FewSamples = "error") -> str:
-    """Why so many images do not do for a covariance of so many features; empty where they do."""
+    """Why there are too few images for a covariance of the features; empty if there are enough."""
     if count < 2:
         return (
             f"found {count} images, all with the same features; expected at least two that differ"
@@ -64,7 +64,7 @@ def too_few(count: int, dimensions: int, few: FewSamples = "error") -> str:
 
 
 def too_few_to_extrapolate(count: int, dimensions: int) -> str:
-    """Why so many images do not do to extrapolate the distance from; empty where they do."""
+    """Why there are too few images to extrapolate the distance from; empty if there are enough."""
     if max(dimensions + 1, count // 2) < count:
         return ""
     return f"found {count} images, expected many more than {dimensions} to extrapolate from"

@@ -26,7 +26,7 @@ from prologue_plugins.metrics.settings import LayoutSettings
 
 
 class Layout(Metric):
-    """Similarity of samples that share their first n tokens, less that of others of their class.
+    """Similarity of samples that share their first n tokens, minus that of others of their class.
 
     n runs over the lengths of the variants' leading segments, so that a prologue is compared with
     equally many first tokens of the baseline. Similarity is the correlation of low-pass pixels, and
@@ -123,7 +123,7 @@ def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, *names: N
 
 
 def persistence(vectors: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Mean correlation inside each group less that with others of its class: [classes * groups].
+    """Mean correlation inside each group minus that with others of its class: [classes * groups].
 
     Vectors [classes * groups * size, F] are centred on the mean of their class. The groups' mean is
     the persistence.

@@ -35,7 +35,7 @@ class PixelMetric(Metric):
         pass
 
     def similarity(self, images: NDArray[Any], reconstructions: NDArray[Any]) -> NDArray[Any]:
-        """One number an image [N] for uint8 [N, C, H, W]."""
+        """One number per image [N] for uint8 [N, C, H, W]."""
         raise NotImplementedError
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:

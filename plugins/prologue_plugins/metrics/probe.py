@@ -1,4 +1,4 @@
-"""A linear probe: what the first tokens alone say of the class."""
+"""A linear probe: what the first tokens alone say about the class."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Probe(Metric):
         return found
 
     def _details(self, inputs: MetricInputs) -> dict[str, str]:
-        """What the protocol says of training.
+        """What the protocol says about training.
 
         Which strength was chosen is a result, and differs between variants.
         """

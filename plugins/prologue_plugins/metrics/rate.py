@@ -16,7 +16,7 @@ from prologue_bench.stats.intervals import half_width
 class Rate(Metric):
     """Mean negative log-likelihood of a test image's tokens given its class.
 
-    In bits an image and bits a dimension.
+    In bits per image and bits per dimension.
     """
 
     needs = ("tokens", "likelihood")

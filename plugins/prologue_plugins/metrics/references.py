@@ -100,7 +100,7 @@ def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape and type of each array of an .npz."""
     found = {}
     if path.exists() and not path.is_file():
-        raise StageError(f"{path}: no file; expected an .npz")
+        raise StageError(f"{path}: not a file; expected an .npz")
     with _readable(path), zipfile.ZipFile(path) as file:
         for name in file.namelist():
             if name.endswith(".npy"):
@@ -169,7 +169,7 @@ def _given_moments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Moments:
         or (np.diag(covariance) < 0).any()
     ):
         raise StageError(
-            f"{path}: sigma is no covariance, which is symmetric and has no negative variance"
+            f"{path}: sigma is not a covariance, which is symmetric and has no negative variance"
         )
     return Moments(mean, covariance)
 

@@ -12,7 +12,7 @@ from prologue_bench.contracts import PublishedFile, external_file, unread
 from prologue_bench.storage.checksums import fingerprint
 
 MOST = 10**6
-"""Images, repeats and the like: far over what anyone measures."""
+"""Limit on images, repeats and the like: far more than anyone measures."""
 INCEPTION = PublishedFile("weights-inception-2015-12-05-6726825d.pth", variable="INCEPTION_WEIGHTS")
 """Under its name at github.com/toshas/torch-fidelity/releases."""
 
@@ -32,7 +32,7 @@ class FeatureSettings:
 
     extractor: Literal["efficientnet-lite0", "inception-v3-compat"] = "efficientnet-lite0"
     resize: int = field(default=64, validator=[validators.ge(32), validators.le(2048)])
-    """Edge in pixels to which efficientnet-lite0 sees the images; inception-v3-compat always
+    """Edge in pixels at which efficientnet-lite0 sees the images; inception-v3-compat always
     resizes to 299."""
     layer: str = ""
     """The extractor's layer; empty takes the one that Fréchet distances are measured on."""
@@ -52,10 +52,10 @@ class FidSettings(FeatureSettings):
     reference: str = external_file()
     """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
     few_samples: Literal["error", "shrink"] = "error"
-    """What to do with no more images than features: refuse, or shrink the covariance, which the
-    protocol then says."""
+    """What to do if there are no more images than features: refuse, or shrink the covariance; the
+    protocol then says so."""
     images: int = field(default=0, validator=[validators.ge(0), validators.le(MOST)])
-    """Measure only so many of the samples or reconstructions, equally many of every class; 0
+    """Measure only this many of the samples or reconstructions, equally many of every class; 0
     measures all."""
     extrapolate: bool = False
     """Also give the distance for infinitely many samples, free of the bias that few have."""
@@ -85,12 +85,12 @@ class PrecisionRecallSettings(FeatureSettings):
 
     neighbours: int = field(default=3, validator=[validators.ge(1), validators.le(MOST)])
     images: int = field(default=10000, validator=[validators.ge(2), validators.le(MOST)])
-    """At most so many of each set, equally many of every class."""
+    """At most this many of each set, equally many of every class."""
 
 
 @frozen(kw_only=True)
 class DensityCoverageSettings(PrecisionRecallSettings):
-    """The same with the neighbours of its authors."""
+    """The same, with the number of neighbours of its authors."""
 
     neighbours: int = field(default=5, validator=[validators.ge(1), validators.le(MOST)])
 

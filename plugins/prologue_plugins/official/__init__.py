@@ -11,7 +11,7 @@ def prologue_commands() -> list[Command]:
         Command(
             name="import-checkpoint",
             target="prologue_plugins.official.commands:import_checkpoint",
-            summary="Make a released checkpoint of the paper an artifact of the store.",
+            summary="Import a released checkpoint of the paper into the store.",
         ),
         Command(
             name="claims",

@@ -85,7 +85,7 @@ class Evidence:
         else:
             told.append(f"over {found.count} {found.basis}")
         return (
-            f"{self.metric}: {self.variant} less {self.against} {_equals(found)} "
+            f"{self.metric}: {self.variant} minus {self.against} {_equals(found)} "
             f"({', '.join(told)})"
         )
 

@@ -20,13 +20,13 @@ TOLERANCE = 1e-4
     required=True,
     help="What the checkpoint is, such as prologue-b or ar-b; see `list preset`.",
 )
-@click.option("--name", help="What settings then call it by  [the preset's name]")
+@click.option("--name", help="Its name in settings  [the preset's name]")
 @click.option(
     "--part",
     "parts",
     multiple=True,
     type=click.Choice(["tokenizer", "generator"]),
-    help="Import only this of a preset that has both; repeatable.",
+    help="Import only this part, if the preset has both; repeatable.",
 )
 @click.option(
     "--weights",
@@ -50,7 +50,7 @@ def import_checkpoint(
     weights: Literal["average", "raw"] | None,
     store_folder: Path | None,
 ) -> None:
-    """Make the checkpoint in DIR an artifact, used by `imported: NAME` as if trained here.
+    """Import the checkpoint in DIR; with `imported: NAME`, it is used as if trained here.
 
     DIR holds the safetensors files of one released model. Every name and shape is checked; pickles
     are refused.
@@ -84,8 +84,8 @@ def import_checkpoint(
 def claims(results: tuple[Path, ...], form: str | None) -> None:
     """Test the paper's claims on RESULTS, folders that `run` wrote.
 
-    Evidence from several is put together, what was measured on the same artifacts once; each
-    difference is between two variants of one of them, with the interval that its report shows.
+    Evidence from several folders is combined; what was measured on the same artifacts counts once.
+    Each difference is between two variants of one folder, with the interval that its report shows.
     """
     import json
 
@@ -117,7 +117,7 @@ def claims(results: tuple[Path, ...], form: str | None) -> None:
     "--tolerance", default=TOLERANCE, show_default=True, help="Largest absolute error allowed."
 )
 def check_golden(folder: Path, tolerance: float) -> None:
-    """Compute every tensor of the golden folder DIR anew, and compare; exit code 0 if all agree.
+    """Recompute every tensor of the golden folder DIR and compare; exit code 0 if all agree.
 
     DIR holds config.json, the state dicts and io.safetensors of a model of the paper's
     implementation.

@@ -54,7 +54,7 @@ class VqSettings:
 
 @frozen(kw_only=True)
 class Vq2dSettings(VqSettings):
-    """One token a patch."""
+    """One token per patch."""
 
 
 @frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""The 2D baseline: one visual token a patch."""
+"""The 2D baseline: one visual token per patch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class VqTokenizer(Tokenizer):
 
     Args:
         queries: learned queries beside the patches in the encoder.
-        sequence: quantized tokens that have no places in the image; 0 for one token a patch.
+        sequence: quantized tokens that have no places in the image; 0 for one token per patch.
     """
 
     def __init__(

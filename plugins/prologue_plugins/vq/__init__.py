@@ -31,7 +31,7 @@ def prologue_tokenizers() -> list[Component]:
             name="residual-vq",
             target="prologue_plugins.vq.tokenizers:ResidualVqTokenizer",
             settings="prologue_plugins.vq.settings:ResidualVqSettings",
-            summary="Residual vector quantization, a segment a level (Lee et al. 2022).",
+            summary="Residual vector quantization, one segment per level (Lee et al. 2022).",
             version=2,
             requires=EXTRA,
         ),

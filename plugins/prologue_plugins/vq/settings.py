@@ -32,7 +32,7 @@ def _levels(instance: object, attribute: attrs.Attribute[Any], value: tuple[int,
 
 @frozen(kw_only=True)
 class PatchTokenizerSettings:
-    """One token a patch between two vision transformers."""
+    """One token per patch, between two vision transformers."""
 
     patch_size: int = field(default=16, validator=validators.ge(1))
     encoder: TransformerSettings = TransformerSettings(width=512, layers=12, heads=8)

@@ -1,4 +1,4 @@
-"""Tokenizers of one token a patch whose quantizers come from vector-quantize-pytorch.
+"""Tokenizers of one token per patch whose quantizers come from vector-quantize-pytorch.
 
 Letters: B batch, N patches, D encoder width.
 """
@@ -85,7 +85,7 @@ class PatchTokenizer(Tokenizer):
 
 
 class FsqTokenizer(PatchTokenizer):
-    """A few bounded numbers a patch, each rounded to its levels; no codebook or loss of its own."""
+    """A few bounded numbers per patch, each rounded to its levels, without codebook or loss."""
 
     def __init__(self, settings: FsqSettings, images: ImageSpec) -> None:
         width = settings.encoder.width

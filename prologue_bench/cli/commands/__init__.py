@@ -1,21 +1,21 @@
-"""The commands, a module each, which is imported when the command is called."""
+"""The commands, one module each, which is imported when the command is called."""
 
 from __future__ import annotations
 
 from prologue_bench.contracts.components import Command
 
 SUMMARIES = {
-    "bless": "Make results, and optionally benchmarks, a baseline to regress against.",
+    "bless": "Turn results, and optionally benchmarks, into a baseline for `regress`.",
     "check-plugin": "Check that a component keeps its contract.",
     "compare": "Compare the results of two runs, variant by variant.",
-    "demo": "Draw from finished runs on a web page.",
-    "doctor": "Say what is installed, found and missing: data, weights, devices.",
+    "demo": "Draw samples from finished runs on a web page.",
+    "doctor": "Check what is installed, found and missing: data, weights, devices.",
     "export": "Write a finished run's models, with a model card, to a folder.",
     "list": "List the components, presets and profiles that are installed.",
     "new": "Write a tokenizer, generator, metric, data source or ablation to start from.",
     "plan": "Show the stages of an ablation, what is cached and how long the rest takes.",
-    "regress": "Hold results and speed against a baseline; exit code 1 on a regression.",
-    "report": "Write the report of results anew, or put several into one report.",
+    "regress": "Compare results and speed with a baseline; exit code 1 on a regression.",
+    "report": "Rewrite the report of results, or combine several results in one report.",
     "run": "Train, sample and measure what an ablation asks for, and write its report.",
     "sample": "Draw a grid of images from a finished run.",
     "show": "Show a component's settings, defaults, docs and source.",

@@ -13,19 +13,19 @@ from prologue_bench.errors import PrologueBenchError
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option(
-    "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, for the speed."
+    "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to include speed."
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file  [registry/baselines/NAME.json]",
+    help="The file to write  [registry/baselines/NAME.json]",
 )
 @click.option("--note", default="", help="Why these results are the baseline.")
 @force_option
 def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str, force: bool) -> None:
-    """Make RESULTS, a folder that `run` wrote, a baseline.
+    """Turn RESULTS, a folder that `run` wrote, into a baseline.
 
-    It holds the numbers with their protocols, settings, revision and keys.
+    The baseline holds the numbers with their protocols, settings, revision and keys.
     """
     import json
 
@@ -38,7 +38,7 @@ def bless(results: Path, benchmarks: Path | None, out: Path | None, note: str, f
     found = load_results(results)
     if any(run.failures or run.unfinished for run in found.runs):
         raise PrologueBenchError(
-            f"{results}: runs failed or are unfinished; run the ablation until all are there"
+            f"{results}: some runs failed or are unfinished; run the ablation again"
         )
     speed = read_benchmarks(benchmarks) if benchmarks is not None else {}
     path = out or named_path(

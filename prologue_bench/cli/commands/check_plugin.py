@@ -21,7 +21,9 @@ CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric", "data", "loss")
 @click.command(name="check-plugin")
 @click.argument("name")
 @click.option(
-    "--kind", type=click.Choice(CHECKED), help="Where components of two kinds have the name."
+    "--kind",
+    type=click.Choice(CHECKED),
+    help="The kind, if components of two kinds have this name.",
 )
 @click.option(
     "--set",
@@ -30,13 +32,15 @@ CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric", "data", "loss")
     metavar="KEY=VALUE",
     help="A setting of the component, such as levels=[4,4].",
 )
-@click.option("--traceback", is_flag=True, help="Show where a check failed that broke down.")
+@click.option(
+    "--traceback", is_flag=True, help="Show the traceback of each check that raised an error."
+)
 @plugin_option
 def check_plugin(name: str, kind: str | None, values: tuple[str, ...], traceback: bool) -> None:
     """Check that the component NAME keeps its contract; exit code 1 if not.
 
-    It is made as small as profile `smoke` makes it, for made-up colour images of 28 pixels; a data
-    source is checked on its own images.
+    The component is built at the size of profile `smoke`, for made-up colour images of 28 pixels.
+    A data source is checked on its own images.
     """
     from prologue_bench.config.sections import parse_override
     from prologue_bench.conformance import checks_of
@@ -49,8 +53,8 @@ def check_plugin(name: str, kind: str | None, values: tuple[str, ...], traceback
     broken = [check.name for check in checks if not _passes(check, traceback)]
     if broken:
         raise PrologueBenchError(
-            f"{found} {name!r} does not keep {len(broken)} of {len(checks)} contracts: "
-            f"{', '.join(broken)}; docs/plugins.md says what each asks for"
+            f"{found} {name!r} breaks {len(broken)} of {len(checks)} contracts: "
+            f"{', '.join(broken)}; docs/plugins.md says what each requires"
         )
     click.echo(f"{found} {name!r} keeps all contracts that could be checked")
 
@@ -64,7 +68,7 @@ def _kind(name: str, kind: str | None) -> Kind:
         each for each in CHECKED if kind in (None, each) and name in the_registry().entries[each]
     ]
     if len(kinds) > 1:
-        raise UserError(f"{name!r} is a {' and a '.join(kinds)}; say which by --kind")
+        raise UserError(f"{name!r} is a {' and a '.join(kinds)}; choose one with --kind")
     if not kinds:
         names = {known for each in CHECKED for known in the_registry().entries[each]}
         raise UserError(f"unknown {kind or 'component'} {name!r}; {nearest(name, names)}")

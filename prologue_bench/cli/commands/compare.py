@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     "--metric",
     "metrics",
     multiple=True,
-    help="Only these, by name or pattern such as 'rate*'; repeatable.",
+    help="Only this metric, by name or by a pattern such as 'rate*'; repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) -> None:
-    """Compare results FIRST and SECOND, variants and seeds of the same names, second less first.
+    """Compare the results FIRST and SECOND, for each variant and seed that both have.
 
-    Numbers of different protocols are not subtracted: the fields that differ are shown, and whether
-    they rank alike.
+    Differences are second minus first. Numbers of different protocols are not subtracted; instead,
+    the fields that differ are shown, and whether the numbers rank alike.
     """
     import json
     from fnmatch import fnmatchcase
@@ -46,10 +46,7 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
         ]
     if not found:
         raise UserError(
-            (
-                f"{first} and {second} have no metric in common for any variant and seed of the "
-                "same name"
-            )
+            f"{first} and {second} have no variant, seed and metric in common"
             + (f" among {', '.join(metrics)}" if metrics else "")
         )
     if as_json:

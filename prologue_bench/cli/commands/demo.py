@@ -15,7 +15,10 @@ from prologue_bench.errors import UserError
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to serve on; 0.0.0.0 for all."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve on; 0.0.0.0 for all interfaces.",
 )
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="Port to serve on  [the first free one from 7860]"
@@ -24,9 +27,9 @@ from prologue_bench.errors import UserError
 @store_option
 @plugin_option
 def demo(results: Path, host: str, port: int | None, show: bool, store: Path | None) -> None:
-    """Draw from the finished runs in RESULTS on a web page.
+    """Draw samples from the finished runs in RESULTS on a web page.
 
-    Keep the prologue, redraw the rest, see the tokens.
+    On the page you can keep the prologue, redraw the rest and see the tokens.
     """
     if importlib.util.find_spec("gradio") is None:
         raise UserError(

@@ -50,9 +50,9 @@ COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @store_option
 def doctor(as_json: bool, store: Path | None) -> None:
-    """Say what is installed, found and missing.
+    """Check what is installed, found and missing.
 
-    Exit code 1 if something is missing that everything needs.
+    Exit code 1 if something that every run needs is missing.
     """
     import json
 
@@ -196,7 +196,7 @@ def _machine(store: Path | None) -> Iterator[dict[str, str]]:
         yield _line(
             "missing",
             "GPU",
-            "none found; everything runs on the processor, profiles up to micro in minutes",
+            "none found; everything runs on the CPU, and profiles up to micro take minutes",
         )
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     yield _line(

@@ -18,8 +18,8 @@ from prologue_bench.cli.options import (
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--variant", help="Which variant  [the last of the results]")
-@click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
+@click.option("--variant", help="The variant  [the last one of the results]")
+@click.option("--training-seed", type=int, help="The seed of its training  [the first one]")
 @click.option(
     "--out",
     type=FOLDER,
@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write the models of a finished run in RESULTS to a folder that needs no store.
 
-    It holds the weights, the settings and a model card.
+    The folder holds the weights, the settings and a model card.
     """
     from prologue_bench.pipeline.models import (
         GENERATOR_WEIGHTS,

@@ -33,7 +33,7 @@ def _component(kind: str) -> click.Command:
     @click.option(
         "--out",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="The file  [NAME.py, with underscores]",
+        help="The file to write  [NAME.py, with underscores]",
     )
     def write(name: str, out: Path | None) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
@@ -62,13 +62,16 @@ for _kind in COMPONENTS:
 @new.command()
 @click.argument("name")
 @click.option(
-    "--tokenizer", default="prologue", show_default=True, help="The tokenizer that is compared."
+    "--tokenizer", default="prologue", show_default=True, help="The tokenizer to compare."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file  [NAME.yaml]"
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write  [NAME.yaml]"
 )
 def ablation(name: str, tokenizer: str, out: Path | None) -> None:
-    """Write an ablation called NAME that compares a tokenizer with the baseline, to be changed."""
+    """Write an ablation called NAME.
+
+    It compares a tokenizer with the baseline, and is yours to change.
+    """
     from prologue_bench.cli.options import the_registry
 
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
@@ -82,7 +85,7 @@ def ablation(name: str, tokenizer: str, out: Path | None) -> None:
 def _write(path: Path, template: str, **values: str) -> None:
     """Render a template into a file that is not there yet."""
     if path.exists():
-        raise UserError(f"{path}: there is such a file already; choose another by --out")
+        raise UserError(f"{path}: this file exists already; choose another with --out")
     environment = Environment(
         loader=PackageLoader("prologue_bench.cli.commands"),
         undefined=StrictUndefined,

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from prologue_bench.pipeline.reuse import EarlierRuns
     from prologue_bench.pipeline.workspace import Workspace
 
-profile_option = click.option("--profile", help="Sizes and budgets in place of the file's.")
-seeds_option = click.option("--seeds", help="Training seeds in place of the file's, such as 0,1,2.")
+profile_option = click.option(
+    "--profile", help="Take sizes and budgets from this profile, not from the file's."
+)
+seeds_option = click.option(
+    "--seeds", help="Use these training seeds, such as 0,1,2, instead of the file's."
+)
 set_option = click.option(
     "--set",
     "values",
@@ -31,7 +35,7 @@ reuse_option = click.option(
     metavar="RESULTS",
     type=click.Path(path_type=Path),
     help=(
-        "Take the runs of this ablation that RESULTS, a report's folder, holds already; repeatable."
+        "Reuse the runs of this ablation that RESULTS, the folder of a report, holds; repeatable."
     ),
 )
 
@@ -54,7 +58,7 @@ def plan(
     as_json: bool,
     store: Path | None,
 ) -> None:
-    """Show ABLATION's stages, what is cached and about how long the rest takes; run nothing."""
+    """Show the stages of ABLATION, what is cached and how long the rest takes; run nothing."""
     show(ablation, profile, seeds, values, store, reuse, as_json)
 
 

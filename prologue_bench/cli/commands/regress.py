@@ -30,8 +30,8 @@ EXIT_REGRESSION = 1
     "limits",
     multiple=True,
     metavar="METRIC:±N[%]",
-    help="Gate this metric, by name or pattern, and no others: + on rising, - on falling; 'speed' "
-    "stands for the times of benchmarks; repeatable.",
+    help="Gate this metric, by name or pattern, and no others: + fails on a rise, - on a fall; "
+    "'speed' means the times of benchmarks; repeatable.",
 )
 @click.option(
     "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to gate speed too."
@@ -54,11 +54,11 @@ def regress(
     as_json: bool,
     force: bool,
 ) -> None:
-    """Hold RESULTS, a folder that `run` wrote, against a baseline; exit code 1 on a regression.
+    """Compare RESULTS, a folder that `run` wrote, with a baseline; exit code 1 on a regression.
 
-    Without --fail-on every metric with a better direction is gated by its noise: the spread over
-    the baseline's seeds, or with one seed the intervals over images. Each number is gated alone.
-    What the baseline has and RESULTS have not counts as a regression.
+    Without --fail-on, every metric of which one direction is better is gated by its noise: the
+    spread over seeds or, with one seed, the intervals over images. Each number is gated alone. A
+    metric that is in the baseline but missing from RESULTS counts as a regression.
     """
     import json
 
@@ -92,9 +92,9 @@ def regress(
         check_speed_is_there(tolerances, baseline)
     if all(check.status == "not gated" for check in checks):
         raise UserError(
-            f"{against}: not one of its {len(checks)} numbers can be gated, "
-            "since nothing is known of their noise; bless results of several seeds, "
-            "or give limits by --fail-on"
+            f"{against}: none of its {len(checks)} numbers can be gated, "
+            "because their noise is not known; bless results of several seeds, "
+            "or give limits with --fail-on"
         )
     note = other_data(baseline, found)
     if markdown is not None:
@@ -139,5 +139,5 @@ def _check_output(path: Path | None, start: str) -> None:
         if file.read(len(start)) != start.encode():
             raise UserError(
                 f"{path}: is not as this command wrote it; name another file, "
-                "or overwrite it by --force"
+                "or overwrite it with --force"
             )

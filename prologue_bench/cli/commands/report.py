@@ -15,19 +15,19 @@ from prologue_bench.errors import UserError
 @click.option(
     "--out",
     type=FOLDER,
-    help="Folder of the report of several RESULTS.",
+    help="Folder of the combined report of several RESULTS.",
 )
 @click.option(
-    "--baseline", help="Of several RESULTS, the variant to compare with, as 'results: variant'."
+    "--baseline", help="For several RESULTS: the variant to compare with, as 'results: variant'."
 )
 @force_option
 @click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
 def report(
     results: tuple[Path, ...], out: Path | None, baseline: str | None, force: bool, show: bool
 ) -> None:
-    """Write the report of RESULTS, a folder that `run` wrote, anew.
+    """Rewrite the report of RESULTS, a folder that `run` wrote.
 
-    With --out, put several into one report.
+    With --out, combine several RESULTS in one report.
     """
     from prologue_bench.reporting.report import write_report
     from prologue_bench.results.loading import load_results
@@ -42,12 +42,14 @@ def report(
     for line in (line for _, pictures in parts for line in pictures.left_out):
         click.echo(f"prologue-bench: {line}", err=True)
     if len(parts) > 1 and out is None:
-        raise UserError("several results go into one report: name its folder by --out")
+        raise UserError("several results make one report; name its folder with --out")
     if len(parts) > 1:
         labels = labels_of([each for each, _ in parts], folders)
         found, pictures = merge_results(parts, baseline, labels)
     elif baseline is not None:
-        raise UserError("--baseline is for several results; one has the baseline of its ablation")
+        raise UserError(
+            "--baseline is for several results; a single one has the baseline of its ablation"
+        )
     else:
         found, pictures = parts[0]
     path = write_report(found, pictures, out or folders[0], force)

@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 @click.option(
     "--dry-run",
     is_flag=True,
-    help="Show the stages, what is cached and about how long the rest takes.",
+    help="Only show the stages, what is cached and about how long the rest takes.",
 )
 @click.option(
     "--so-far",
     is_flag=True,
-    help="Run nothing: write the report of what is finished while other processes go on.",
+    help="Run nothing; write a report of what is finished, while other processes go on.",
 )
 @force_option
 @reuse_option
@@ -71,7 +71,7 @@ def run(
     launcher: Launcher | None,
     store: Path | None,
 ) -> None:
-    """Train, sample and measure what ABLATION asks for and the store lacks; write its report."""
+    """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
     if dry_run:
         planning.show(ablation, profile, seeds, values, store, reuse)
         return

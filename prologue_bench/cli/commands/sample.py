@@ -28,9 +28,11 @@ SOFTWARE = "prologue-bench sample"
 
 @click.command()
 @click.argument("results", type=click.Path(path_type=Path))
-@click.option("--variant", help="Which variant  [the last of the results]")
-@click.option("--training-seed", type=int, help="Which of its trainings  [the first]")
-@click.option("--class", "label", help="One class, by name or number  [all in turn, a column each]")
+@click.option("--variant", help="The variant  [the last one of the results]")
+@click.option("--training-seed", type=int, help="The seed of its training  [the first one]")
+@click.option(
+    "--class", "label", help="One class, by name or number  [all in turn, one per column]"
+)
 @click.option(
     "--seed",
     default=0,
@@ -41,7 +43,7 @@ SOFTWARE = "prologue-bench sample"
 @click.option(
     "--fix-prologue",
     is_flag=True,
-    help="Rows share the tokens of their first segment; the last row shares none.",
+    help="Each row shares the tokens of its first segment; the last row shares none.",
 )
 @click.option("--rows", default=6, show_default=True, type=click.IntRange(1, MOST_IMAGES))
 @click.option("--columns", default=10, show_default=True, type=click.IntRange(1, MOST_IMAGES))
@@ -138,8 +140,8 @@ def _check_place(path: Path, force: bool) -> None:
     except Exception:  # whatever there is, it is no picture of ours
         pass
     raise UserError(
-        f"{path}: is not as this command wrote it; name another file by --out, "
-        "or overwrite by --force"
+        f"{path}: is not as this command wrote it; name another file with --out, "
+        "or overwrite it with --force"
     )
 
 

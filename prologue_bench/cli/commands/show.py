@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def show(name: str, as_json: bool) -> None:
     """Show everything named NAME.
 
-    Of a component its settings, defaults, docs and source, of a preset its content.
+    For a component: its settings, defaults, docs and source. For a preset: its content.
     """
     import json
 

@@ -39,7 +39,7 @@ def store() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @store_option
 def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
-    """List the artifacts with kind, first experiment, size and time, the largest last.
+    """List the artifacts, the largest last.
 
     What metrics keep in the cache (features) is listed too.
     """
@@ -118,7 +118,7 @@ def _shown(folder: Path, opened: Store) -> str:
     "--keep",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Results whose artifacts stay; all others go; repeatable.",
+    help="Keep the artifacts of these results and remove all others; repeatable.",
 )
 @click.option(
     "--older-than",
@@ -128,16 +128,18 @@ def _shown(folder: Path, opened: Store) -> str:
     show_default=True,
     metavar="DAYS",
     help=(
-        "Unfinished work and what is in the cache, if not touched for so long; "
-        "never what a process is at work on."
+        "Remove unfinished work and cached files that nobody touched for so long, "
+        "but never what a process is working on."
     ),
 )
-@click.option("--yes", is_flag=True, help="Remove; without it, only say what would go.")
+@click.option(
+    "--yes", is_flag=True, help="Really remove; without this option, only show what would go."
+)
 @store_option
 def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> None:
-    """Remove damaged artifacts and what old runs left over.
+    """Remove damaged artifacts and what old runs left behind.
 
-    With --keep, also artifacts that no kept results name.
+    With --keep, also remove artifacts that no kept results use.
     """
     from prologue_bench.results.loading import load_results
 
@@ -177,7 +179,7 @@ def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> No
         elif opened.is_at_work(path):
             what = None
         if what is None:
-            click.echo(f"{shown}: {reason}, but a process is at work on it; it stays")
+            click.echo(f"{shown}: {reason}, but a process is working on it; it stays")
             continue
         click.echo(f"{shown}: {reason}{what and f' ({what})'}")
         freed, items = freed + count, items + 1
@@ -196,9 +198,9 @@ def _shown_with_kind(path: Path, opened: Store) -> str:
 @click.argument("keys", nargs=-1, required=True)
 @store_option
 def rm(keys: tuple[str, ...], store: Path | None) -> None:
-    """Remove the artifacts KEYS, each by its key or the beginning of one.
+    """Remove artifacts, named by KEYS: their keys or the beginnings of keys.
 
-    Runs that need them make them anew.
+    Runs that need them will make them anew.
     """
     opened = open_store(store)
     # What is kept of an artifact may begin with its key.
@@ -211,7 +213,7 @@ def rm(keys: tuple[str, ...], store: Path | None) -> None:
         matches = next(filter(None, begin), [])
         if len(matches) != 1:
             raise UserError(
-                f"{part}: found {len(matches)} artifacts that begin so, expected one; "
+                f"{part}: found {len(matches)} artifacts with keys that begin so, expected one; "
                 "`store ls` lists them"
             )
         found += matches
@@ -228,5 +230,5 @@ class _Waiting:
 
     def __call__(self) -> None:
         if not self.said:
-            notice(f"{self.key}: waiting for the process that is at work on it")
+            notice(f"{self.key}: waiting for the process that is working on it")
         self.said = True

@@ -75,7 +75,7 @@ def _rest(missing: Sequence[PlannedStage]) -> str:
 
 
 def plan_records(plan: Plan) -> list[dict[str, Any]]:
-    """The same as plain values, one record a stage.
+    """The same as plain values, one record per stage.
 
     Seconds and flops are None where they are not known.
     """

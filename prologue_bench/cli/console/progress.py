@@ -30,7 +30,7 @@ def label(planned: PlannedStage) -> str:
 
 
 class Pace:
-    """Steps a second and time left of one stage, from the steps done since it started here."""
+    """Steps per second and time left of one stage, from the steps done since it started here."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -54,7 +54,7 @@ class Pace:
 class _Budget:
     """Time left of the whole run.
 
-    It sums estimates of what is to come, corrected by how the estimates held so far.
+    The sum of the estimates of what is left, corrected by how well the estimates held so far.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -70,18 +70,18 @@ class _Budget:
             self.taken += seconds
 
     def failed(self, planned: PlannedStage) -> None:
-        """A stage is over, of which nothing can be learned."""
+        """A stage has failed, so its time teaches nothing."""
         self.left.pop(planned.stage.key, None)
 
     def text(self) -> str:
         """About how much is left of the whole run, and how many stages nobody can tell."""
         known = [seconds for seconds in self.left.values() if seconds is not None]
         if self.left and not known:
-            return "what is left in all is not known yet"
+            return "the time left in total is not known yet"
         held = self.taken / self.estimated if self.estimated else 1.0
         unknown = len(self.left) - len(known)
         plus = f", plus {unknown} stage{'s' * (unknown > 1)} of unknown length" if unknown else ""
-        return f"about {duration(sum(known) * held)} left in all{plus}"
+        return f"about {duration(sum(known) * held)} left in total{plus}"
 
 
 class PlainProgress(Watcher):
@@ -107,7 +107,7 @@ class PlainProgress(Watcher):
         self.say(f"{self.prefix}: starts; {self.budget.text()}")
 
     def waiting(self, planned: PlannedStage) -> None:
-        self.say(f"{self.prefix}: waits for another run that is at work on it")
+        self.say(f"{self.prefix}: waits for another run that is working on it")
 
     def advanced(self, done: int, total: int) -> None:
         pace = self.pace.text(done, total)
@@ -168,7 +168,7 @@ class LiveProgress(Watcher):
 
     def waiting(self, planned: PlannedStage) -> None:
         if self.stage is not None:
-            self.bars.update(self.stage, note="waits for another run that is at work on it")
+            self.bars.update(self.stage, note="waits for another run that is working on it")
 
     def advanced(self, done: int, total: int) -> None:
         if self.stage is not None:

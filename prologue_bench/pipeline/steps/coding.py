@@ -128,7 +128,7 @@ def check_decoded(decoded: object, shape: tuple[int, ...], who: str) -> None:
         found = f"{decoded.dtype} {list(decoded.shape)}" if is_tensor else shown(decoded)  # type: ignore[attr-defined]
         raise StageError(f"{who}: `decode` gave {found}, expected floats {list(shape)}")
     if not bool(torch.isfinite(decoded).all()):
-        raise StageError(f"{who}: `decode` gave values that are no finite numbers")
+        raise StageError(f"{who}: `decode` gave values that are not finite numbers")
 
 
 def batches(

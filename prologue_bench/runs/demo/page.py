@@ -25,7 +25,7 @@ grid-template-columns: repeat(auto-fill, minmax(56px, 1fr)); }
 table.tokens td { padding: 2px 6px; text-align: right; }
 """
 COUNTS = (1, MOST_IMAGES, 20)
-"""Images a draw: fewest, most, at first."""
+"""Images per draw: fewest, most, and at first."""
 
 
 def build_page(studio: Studio) -> gr.Blocks:
@@ -56,7 +56,9 @@ def build_page(studio: Studio) -> gr.Blocks:
                 gr.Markdown("### Redrawn with the same first tokens")
                 again = _gallery("Redrawn", "redrawn")
             with gr.Column(scale=2, min_width=300):
-                gr.Markdown("### Tokens\nClick on an image. Marked: changed by the redraw.")
+                gr.Markdown(
+                    "### Tokens\nClick an image to see them. The redraw changed the marked ones."
+                )
                 tokens = gr.HTML(elem_id="tokens")
 
         @_shown
@@ -80,7 +82,7 @@ def build_page(studio: Studio) -> gr.Blocks:
             variant: str, seed: int, before: Drawn | None, kept: float, sampling_seed: float | None
         ) -> tuple[Any, ...]:
             if before is None:
-                raise UserError("nothing is drawn yet whose first tokens could be kept")
+                raise UserError("nothing is drawn yet, so there are no first tokens to keep")
             new = studio.redraw(variant, seed, before, int(kept), _whole(sampling_seed))
             return new, list(new.images), tokens_table(new, 0, before), _whole(sampling_seed) + 1
 

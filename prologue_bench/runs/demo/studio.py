@@ -146,7 +146,7 @@ def _enlarged(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def tokens_table(drawn: Drawn, index: int, before: Drawn | None = None) -> str:
-    """HTML with the ids of one image, a table a segment; ids that have changed are marked."""
+    """HTML with the ids of one image, one table per segment; ids that have changed are marked."""
     now = drawn.layout.split(drawn.ids)
     then = drawn.layout.split((before or drawn).ids)
     return "".join(

@@ -1,4 +1,4 @@
-"""The tokenizer: one token a patch, each a few numbers rounded to a few levels."""
+"""The tokenizer: one token per patch, each a few numbers rounded to a few levels."""
 
 import math
 
