@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
-from tests.conftest import SMOKE
+from prologue_bench.reporting.report import write_report
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.strict import to_json
+from tests.conftest import ROOT, SMOKE
+from tests.documents import loaded, results_of
 
 METRIC = """
 from __future__ import annotations
@@ -96,3 +102,22 @@ def test_a_plugins_odd_numbers_reach_the_report_and_its_wrong_ones_fail_alone(
         else:
             assert found.exit_code == 0, found.exception
             assert {"a", "b", "c", "d"} <= names
+
+
+def test_results_are_json_whatever_stands_in_them(tmp_path: Path) -> None:
+    results = loaded(ROOT / "reports" / "prologue_count")
+    run = results["runs"][0]
+    run["measurements"][0]["value"] = float("nan")
+    run["measurements"][1]["half_width"] = float("inf")
+    run["measurements"][2]["protocol"]["details"]["x"] = np.float32(0.5)
+    run["stages"][0]["flops"] = np.int64(7)
+    results["variants"][0]["settings"]["sampling"]["temperature"] = float("inf")
+    found = json.loads(to_json(results_of(results)), parse_constant=pytest.fail)
+    assert found["runs"][0]["measurements"][0]["value"] is None
+    assert found["runs"][0]["measurements"][0]["reason"]
+    assert found["variants"][0]["settings"]["sampling"]["temperature"] is None
+    assert "inf" in found["nulls"]["variants[0].settings.sampling.temperature"]
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    again = load_results(tmp_path)
+    page = write_report(again, Pictures(), tmp_path).read_text()
+    assert "the value is not a finite number" in page

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SMOKE
+from prologue_bench.config.ablation import load_ablation
+from prologue_bench.pipeline.nominal import assume_missing_data
+from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.registry import Registry
+from prologue_bench.storage import files
+from prologue_bench.storage.store import Store
+from tests.conftest import ROOT, SMOKE
 from tests.factories.image_files import image_folder
 from tests.slow.harness import Ending
 
@@ -54,3 +61,19 @@ def test_one_class_leaves_the_probe_out_and_the_run_succeeds(tmp_path: Path, cal
     assert list(results["runs"][0]["left_out"]) == ["probe"]
     assert note in (tmp_path / "report" / "results.md").read_text()
     assert note in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_missing_weights_do_not_hinder_a_plan_from_a_data_set_s_card(
+    store: Store, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("IMAGENET", raising=False)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    files.fetch_problem.cache_clear()
+    ablation = load_ablation(ROOT / "ablations" / "paper" / "2d.yaml", registry)
+    workspace = Workspace(store)
+    assert assume_missing_data(ablation, workspace)
+    notes = make_plan(ablation, workspace).notes
+    files.fetch_problem.cache_clear()
+    assert any("loss 'lpips': its weights" in line for line in notes)

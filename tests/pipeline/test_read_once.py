@@ -6,7 +6,10 @@ Artifacts are hashed when they are made, images only where their features are un
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from prologue_bench.config.ablation import Ablation
@@ -15,7 +18,11 @@ from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.artifacts import MANIFEST
 from prologue_bench.storage.store import Store
+from prologue_plugins.metrics.fidelity import GenerationFid, ReconstructionFid
+from prologue_plugins.metrics.settings import FidSettings
 from tests.conftest import Recorder
+from tests.factories.image_folders import data, make_images
+from tests.factories.measuring import inputs
 from tests.opened import opened_files
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -56,3 +63,23 @@ def test_a_run_s_metrics_share_features_by_what_is_known(
         plan = make_plan(load("vary={}", "baseline=", metrics), Workspace(store))
         assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     assert len(extracted) == 2
+
+
+FEATURES = {"resize": 32}
+
+
+def test_other_images_are_never_taken_for_known_ones(tmp_path: Path) -> None:
+    source = data(make_images(tmp_path / "set"))
+    rng = np.random.default_rng(0)
+    samples = rng.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
+    metric = GenerationFid(FidSettings(few_samples="shrink", **FEATURES))  # type: ignore[arg-type]
+
+    def value(metric: GenerationFid | ReconstructionFid = metric, **changes: Any) -> float:
+        return metric.measure(inputs(tmp_path, data=source, samples=samples, **changes))[0].value
+
+    whole = value(known={"samples": "one"})
+    part = GenerationFid(FidSettings(few_samples="shrink", images=30, **FEATURES))  # type: ignore[arg-type]
+    assert value(part, known={"samples": "one"}) == value(part) != whole
+    assert value(known={"samples": "one"}) == whole == value()
+    other = GenerationFid(FidSettings(few_samples="shrink", resize=48))
+    assert value(other, known={"samples": "one"}) != whole

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.ablation import Ablation
 from prologue_bench.conformance import checks_of
 from prologue_bench.conformance.checks import Broken
 from prologue_bench.contracts import PlannedInputs
@@ -20,7 +20,6 @@ from prologue_bench.pipeline.imported import add_imported, tokenizer_fits
 from prologue_bench.pipeline.models import (
     build_tokenizer,
 )
-from prologue_bench.pipeline.nominal import assume_missing_data
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
@@ -31,7 +30,6 @@ from prologue_bench.storage.store import Store
 from prologue_plugins.datasets.shapes import Shapes
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.settings import AttentionSettings
-from tests.conftest import ROOT
 from tests.documents import results_of
 from tests.factories.image_files import image_folder
 
@@ -397,22 +395,6 @@ def test_weights_of_another_network_are_refused_when_planning(
             )
 
 
-def test_missing_weights_do_not_hinder_a_plan_from_a_data_set_s_card(
-    store: Store, registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("IMAGENET", raising=False)
-    for name in ("http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    files.fetch_problem.cache_clear()
-    ablation = load_ablation(ROOT / "ablations" / "paper" / "2d.yaml", registry)
-    workspace = Workspace(store)
-    assert assume_missing_data(ablation, workspace)
-    notes = make_plan(ablation, workspace).notes
-    files.fetch_problem.cache_clear()
-    assert any("loss 'lpips': its weights" in line for line in notes)
-
-
 @pytest.mark.parametrize(
     ("values", "reason"),
     [
@@ -529,6 +511,7 @@ def test_a_generator_that_no_metric_looks_at_is_not_made(
         "encode",
         "reconstruct",
         "measure",
+        "picture-reconstructions",
     }
 
 
@@ -607,7 +590,7 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
         },
     ]
     assert [
-        (each["run"], each["stage"], each["reason"])
+        (each.run, each.stage, each.reason)
         for each in failed_runs(results_of({"runs": [{**run, "measurements": []} for run in runs]}))
     ] == [
         (0, "measure gfid, measure kid", "too few"),

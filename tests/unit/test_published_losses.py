@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -403,26 +402,6 @@ def test_without_the_prologue_s_targets_its_last_token_learns_from_visual_ones_a
         match="found 9 predicted positions for 7 tokens; expected 7, or 8 with separators",
     ):
         weights_of_targets(layout, [0.0, 2.0], 9)
-
-
-def test_targets_weigh_alike_compiled_and_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        torch, "compile", functools.partial(torch.compile, backend="aot_eager", fullgraph=True)
-    )
-    eager = by_target(prologue=0.2, visual=5.0)
-    batch, dropped = byte_images(4), torch.tensor([True, False] * 2)
-    expected = eager(images=batch, dropped_visual=dropped)
-    sum(expected.values()).backward()  # type: ignore[union-attr]
-    for changes, tolerance in (({"compile": True}, 1e-5), ({"precision": "bfloat16"}, 0.05)):
-        training = TokenizerTraining(**changes)  # type: ignore[arg-type]
-        tokenizer = prologue(ce_weight=3.0, ce_target_weights={"prologue": 0.2, "visual": 5.0})
-        model = TokenizerModel(tokenizer, ar(tokenizer.layout), training, none_label=3)
-        found = model(images=batch, dropped_visual=dropped)
-        assert {k: v.item() for k, v in found.items()} == pytest.approx(
-            {k: v.item() for k, v in expected.items()}, rel=tolerance
-        )
-        sum(found.values()).backward()  # type: ignore[union-attr]
-        assert gradients(model).keys() == gradients(eager).keys()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets import imagenet
-from prologue_plugins.metrics.fidelity import GenerationFid, Kid, ReconstructionFid
+from prologue_plugins.metrics.fidelity import GenerationFid, Kid
 from prologue_plugins.metrics.settings import FidSettings, KidSettings
 from tests.factories.image_folders import data, keep_times, make_images
 from tests.factories.measuring import inputs
@@ -84,23 +84,6 @@ def test_features_of_known_images_are_found_without_the_images(
     assert GenerationFid(gfid).measure(unread)[0].value == first
     Kid(kid).measure(unread)
     assert len(decoded) == 8
-
-
-def test_other_images_are_never_taken_for_known_ones(tmp_path: Path) -> None:
-    source = data(make_images(tmp_path / "set"))
-    rng = np.random.default_rng(0)
-    samples = rng.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
-    metric = GenerationFid(FidSettings(few_samples="shrink", **FEATURES))  # type: ignore[arg-type]
-
-    def value(metric: GenerationFid | ReconstructionFid = metric, **changes: Any) -> float:
-        return metric.measure(inputs(tmp_path, data=source, samples=samples, **changes))[0].value
-
-    whole = value(known={"samples": "one"})
-    part = GenerationFid(FidSettings(few_samples="shrink", images=30, **FEATURES))  # type: ignore[arg-type]
-    assert value(part, known={"samples": "one"}) == value(part) != whole
-    assert value(known={"samples": "one"}) == whole == value()
-    other = GenerationFid(FidSettings(few_samples="shrink", resize=48))
-    assert value(other, known={"samples": "one"}) != whole
 
 
 def test_a_damaged_file_of_features_is_made_anew(tmp_path: Path) -> None:

@@ -10,12 +10,7 @@ import pytest
 from prologue_bench.config.ablation import Experiment, load_ablation
 from prologue_bench.config.settings import Optimisation, TokenizerTraining
 from prologue_bench.documents import yaml_values
-from prologue_bench.pipeline.nominal import assume_missing_data
-from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.stages import TrainTokenizer
-from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
-from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
 
 PAPER = sorted(path.stem for path in (ROOT / "ablations" / "paper").glob("*.yaml"))
@@ -189,17 +184,3 @@ def test_no_card_has_an_l2_that_the_paper_has_not(path: Path) -> None:
     training = yaml_values.read(path.read_text()).get("tokenizer_training", {})
     assert "l2_weight" not in training
     assert TokenizerTraining().l2_weight == 0.0
-
-
-def test_post_and_its_foundation_have_the_joint_model_of_their_recipe(
-    registry: Registry, store: Store
-) -> None:
-    ablation = load_ablation(ROOT / "ablations" / "paper" / "prologue-post.yaml", registry)
-    workspace = Workspace(store)
-    assume_missing_data(ablation, workspace)
-    tokenizer = make_plan(ablation, workspace).pipelines[0].tokenizer
-    assert isinstance(tokenizer, TrainTokenizer)
-    assert tokenizer.prior is not None
-    assert tokenizer.prior.settings.transformer.width == 512
-    assert isinstance(tokenizer.foundation, TrainTokenizer)
-    assert tokenizer.foundation.prior is None

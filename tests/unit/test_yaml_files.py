@@ -22,6 +22,7 @@ from prologue_bench.config.files import Overrides
 from prologue_bench.documents import yaml_values
 from prologue_bench.documents.describing import describe
 from prologue_bench.errors import UserError
+from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
 from tests.conftest import SMOKE
@@ -220,7 +221,7 @@ def test_what_planning_finds_wrong_names_its_line_too(
     path = tmp_path / "tiny.yaml"
     path.write_text(SMOKE + "generator_training:\n  joint: true\n")
     with pytest.raises(UserError) as found:
-        make_plan_with(load_ablation(path, registry), store, ())
+        make_plan_with(load_ablation(path, registry), Workspace(store), ())
     start = (
         f"{path}:15: variant 'prologue_tokens=0': generator_training.joint: "
         "tokenizer 'prologue' with"
