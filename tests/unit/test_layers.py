@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,29 @@ def test_training_knows_nothing_of_settings_but_its_own(path: Path) -> None:
     assert {name for name in found if name.startswith("prologue_bench.config")} <= {
         "prologue_bench.config.settings"
     }
+
+
+def public() -> set[str]:
+    """The modules that docs/api/index.md lists for plugins and scripts to build on."""
+    table = (ROOT / "docs" / "api" / "index.md").read_text()
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("|")]
+    names = re.findall(r"`([a-z_.]+)`", " ".join(rows))
+    return {f"prologue_bench.{name.removeprefix('prologue_bench.')}" for name in names}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*modules(PLUGINS), *modules(PLUGINS.parent / "example_tokenizer")],
+    ids=lambda path: str(path.relative_to(PLUGINS.parent)),
+)
+def test_a_plugin_imports_what_is_documented_as_public(path: Path) -> None:
+    for name in imports(path):
+        if name.startswith("prologue_bench."):
+            assert any(f"{name}.".startswith(f"{each}.") for each in public()), name
+
+
+def test_what_is_documented_as_public_is_there() -> None:
+    assert len(public()) > 15
+    for name in public():
+        place = ROOT.joinpath(*name.split("."))
+        assert place.is_dir() or place.with_suffix(".py").is_file(), name
