@@ -42,6 +42,8 @@ def test_one_stage_samples_from_the_joint_prior(
         "take-prior",
         "sample",
         "measure",
+        "picture-reconstructions",
+        "picture-samples",
     ]
     pipeline = plan.pipelines[0]
     assert isinstance(pipeline.generator, TakePrior)
@@ -116,7 +118,7 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
             30.0,
         ]
         best = values.index(min(values))
-        assert run["search"]["chosen"] == run["search"]["points"][best]["point"]
+        assert run.search.chosen == run.search.points[best].point
     for pipeline in plan.pipelines:
         chosen = chosen_sampling(pipeline.samples, store)
         assert chosen.search is None
