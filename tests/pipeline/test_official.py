@@ -325,6 +325,8 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
         "reconstruct",
         "sample",
         "measure",
+        "picture-reconstructions",
+        "picture-samples",
     ]
     with pytest.raises(
         UserError, match=r"other settings than the experiment's; found settings.prologue_codebook"
