@@ -33,6 +33,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.frame import frame
 from prologue_bench.results.loading import load_results
+from prologue_bench.results.plain import plain
 from prologue_bench.storage.store import Store
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.optimisation import check_apart
@@ -180,7 +181,7 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
     assert "loss_patchgan-2/r1" not in curves
     titles = [title for title, _ in curve_plots(results)]
     assert "Tokenizer: patchgan/r1" in titles
-    json.dumps(results, allow_nan=False)
+    json.dumps(plain(results), allow_nan=False)
 
 
 def test_the_same_loss_twice_is_refused(load: LOAD) -> None:
