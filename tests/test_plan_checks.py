@@ -635,7 +635,7 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
         },
     ]
     assert [
-        (each["run"], each["stage"], each["reason"])
+        (each.run, each.stage, each.reason)
         for each in failed_runs(results_of({"runs": [{**run, "measurements": []} for run in runs]}))
     ] == [
         (0, "measure gfid, measure kid", "too few"),
