@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from prologue_bench.cli.console.terminal import raw
 from prologue_bench.texts.lines import one_line
-
-UNBOUNDED = 1_000_000
-"""Columns that no row fills, so that nothing is cut or wrapped in a file or a pipe."""
 
 
 class PipedConsole(Console):
@@ -61,8 +59,24 @@ def show(table: Table) -> None:
     if console.is_terminal:
         console.print(table)
         return
-    console.width = UNBOUNDED
-    with console.capture() as found:
-        console.print(table)
-    for line in found.get().splitlines():  # rich fills up the last column
-        click.echo(line.rstrip())
+    for line in _lines(table):
+        click.echo(line)
+
+
+def _lines(table: Table) -> Iterator[str]:
+    """A table as plain text: nothing is wrapped, so rich, which is slow, need not lay it out."""
+    columns = []
+    for column in table.columns:
+        header = (column.header,) if table.show_header else ()
+        texts = [str(text) for text in (*header, *column.cells)]
+        width = max(map(cell_len, texts))
+        blanks = [" " * (width - cell_len(text)) for text in texts]
+        is_right = column.justify == "right"
+        columns.append(
+            [
+                blank + text if is_right else text + blank
+                for text, blank in zip(texts, blanks, strict=True)
+            ]
+        )
+    for row in zip(*columns, strict=True):
+        yield "  ".join(row).rstrip()
