@@ -129,7 +129,7 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(
     )
     assert found.code == 1
     assert re.search(
-        r"prologue-bench: 1 stage failed, and 5 behind it did not run: "
+        r"prologue-bench: 1 stage failed, and 7 behind it did not run: "
         r"loss\S* is (nan|inf) at step \d+",
         found.err,
     )

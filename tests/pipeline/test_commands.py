@@ -230,9 +230,9 @@ metrics: [all-metric, rate]
     )
     found = invoke("run", str(tmp_path / "all.yaml"), "--out", str(tmp_path / "report"))
     assert found.exit_code == 0, found.output
-    [run] = load_results(tmp_path / "report")["runs"]
-    assert {"all_metric", "rate"} <= {each["name"] for each in run["measurements"]}
-    assert run["failures"] == {}
+    [run] = load_results(tmp_path / "report").runs
+    assert {"all_metric", "rate"} <= {each.name for each in run.measurements}
+    assert run.failures == {}
 
 
 def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: Path) -> None:

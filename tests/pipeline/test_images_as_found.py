@@ -29,12 +29,13 @@ def test_an_image_that_breaks_before_its_training_is_named_in_one_line(
         "vary={}",
         "baseline=",
     )
+    workspace = Workspace(store)
     plan = make_plan(
         load(f"data={{use: image-folder, root: {root}, size: 14}}", "metrics=[psnr]", *settings),
-        Workspace(store),
+        workspace,
     )
     (root / "train/b/1.png").write_bytes(bytes(200))
-    found = set(execute(plan, Workspace(store), recorder, lambda: False).failures.values())
+    found = set(execute(plan, workspace, recorder, lambda: False).failures.values())
     assert found == {
         f"{root}: train/b/1.png cannot be read (not an image of a known format), "
         "but could be before; restore it, or run the same command again to leave it out"

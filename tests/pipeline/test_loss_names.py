@@ -21,6 +21,7 @@ from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.frame import frame
+from prologue_bench.results.plain import plain
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder, run_tiny
 
@@ -52,7 +53,7 @@ def test_two_losses_of_one_component_both_train_and_both_have_curves(
     assert "loss_patchgan-2/r1" not in curves
     titles = [title for title, _ in curve_plots(results)]
     assert "Tokenizer: patchgan/r1" in titles
-    json.dumps(results, allow_nan=False)
+    json.dumps(plain(results), allow_nan=False)
 
 
 def measurement(name: str, value: float) -> Measurement:

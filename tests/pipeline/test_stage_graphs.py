@@ -42,6 +42,8 @@ def test_one_stage_samples_from_the_joint_prior(
         "take-prior",
         "sample",
         "measure",
+        "picture-reconstructions",
+        "picture-samples",
     ]
     pipeline = plan.pipelines[0]
     assert isinstance(pipeline.generator, TakePrior)
@@ -116,18 +118,18 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
             30.0,
         ]
         best = values.index(min(values))
-        assert run["search"]["chosen"] == run["search"]["points"][best]["point"]
+        assert run.search.chosen == run.search.points[best].point
     for pipeline in plan.pipelines:
         chosen = chosen_sampling(pipeline.samples, store)
         assert chosen.search is None
         assert chosen.temperature in (0.5, 1.0, 30.0)
     rows = searches(results)
-    assert [row["point"] for row in rows] == [
+    assert [row.point for row in rows] == [
         "temperature 0.5",
         "temperature 1.0",
         "temperature 30.0",
     ]
-    assert sum(row["chosen"]["prologue_tokens=0"] for row in rows) == 2
+    assert sum(row.chosen["prologue_tokens=0"] for row in rows) == 2
     # Without a search nothing changes, and the search's metric is no part of the samples' own
     # settings.
     plain = make_plan(load(), Workspace(store)).pipelines[0].samples

@@ -57,9 +57,11 @@ def test_a_search_goes_on_with_its_own_points_when_the_grid_is_reordered(
         return len(list(work.glob("point-*.json"))) == 2
 
     with pytest.raises(Interrupted):
-        search_sampling(stage, store, StageContext(work=work, output=output, stop_requested=stop))
+        search_sampling(
+            stage, Workspace(store), StageContext(work=work, output=output, stop_requested=stop)
+        )
     assert stop(), "two of four are done"
-    search_sampling(again, store, StageContext(work=work, output=output))
+    search_sampling(again, Workspace(store), StageContext(work=work, output=output))
     found = json.loads((output / SEARCH).read_text())
     tried = [(each["point"]["temperature"], each["point"]["top_k"]) for each in found["points"]]
     assert sorted(tried) == [(0.5, 2), (0.5, 4), (1.0, 2), (1.0, 4)], "each point once"

@@ -221,7 +221,7 @@ def test_an_ablation_runs_from_the_tokenizer_to_the_measurements(
     assert list(plan.notes) == notes
     for stage in plan.stages:
         if stage.stage.kind in ("train-generator", "sample"):
-            assert stage_flops(stage.stage) == stage.flops
+            assert stage_flops(stage.stage, Workspace(store)) == stage.flops
     assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
     measured = [store.get(measure.key) for measure in plan.pipelines[0].measures]
     numbers = [json.loads((each / "measurements.json").read_text()) for each in measured]
@@ -260,6 +260,7 @@ metrics: [psnr, rate, codebook, probe]
         "train-tokenizer",
         "reconstruct",
         "measure psnr",
+        "picture-reconstructions",
     ]
     page = (tmp_path / "report" / "report.html").read_text()
     assert "generator: does not apply to variant latents" in page

@@ -86,7 +86,7 @@ def load_references_rows(registry: Registry) -> list[str]:
         ("{grid: {}}", "grid: must have at least one setting"),
         (
             "{grid: {temperature: [1.0]}, validation_images: 8, metric: rate}",
-            "'rate' needs tokens, generator; expected a metric of samples",
+            "'rate' needs tokens, likelihood; expected a metric of samples",
         ),
     ],
 )

@@ -8,7 +8,7 @@ import sys
 import pytest
 from rich.text import Text
 
-from prologue_bench.cli.console.tables import new_table, print_table
+from prologue_bench.cli.console.tables import new_table, show
 
 LONG = " ".join(["[red]word[/red]"] * 40)
 
@@ -25,7 +25,7 @@ def shown(monkeypatch: pytest.MonkeyPatch, out: io.StringIO) -> list[str]:
     table = new_table()
     table.add_row(Text("ok", "green"), "a", "short")
     table.add_row("missing", "b", LONG)
-    print_table(table)
+    show(table)
     return out.getvalue().splitlines()
 
 
@@ -44,5 +44,5 @@ def test_a_terminal_gets_lines_of_its_width_and_colours(monkeypatch: pytest.Monk
 def test_a_table_without_rows_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
     monkeypatch.setattr(sys, "stdout", out)
-    print_table(new_table())
+    show(new_table())
     assert out.getvalue() == ""
