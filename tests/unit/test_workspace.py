@@ -21,6 +21,10 @@ from helping import WIDTH
 class Mine(Vq2d):
     width = WIDTH
 
+    @staticmethod
+    def fail() -> None:
+        raise RuntimeError("broken")
+
 @hookimpl
 def prologue_tokenizers():
     return [
@@ -88,6 +92,21 @@ def test_a_plugin_that_was_edited_is_imported_anew(
     assert keys[0] != keys[1]
     third = load_ablation(tmp_path / "one.yaml", registry)
     assert third.experiments[0].tokenizer == second.experiments[0].tokenizer
+
+
+def test_an_error_out_of_an_ablations_own_plugin_names_it(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    ablation = load_ablation(written(tmp_path, 5), registry)
+    mine = ablation.experiments[0].tokenizer.component.load()
+    with pytest.raises(RuntimeError), registry.blaming(UserError):
+        mine.fail()
+    with (
+        pytest.raises(UserError, match=r"tokenizer 'mine' of my_plugin.py: RuntimeError: broken"),
+        ablation.registry.blaming(UserError),
+    ):
+        mine.fail()
 
 
 def test_workspaces_share_nothing_in_memory(load: object, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def show(
 
     ablation = read_ablation(path, profile, seeds, values)
     workspace = Workspace(open_store(store))
-    with planned_data(ablation, workspace) as note:
+    with ablation.registry.blaming(UserError), planned_data(ablation, workspace) as note:
         try:
             found, _ = make_plan_with(ablation, workspace, reuse)
         except UserError as error:

@@ -79,7 +79,8 @@ def run(
     folder = out or planning.report_folder(ablation, checked)
     with _processes(launcher) as leads:
         if leads:
-            _run(checked, folder, open_store(store), reuse, so_far, force)
+            with checked.registry.blaming(PrologueBenchError):
+                _run(checked, folder, open_store(store), reuse, so_far, force)
 
 
 @contextmanager
