@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 import torch.multiprocessing
 
@@ -12,7 +11,6 @@ from prologue_bench.training import distributed
 from prologue_plugins.losses.adversarial import (
     OutputAverages,
 )
-from tests.factories.processes import artifacts, curves, run
 
 
 def _average(rank: int, folder: str) -> None:
@@ -37,39 +35,3 @@ def test_all_processes_have_the_same_averages(tmp_path: Path) -> None:
     assert torch.equal(one, other)
     assert torch.allclose(one, expected, atol=1e-7)
     assert distributed.world_size() == 1
-
-
-def test_two_processes_train_a_discriminator_as_one_does(tmp_path: Path) -> None:
-    from tests.conftest import SMOKE
-
-    ablation = tmp_path / "tiny.yaml"
-    ablation.write_text(
-        SMOKE.replace("[0, 2]", "[2]").replace("baseline: {tokenizer.prologue_tokens: 0}", "")
-    )
-    losses = (
-        "tokenizer_training.losses=[{use: patchgan, width: 8, layers: 1, r1_every_steps: 2, "
-        "r1_weight: 10.0}]"
-    )
-    targets = "tokenizer.ce_target_weights={prologue: 0.5}"
-    for processes in (1, 2):
-        accumulate = ["tokenizer_training.accumulate=2"] if processes == 2 else []
-        only = "metrics=[codebook]"
-        run(
-            ablation,
-            tmp_path / str(processes),
-            tmp_path / f"out{processes}",
-            processes,
-            losses,
-            targets,
-            only,
-            *accumulate,
-        )
-    [one], [two] = (
-        artifacts(tmp_path / "1", "train-tokenizer"),
-        artifacts(tmp_path / "2", "train-tokenizer"),
-    )
-    for first, second in list(zip(curves(one), curves(two), strict=True))[:6]:
-        assert first.keys() == second.keys()
-        assert ("loss_patchgan/r1" in first) == (first["step"] % 2 == 0)
-        for name in first.keys() - {"seconds"}:
-            assert second[name] == pytest.approx(first[name], rel=5e-4), (first["step"], name)
