@@ -158,6 +158,8 @@ class Registry:
 
         for kind, hook in KINDS.items():
             for component in call(hook, Component):
+                if source:
+                    _check_own(kind, component, plugin, stem)
                 component = _living_in(plugin, stem, component)
                 self.add(kind, evolve(component, source=source or component.source), origin)
         for command in call("prologue_commands", Command):
@@ -364,13 +366,37 @@ def _living_in(plugin: Any, stem: str, item: C) -> C:
     )
 
 
+def _check_own(kind: Kind, component: Component, plugin: Any, stem: str) -> None:
+    """Raises UserError where a plugin's file names another file than itself and those it imports.
+
+    As a copy does that was not changed: its checksum would stand for code that is not in it.
+    """
+    path = Path(plugin.__file__)
+    own = _sources(path)
+    for reference in (component.target, component.settings):
+        module, _, name = reference.partition(":")
+        place = Path(*module.split(".")).with_suffix(".py")
+        folders = (path.parent, Path.cwd()) if "." not in module else (path.parent,)
+        is_other = any((folder / place).is_file() for folder in folders) and (
+            path.parent / place not in own
+        )
+        is_nowhere = importlib.util.find_spec(module.partition(".")[0]) is None
+        if module != stem and (is_other or (is_nowhere and not component.requires)):
+            raise UserError(
+                f"{kind} {component.name!r}: found {reference!r}, which is not in this file; "
+                f"expected '{stem}:{name}'"
+            )
+
+
 def _module_of(path: Path, checksum: str) -> ModuleType:
     """The module of a plugin's file, imported where it is not, or was before it changed.
 
     It has the file's own name, which pickling and `Component.target` go by. Where another plugin's
-    file has that name already, or the same one as it was before, the checksum is put behind it.
+    file has that name already, or the same one as it was before, a hash of path and content is put
+    behind it.
     """
-    for name in (path.stem, f"{path.stem}_{checksum}"):
+    of = hashlib.sha256(f"{path} {checksum}".encode()).hexdigest()[:16]
+    for name in (path.stem, f"{path.stem}_{of}"):
         known = sys.modules.get(name)
         if known is None:
             return _import_file(path, name, checksum)
@@ -405,11 +431,17 @@ def _import_file(path: Path, name: str, checksum: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     setattr(module, _MARK, (path, checksum))
     sys.modules[name] = module
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for imports later on, behind all others
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        sys.path.remove(folder)
     return module
 
 

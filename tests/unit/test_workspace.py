@@ -61,27 +61,31 @@ def width(ablation: Ablation) -> int:
 
 
 def test_plugins_of_one_ablation_are_not_seen_by_another(
-    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, registry: Registry
 ) -> None:
     """Both files have one name, and so have their components."""
     before = [entry.component.name for _, entry in registry]
     found = []
     for name, value in (("a", 1), ("b", 2)):
         path = written(tmp_path / name, value)
-        with monkeypatch.context() as context:
-            context.syspath_prepend(path.parent)
-            found.append(load_ablation(path, registry))
+        found.append(load_ablation(path, registry))
     assert [width(each) for each in found] == [1, 2]
     assert [entry.component.name for _, entry in registry] == before
     with pytest.raises(UserError, match="unknown tokenizer 'mine'"):
         registry.find("tokenizer", "mine")
 
 
-def test_a_plugin_that_was_edited_is_imported_anew(
-    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+def test_files_of_one_name_and_content_in_two_folders_are_two_plugins(
+    tmp_path: Path, registry: Registry
 ) -> None:
+    found = [load_ablation(written(tmp_path / name, 7), registry) for name in ("c", "d", "e", "c")]
+    assert {width(each) for each in found} == {7}
+    modules = [each.experiments[0].tokenizer.component.target for each in found]
+    assert len(set(modules)) == 3
+
+
+def test_a_plugin_that_was_edited_is_imported_anew(tmp_path: Path, registry: Registry) -> None:
     """With the file beside it, and what was loaded before stays as it was."""
-    monkeypatch.syspath_prepend(tmp_path)
     first = load_ablation(written(tmp_path, 3), registry)
     assert width(first) == 3
     (tmp_path / "helping.py").write_text("WIDTH = 4444\n")
@@ -94,10 +98,27 @@ def test_a_plugin_that_was_edited_is_imported_anew(
     assert third.experiments[0].tokenizer == second.experiments[0].tokenizer
 
 
-def test_an_error_out_of_an_ablations_own_plugin_names_it(
-    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_copy_that_still_names_its_original_is_refused(
+    tmp_path: Path, registry: Registry, beside: bool
 ) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
+    """Otherwise the checksum of one file would stand for the code of another."""
+    written(tmp_path, 6)
+    text = PLUGIN.replace("my_plugin:", "the_original:")
+    (tmp_path / "my_plugin.py").write_text(text)
+    if beside:
+        (tmp_path / "the_original.py").write_text(text)
+    with pytest.raises(
+        UserError,
+        match=r"my_plugin.py: tokenizer 'mine': found 'the_original:Mine', which is not in this "
+        "file; expected 'my_plugin:Mine'",
+    ):
+        load_ablation(tmp_path / "one.yaml", registry)
+
+
+def test_an_error_out_of_an_ablations_own_plugin_names_it(
+    tmp_path: Path, registry: Registry
+) -> None:
     ablation = load_ablation(written(tmp_path, 5), registry)
     mine = ablation.experiments[0].tokenizer.component.load()
     with pytest.raises(RuntimeError), registry.blaming(UserError):
