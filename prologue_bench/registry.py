@@ -317,7 +317,7 @@ def _sources(path: Path) -> dict[Path, bytes]:
         each = waiting.pop()
         content = each.read_bytes()
         sources[each] = content
-        for name in _imported_names(ast.parse(content), each.relative_to(folder)):
+        for name in _imported_names(ast.parse(content, each.name), each.relative_to(folder)):
             place = folder.joinpath(*name.split("."))
             found = [place.with_suffix(".py"), place / "__init__.py"]
             waiting += [
@@ -480,14 +480,22 @@ def _plugin_file(path: Path, where: str) -> Path:
             f"{where}: {path}: found {size / 1e6:.0f} MB, expected a Python file of at most "
             f"{LARGEST_FILE / 1e6:.0f} MB"
         )
-    known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
-    place = getattr(known, "__file__", None) or getattr(known, "origin", None)
-    is_plugin = _mark_of(known) is not None
-    if known is not None and not is_plugin and (place is None or Path(place).resolve() != path):
+    if is_module_elsewhere(path):
         raise UserError(
             f"{where}: {path}: there is a module {path.stem!r} already; give the file another name"
         )
     return path
+
+
+def is_module_elsewhere(path: Path) -> bool:
+    """Whether a module that is no plugin's file has the name of this file already."""
+    known = sys.modules.get(path.stem) or importlib.util.find_spec(path.stem)
+    place = getattr(known, "__file__", None) or getattr(known, "origin", None)
+    return (
+        known is not None
+        and _mark_of(known) is None
+        and (place is None or Path(place).resolve() != path.resolve())
+    )
 
 
 def _items(found: Any, kind: type[T]) -> list[T]:

@@ -241,6 +241,10 @@ def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: 
     again = invoke("new", "tokenizer", "my-scaffold", "--out", str(path))
     assert "this file exists already" in str(again.exception)
     assert "expected small letters" in str(invoke("new", "tokenizer", "Bad Name").exception)
+    assert "there is a module 'torch' already" in str(invoke("new", "metric", "torch").exception)
+    assert "there is a tokenizer of that name already" in str(
+        invoke("new", "tokenizer", "fsq", "--out", str(tmp_path / "other.py")).exception
+    )
     yaml = tmp_path / "trial.yaml"
     assert (
         invoke("new", "ablation", "trial", "--tokenizer", "fsq", "--out", str(yaml)).exit_code == 0

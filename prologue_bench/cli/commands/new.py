@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,7 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from prologue_bench.errors import UserError
 from prologue_bench.storage.files import write_text
 
-COMPONENTS: dict[str, tuple[str, str]] = {
+if TYPE_CHECKING:
+    from prologue_bench.registry import Kind
+
+COMPONENTS: dict[Kind, tuple[str, str]] = {
     "tokenizer": ("a tokenizer", "vector quantization of linear patches"),
     "generator": ("a generator", "a recurrent network that draws token by token"),
     "metric": ("a metric", "the mean absolute error of reconstructions"),
@@ -25,7 +29,7 @@ def new() -> None:
     """Write a tokenizer, generator, metric, data source or ablation to start from."""
 
 
-def _component(kind: str) -> click.Command:
+def _component(kind: Kind) -> click.Command:
     """The command that writes a component of a kind."""
     what, example = COMPONENTS[kind]
 
@@ -36,6 +40,9 @@ def _component(kind: str) -> click.Command:
         help="The file to write  [NAME.py, with underscores]",
     )
     def write(name: str, out: Path | None) -> None:
+        from prologue_bench.cli.options import the_registry
+        from prologue_bench.registry import is_module_elsewhere
+
         if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
             raise UserError(
                 f"{name}: expected small letters, digits and '-', beginning with a letter, "
@@ -47,6 +54,13 @@ def _component(kind: str) -> click.Command:
                 f"--out {path}: expected a file that Python can import, "
                 f"such as {name.replace('-', '_')}.py"
             )
+        if is_module_elsewhere(path):
+            raise UserError(
+                f"{path}: there is a module {path.stem!r} already; give another name, "
+                "or another file with --out"
+            )
+        if name in the_registry().entries[kind]:
+            raise UserError(f"{name}: there is a {kind} of that name already; give another one")
         cls = "".join(part.capitalize() for part in name.split("-"))
         _write(path, f"{kind}.py.j2", name=name, module=path.stem, cls=cls)
         click.echo(f"{path}\nnext: prologue-bench check-plugin {name} --plugin {path}")
