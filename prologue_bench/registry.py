@@ -112,6 +112,7 @@ class Registry:
             commands=dict(self.commands),
             problems=list(self.problems),
             files=list(self.files),
+            brought={origin: list(what) for origin, what in self.brought.items()},
         )
 
     def _entry_points(self) -> Iterable[importlib.metadata.EntryPoint]:
@@ -128,10 +129,8 @@ class Registry:
                         found.setdefault(point.name, point)
             return found.values()
 
-    def add_plugin(self, plugin: Any, origin: str, source: str = "", stem: str = "") -> None:
+    def add_plugin(self, plugin: Any, origin: str, file: _PluginFile | None = None) -> None:
         """Take in one plugin, a module or object with hook implementations.
-
-        A plugin in one file has a checksum as `source`, and calls its module `stem`.
 
         A hook that raises, or that gives something else than what it is for, costs its own
         components alone, and a line in `problems`. Raises UserError for a plugin that is written
@@ -158,12 +157,14 @@ class Registry:
 
         for kind, hook in KINDS.items():
             for component in call(hook, Component):
-                if source:
-                    _check_own(kind, component, plugin, stem)
-                component = _living_in(plugin, stem, component)
-                self.add(kind, evolve(component, source=source or component.source), origin)
+                if file is not None:
+                    file.check_own(kind, component)
+                    component = file.renamed(component, plugin.__name__)
+                    component = evolve(component, source=file.checksum)
+                self.add(kind, component, origin)
         for command in call("prologue_commands", Command):
-            command = _living_in(plugin, stem, command)
+            if file is not None:
+                command = file.renamed(command, plugin.__name__)
             if (
                 command.name in self.taken
                 or self.commands.setdefault(command.name, command) is not command
@@ -195,10 +196,10 @@ class Registry:
             return
         problems = len(self.problems)
         try:
-            checksum = source_checksum(path)
+            file = _PluginFile.read(path)
             with _of_this_interface():
-                module = _module_of(path, checksum)
-            self.add_plugin(module, f"{path} {checksum[:8]}", checksum, path.stem)
+                module = file.module()
+            self.add_plugin(module, f"{path} {file.checksum[:8]}", file)
         except BaseException as error:
             pass_interrupt(error)
             raise UserError(f"{where}: {path}: {brief(error)}") from error
@@ -299,15 +300,106 @@ def source_checksum(path: Path) -> str:
     These are the modules and packages in the same folder that it names in an import, and what those
     name in turn.
     """
-    folder, sources = path.parent, _sources(path)
-    digest = hashlib.sha256()
-    for each in [path, *sorted(set(sources) - {path})]:
-        digest.update(
-            sources[each]
-            if each == path
-            else f"\0{each.relative_to(folder)}\0".encode() + sources[each]
+    return _PluginFile.read(path).checksum
+
+
+@frozen
+class _PluginFile:
+    """A plugin in one file, as it is on disk."""
+
+    path: Path
+    sources: frozenset[Path]
+    """The file, and those beside it that it imports."""
+    checksum: str
+
+    @classmethod
+    def read(cls, path: Path) -> _PluginFile:
+        folder, sources = path.parent, _sources(path)
+        digest = hashlib.sha256(sources[path])
+        for each in sorted(set(sources) - {path}):
+            digest.update(f"\0{each.relative_to(folder)}\0".encode() + sources[each])
+        return cls(path, frozenset(sources), digest.hexdigest()[:16])
+
+    def module(self) -> ModuleType:
+        """The module of the file, imported where it is not, or was before the file changed.
+
+        It has the file's own name, which pickling and `Component.target` go by. Where another
+        plugin's file has that name already, or the same one as it was before, a hash of path and
+        content is put behind it.
+        """
+        stem = self.path.stem
+        of = hashlib.sha256(f"{self.path} {self.checksum}".encode()).hexdigest()[:16]
+        for name in (stem, f"{stem}_{of}"):
+            known = sys.modules.get(name)
+            if known is None:
+                return self._import(name)
+            if _mark_of(known) == (self.path, self.checksum):
+                return known
+        raise UserError(f"there is a module {stem!r} already; give the file another name")
+
+    def _import(self, name: str) -> ModuleType:
+        """Import the file under a name, and with it the files beside it as they are now."""
+        beside = self.sources - {self.path}
+        names = {each.relative_to(self.path.parent).parts[0].removesuffix(".py") for each in beside}
+        folders = _plugin_folders()
+        for other, known in list(sys.modules.items()):
+            place = Path(getattr(known, "__dict__", {}).get("__file__") or "")
+            if other.partition(".")[0] in names and not folders.isdisjoint(place.parents):
+                del sys.modules[other]
+        spec = importlib.util.spec_from_file_location(name, self.path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        setattr(module, _MARK, (self.path, self.checksum))
+        sys.modules[name] = module
+        folder = str(self.path.parent)
+        if folder not in sys.path:
+            sys.path.append(folder)  # for imports later on, behind all others
+        sys.path.insert(0, folder)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        finally:
+            sys.path.remove(folder)
+        return module
+
+    def check_own(self, kind: Kind, component: Component) -> None:
+        """Raises UserError where a component lives in another file beside this one or in none.
+
+        As that of a copy does that was not changed: the checksum would stand for code that is not
+        in it.
+        """
+        stem, folder = self.path.stem, self.path.parent
+        for reference in (component.target, component.settings):
+            module, _, name = reference.partition(":")
+            place = Path(*module.split(".")).with_suffix(".py")
+            folders = (folder, Path.cwd()) if "." not in module else (folder,)
+            is_other = any((each / place).is_file() for each in folders) and (
+                folder / place not in self.sources
+            )
+            is_nowhere = importlib.util.find_spec(module.partition(".")[0]) is None
+            if module != stem and (is_other or (is_nowhere and not component.requires)):
+                raise UserError(
+                    f"{kind} {component.name!r}: found {reference!r}, which is not in this file; "
+                    f"expected '{stem}:{name}'"
+                )
+
+    def renamed(self, item: C, module: str) -> C:
+        """What the file says of itself by its own name, by the name that it was imported as."""
+
+        def moved(reference: str) -> str:
+            return re.sub(rf"^{self.path.stem}:", f"{module}:", reference)
+
+        if isinstance(item, Command):
+            return evolve(item, target=moved(item.target))
+        return evolve(
+            item,
+            target=moved(item.target),
+            settings=moved(item.settings),
+            weights=tuple(map(moved, item.weights)),
         )
-    return digest.hexdigest()[:16]
 
 
 def _sources(path: Path) -> dict[Path, bytes]:
@@ -348,63 +440,6 @@ def _imported_names(tree: ast.AST, place: Path) -> Iterator[str]:
             yield from (".".join(parts[: end + 1]) for end in range(len(parts)))
 
 
-def _living_in(plugin: Any, stem: str, item: C) -> C:
-    """What a plugin's file says of itself by its own name, by the name that it was imported as."""
-    if not stem or plugin.__name__ == stem:
-        return item
-
-    def renamed(reference: str) -> str:
-        return re.sub(rf"^{stem}:", f"{plugin.__name__}:", reference)
-
-    if isinstance(item, Command):
-        return evolve(item, target=renamed(item.target))
-    return evolve(
-        item,
-        target=renamed(item.target),
-        settings=renamed(item.settings),
-        weights=tuple(map(renamed, item.weights)),
-    )
-
-
-def _check_own(kind: Kind, component: Component, plugin: Any, stem: str) -> None:
-    """Raises UserError where a plugin's file names another file than itself and those it imports.
-
-    As a copy does that was not changed: its checksum would stand for code that is not in it.
-    """
-    path = Path(plugin.__file__)
-    own = _sources(path)
-    for reference in (component.target, component.settings):
-        module, _, name = reference.partition(":")
-        place = Path(*module.split(".")).with_suffix(".py")
-        folders = (path.parent, Path.cwd()) if "." not in module else (path.parent,)
-        is_other = any((folder / place).is_file() for folder in folders) and (
-            path.parent / place not in own
-        )
-        is_nowhere = importlib.util.find_spec(module.partition(".")[0]) is None
-        if module != stem and (is_other or (is_nowhere and not component.requires)):
-            raise UserError(
-                f"{kind} {component.name!r}: found {reference!r}, which is not in this file; "
-                f"expected '{stem}:{name}'"
-            )
-
-
-def _module_of(path: Path, checksum: str) -> ModuleType:
-    """The module of a plugin's file, imported where it is not, or was before it changed.
-
-    It has the file's own name, which pickling and `Component.target` go by. Where another plugin's
-    file has that name already, or the same one as it was before, a hash of path and content is put
-    behind it.
-    """
-    of = hashlib.sha256(f"{path} {checksum}".encode()).hexdigest()[:16]
-    for name in (path.stem, f"{path.stem}_{of}"):
-        known = sys.modules.get(name)
-        if known is None:
-            return _import_file(path, name, checksum)
-        if _mark_of(known) == (path, checksum):
-            return known
-    raise UserError(f"there is a module {path.stem!r} already; give the file another name")
-
-
 def _plugin_folders() -> set[Path]:
     """Where the plugins in single files lie that were imported so far."""
     return {mark[0].parent for known in list(sys.modules.values()) if (mark := _mark_of(known))}
@@ -414,35 +449,6 @@ def _mark_of(module: object) -> tuple[Path, str] | None:
     """Path and checksum of a plugin's file; None of other modules, some of which have any name."""
     found: tuple[Path, str] | None = getattr(module, "__dict__", {}).get(_MARK)
     return found
-
-
-def _import_file(path: Path, name: str, checksum: str) -> ModuleType:
-    """Import a file under a name, and with it the files beside it as they are now."""
-    beside = _sources(path).keys() - {path}
-    names = {each.relative_to(path.parent).parts[0].removesuffix(".py") for each in beside}
-    folders = _plugin_folders()
-    for other, known in list(sys.modules.items()):
-        place = Path(getattr(known, "__dict__", {}).get("__file__") or "")
-        if other.partition(".")[0] in names and not folders.isdisjoint(place.parents):
-            del sys.modules[other]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    setattr(module, _MARK, (path, checksum))
-    sys.modules[name] = module
-    folder = str(path.parent)
-    if folder not in sys.path:
-        sys.path.append(folder)  # for imports later on, behind all others
-    sys.path.insert(0, folder)
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    finally:
-        sys.path.remove(folder)
-    return module
 
 
 @contextmanager

@@ -64,13 +64,14 @@ def test_plugins_of_one_ablation_are_not_seen_by_another(
     tmp_path: Path, registry: Registry
 ) -> None:
     """Both files have one name, and so have their components."""
-    before = [entry.component.name for _, entry in registry]
+    before, origins = [entry.component.name for _, entry in registry], list(registry.brought)
     found = []
     for name, value in (("a", 1), ("b", 2)):
         path = written(tmp_path / name, value)
         found.append(load_ablation(path, registry))
     assert [width(each) for each in found] == [1, 2]
     assert [entry.component.name for _, entry in registry] == before
+    assert list(registry.brought) == origins
     with pytest.raises(UserError, match="unknown tokenizer 'mine'"):
         registry.find("tokenizer", "mine")
 
