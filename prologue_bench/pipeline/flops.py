@@ -254,9 +254,8 @@ def _picturing(stage: stages.PictureSamples, at: _OnMeta) -> float:
     if not stage.shared:
         return 0.0
     generator, sampling = stage.samples.generator, stage.samples.sampling
-    decoding = _decoding(generator.tokens, at)
-    drawing = _drawing(generator, sampling, at) - decoding
-    return COLUMNS * SAMPLE_ROWS * (2 * drawing + decoding)
+    each = 2 * _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
+    return COLUMNS * SAMPLE_ROWS * each
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {

@@ -45,6 +45,7 @@ from prologue_plugins.datasets.imagenet import ClassFolders
 from prologue_plugins.datasets.names import shortened
 from prologue_plugins.datasets.settings import ImageFolderSettings
 from prologue_plugins.datasets.turns import Turns
+from tests.factories.image_files import encoded
 from tests.slow.images import small_images
 
 SIZE = 8
@@ -55,12 +56,6 @@ NOBODY = 12345
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.6)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 def plain(seed: int) -> bytes:
