@@ -219,8 +219,22 @@ class _Variant:
         who, generator = self.generator.generator.component.called("generator"), inputs.generator
         if "likelihood" in needs and not (generator and generator.has_likelihood):
             raise DoesNotApply(f"{who} has no likelihood")
-        if "attention" in needs and not (generator and _shows_attention(generator)):
+        if "attention" in needs and not (generator and self._shows_attention(generator)):
             raise DoesNotApply(f"{who} does not show its attention")
+
+    def _shows_attention(self, generator: Generator) -> bool:
+        """Whether it has attention to show, as far as can be told without its weights."""
+        if type(generator).attention is Generator.attention:
+            return False
+        small = self.workspace.small_generator(
+            self.generator.generator, generator.layout, self.data.spec.labels
+        )
+        try:
+            with torch.device("cpu" if small else "meta"), torch.no_grad():
+                ids, labels = torch.zeros(1, generator.layout.length).long(), torch.zeros(1).long()
+                return (small or generator).attention(ids, labels) is not None
+        except Exception:  # one that cannot run without memory will tell when it is measured
+            return True
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:
@@ -243,18 +257,6 @@ class _Variant:
             raise UserError(
                 f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}"
             ) from error
-
-
-def _shows_attention(generator: Generator) -> bool:
-    """Whether a generator has attention to show, as far as can be told without its weights."""
-    if type(generator).attention is Generator.attention:
-        return False
-    try:
-        with torch.device("meta"), torch.no_grad():
-            ids, labels = torch.zeros(1, generator.layout.length).long(), torch.zeros(1).long()
-            return generator.attention(ids, labels) is not None
-    except Exception:  # one that cannot run without memory will tell when it is measured
-        return True
 
 
 def _check_foundation(

@@ -15,7 +15,6 @@ from functools import cache
 import numpy as np
 import torch
 from attrs import frozen
-from scipy.optimize import nnls
 
 from prologue_bench.config.settings import key_values
 from prologue_bench.pipeline import stages
@@ -133,6 +132,8 @@ class Estimator:
         parts = np.array([[each.steps or 1, _flops_of(each)] for each in timed]) / seconds[:, None]
         if max(sizes) >= APART * min(sizes):
             # The one is of steps and the other of FLOPs, ten orders of magnitude apart.
+            from scipy.optimize import nnls  # a third of a second, which most plans do without
+
             scale = parts.max(axis=0)
             (fixed, each_flop), _ = nnls(
                 np.sqrt(weights)[:, None] * parts / scale, np.sqrt(weights)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
@@ -17,7 +18,7 @@ from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
-from prologue_bench.errors import UserError
+from prologue_bench.errors import PrologueBenchError, UserError
 from prologue_bench.guard import of_component
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
@@ -102,6 +103,15 @@ class Workspace:
             )
         return self._generators[name]
 
+    def small_generator(
+        self, resolved: Resolved, layout: TokenLayout, labels: int
+    ) -> Generator | None:
+        """A new instance with weights on the CPU; None of one with more than SMALL parameters."""
+        if models.count_parameters(self.generator_on_meta(resolved, layout, labels)) > SMALL:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            return models.build_generator(resolved, layout, labels)
+
     def prior_on_meta(self, resolved: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
         """As `generator_on_meta`, of a generator that a tokenizer can learn from."""
         made = self.generator_on_meta(resolved, layout, labels)
@@ -132,8 +142,21 @@ def identity(resolved: Resolved) -> str:
     return json.dumps([resolved.component.target, plain_values(resolved.settings)], sort_keys=True)
 
 
+SMALL = 5_000_000
+"""Parameters of a model that is made on the CPU even where its values are not asked for.
+
+Of small models that is faster. Without memory, torch computes in Python what an `__init__`
+computes, and imports its compiler for that, which takes seconds.
+"""
+
+
 def _without_memory(build: Callable[[], M]) -> M:
     """A model on the meta device, or as it is where that cannot be, as where it loads weights."""
+    try:
+        with small_models(), torch.device("cpu"):
+            return build().to("meta")
+    except TooLarge:
+        pass
     try:
         with torch.device("meta"):
             return build()
@@ -141,3 +164,29 @@ def _without_memory(build: Callable[[], M]) -> M:
         if error.__cause__ is None:  # the component says so itself
             raise
     return build()
+
+
+class TooLarge(PrologueBenchError):
+    """A model has more than SMALL parameters."""
+
+
+@contextmanager
+def small_models() -> Iterator[None]:
+    """Inside, making a model of more than SMALL parameters ends; the random state stays as it is.
+
+    Raises TooLarge.
+    """
+    count = 0
+
+    def add(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += parameter.numel() if parameter is not None else 0
+        if count > SMALL:
+            raise TooLarge
+
+    hook = register_module_parameter_registration_hook(add)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        hook.remove()

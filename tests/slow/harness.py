@@ -108,9 +108,14 @@ class Program:
         self.close()
 
     def close(self) -> None:
-        """End the server."""
+        """End the server.
+
+        An empty line tells it to end: a child that was forked meanwhile, such as a reader of
+        training data, may hold its standard input open.
+        """
         assert self._server.stdin is not None
         with contextlib.suppress(BrokenPipeError):
+            self._server.stdin.write("\n")
             self._server.stdin.close()
         self._server.wait()
         self._files.cleanup()

@@ -28,13 +28,15 @@ POLL_SECONDS = 0.005
 
 
 def serve() -> None:
-    """Answer requests until standard input ends."""
+    """Answer requests until an empty line comes, or standard input ends."""
     replies = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     _import_everything()
     replies.write("ready\n")
     replies.flush()
     for line in sys.stdin:
+        if not line.strip():
+            return
         replies.write(json.dumps(_answer(json.loads(line))) + "\n")
         replies.flush()
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 from torch import Tensor
 
 from prologue_bench.contracts import (
@@ -360,6 +359,8 @@ class InceptionScore(Metric):
 
 def divergences(logits: NDArray[Any]) -> NDArray[Any]:
     """KL(p(y|x) || p(y)) of each image in nats [N], whose mean is the log Inception Score."""
+    from scipy.special import log_softmax  # plans do without
+
     log_probabilities = log_softmax(np.asarray(logits, dtype=np.float64), axis=1)
     marginal = np.exp(log_probabilities).mean(axis=0)
     found: NDArray[Any] = (np.exp(log_probabilities) * (log_probabilities - np.log(marginal))).sum(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from prologue_bench.contracts import (
     Measurement,
@@ -22,6 +21,9 @@ from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.stats.intervals import share_half_width
 from prologue_plugins.metrics.prefixes import check_prefixes
 from prologue_plugins.metrics.settings import ProbeSettings
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 ITERATIONS = 300
 MOST_COLUMNS = 2**20
@@ -162,6 +164,8 @@ def one_hots(
 
     With `seen`, those columns alone, in their order.
     """
+    from scipy.sparse import csr_matrix  # plans do without
+
     columns, count = _columns(ids, layout)
     rows = np.repeat(np.arange(len(ids)), ids.shape[1])
     columns = columns.ravel()
