@@ -15,6 +15,7 @@ from prologue_bench.reporting.vega import (
     INK,
     Spec,
     data,
+    opacity_of,
     spec,
     tooltip,
     variant_colour,
@@ -40,8 +41,8 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence
     names = [variant.name for variant in variants if variant.name in known]
     shown = rows[["variant", "seed", "value", "half_width"]]
     place = alt.X("variant:N", title=None, sort=names, axis=alt.Axis(labelAngle=-25, grid=False))
-    dot: Any = alt.value(COLOURS[0])
-    mean_dot: Any = alt.value(COLOURS[1])
+    dot: Any = alt.ColorValue(COLOURS[0])
+    mean_dot: Any = alt.ColorValue(COLOURS[1])
     if axis:
         shown = shown.assign(place=rows.variant.map(axis.places), line=rows.variant.map(axis.lines))
         place = _numeric_place(axis.title, shown.place)
@@ -51,7 +52,7 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=8))
     mean = alt.Y("mean(value):Q", title=None, scale=alt.Scale(zero=False, padding=8))
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
-    faint = alt.when(seed).then(alt.value(0.7)).otherwise(alt.value(0.12))
+    faint = opacity_of(seed, 0.7, 0.12)
     base = alt.Chart(data(shown)).encode(x=place)
     told = tooltip("variant", "seed", "value", ("half_width", "± over images"))
     dots = (
@@ -63,7 +64,7 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence
     means = base.mark_point(shape="diamond", size=60, filled=True, opacity=1).encode(
         y=mean,
         color=mean_dot,
-        detail="variant:N",
+        detail=alt.Detail("variant:N"),
         tooltip=[
             alt.Tooltip("variant:N"),
             alt.Tooltip("mean(value):Q", title="mean", format=".5~g"),
@@ -72,9 +73,9 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence
     layers: list[Any] = [dots, means] if several else [dots]
     if axis:
         seeds = base.mark_line(strokeWidth=1).encode(
-            y=mean, color=dot, detail=["seed:N", "line:N"], opacity=faint
+            y=mean, color=dot, detail=[alt.Detail("seed:N"), alt.Detail("line:N")], opacity=faint
         )
-        through = base.mark_line(strokeWidth=2).encode(y=mean, color=mean_dot, detail="line:N")
+        through = base.mark_line(strokeWidth=2).encode(y=mean, color=mean_dot, detail=alt.Detail("line:N"))
         layers = [seeds, *([through] if several else []), *layers]
     return spec(alt.layer(*layers), f"{rows.title.iloc[0]} of each variant, every seed a dot")
 
@@ -94,8 +95,8 @@ def search_plot(
     """
     names = [name for name in variants if name in set(points.variant)]
     only = alt.selection_point(name="only", fields=["variant"], bind="legend")
-    solid = alt.when(only).then(alt.value(1.0)).otherwise(alt.value(0.06))
-    faint = alt.when(only).then(alt.value(0.5)).otherwise(alt.value(0.04))
+    solid = opacity_of(only, 1.0, 0.06)
+    faint = opacity_of(only, 0.5, 0.04)
     scale = alt.Scale(domain=domain, zero=False, padding=8)
     value = alt.Y("value:Q", title=metric, scale=scale)
     told = tooltip("variant", "seed", ("place", setting), ("value", metric), "chosen")
@@ -147,7 +148,7 @@ def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -
     colour = variant_colour(list(curves))
     place = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=5))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(domain=domain, zero=False))
-    thick = alt.when(chosen).then(alt.value(1.0)).otherwise(alt.value(0.06))
+    thick = opacity_of(chosen, 1.0, 0.06)
     base = alt.Chart(data(means)).encode(x=place, y=value, color=colour)
     unseen = base.mark_point(size=90, opacity=0, filled=True, clip=True)
     layers: list[Any] = [
@@ -155,10 +156,10 @@ def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -
         unseen.encode(tooltip=tooltip("variant", "step", "value")),
     ]
     if any(len(of_variant) > 1 for of_variant in curves.values()):
-        thin = alt.when(chosen).then(alt.value(0.4)).otherwise(alt.value(0.0))
+        thin = opacity_of(chosen, 0.4, 0.0)
         seeds = alt.Chart(data(points)).mark_line(strokeWidth=0.7, clip=True)
         layers.insert(
-            0, seeds.encode(x=place, y=value, color=colour, detail="seed:N", opacity=thin)
+            0, seeds.encode(x=place, y=value, color=colour, detail=alt.Detail("seed:N"), opacity=thin)
         )
     return spec(alt.layer(*layers), f"{title} over training steps")
 
@@ -180,8 +181,8 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
     known = set(table.variant)
     names = [name for name in variants if name in known]
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
-    faint = alt.when(chosen).then(alt.value(0.45)).otherwise(alt.value(0.04))
-    solid = alt.when(chosen).then(alt.value(1.0)).otherwise(alt.value(0.08))
+    faint = opacity_of(chosen, 0.45, 0.04)
+    solid = opacity_of(chosen, 1.0, 0.08)
     scale = alt.Scale(zero=False, padding=12)
     axes = {"x": _with_unit(rows, x), "y": _with_unit(rows, y)}
 

@@ -96,6 +96,15 @@ def tooltip(*fields: str | tuple[str, str]) -> list[alt.Tooltip]:
     ]
 
 
+def opacity_of(chosen: alt.Parameter, inside: float, outside: float) -> alt.OpacityValue:
+    """Of what is chosen, and of the rest.
+
+    Made at once as the class that it is: altair takes seconds per page to find out classes.
+    """
+    condition: Any = alt.when(chosen).then(alt.value(inside)).otherwise(alt.value(outside))
+    return alt.OpacityValue(**condition)
+
+
 def variant_colour(names: Sequence[str], field: str = "variant") -> alt.Color:
     """A colour for each variant, in order, and a legend as wide as its names need."""
     legend = alt.Legend(
