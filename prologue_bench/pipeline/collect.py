@@ -17,8 +17,7 @@ from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome, read_measurements, software
 from prologue_bench.pipeline.flops import recorded_flops
 from prologue_bench.pipeline.planner import Pipeline, Plan
-from prologue_bench.pipeline.stages import Imported, Measure, Stage
-from prologue_bench.pipeline.steps.sampling import SEARCH
+from prologue_bench.pipeline.stages import SEARCH, Imported, Measure, Stage
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.frame import measured_seeds
@@ -42,7 +41,7 @@ from prologue_bench.results.schema import (
 )
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
-from prologue_bench.training.hooks import CURVES, read_curves
+from prologue_bench.training.curves import CURVES, read_curves
 
 
 def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results, Pictures]:

@@ -77,8 +77,8 @@ def stage_flops(stage: stages.Stage, workspace: Workspace) -> float | None:
     and the count multiplied. A training step counts three times its forward pass: the backward pass
     has a product for the inputs and one for the weights. Small models are put forward on the CPU,
     with made-up pixels, and others on tensors without memory. What can run neither way, since what
-    it does depends on values, gets the first training image on the CPU. 0 stands only for stages that have no work to do: taking over a
-    prior, and the training of a frozen tokenizer.
+    it does depends on values, gets the first training image on the CPU. 0 stands only for stages
+    that have no work to do: taking over a prior, and the training of a frozen tokenizer.
     """
     if type(stage) in _WITHOUT_WORK or _is_frozen(stage, workspace):
         return 0.0
@@ -182,7 +182,6 @@ class _OnCpu(_OnMeta):
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
-
 
     def _check_size(self, model: Tokenizer | Generator) -> None:
         length = model.layout.length if isinstance(model, Tokenizer) else 0
@@ -334,14 +333,14 @@ def _count(function: Callable[[], object]) -> float:
     return float(counter.flops)
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what torch's `FlopCounterMode` counts, by its formulas, in a fifth of the time.
 
     That one looks for a decomposition of every operation, and keeps counts by module.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         from torch.utils.flop_counter import flop_registry  # imports a compiler: 0.3 s
 
         self.flops = 0

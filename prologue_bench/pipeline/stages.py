@@ -29,6 +29,8 @@ from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.texts.settings import flat_values
 
 KEY_LENGTH = 20
+SEARCH = "search.json"
+"""The file, in the artifact of a search, of what was tried and what was chosen."""
 
 
 @frozen(kw_only=True, slots=False)

@@ -155,7 +155,7 @@ def _without_memory(build: Callable[[], M]) -> M:
     try:
         with small_models(), torch.device("cpu"):
             return build().to("meta")
-    except TooLarge:
+    except TooLargeError:
         pass
     try:
         with torch.device("meta"):
@@ -166,7 +166,7 @@ def _without_memory(build: Callable[[], M]) -> M:
     return build()
 
 
-class TooLarge(PrologueBenchError):
+class TooLargeError(PrologueBenchError):
     """A model has more than SMALL parameters."""
 
 
@@ -174,7 +174,7 @@ class TooLarge(PrologueBenchError):
 def small_models() -> Iterator[None]:
     """Inside, making a model of more than SMALL parameters ends; the random state stays as it is.
 
-    Raises TooLarge.
+    Raises TooLargeError.
     """
     count = 0
 
@@ -182,7 +182,7 @@ def small_models() -> Iterator[None]:
         nonlocal count
         count += parameter.numel() if parameter is not None else 0
         if count > SMALL:
-            raise TooLarge
+            raise TooLargeError
 
     hook = register_module_parameter_registration_hook(add)
     try:

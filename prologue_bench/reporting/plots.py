@@ -75,7 +75,9 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence
         seeds = base.mark_line(strokeWidth=1).encode(
             y=mean, color=dot, detail=[alt.Detail("seed:N"), alt.Detail("line:N")], opacity=faint
         )
-        through = base.mark_line(strokeWidth=2).encode(y=mean, color=mean_dot, detail=alt.Detail("line:N"))
+        through = base.mark_line(strokeWidth=2).encode(
+            y=mean, color=mean_dot, detail=alt.Detail("line:N")
+        )
         layers = [seeds, *([through] if several else []), *layers]
     return spec(alt.layer(*layers), f"{rows.title.iloc[0]} of each variant, every seed a dot")
 
@@ -159,7 +161,8 @@ def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -
         thin = opacity_of(chosen, 0.4, 0.0)
         seeds = alt.Chart(data(points)).mark_line(strokeWidth=0.7, clip=True)
         layers.insert(
-            0, seeds.encode(x=place, y=value, color=colour, detail=alt.Detail("seed:N"), opacity=thin)
+            0,
+            seeds.encode(x=place, y=value, color=colour, detail=alt.Detail("seed:N"), opacity=thin),
         )
     return spec(alt.layer(*layers), f"{title} over training steps")
 

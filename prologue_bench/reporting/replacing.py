@@ -18,6 +18,8 @@ from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ASSETS, picture_names
 from prologue_bench.results.schema import Results, RunRecord
+from prologue_bench.results.strict import to_json
+from prologue_bench.storage.files import checksum
 from prologue_bench.storage.placing import is_inside, not_own, recover
 
 REPORT = "report.html"
@@ -42,6 +44,24 @@ def report_in(folder: Path) -> Results | None:
         return load_results(folder)
     except (FileNotFoundError, UserError):
         return None
+
+
+def is_current(folder: Path, results: Results) -> bool:
+    """Whether the report in a folder is what writing these results would put there again.
+
+    All its files must be as this program wrote them, by the same revision.
+    """
+    there = report_in(folder)
+    if there is None or not there.files or _without_time(there) != _without_time(results):
+        return False
+    try:
+        return all(checksum(folder / name) == known for name, known in there.files.items())
+    except OSError:
+        return False
+
+
+def _without_time(results: Results) -> str:
+    return to_json(evolve(results, created="", files=None))
 
 
 def check_place(

@@ -6,13 +6,19 @@ the page's text colour, so that one specification serves light, dark and print.
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeAlias
 
 import altair as alt
 import pandas as pd
 import vl_convert
+
+from prologue_bench.storage.files import user_cache, write_text
+from prologue_bench.storage.unfinished import checked_text, read_checked
 
 Spec: TypeAlias = dict[str, Any]
 
@@ -55,10 +61,21 @@ CONFIG: dict[str, Any] = {
 
 @cache
 def library() -> str:
-    """JavaScript that draws plots: Vega, Vega-Lite and Vega-Embed, without outside references."""
+    """JavaScript that draws plots: Vega, Vega-Lite and Vega-Embed, without outside references.
+
+    It is kept in the user's cache: bundling it takes a second.
+    """
     version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+    kept = user_cache() / f"vega-{version}-{importlib.metadata.version('vl-convert-python')}.js"
+    if (found := read_checked(kept)) is not None:
+        text: str = json.loads(found)
+        return text
     bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=version)
-    return bundle.replace("</script", "<\\/script")
+    text = bundle.replace("</script", "<\\/script")
+    with suppress(OSError):  # a cache that cannot be written costs the second again
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_text(kept, checked_text(json.dumps(text)))
+    return text
 
 
 def spec(chart: Any, description: str, height: float = HEIGHT) -> Spec:

@@ -42,9 +42,10 @@ def forget_uncounted(results: Document) -> None:
 def _is_idle(stage: Document, run: Document) -> bool:
     """Whether the stage computed nothing.
 
-    So it is with a prior that was taken over, or a frozen tokenizer, which leaves no curves.
+    So it is with a prior that was taken over, pictures of what is there, which no version left
+    uncounted, or a frozen tokenizer, which leaves no curves.
     """
-    return stage["stage"] == "take-prior" or (
+    return stage["stage"] in ("take-prior", "picture-reconstructions", "picture-samples") or (
         stage["stage"] == "train-tokenizer" and "train-tokenizer" not in run.get("curves", {})
     )
 

@@ -17,9 +17,9 @@ from prologue_bench.errors import Interrupted, StageError
 from prologue_bench.storage.files import write_text
 from prologue_bench.training import distributed
 from prologue_bench.training.context import StageContext
+from prologue_bench.training.curves import read_curves
 from prologue_bench.training.engine import Hook, Runner, is_model_wrapper
 
-CURVES = "curves.jsonl"
 POINTS = 100
 """Points of a learning curve."""
 
@@ -155,17 +155,6 @@ class SlimCheckpointHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         checkpoint["message_hub"] = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
-
-
-def read_curves(path: Path) -> list[dict[str, float]]:
-    """The points of a learning curve; an unfinished last line is left out."""
-    points = []
-    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
-        try:
-            points.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return points
 
 
 def _numbers(outputs: Mapping[str, Tensor]) -> dict[str, float]:

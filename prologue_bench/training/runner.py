@@ -22,6 +22,7 @@ from prologue_bench.storage.unfinished import seal
 from prologue_bench.training import distributed
 from prologue_bench.training.batches import ArrayDataset, Shuffled, whole_batch
 from prologue_bench.training.context import StageContext
+from prologue_bench.training.curves import CURVES
 from prologue_bench.training.engine import (
     Config,
     EMAHook,
@@ -32,7 +33,6 @@ from prologue_bench.training.engine import (
     master_only,
 )
 from prologue_bench.training.hooks import (
-    CURVES,
     CurveHook,
     GuardHook,
     ProgressHook,

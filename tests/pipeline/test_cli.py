@@ -57,6 +57,11 @@ def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path, call: Call) 
     again = call("run", str(smoke_file))
     assert again.code == 0
     assert again.err == "", "nothing to do, nothing to say"
+    assert "Report: reports/tiny/report.html (as it was)" in again.out
+    assert first.out.replace(" (as it was)", "") == again.out.replace(" (as it was)", "")
+    (folder / "results.md").unlink()
+    assert "(as it was)" not in call("run", str(smoke_file)).out
+    assert (folder / "results.md").exists()
     (folder / "report.html").unlink()
     report = call("report", "reports/tiny")
     assert report.out.strip() == "reports/tiny/report.html"

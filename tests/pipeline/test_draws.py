@@ -16,7 +16,7 @@ from prologue_bench.config.settings import GeneratorTraining
 from prologue_bench.contracts import TokenLayout
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.hooks import CURVES, read_curves
+from prologue_bench.training.curves import CURVES, read_curves
 from prologue_bench.training.models import GeneratorModel
 from prologue_bench.training.runner import TrainingJob, train
 from tests.conftest import SMOKE, run_tiny

@@ -26,7 +26,7 @@ from prologue_bench.results.frame import measured
 from prologue_bench.runs.loading import load_run
 from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.store import Store
-from prologue_bench.training.hooks import read_curves
+from prologue_bench.training.curves import read_curves
 from tests.conftest import Recorder
 from tests.documents import results_of
 

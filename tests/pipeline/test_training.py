@@ -13,7 +13,7 @@ from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.hooks import CURVES, read_curves
+from prologue_bench.training.curves import CURVES, read_curves
 from prologue_bench.training.models import (
     TokenizerModel,
 )

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.contracts import StageCost
@@ -70,16 +71,41 @@ def test_counting_on_the_cpu_leaves_the_random_numbers_alone(load: Load, store: 
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_both_ways_of_counting_agree(
-    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("closed", [("_Small",), ("_Small", "_OnMeta")])
+def test_all_ways_of_counting_agree(
+    closed: tuple[str, ...], load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from prologue_bench.pipeline import flops
 
     plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), Workspace(store))
     stages = [planned.stage for planned in plan.stages if planned.stage.kind != "measure"]
     expected = [stage_flops(stage, Workspace(store)) for stage in stages]
-    monkeypatch.setattr(flops, "_OnMeta", lambda workspace: None)  # nothing can be counted with it
+    for way in closed:
+        monkeypatch.setattr(flops, way, lambda workspace: None)  # nothing can be counted with it
     assert [stage_flops(stage, Workspace(store)) for stage in stages] == expected
+
+
+def test_the_counter_counts_what_torch_s_own_counts(load: Load, store: Store) -> None:
+    from prologue_bench.pipeline import flops
+
+    workspace = Workspace(store)
+    plan = make_plan(load("vary.tokenizer.prologue_tokens=[2]", "baseline="), workspace)
+    pipeline = plan.pipelines[0]
+    tokenizer = workspace.tokenizer_on_meta(pipeline.tokenizer.tokenizer, pipeline.experiment.data)
+    images = workspace.open_data(pipeline.experiment.data).spec
+    shape = images.channels, images.height, images.width
+    generator = workspace.generator_on_meta(
+        pipeline.generator.generator, pipeline.layout, images.labels
+    )
+
+    def forward() -> None:
+        with torch.device("meta"), torch.no_grad():
+            tokenizer.decode(tokenizer.encode(torch.zeros(2, *shape)))
+            generator.nll(torch.zeros(2, pipeline.layout.length).long(), torch.zeros(2).long())
+
+    with FlopCounterMode(display=False) as counter:
+        forward()
+    assert flops._count(forward) == counter.get_total_flops() > 0
 
 
 def test_a_total_is_unknown_where_a_part_is(tmp_path: Path) -> None:

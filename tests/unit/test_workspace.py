@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.errors import UserError
+from prologue_bench.pipeline import workspace as workspaces
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
@@ -143,3 +146,28 @@ def test_workspaces_share_nothing_in_memory(load: object, tmp_path: Path) -> Non
         one.assume_data(experiment.data, other.open_data(experiment.data))
         assert one.open_data(experiment.data) is other.open_data(experiment.data)
     assert one.open_data(experiment.data) is not other.open_data(experiment.data)
+
+
+def built(width: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(width, width), nn.Linear(width, width))
+
+
+@pytest.mark.parametrize("width", [8, 4096])
+def test_a_model_for_counting_takes_no_memory_and_draws_nothing(width: int) -> None:
+    before = torch.get_rng_state()
+    made = workspaces._without_memory(lambda: built(width))
+    assert {each.device.type for each in made.parameters()} == {"meta"}
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_large_model_is_not_made_on_the_cpu() -> None:
+    made = []
+
+    def build() -> nn.Module:
+        made.append(torch.zeros(()).device.type)
+        return built(4096)
+
+    workspaces._without_memory(build)
+    assert made == ["cpu", "meta"]
+    with pytest.raises(workspaces.TooLargeError), workspaces.small_models():
+        build()

@@ -123,8 +123,7 @@ def _run(
     from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.pipeline.reuse import fill_in
     from prologue_bench.pipeline.workspace import Workspace
-    from prologue_bench.reporting.replacing import keep_remarks
-    from prologue_bench.reporting.report import write_report
+    from prologue_bench.reporting.replacing import REPORT, is_current, keep_remarks
     from prologue_bench.reporting.tables import render_markdown
 
     workspace = Workspace(store)
@@ -137,6 +136,8 @@ def _run(
                 f"nothing of {ablation.name} is finished in {store.root}; no report is written"
             )
         results = keep_remarks(results, folder)
+        from prologue_bench.reporting.report import write_report
+
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
     _check_place(plan, folder, force)
@@ -152,6 +153,12 @@ def _run(
     results, pictures = collect(plan, outcome, workspace)
     results = keep_remarks(fill_in(results, pictures, plan, earlier), folder)
     failed = _what_failed(plan, outcome)
+    if not plan.missing and is_current(folder, results):
+        click.echo(render_markdown(results))
+        click.echo(f"Report: {folder / REPORT} (as it was)")
+        return
+    from prologue_bench.reporting.report import write_report  # brings pandas and altair
+
     try:
         path = write_report(results, pictures, folder, force)
     except UserError as error:

@@ -31,8 +31,6 @@ from prologue_bench.storage.store import Store
 from prologue_bench.training import distributed
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
 
-SEARCH = "search.json"
-
 
 def search_sampling(
     stage: stages.SearchSampling, workspace: Workspace, context: StageContext
@@ -106,7 +104,8 @@ def search_sampling(
         found, key=lambda each: each["value"] if each["direction"] == "lower" else -each["value"]
     )
     write_text(
-        context.output / SEARCH, json.dumps({"points": found, "chosen": best["point"]}, indent=1)
+        context.output / stages.SEARCH,
+        json.dumps({"points": found, "chosen": best["point"]}, indent=1),
     )
 
 
@@ -130,7 +129,7 @@ def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
     """The stage's sampling settings, those that were searched for put in."""
     if stage.search is None:
         return stage.sampling
-    chosen = json.loads((store.get(stage.search.key) / SEARCH).read_text())["chosen"]
+    chosen = json.loads((store.get(stage.search.key) / stages.SEARCH).read_text())["chosen"]
     return sampling_at(stage.sampling, chosen, "sampling.search.grid")
 
 
