@@ -132,8 +132,8 @@ class Registry:
     def add_plugin(self, plugin: Any, origin: str, file: _PluginFile | None = None) -> None:
         """Take in one plugin, a module or object with hook implementations.
 
-        A hook that raises, or that gives something else than what it is for, costs its own
-        components alone, and a line in `problems`. Raises UserError for a plugin that is written
+        A hook that raises, or returns anything but what it is for, loses only its own components;
+        `problems` gets a line. Raises UserError for a plugin that is written
         for another interface, and pluggy's PluginValidationError for a hook that there is none of.
         """
         written_for = getattr(plugin, "INTERFACE_VERSION", hooks.INTERFACE_VERSION)

@@ -116,7 +116,7 @@ def check_results(
         ):
             raise UserError(
                 f"{variant}, {before[0].title}: the baseline holds a number that is not "
-                "finite, so --fail-on has nothing to hold to; bless a new baseline"
+                "finite, so --fail-on cannot be checked against it; bless a new baseline"
             )
         check = _check(before, after, tolerances)
         if metric in elsewhere:
@@ -299,7 +299,7 @@ def _measured_elsewhere(results: Numbers, baseline: Numbers) -> set[str]:
         elif found:
             raise UserError(
                 f"{place[1]}, {ours[place].title}: the baseline has another protocol, "
-                f"they differ in {'; '.join(found)}; measure by the same, or bless a new baseline"
+                f"they differ in {'; '.join(found)}; measure with the same protocol, or bless a new baseline"
             )
     return found_elsewhere
 
@@ -435,7 +435,7 @@ def check_baseline_place(path: Path, results: Results) -> None:
     except UserError:
         there = None
     if there is None:
-        raise UserError(f"{path}: found no baseline, which would be overwritten; {advice}")
+        raise UserError(f"{path}: is no baseline, and would be overwritten; {advice}")
     for what, old, new in (
         ("name", there.name, results.name),
         ("profile", there.profile, results.profile),

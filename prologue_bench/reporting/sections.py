@@ -111,7 +111,7 @@ def stage_seconds(results: Results) -> dict[str, dict[str, float]]:
 
 
 def setting_differences(results: Results) -> dict[str, list[str]]:
-    """The settings in which variants differ, one value a variant."""
+    """The settings in which variants differ, one value per variant."""
     flat = [
         {**_data_of(variant, results), **flat_settings(variant)} for variant in results.variants
     ]

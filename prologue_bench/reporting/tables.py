@@ -222,7 +222,7 @@ def _no_measurements(results: Results) -> str:
     lines = "\n\n".join(
         [
             *head,
-            "No metric with a better direction was measured of the baseline or of every variant.",
+            "No metric that has a better direction was measured for every variant.",
         ]
     )
     return "\n".join([lines, *_not_measured(results)]) + "\n"

@@ -92,7 +92,7 @@ def check_export_place(
         raise UserError(
             f"{folder}: holds the export of another run "
             f"({there.variant:.60}, training seed {there.training_seed}); "
-            "name another folder by --out, or lose it by --force"
+            "name another folder with --out, or overwrite it with --force"
         )
     return own
 
