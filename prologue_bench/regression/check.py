@@ -299,7 +299,8 @@ def _measured_elsewhere(results: Numbers, baseline: Numbers) -> set[str]:
         elif found:
             raise UserError(
                 f"{place[1]}, {ours[place].title}: the baseline has another protocol, "
-                f"they differ in {'; '.join(found)}; measure with the same protocol, or bless a new baseline"
+                f"they differ in {'; '.join(found)}; "
+                "measure with the same protocol, or bless a new baseline"
             )
     return found_elsewhere
 

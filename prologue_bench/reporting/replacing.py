@@ -14,6 +14,7 @@ from pathlib import Path
 from attrs import evolve
 
 from prologue_bench.errors import UserError
+from prologue_bench.reporting.tables import render_markdown
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ASSETS, picture_names
@@ -49,14 +50,18 @@ def report_in(folder: Path) -> Results | None:
 def is_current(folder: Path, results: Results) -> bool:
     """Whether the report in a folder is what writing these results would put there again.
 
-    All its files must be as this program wrote them, by the same revision.
+    All its files must be as this program wrote them, by the same revision, and say what is in
+    results.json, whose remarks authors add by hand.
     """
     there = report_in(folder)
     if there is None or not there.files or _without_time(there) != _without_time(results):
         return False
     try:
-        return all(checksum(folder / name) == known for name, known in there.files.items())
-    except OSError:
+        shown = (folder / MARKDOWN).read_text(encoding="utf-8") == render_markdown(results)
+        return shown and all(
+            checksum(folder / name) == known for name, known in there.files.items()
+        )
+    except (OSError, ValueError):
         return False
 
 

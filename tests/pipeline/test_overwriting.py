@@ -171,7 +171,8 @@ def test_a_baseline_takes_the_place_of_its_own_ablations_alone(here: Path) -> No
         call("bless", "report", "--out", "base.json").exception
     )
     (here / "base.json").write_text("mine")
-    assert "is no baseline, and would be overwritten" in str(call("bless", "report", "--out", "base.json").exception)
+    refused = call("bless", "report", "--out", "base.json").exception
+    assert "is no baseline, and would be overwritten" in str(refused)
     assert (here / "base.json").read_text() == "mine"
     assert call("bless", "report", "--out", "base.json", "--force").exit_code == 0
 
