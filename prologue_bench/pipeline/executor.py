@@ -7,18 +7,28 @@ from collections.abc import Callable
 from prologue_bench.pipeline.executors.graph import Outcome
 from prologue_bench.pipeline.executors.in_process import execute_in_process
 from prologue_bench.pipeline.executors.watcher import Watcher
+from prologue_bench.pipeline.executors.workers import Jobs, execute_in_workers
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.pipeline.workspace import Workspace
 
-__all__ = ["Outcome", "Watcher", "execute"]
+__all__ = ["Jobs", "Outcome", "Watcher", "execute"]
 
 
 def execute(
-    plan: Plan, workspace: Workspace, watcher: Watcher, stop_requested: Callable[[], bool]
+    plan: Plan,
+    workspace: Workspace,
+    watcher: Watcher,
+    stop_requested: Callable[[], bool],
+    jobs: Jobs | None = None,
 ) -> Outcome:
     """Run what is missing. A failed stage takes those behind it along, and the rest goes on.
+
+    `jobs` says how many stages run side by side in worker processes. Without it, one runs at a time
+    in this process.
 
     Raises Interrupted when the user asks to stop, and StageError when the disk is full or the store
     cannot be written.
     """
+    if jobs is not None:
+        return execute_in_workers(plan, workspace, watcher, stop_requested, jobs)
     return execute_in_process(plan, workspace, watcher, stop_requested)

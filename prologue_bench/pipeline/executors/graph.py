@@ -5,8 +5,8 @@ from __future__ import annotations
 from attrs import define, field
 
 from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.pipeline.executors.messages import Ending
 from prologue_bench.pipeline.executors.schedule import critical_paths
-from prologue_bench.pipeline.executors.stage import Ending
 from prologue_bench.pipeline.executors.watcher import Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 

@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from attrs import frozen
-
 from prologue_bench.contracts.components import culprit
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError, own_words
 from prologue_bench.guard import brief, pass_interrupt
 from prologue_bench.notices import notice
 from prologue_bench.pipeline import steps as work
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
+from prologue_bench.pipeline.executors.messages import Ending
+from prologue_bench.pipeline.memory import PeakMemory
 from prologue_bench.pipeline.planner import PlannedStage
 from prologue_bench.pipeline.provenance import git_revision, software
 from prologue_bench.pipeline.stages import Measure, Stage, components_of
@@ -26,23 +26,6 @@ from prologue_bench.storage.files import write_text
 from prologue_bench.storage.store import Store, is_full_disk
 from prologue_bench.storage.unfinished import checked_text, read_checked
 from prologue_bench.training.context import StageContext
-
-
-@frozen
-class Ending:
-    """How a stage ended, in plain values that can be sent between processes.
-
-    Without any of the three reasons, its artifact is in the store.
-    """
-
-    seconds: float = 0.0
-    """Over all attempts."""
-    failure: str = ""
-    """Why the stage could not be finished, in one line; the rest of the run goes on."""
-    stopped: str = ""
-    """Where it was asked to stop and has saved its state."""
-    fatal: str = ""
-    """Why the whole run has to end: the disk is full, or the store cannot be written."""
 
 
 class Reports(Protocol):
@@ -132,7 +115,7 @@ def _run(
         return float(done.manifest.get("seconds") or 0.0)
     folder = store.begin(stage.key)
     output = folder / "output"
-    clock = _Clock(folder / "seconds")
+    clock, peak = _Clock(folder / "seconds"), PeakMemory()
     losses: dict[str, float] = {}
 
     def advance(done: int, total: int) -> None:
@@ -148,18 +131,18 @@ def _run(
         show_losses=losses.update,
         stop_requested=stop_requested,
     )
-    _log(context, f"{label} starts, revision {git_revision()}")
+    log_line(context.log, f"{label} starts, revision {git_revision()}")
     try:
         _check_files(stage)
         work.perform(stage, workspace, context)
         _check_files(stage)
     except BaseException as error:
-        _log(context, f"ended by {type(error).__name__}: {error}")
+        log_line(context.log, f"ended by {type(error).__name__}: {error}")
         raise
     finally:
         clock.note()
-    _log(context, f"finished after {clock.seconds:.1f} s")
-    store.commit(stage.key, output, _details(planned, workspace, clock.seconds))
+    log_line(context.log, f"finished after {clock.seconds:.1f} s")
+    store.commit(stage.key, output, _details(planned, workspace, clock.seconds, peak))
     return clock.seconds
 
 
@@ -172,9 +155,9 @@ def _check_files(stage: Stage) -> None:
         )
 
 
-def _log(context: StageContext, text: str) -> None:
-    """A line in the stage's log; each attempt adds its own."""
-    with contextlib.suppress(OSError), context.log.open("a", encoding="utf-8") as file:
+def log_line(log: Path, text: str) -> None:
+    """A line in a stage's log; each attempt adds its own."""
+    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:
         file.write(f"{_now()} {text}\n")
 
 
@@ -232,7 +215,9 @@ class _Clock:
             write_text(self.path, checked_text(f"{self.seconds:.3f}"))
 
 
-def _details(planned: PlannedStage, workspace: Workspace, seconds: float) -> dict[str, Any]:
+def _details(
+    planned: PlannedStage, workspace: Workspace, seconds: float, peak: PeakMemory
+) -> dict[str, Any]:
     stage = planned.stage
     return {
         "kind": stage.kind,
@@ -244,6 +229,8 @@ def _details(planned: PlannedStage, workspace: Workspace, seconds: float) -> dic
         "seconds": round(seconds, 3),
         "flops": planned.flops,
         "steps": count_steps(stage, workspace),
+        "peak_memory": peak.bytes(),
+        "peak_gpu_memory": peak.gpu_bytes(),
         "finished": _now(),
         "machine": machine(),
         "software": software(),
