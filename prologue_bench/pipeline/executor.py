@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from prologue_bench.pipeline.executors.graph import Outcome
 from prologue_bench.pipeline.executors.in_process import execute_in_process
+from prologue_bench.pipeline.executors.jobs import Jobs
 from prologue_bench.pipeline.executors.watcher import Watcher
-from prologue_bench.pipeline.executors.workers import Jobs, execute_in_workers
+from prologue_bench.pipeline.executors.workers import execute_in_workers
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.pipeline.workspace import Workspace
 

@@ -29,6 +29,15 @@ def available_memory() -> int:
     return min([free, *_left_in_groups()])
 
 
+def resident_memory(process: int) -> int:
+    """Bytes that a process holds now; 0 where that cannot be told."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 def _left_in_groups() -> list[int]:
     """What each control group around this process leaves, of those that have a limit."""
     left = []

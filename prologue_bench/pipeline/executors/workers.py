@@ -14,14 +14,14 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.guard import brief, short
 from prologue_bench.pipeline.executors.graph import Outcome, StageGraph
+from prologue_bench.pipeline.executors.jobs import Jobs
 from prologue_bench.pipeline.executors.messages import STOP, Advanced, Ending, Setup, Waits
 from prologue_bench.pipeline.executors.stage import log_line
 from prologue_bench.pipeline.executors.watcher import Watcher
+from prologue_bench.pipeline.memory import available_memory, resident_memory
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Stage, components_of
 from prologue_bench.pipeline.workspace import Workspace
@@ -34,16 +34,6 @@ CLOSE_SECONDS = 5.0
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 LONGEST_LINE = 1 << 16
 """Bytes of what a worker prints without a line's end."""
-
-
-@frozen
-class Jobs:
-    """How many stages run at a time, and what each of them has."""
-
-    count: int
-    threads: int = 1
-    gpus: tuple[str, ...] = ()
-    """One per job, as CUDA_VISIBLE_DEVICES names them; empty where there are none."""
 
 
 def execute_in_workers(
@@ -109,7 +99,13 @@ class _Crew:
         self.said: set[str] = set()
 
     def take(self, planned: PlannedStage) -> bool:
-        """Give a stage to a worker that is free. Returns False where none is."""
+        """Give a stage to a worker that is free.
+
+        Returns False where none is, and where the memory that is free would not hold it beside
+        those that run.
+        """
+        if not self._fits(planned):
+            return False
         for number in range(self.jobs.count):
             worker = self.workers.get(number)
             if worker is None:
@@ -118,6 +114,18 @@ class _Crew:
                 worker.begin(planned)
                 return True
         return False
+
+    def _fits(self, planned: PlannedStage) -> bool:
+        """Whether all stages would find the memory that they are expected to hold.
+
+        What the workers hold already is theirs.
+        """
+        running = [each.planned.stage.key for each in self.workers.values() if each.planned]
+        if not running:
+            return True
+        needed = sum(self.jobs.memory.get(key, 0) for key in (*running, planned.stage.key))
+        held = sum(resident_memory(each.process.pid) for each in self.workers.values())
+        return needed <= available_memory() + held
 
     def stop(self) -> None:
         """Have all running stages save their state and leave."""
