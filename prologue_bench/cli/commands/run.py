@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,8 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.executor import Outcome
-    from prologue_bench.pipeline.executors.jobs import Machine
+    from prologue_bench.pipeline.executors.jobs import Jobs
+    from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.storage.store import Store
 
@@ -88,33 +89,41 @@ def run(
         return
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
-    machine = _machine(launcher, jobs, gpus)
+    choose = _chooser(launcher, jobs, gpus)
     with _processes(launcher) as leads:
         if leads:
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force, jobs, machine)
+                _run(checked, folder, open_store(store), reuse, so_far, force, choose)
 
 
-def _machine(
-    launcher: Launcher | None, jobs: int | None, gpus: tuple[int, ...] | None
-) -> Machine | None:
-    """What jobs can be given; None where the launcher's processes share each stage.
+def _chooser(
+    launcher: Launcher | None, asked: int | None, gpus: tuple[int, ...] | None
+) -> Callable[[Plan, PlanNeeds], Jobs | None]:
+    """What says how many stages of a plan run at a time.
 
-    Raises UserError for what there is not.
+    Raises UserError for jobs and GPUs that there are not, before anything is planned.
     """
-    from prologue_bench.pipeline.executors.jobs import this_machine
-
     if (named := launcher_of(launcher)) != "none":
-        for option, value in (("--jobs", jobs), ("--gpus", gpus)):
+        for option, value in (("--jobs", asked), ("--gpus", gpus)):
             if value is not None and value != 1:
                 raise UserError(
                     f"{option}: the processes of --launcher {named} share each stage and have "
                     f"their own GPUs; leave {option} out, or start without the launcher"
                 )
-        return None
-    machine = this_machine(gpus)
-    machine.check(jobs or 1)
-    return machine
+        return lambda plan, needs: None
+    from prologue_bench.pipeline.executors.jobs import choose_jobs, this_machine
+
+    machine = None
+    if asked not in (None, 1) or gpus is not None:
+        machine = this_machine(gpus)
+        machine.check(asked or 1)
+
+    def choose(plan: Plan, needs: PlanNeeds) -> Jobs | None:
+        if not plan.missing or asked == 1:
+            return None
+        return choose_jobs(plan, asked, machine or this_machine(), needs.memory)
+
+    return choose
 
 
 @contextmanager
@@ -151,14 +160,12 @@ def _run(
     reuse: tuple[Path, ...],
     so_far: bool,
     force: bool,
-    asked: int | None,
-    machine: Machine | None,
+    choose: Callable[[Plan, PlanNeeds], Jobs | None],
 ) -> None:
     from prologue_bench.cli.console.needs import needs_line
     from prologue_bench.cli.console.progress import open_progress
     from prologue_bench.pipeline.collect import collect
     from prologue_bench.pipeline.executor import Outcome, execute
-    from prologue_bench.pipeline.executors.jobs import choose_jobs
     from prologue_bench.pipeline.needs import check_disk, estimate_needs
     from prologue_bench.pipeline.reuse import fill_in
     from prologue_bench.pipeline.workspace import Workspace
@@ -180,7 +187,7 @@ def _run(
         return
     _check_place(plan, folder, force)
     needs = estimate_needs(plan, workspace)
-    jobs = choose_jobs(plan, asked, machine, needs.memory) if machine else None
+    jobs = choose(plan, needs)
     count = jobs.count if jobs else 1
     check_disk(needs, count, store.root)
     with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
