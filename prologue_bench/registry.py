@@ -294,6 +294,45 @@ class Registry:
         return found
 
 
+@frozen
+class ImportedFile:
+    """A plugin's file as a process has imported it."""
+
+    path: Path
+    checksum: str
+    module: str
+    """The name by which components and pickled settings refer to it."""
+
+
+def imported_files() -> tuple[ImportedFile, ...]:
+    """The plugins in single files that this process has imported, for another to import, too."""
+    return tuple(
+        ImportedFile(*mark, name)
+        for name, known in list(sys.modules.items())
+        if (mark := _mark_of(known))
+    )
+
+
+def import_files(files: Iterable[ImportedFile]) -> dict[str, str]:
+    """Import the plugins' files of another process under the same names.
+
+    Returns, by module, why some could not be, in one line each: a file that is another by now would
+    stand under the checksum of the one that was planned with.
+    """
+    problems: dict[str, str] = {}
+    for each in files:
+        try:
+            file = _PluginFile.read(each.path)
+            if file.checksum != each.checksum:
+                raise UserError("it changed since the run was planned; run the same command again")
+            if each.module not in sys.modules:
+                file._import(each.module)
+        except BaseException as error:
+            pass_interrupt(error)
+            problems[each.module] = f"{each.path}: {brief(error)}"
+    return problems
+
+
 def source_checksum(path: Path) -> str:
     """First 16 digits of the SHA-256 of a Python file, with the files beside it that it imports.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -156,12 +156,18 @@ class Recorder(Watcher):
         self.ran: list[str] = []
         self.failures: dict[str, str] = {}
         self.steps: list[tuple[int, int]] = []
+        self.lines: list[str] = []
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
         self.ran.append(f"{planned.stage.kind} {planned.experiment}")
 
-    def advanced(self, done: int, total: int) -> None:
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
         self.steps.append((done, total))
+
+    def printed(self, planned: PlannedStage | None, line: str) -> None:
+        self.lines.append(line)
 
     def waiting(self, planned: PlannedStage) -> None:
         pass

@@ -38,7 +38,7 @@ def main() -> NoReturn:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         from prologue_bench.cli.app import cli
-        from prologue_bench.cli.console.warned import warnings_as_notices
+        from prologue_bench.notices import warnings_as_notices
 
         on_stop_signals(interrupt)
         with warnings_as_notices():

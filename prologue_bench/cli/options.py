@@ -33,6 +33,48 @@ class FolderType(click.ParamType[Path]):
 
 FOLDER = FolderType()
 
+
+class JobsType(click.ParamType[int | None]):
+    """A number of jobs; None stands for auto. UserError, in one line, for anything else."""
+
+    name = "N|auto"
+
+    def convert(
+        self, value: str | int, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        text = str(value).strip()
+        if text == "auto":
+            return None
+        if not (text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text)):
+            from prologue_bench.errors import UserError
+
+            raise UserError(f"--jobs {text}: expected a whole number from 1 on, or auto")
+        return int(text)
+
+
+class GpusType(click.ParamType[tuple[int, ...]]):
+    """Numbers of GPUs, each once. UserError, in one line, for anything else."""
+
+    name = "LIST"
+
+    def convert(
+        self, value: str | tuple[int, ...], param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(part.isascii() and part.isdigit() and len(part) < 7 for part in parts):
+            from prologue_bench.errors import UserError
+
+            raise UserError(f"--gpus {value}: expected the numbers of GPUs, such as 0,1")
+        numbers = tuple(map(int, parts))
+        if twice := [each for each in numbers if numbers.count(each) > 1]:
+            from prologue_bench.errors import UserError
+
+            raise UserError(f"--gpus {value}: found {twice[0]} twice, expected each GPU once")
+        return numbers
+
+
 store_option = click.option(
     "--store",
     type=FOLDER,

@@ -25,7 +25,7 @@ class Stop:
 
 @contextmanager
 def stop_signals(say: Callable[[str], None]) -> Iterator[Stop]:
-    """The first SIGINT or SIGTERM asks the running stage to save and leave.
+    """The first SIGINT or SIGTERM asks the running stages to save and leave.
 
     A second one ends the process.
     """
@@ -36,7 +36,7 @@ def stop_signals(say: Callable[[str], None]) -> Iterator[Stop]:
         nonlocal asked_at
         if not stop.asked:
             stop.asked, asked_at = True, time.monotonic()
-            say("stopping: the running stage saves its state (once more to leave at once)")
+            say("stopping: what runs saves its state (once more to leave at once)")
         elif time.monotonic() - asked_at > SAME_SIGNAL_SECONDS:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)

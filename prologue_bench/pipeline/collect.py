@@ -7,6 +7,7 @@ import math
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from attrs import evolve
@@ -14,13 +15,15 @@ from attrs import evolve
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.pipeline.estimates import machine
-from prologue_bench.pipeline.executor import Outcome, read_measurements, software
+from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.flops import recorded_flops
 from prologue_bench.pipeline.planner import Pipeline, Plan
+from prologue_bench.pipeline.provenance import software
 from prologue_bench.pipeline.stages import SEARCH, Imported, Measure, Stage
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.frame import measured_seeds
+from prologue_bench.results.migration import fill_in_figures
 from prologue_bench.results.pictures import ORIGINALS, VARIANT_PICTURES, Pictures
 from prologue_bench.results.plain import plain, record
 from prologue_bench.results.schema import (
@@ -222,6 +225,13 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
         curves=curves,
         search=search,
     )
+
+
+def read_measurements(folder: Path) -> list[dict[str, Any]]:
+    """The measurements of a finished Measure stage."""
+    measurements: list[dict[str, Any]] = json.loads((folder / "measurements.json").read_text())
+    fill_in_figures(measurements)
+    return measurements
 
 
 def _stage(stage: Stage, artifact: Artifact) -> StageRecord:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -19,6 +19,10 @@ def _ignore(done: int, total: int) -> None:
     pass
 
 
+def _show_nowhere(losses: Mapping[str, float]) -> None:
+    pass
+
+
 def _never() -> bool:
     return False
 
@@ -30,13 +34,15 @@ class StageContext:
     `work` outlives an interruption and holds checkpoints; what is put into `output` becomes the
     artifact. Of both only what was sealed is there when the stage goes on. `log` is a text file in
     `output`, and `label` names the stage for people. `advance(done, total)` reports progress in
-    steps; `stop_requested()` says whether to save and leave.
+    steps, `show_losses(losses)` the latest losses by name, before the steps that they are of;
+    `stop_requested()` says whether to save and leave.
     """
 
     work: Path
     output: Path
     label: str = ""
     advance: Callable[[int, int], None] = _ignore
+    show_losses: Callable[[Mapping[str, float]], None] = _show_nowhere
     stop_requested: Callable[[], bool] = _never
 
     @property

@@ -59,8 +59,12 @@ class ProgressHook(Hook):
 
     priority = "LOWEST"
 
+    LOSSES_EVERY = 0.5
+    """Seconds between two readings of the losses, which a GPU would be waited for."""
+
     def __init__(self, context: StageContext) -> None:
         self.context = context
+        self.read = 0.0
 
     def before_train(self, runner: Runner) -> None:
         self.context.advance(runner.iter, runner.max_iters)
@@ -68,6 +72,9 @@ class ProgressHook(Hook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
+        if time.monotonic() - self.read >= self.LOSSES_EVERY:
+            self.read = time.monotonic()
+            self.context.show_losses(_numbers(outputs))
         self.context.advance(runner.iter + 1, runner.max_iters)
         if distributed.any_of(self.context.stop_requested()) and runner.iter + 1 < runner.max_iters:
             runner.save_checkpoint(runner.work_dir, f"iter_{runner.iter + 1}.pth", by_epoch=False)

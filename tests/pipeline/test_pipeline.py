@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -19,10 +19,11 @@ import pytest
 from prologue_bench.cli.console.progress import Pace
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted, StageError, UserError
-from prologue_bench.pipeline import estimates, executor, flops
+from prologue_bench.pipeline import estimates, flops
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
-from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.planner import PlannedStage, make_plan
+from prologue_bench.pipeline.provenance import git_revision
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.metrics.rate import Rate
@@ -174,7 +175,9 @@ class StopAfter(Recorder):
         super().__init__()
         self.kind, self.left = kind, steps
 
-    def advanced(self, done: int, total: int) -> None:
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
         if self.ran[-1].startswith(self.kind):
             self.left -= 1
 
@@ -400,7 +403,7 @@ def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Stor
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a checkout")
 def test_the_revision_is_that_of_the_checkout() -> None:
     head = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
-    found = executor.git_revision().removesuffix("-dirty")
+    found = git_revision().removesuffix("-dirty")
     assert len(found) >= 12
     assert head.startswith(found)
 

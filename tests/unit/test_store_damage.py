@@ -16,7 +16,7 @@ from torch import nn
 
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import StageError, UserError
-from prologue_bench.pipeline.executor import _Clock
+from prologue_bench.pipeline.executors.stage import _Clock
 from prologue_bench.pipeline.imported import add_imported
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.storage import store as stores

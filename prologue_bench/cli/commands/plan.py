@@ -74,7 +74,9 @@ def show(
     """Print the plan of an ablation, as a table or as JSON."""
     import json
 
+    from prologue_bench.cli.console.needs import needs_line
     from prologue_bench.cli.console.plan_table import plan_records, show_plan
+    from prologue_bench.pipeline.needs import estimate_needs
     from prologue_bench.pipeline.nominal import planned_data
     from prologue_bench.pipeline.workspace import Workspace
 
@@ -89,6 +91,9 @@ def show(
             click.echo(json.dumps(plan_records(found), indent=1))
         else:
             show_plan(found, workspace.store.root)
+            if found.missing:
+                needs = estimate_needs(found, workspace)
+                click.echo(needs_line(needs, 1, workspace.store.root))
     for line in found.notes if as_json else ():
         click.echo(line, err=True)
     if note:

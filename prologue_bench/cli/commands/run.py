@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,8 @@ from prologue_bench.cli.commands import plan as planning
 from prologue_bench.cli.commands.plan import profile_option, reuse_option, seeds_option, set_option
 from prologue_bench.cli.options import (
     FOLDER,
+    GpusType,
+    JobsType,
     force_option,
     open_store,
     plugin_option,
@@ -25,6 +27,8 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.executor import Outcome
+    from prologue_bench.pipeline.executors.jobs import Jobs
+    from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.storage.store import Store
 
@@ -56,6 +60,12 @@ if TYPE_CHECKING:
     type=click.Choice(["none", "pytorch", "slurm", "mpi"]),
     help="How several processes were started  [pytorch under torchrun, else none]",
 )
+@click.option(
+    "--jobs",
+    type=JobsType(),
+    help="Stages that run side by side, each in a process of its own  [auto: what is fastest]",
+)
+@click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
 @store_option
 @plugin_option
 def run(
@@ -69,6 +79,8 @@ def run(
     force: bool,
     reuse: tuple[Path, ...],
     launcher: Launcher | None,
+    jobs: int | None,
+    gpus: tuple[int, ...] | None,
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
@@ -77,10 +89,41 @@ def run(
         return
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
+    choose = _chooser(launcher, jobs, gpus)
     with _processes(launcher) as leads:
         if leads:
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force)
+                _run(checked, folder, open_store(store), reuse, so_far, force, choose)
+
+
+def _chooser(
+    launcher: Launcher | None, asked: int | None, gpus: tuple[int, ...] | None
+) -> Callable[[Plan, PlanNeeds], Jobs | None]:
+    """What says how many stages of a plan run at a time.
+
+    Raises UserError for jobs and GPUs that there are not, before anything is planned.
+    """
+    if (named := launcher_of(launcher)) != "none":
+        for option, value in (("--jobs", asked), ("--gpus", gpus)):
+            if value is not None and value != 1:
+                raise UserError(
+                    f"{option}: the processes of --launcher {named} share each stage and have "
+                    f"their own GPUs; leave {option} out, or start without the launcher"
+                )
+        return lambda plan, needs: None
+    from prologue_bench.pipeline.executors.jobs import choose_jobs, this_machine
+
+    machine = None
+    if asked not in (None, 1) or gpus is not None:
+        machine = this_machine(gpus)
+        machine.check(asked or 1)
+
+    def choose(plan: Plan, needs: PlanNeeds) -> Jobs | None:
+        if not plan.missing or asked == 1:
+            return None
+        return choose_jobs(plan, asked, machine or this_machine(), needs.memory)
+
+    return choose
 
 
 @contextmanager
@@ -117,10 +160,13 @@ def _run(
     reuse: tuple[Path, ...],
     so_far: bool,
     force: bool,
+    choose: Callable[[Plan, PlanNeeds], Jobs | None],
 ) -> None:
+    from prologue_bench.cli.console.needs import needs_line
     from prologue_bench.cli.console.progress import open_progress
     from prologue_bench.pipeline.collect import collect
     from prologue_bench.pipeline.executor import Outcome, execute
+    from prologue_bench.pipeline.needs import check_disk, estimate_needs
     from prologue_bench.pipeline.reuse import fill_in
     from prologue_bench.pipeline.workspace import Workspace
     from prologue_bench.reporting.replacing import REPORT, is_current, keep_remarks
@@ -141,11 +187,17 @@ def _run(
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
     _check_place(plan, folder, force)
-    with open_progress(plan) as progress, stop_signals(progress.say) as stop:
+    needs = estimate_needs(plan, workspace)
+    jobs = choose(plan, needs)
+    count = jobs.count if jobs else 1
+    check_disk(needs, count, store.root)
+    with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
         for note in plan.notes:
             progress.say(note)
+        if plan.missing:
+            progress.say(needs_line(needs, count, store.root))
         try:
-            outcome = execute(plan, workspace, progress, stop.requested)
+            outcome = execute(plan, workspace, progress, stop.requested, jobs)
         except Interrupted as error:
             raise Interrupted(
                 f"{error}; nothing is lost, the same command goes on from here"

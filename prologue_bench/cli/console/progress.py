@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
 
+from attrs import evolve
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from prologue_bench.cli.console.terminal import raw
-from prologue_bench.pipeline.executor import Watcher
+from prologue_bench.pipeline.executors.schedule import makespan
+from prologue_bench.pipeline.executors.watcher import Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.texts.durations import duration
 from prologue_bench.texts.lines import one_line
 
 LINE_EVERY_SECONDS = 30.0
+SHOWN_LOSSES = 4
 
 
 def label(planned: PlannedStage) -> str:
@@ -54,11 +58,13 @@ class Pace:
 class _Budget:
     """Time left of the whole run.
 
-    The sum of the estimates of what is left, corrected by how well the estimates held so far.
+    By the estimates of what is left, so many stages at a time, corrected by how well the estimates
+    held so far.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.left = {planned.stage.key: planned.seconds for planned in plan.missing}
+    def __init__(self, plan: Plan, jobs: int) -> None:
+        self.left = {planned.stage.key: planned for planned in plan.missing}
+        self.jobs = jobs
         self.estimated = 0.0
         self.taken = 0.0
 
@@ -75,24 +81,47 @@ class _Budget:
 
     def text(self) -> str:
         """About how much is left of the whole run, and how many stages nobody can tell."""
-        known = [seconds for seconds in self.left.values() if seconds is not None]
-        if self.left and not known:
+        left = list(self.left.values())
+        unknown = sum(planned.seconds is None for planned in left)
+        if left and unknown == len(left):
             return "the time left in total is not known yet"
         held = self.taken / self.estimated if self.estimated else 1.0
-        unknown = len(self.left) - len(known)
+        known = [evolve(each, seconds=each.seconds or 0.0) for each in left]
         plus = f", plus {unknown} stage{'s' * (unknown > 1)} of unknown length" if unknown else ""
-        return f"about {duration(sum(known) * held)} left in total{plus}"
+        return f"about {duration(makespan(known, self.jobs) * held)} left in total{plus}"
+
+
+class _Line:
+    """What is shown of one running stage."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.pace = Pace()
+        self.said = time.monotonic()
+        self.bar: TaskID | None = None
+
+    def note(self, done: int, total: int, losses: Mapping[str, float]) -> str:
+        """Pace and losses; empty as long as there is no pace."""
+        pace = self.pace.text(done, total)
+        return f"{pace}{shown_losses(losses)}" if pace else ""
+
+
+def shown_losses(losses: Mapping[str, float]) -> str:
+    """The first few losses, behind a comma.
+
+    >>> shown_losses({"l1": 0.12345, "ce": 3.0})
+    ', l1 0.123, ce 3'
+    """
+    return "".join(f", {name} {value:.3g}" for name, value in [*losses.items()][:SHOWN_LOSSES])
 
 
 class PlainProgress(Watcher):
-    """A line when a stage starts, every half minute, and when it ends."""
+    """A line when a stage starts, every half minute, and when it ends; each names its stage."""
 
-    def __init__(self, plan: Plan, out: TextIO | None = None) -> None:
+    def __init__(self, plan: Plan, out: TextIO | None = None, jobs: int = 1) -> None:
         self.out = out
-        self.budget = _Budget(plan)
-        self.pace = Pace()
-        self.said = 0.0
-        self.prefix = ""
+        self.budget = _Budget(plan, jobs)
+        self.lines: dict[str, _Line] = {}
 
     def __enter__(self) -> PlainProgress:
         return self
@@ -101,40 +130,49 @@ class PlainProgress(Watcher):
         pass
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
-        self.pace = Pace()
-        self.said = time.monotonic()
-        self.prefix = f"[{index + 1}/{total}] {label(planned)}"
-        self.say(f"{self.prefix}: starts; {self.budget.text()}")
+        line = self.lines[planned.stage.key] = _Line(f"[{index + 1}/{total}] {label(planned)}")
+        self.say(f"{line.prefix}: starts; {self.budget.text()}")
 
     def waiting(self, planned: PlannedStage) -> None:
-        self.say(f"{self.prefix}: waits for another run that is working on it")
+        self.say(f"{self._prefix(planned)}: waits for another run that is working on it")
 
-    def advanced(self, done: int, total: int) -> None:
-        pace = self.pace.text(done, total)
-        if time.monotonic() - self.said >= LINE_EVERY_SECONDS and pace:
-            self.said = time.monotonic()
-            self.say(f"{self.prefix}: {done}/{total}, {pace}")
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        line = self.lines[planned.stage.key]
+        note = line.note(done, total, losses)
+        if time.monotonic() - line.said >= LINE_EVERY_SECONDS and note:
+            line.said = time.monotonic()
+            self.say(f"{line.prefix}: {done}/{total}, {note}")
+
+    def printed(self, planned: PlannedStage | None, line: str) -> None:
+        self.say(line)
 
     def finished(self, planned: PlannedStage, seconds: float) -> None:
         self.budget.done(planned, seconds)
-        self.say(f"{self.prefix}: done in {duration(seconds)}")
+        self.say(f"{self._prefix(planned)}: done in {duration(seconds)}")
+        del self.lines[planned.stage.key]
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
         self.budget.failed(planned)
-        self.say(f"{self.prefix}: failed: {reason}")
+        self.say(f"{self._prefix(planned)}: failed: {reason}")
+        del self.lines[planned.stage.key]
 
     def say(self, text: str) -> None:
         """Show a line."""
         print(one_line(text), file=self.out or sys.stderr, flush=True)
 
+    def _prefix(self, planned: PlannedStage) -> str:
+        return self.lines[planned.stage.key].prefix
+
 
 class LiveProgress(Watcher):
-    """Two bars, for the whole run and for the running stage; finished stages scroll away above."""
+    """A bar for the whole run and one for each running stage; finished ones scroll away above."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
+    def __init__(self, plan: Plan, console: Console, jobs: int = 1) -> None:
         self.console = console
-        self.budget = _Budget(plan)
-        self.pace = Pace()
+        self.budget = _Budget(plan, jobs)
+        self.lines: dict[str, _Line] = {}
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -142,7 +180,6 @@ class LiveProgress(Watcher):
             console=console,
         )
         self.whole: TaskID = self.bars.add_task("whole run", total=len(plan.missing) or 1, note="")
-        self.stage: TaskID | None = None
 
     def __enter__(self) -> LiveProgress:
         self.bars.start()
@@ -157,48 +194,65 @@ class LiveProgress(Watcher):
         self.bars.stop()
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
-        self.pace = Pace()
+        line = self.lines[planned.stage.key] = _Line("")
         self.bars.update(
             self.whole,
-            completed=index,
+            completed=index + 1 - len(self.lines),
             total=total,
             note=f"stage {index + 1} of {total}, {self.budget.text()}",
         )
-        self.stage = self.bars.add_task(escape(one_line(label(planned))), total=None, note="")
+        line.bar = self.bars.add_task(escape(one_line(label(planned))), total=None, note="")
 
     def waiting(self, planned: PlannedStage) -> None:
-        if self.stage is not None:
-            self.bars.update(self.stage, note="waits for another run that is working on it")
+        self._update(planned, note="waits for another run that is working on it")
 
-    def advanced(self, done: int, total: int) -> None:
-        if self.stage is not None:
-            note = f"{done}/{total}  {self.pace.text(done, total)}"
-            self.bars.update(self.stage, completed=done, total=total, note=note)
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        line = self.lines.get(planned.stage.key)
+        if line is not None:
+            note = escape(one_line(line.note(done, total, losses)))
+            self._update(planned, completed=done, total=total, note=f"{done}/{total}  {note}")
+
+    def printed(self, planned: PlannedStage | None, line: str) -> None:
+        self.say(line)
 
     def finished(self, planned: PlannedStage, seconds: float) -> None:
         self.budget.done(planned, seconds)
         self._close(
-            f"[green]done[/]    {escape(one_line(label(planned)))}  [dim]{duration(seconds)}[/]"
+            planned,
+            f"[green]done[/]    {escape(one_line(label(planned)))}  [dim]{duration(seconds)}[/]",
         )
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
         self.budget.failed(planned)
         self._close(
-            f"[red]failed[/]  {escape(one_line(label(planned)))}  {escape(one_line(reason))}"
+            planned,
+            f"[red]failed[/]  {escape(one_line(label(planned)))}  {escape(one_line(reason))}",
         )
 
     def say(self, text: str) -> None:
         """Show a line above the bars."""
         self.console.print(one_line(text), highlight=False, markup=False)
 
-    def _close(self, line: str) -> None:
-        self.console.print(line, highlight=False)
-        if self.stage is not None:
-            self.bars.remove_task(self.stage)
-            self.stage = None
+    def _update(self, planned: PlannedStage, **values: Any) -> None:
+        line = self.lines.get(planned.stage.key)
+        if line is not None and line.bar is not None:
+            self.bars.update(line.bar, **values)
+
+    def _close(self, planned: PlannedStage, text: str) -> None:
+        self.console.print(text, highlight=False)
+        line = self.lines.pop(planned.stage.key, None)
+        if line is not None and line.bar is not None:
+            self.bars.remove_task(line.bar)
 
 
-def open_progress(plan: Plan) -> PlainProgress | LiveProgress:
-    """The live display on a terminal, plain lines elsewhere; both on stderr."""
+def open_progress(plan: Plan, jobs: int = 1) -> PlainProgress | LiveProgress:
+    """The live display on a terminal, plain lines elsewhere; both on stderr.
+
+    `jobs` is how many stages run at a time.
+    """
     console = Console(file=raw(sys.stderr))
-    return LiveProgress(plan, console) if console.is_terminal else PlainProgress(plan)
+    if console.is_terminal:
+        return LiveProgress(plan, console, jobs)
+    return PlainProgress(plan, jobs=jobs)

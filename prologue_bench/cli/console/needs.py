@@ -1,0 +1,21 @@
+"""What a run takes of the machine, in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from prologue_bench.pipeline.memory import available_memory
+from prologue_bench.pipeline.needs import PlanNeeds, free_disk
+
+
+def needs_line(needs: PlanNeeds, jobs: int, root: Path) -> str:
+    """About how much disk and memory a run takes, beside what is free of both."""
+    jobs = min(jobs, len(needs.stages))
+    at_a_time = f" for {jobs} stages at a time" if jobs > 1 else ""
+    return (
+        f"Needs about {decimal(needs.disk_of(jobs))} of disk ({decimal(free_disk(root))} free) and "
+        f"{decimal(needs.memory_of(jobs))} of memory{at_a_time} "
+        f"({decimal(available_memory())} free)"
+    )
