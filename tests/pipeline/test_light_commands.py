@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
 from tests.documents import loaded
 
@@ -56,3 +59,37 @@ def test_a_command_that_reads_results_imports_no_more_than_it_needs(
         timeout=120,
     )
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_run_that_finds_everything_finished_imports_torch_alone(
+    smoke_file: Path, trained: Store
+) -> None:
+    command = ["run", str(smoke_file), "--store", str(trained.root), "--out", "report"]
+    unwanted = set(HEAVY + DRAWING) - {"torch", "jinja2"}
+    for _ in range(2):
+        found = subprocess.run(
+            [sys.executable, "-c", RUN, " ".join(sorted(unwanted)), *command],
+            cwd=smoke_file.parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+        )
+    assert "(as it was)" in found.stdout
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_who_waits_at_a_terminal_sees_a_line_before_torch_is_imported(smoke_file: Path) -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-X", "importtime", "-m", "prologue_bench", "plan", str(smoke_file)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=end) as process:
+        os.close(end)
+        with os.fdopen(terminal, "rb") as shown:
+            before = []
+            for line in shown:  # each import is a line, once it is done
+                before.append(line)
+                if line.startswith(b"Planning "):
+                    break
+        process.kill()
+    assert before[-1].strip() == f"Planning {smoke_file}".encode()
+    assert not [line for line in before if b" torch" in line]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prologue_bench.cli.console.terminal import say_at_once
 from prologue_bench.cli.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.errors import UserError
 
@@ -72,6 +73,7 @@ def show(
     as_json: bool = False,
 ) -> None:
     """Print the plan of an ablation, as a table or as JSON."""
+    say_at_once(f"Planning {path}")
     import json
 
     from prologue_bench.cli.console.needs import needs_line

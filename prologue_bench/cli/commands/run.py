@@ -11,6 +11,7 @@ import click
 
 from prologue_bench.cli.commands import plan as planning
 from prologue_bench.cli.commands.plan import profile_option, reuse_option, seeds_option, set_option
+from prologue_bench.cli.console.terminal import say_at_once
 from prologue_bench.cli.options import (
     FOLDER,
     GpusType,
@@ -87,6 +88,7 @@ def run(
     if dry_run:
         planning.show(ablation, profile, seeds, values, store, reuse)
         return
+    say_at_once(f"Planning {ablation}")
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
     choose = _chooser(launcher, jobs, gpus)

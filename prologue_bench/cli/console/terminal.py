@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
-from prologue_bench.texts.lines import plain_text
+from prologue_bench.texts.lines import one_line, plain_text
 
 STYLES = {"bold": 1, "red": 31, "green": 32, "yellow": 33}
 MARKS = 0xF1000
@@ -59,6 +59,12 @@ def _styled(text: str, is_terminal: bool) -> str:
 def raw(stream: TextIO) -> TextIO:
     """The stream itself, for those that write their own codes and texts through `plain_text`."""
     return stream.stream if isinstance(stream, _Guarded) else stream
+
+
+def say_at_once(text: str) -> None:
+    """Show who waits at a terminal, before anything slow is imported, what is going on."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(one_line(text), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from prologue_bench.contracts.components import culprit
 from prologue_bench.errors import Interrupted, PrologueBenchError, StageError, own_words
 from prologue_bench.guard import brief, pass_interrupt
 from prologue_bench.notices import notice
-from prologue_bench.pipeline import steps as work
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.executors.messages import Ending
 from prologue_bench.pipeline.memory import PeakMemory
@@ -134,7 +133,10 @@ def _run(
     log_line(context.log, f"{label} starts, revision {git_revision()}")
     try:
         _check_files(stage)
-        work.perform(stage, workspace, context)
+        # Brings the engine of trainings, which a run that finds everything finished does without.
+        from prologue_bench.pipeline.steps import perform
+
+        perform(stage, workspace, context)
         _check_files(stage)
     except BaseException as error:
         log_line(context.log, f"ended by {type(error).__name__}: {error}")
