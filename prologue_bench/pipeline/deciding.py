@@ -18,14 +18,12 @@ from prologue_bench.pipeline.planner import Plan
 from prologue_bench.results.frame import looks_of, measured, summary
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.schema import MOST_SEEDS, AddedSeeds, LookRecord, Results
-from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.intervals import LEVEL
 from prologue_bench.stats.looks import LEAST_PAIRS
 from prologue_bench.storage.store import Store
 
 Finish = Callable[[Plan, Outcome], tuple[Results, Pictures]]
 """Runs what is missing of a plan, puts what failed into the outcome, and collects the results."""
-DECIDED = ("better", "worse", "equivalent", "same")
 
 
 @frozen
@@ -175,7 +173,11 @@ def look(results: Results, added: AddedSeeds, seeds: int) -> tuple[LookRecord, d
     undecided = tuple(
         name
         for name, cell in of_metric.items()
-        if _is_undecided(cell, bool(failed & {name, results.baseline}))
+        if (
+            cell.waits_for_seeds
+            if cell is not None and (cell.difference or cell.conflict)
+            else failed & {name, results.baseline}
+        )
     )
     family = max(
         (cell.difference.family for cell in of_metric.values() if cell and cell.difference),
@@ -188,14 +190,6 @@ def look(results: Results, added: AddedSeeds, seeds: int) -> tuple[LookRecord, d
     }
     level = rule.level((1 - LEVEL) / family, seeds)
     return LookRecord(seeds=seeds, level=level, undecided=undecided), pairs
-
-
-def _is_undecided(cell: Cell | None, failed: bool) -> bool:
-    if cell is None or (cell.difference is None and cell.conflict is None):
-        return failed
-    if cell.difference is None or (cell.difference.constant and cell.difference.count > 1):
-        return False
-    return cell.verdict not in DECIDED
 
 
 def _check_measured(results: Results, metric: str) -> None:

@@ -20,7 +20,7 @@ def _paragraph(added: AddedSeeds, title: str, baseline: str | None) -> str:
     last = added.looks[-1]
     looks = ", ".join(str(each.seeds) for each in added.looks)
     of = f"{added.source}: t" if added.source else "T"
-    level = f", and each is one of {100 * (1 - last.level):.4g}%" if last.level is not None else ""
+    level = "" if last.level is None else f"; alone, each is one of {100 * (1 - last.level):.4g}%"
     return (
         f"{of}raining seeds were added until {title} was decided, {added.most} at most "
         f"(--until-decided {added.metric.partition(',')[0]}): until the interval of each variant's "
@@ -37,7 +37,7 @@ def _end(added: AddedSeeds) -> str:
     last = added.looks[-1]
     undecided = f"undecided: {', '.join(last.undecided)}"
     if not last.undecided:
-        return f"With {last.seeds} seeds every variant is decided, as far as seeds can do that."
+        return f"With {last.seeds} seeds no variant is undecided."
     if last.seeds >= added.most:
         return f"The limit is reached; {undecided}."
     return f"The last seeds gave no pair more of those that are {undecided}."

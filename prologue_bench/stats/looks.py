@@ -15,6 +15,7 @@ Turnbull 1991), and no large-sample approximation is made.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +33,8 @@ HALF_SPENT = 7
 limit."""
 CELLS = 100
 """Of the distribution that is carried from look to look: levels are right to about a percent."""
-PRECISION = 1e-3
-"""Of p-values, relative."""
-LEAST_ERROR = 1e-7
-"""Below it, rounding would show: there p-values are those of the union of all looks."""
+ERRORS = tuple(10 ** (-each / 2) for each in range(12, -1, -1))
+"""Between which p-values are interpolated, on logarithmic scales."""
 
 
 @frozen
@@ -59,7 +58,7 @@ class Looks:
         """
         if pairs < self.first:
             return None
-        return _levels(error, self.first, min(pairs, self.most))[-1]
+        return _Ladder.of(error, self.first).level(min(pairs, self.most))
 
     def p_value(self, alone: float, pairs: int) -> float:
         """The smallest error with which the interval at so many pairs leaves out zero.
@@ -68,16 +67,13 @@ class Looks:
         looks end (repeated p-value, Jennison and Turnbull 1989).
         """
         pairs = min(pairs, self.most)
-        error = alone / (spent(pairs) - (spent(pairs - 1) if pairs > self.first else 0.0))
-        if error <= LEAST_ERROR:
-            return error
-        error = min(1.0, error)  # the looks err together less than all of them one by one
-        for _ in range(20):
-            ratio = alone / _levels(error, self.first, pairs)[-1]
-            if abs(ratio - 1) < PRECISION or (error == 1 and ratio > 1):
-                break
-            error = min(1.0, error * ratio)
-        return error
+        levels = _levels(self.first, pairs)
+        if alone < levels[0]:  # then no look adds to another: the error is that of their union
+            return alone * ERRORS[0] / levels[0]
+        above = min(bisect_right(levels, alone), len(levels) - 1)
+        low, high = (math.log(levels[each]) for each in (above - 1, above))
+        share = min(1.0, (math.log(alone) - low) / (high - low))
+        return float(ERRORS[above - 1] ** (1 - share) * ERRORS[above] ** share)
 
 
 def spent(pairs: int) -> float:
@@ -86,33 +82,50 @@ def spent(pairs: int) -> float:
 
 
 @cache
-def _levels(error: float, first: int, pairs: int) -> tuple[float, ...]:
-    """Levels of the looks at `first` to `pairs` pairs.
+def _levels(first: int, pairs: int) -> tuple[float, ...]:
+    """The level at so many pairs for each of the ERRORS, so that p-values need no search."""
+    return tuple(_Ladder.of(error, first).level(pairs) for error in ERRORS)
 
-    With x the differences of n pairs, r = sum(x) / sqrt(n sum(x²)) is the sine of an angle that,
-    with the next difference, is that of an independent one: the last coordinate of a uniform
-    direction in n + 1 dimensions is sin(phi), with a density proportional to cos(phi)^(n - 1), and
-    r' = (sqrt(n) r cos(phi) + sin(phi)) / sqrt(n + 1). Student's t is tan(angle) sqrt(n - 1).
-    The distribution of the angle where no look has ended the run is kept in cells of |angle|.
+
+class _Ladder:
+    """The levels of all looks from `first` pairs on, which err by `error` together at most.
+
+    With x the differences of n pairs, r = sum(x) / sqrt(n sum(x²)) is the sine of an angle, and
+    Student's t is its tangent times sqrt(n - 1). One more difference is the last coordinate of a
+    uniform direction in n + 1 dimensions, sin(phi) with a density proportional to cos(phi)^(n - 1),
+    which does not depend on r: r' = (sqrt(n) r cos(phi) + sin(phi)) / sqrt(n + 1). So the angles
+    where no look has ended the run are a Markov chain; their distribution is kept in cells.
     """
-    import numpy as np
 
-    found: list[float] = []
-    edges = masses = np.zeros(0)
-    steps = 1 - np.linspace(1, 0, CELLS + 1) ** 3  # the ends are where looks end the run
-    for count in range(first, pairs + 1):
-        if count == first:
-            found.append(error * spent(count))
-            bound = math.atan(critical(found[0], count - 1) / math.sqrt(count - 1))
-            edges = bound * steps
-            masses = 2 * np.diff(_below(edges, count - 2))
-            continue
-        step = _Step(edges, masses, count)
-        bound = step.bound(error * (spent(count) - spent(count - 1)))
-        found.append(p_value(math.tan(bound) * math.sqrt(count - 1), count - 1))
-        edges = bound * steps
-        masses = -np.diff(step.beyond(edges))
-    return tuple(found)
+    def __init__(self, error: float, first: int) -> None:
+        import numpy as np
+
+        self.error, self.first = error, first
+        # Narrow cells at the end, where looks end the run.
+        self.steps = 1 - np.linspace(1, 0, CELLS + 1) ** 3
+        level = error * spent(first)
+        self.levels = [level]
+        self.edges = self.steps * math.atan(critical(level, first - 1) / math.sqrt(first - 1))
+        self.masses = 2 * np.diff(_below(self.edges, first - 2))
+
+    @staticmethod
+    @cache
+    def of(error: float, first: int) -> _Ladder:
+        """The one of this error and first look, with the levels that it knows already."""
+        return _Ladder(error, first)
+
+    def level(self, pairs: int) -> float:
+        """The level at so many pairs."""
+        import numpy as np
+
+        while len(self.levels) <= pairs - self.first:
+            count = self.first + len(self.levels)
+            step = _Step(self.edges, self.masses, count)
+            bound = step.bound(self.error * (spent(count) - spent(count - 1)))
+            self.levels.append(p_value(math.tan(bound) * math.sqrt(count - 1), count - 1))
+            self.edges = self.steps * bound
+            self.masses = -np.diff(step.beyond(self.edges))
+        return self.levels[pairs - self.first]
 
 
 class _Step:
