@@ -87,37 +87,35 @@ class Found:
     """What became of ablations: shares of variants, of ablations, and seeds on average."""
 
     different: float
-    equivalent: float
+    within: float
+    """The margin, whether zero is left out or not."""
     any_different: float
-    any_equivalent: float
+    any_within: float
     seeds: float
 
-    @property
-    def decided(self) -> float:
-        """The share of variants."""
-        return self.different + self.equivalent
 
+def decide(values: Values, looks: Looks) -> tuple[list[tuple[str, bool]], int]:
+    """What the last look at one ablation [1 + V, MOST] says, and the seeds that it took.
 
-def decide(values: Values, looks: Looks) -> tuple[list[str], int]:
-    """The verdicts on one ablation [1 + V, MOST] at its last look, and the seeds that it took.
-
-    By the code that reports have them from.
+    The verdict on each variant, and whether its interval lies within the margin, by the code that
+    reports and claims have them from.
     """
     for seeds in range(looks.first, looks.most + 1):
         cells = summarise(rows(values[:, :seeds]), "0", {"m": looks})
         if not any(row["m"].waits_for_seeds for row in cells.values()):
             break
-    return [row["m"].verdict for name, row in cells.items() if name != "0"], seeds
+    found = [(row["m"].verdict, row["m"].difference) for row in cells.values()]
+    return [(verdict, each.is_equivalent) for verdict, each in found if each is not None], seeds
 
 
 def decide_all(values: Values, looks: Looks) -> tuple[Flags, Flags, Values]:
     """As `decide`, for many ablations [A, 1 + V, MOST] at once.
 
-    Which variants are called different and which equivalent [A, V], and the seeds [A]. The tests
-    hold it to `decide`.
+    Which variants are called different, and which intervals lie within the margin [A, V], and the
+    seeds [A]. The tests hold it to `decide`.
     """
     count, variants = len(values), values.shape[1] - 1
-    different, equivalent = np.zeros((2, count, variants), bool)
+    different, within = np.zeros((2, count, variants), bool)
     seeds = np.zeros(count)
     going = np.ones(count, bool)
     for pairs in range(looks.first, looks.most + 1):
@@ -131,10 +129,10 @@ def decide_all(values: Values, looks: Looks) -> tuple[Flags, Flags, Values]:
         wider = np.maximum(*((change + sign * share).std(-1, ddof=1) for sign in (1, -1)))
         limit = abs(share.mean(-1)) - half * np.maximum(0, wider / deviation - 1)
         different[going] = abs(mean) > half
-        equivalent[going] = (abs(mean) <= half) & (abs(mean) + half <= np.maximum(0, limit))
+        within[going] = abs(mean) + half <= np.maximum(0, limit)
         seeds[going] = pairs
-        going &= ~(different | equivalent).all(axis=1)
-    return different, equivalent, seeds
+        going &= ~(different | within).all(axis=1)
+    return different, within, seeds
 
 
 def rows(values: Values) -> list[Measured]:
@@ -164,12 +162,12 @@ def simulate(study: Study, ablations: int, looks: Looks = LOOKS, seed: int = 0) 
     """What the rule comes to in so many ablations."""
     random = np.random.default_rng(seed)
     values = np.array([study.values(random) for _ in range(ablations)])
-    different, equivalent, seeds = decide_all(values, looks)
+    different, within, seeds = decide_all(values, looks)
     return Found(
         different=float(different.mean()),
-        equivalent=float(equivalent.mean()),
+        within=float(within.mean()),
         any_different=float(different.any(axis=1).mean()),
-        any_equivalent=float(equivalent.any(axis=1).mean()),
+        any_within=float(within.any(axis=1).mean()),
         seeds=float(seeds.mean()),
     )
 
@@ -244,9 +242,9 @@ def wrong_verdicts(ablations: int) -> None:
         for study in edges(kind):
             found = simulate(study, ablations)
             how = "times 1.05" if study.multiplied else "plus 5"
-            text = percent(found.any_equivalent), f"{found.seeds:.1f}"
+            text = percent(found.any_within), f"{found.seeds:.1f}"
             body.append([*_named(study), how, *text])
-    table([*HEAD, "effect", "any called equivalent", "seeds"], body)
+    table([*HEAD, "effect", "any within the margin", "seeds"], body)
 
 
 HEAD = ("noise", "variants", "spread", "correlation")
@@ -271,6 +269,7 @@ def edges(kind: str) -> tuple[Study, ...]:
         Study(margin, 3.0, 0.5, kind, variants=1),
         Study(margin, 3.0, 0.9, kind),
         Study(margin, 10.0, 0.99, kind),
+        Study(margin, 10.0, 0.999, kind, variants=1),
         Study(margin, 10.0, 0.99, kind, multiplied=True),
     )
 
@@ -300,7 +299,7 @@ def power(ablations: int) -> None:
 
 def _shown(study: Study, ablations: int, rule: type[Looks], equivalent: bool) -> str:
     found = simulate(study, ablations, rule(FIRST, MOST, MARGIN))
-    share = found.equivalent if equivalent else found.different
+    share = found.within if equivalent else found.different
     return f"{percent(share)} ({found.seeds:.1f} seeds)"
 
 

@@ -18,6 +18,7 @@ from prologue_bench.pipeline.planner import Plan
 from prologue_bench.results.frame import looks_of, measured, summary
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.schema import MOST_SEEDS, AddedSeeds, LookRecord, Results
+from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.intervals import LEVEL
 from prologue_bench.stats.looks import LEAST_PAIRS
 from prologue_bench.storage.store import Store
@@ -170,26 +171,36 @@ def look(results: Results, added: AddedSeeds, seeds: int) -> tuple[LookRecord, d
             "in it; the report says why without --until-decided"
         )
     assert results.baseline is not None, "the rule is checked"
+    reference = cells.get(results.baseline, {}).get(added.metric)
     undecided = tuple(
         name
         for name, cell in of_metric.items()
-        if (
-            cell.waits_for_seeds
-            if cell is not None and (cell.difference or cell.conflict)
-            else failed & {name, results.baseline}
-        )
+        if _waits(cell, reference, bool(failed & {name, results.baseline}))
     )
     family = max(
         (cell.difference.family for cell in of_metric.values() if cell and cell.difference),
         default=1,
     )
     (rule,) = looks_of(evolve(results, added_seeds=(added,))).values()
-    pairs = {
-        name: cell.difference.count if cell and cell.difference else 0
-        for name, cell in of_metric.items()
-    }
+    pairs = {name: _pairs(cell) for name, cell in of_metric.items()}
     level = rule.level((1 - LEVEL) / family, seeds)
     return LookRecord(seeds=seeds, level=level, undecided=undecided), pairs
+
+
+def _waits(cell: Cell | None, reference: Cell | None, failed: bool) -> bool:
+    """Whether more seeds could decide a variant; after a failure, they may give its first pair."""
+    if cell is None or reference is None or (cell.difference is None and cell.conflict is None):
+        return failed
+    if cell.same_everywhere and reference.same_everywhere:
+        return False
+    return cell.waits_for_seeds
+
+
+def _pairs(cell: Cell | None) -> int:
+    """The training seeds that a difference is over."""
+    if cell is None or cell.difference is None:
+        return 0
+    return cell.difference.count if cell.difference.basis == "training seeds" else 1
 
 
 def _check_measured(results: Results, metric: str) -> None:

@@ -18,6 +18,10 @@ def check_numbers(results: Document) -> None:
     if results["baseline"] is not None:
         _known(results["baseline"], names, "variant", "baseline")
     for index, added in enumerate(results.get("added_seeds", ())):
+        if added["most"] < added["first"]:
+            raise Mismatch(
+                f"found less than `first`, {added['first']}", "added_seeds", index, "most"
+            )
         for number, look in enumerate(added["looks"]):
             at = ("added_seeds", index, "looks", number, "undecided")
             for name in look["undecided"]:

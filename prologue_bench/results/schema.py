@@ -308,8 +308,8 @@ class ReferenceRecord:
     rows: Mapping[str, ReferenceRow]
 
 
-MOST_SEEDS = 500
-"""As an ablation has runs at most."""
+MOST_SEEDS = 100
+"""That may be looked at one by one."""
 
 
 @frozen(kw_only=True)

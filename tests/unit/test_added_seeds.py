@@ -10,8 +10,8 @@ import pytest
 from attrs import evolve
 
 from prologue_bench.config.ablation import Ablation
-from prologue_bench.errors import UserError
-from prologue_bench.pipeline.deciding import Rule, until_decided
+from prologue_bench.errors import Interrupted, UserError
+from prologue_bench.pipeline.deciding import Rule, look, until_decided
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.regression.check import check_results, make_baseline
@@ -25,7 +25,7 @@ from prologue_bench.results.loading import load_numbers, load_results
 from prologue_bench.results.merge import merge_results
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.plain import plain, record
-from prologue_bench.results.schema import Numbers, Results
+from prologue_bench.results.schema import AddedSeeds, Numbers, Results
 from prologue_bench.results.strict import to_json
 from prologue_bench.stats.looks import Looks
 from prologue_bench.texts.numbers import plus_minus
@@ -58,6 +58,8 @@ def deciding(
     seeds: int = 3,
     direction: str = "lower",
     metric: str = "m",
+    stop_at: int = 0,
+    unfinished_at: int = 0,
 ) -> tuple[Results, list[str], list[int], Outcome]:
     """The rule on runs that give these numbers: results, what is said, and seeds of each round."""
     ablation = load(f"seeds={list(range(seeds))}").with_more_seeds(most)
@@ -66,8 +68,13 @@ def deciding(
 
     def finish(part: Plan, outcome: Outcome) -> tuple[Results, Pictures]:
         rounds.append(len(part.ablation.seeds))
+        if rounds[-1] == stop_at:
+            raise Interrupted("stopped")
         cut = {name: values[: rounds[-1]] for name, values in series.items()}
-        return results_of(results_by_seed({"m": cut}, direction)), Pictures()
+        found = results_of(results_by_seed({"m": cut}, direction))
+        if rounds[-1] == unfinished_at:
+            found = evolve(found, runs=(*found.runs[:-1], evolve(found.runs[-1], unfinished=True)))
+        return found, Pictures()
 
     outcome, rule = Outcome(), Rule(metric, most)
     plan = Plan(ablation, (), ())
@@ -107,6 +114,49 @@ def test_one_seed_gives_no_look(load: Load) -> None:
     assert rounds == [1, 2, 3]
     assert [seeds for seeds, _ in looks(results)] == [2, 3]
     assert results.added_seeds[0].first == 2
+
+
+def test_an_interrupted_run_makes_the_same_looks_when_it_goes_on(load: Load) -> None:
+    series = {"base": BASE, "unclear": UNCLEAR}
+    whole_run, said, *_ = deciding(load, series, 6)
+    with pytest.raises(Interrupted):
+        deciding(load, series, 6, stop_at=5)
+    again, said_again, *_ = deciding(load, series, 6)
+    assert again.added_seeds == whole_run.added_seeds
+    assert said_again == said
+
+
+def test_unfinished_runs_are_looked_at_and_end_it(load: Load) -> None:
+    results, _, rounds, _ = deciding(load, {"base": BASE, "unclear": UNCLEAR}, 6, unfinished_at=4)
+    assert rounds == [3, 4]
+    assert looks(results)[-1] == (4, ("unclear",))
+
+
+def test_sampling_seeds_are_no_pairs() -> None:
+    document = results_by_seed({"m": {"base": BASE[:1], "unclear": UNCLEAR[:1]}})
+    again = [
+        {
+            **run,
+            "sampling_seed": 1,
+            "measurements": [
+                {**each, "value": each["value"] + index} for each in run["measurements"]
+            ],
+        }
+        for index, run in enumerate(document["runs"])
+    ]
+    results = results_of({**document, "runs": [*document["runs"], *again]})
+    _, pairs = look(results, AddedSeeds(metric="m", first=2, most=5, margin=0.05, looks=()), 1)
+    assert pairs == {"unclear": 1}
+
+
+def test_weights_that_are_the_same_in_every_seed_are_not_waited_for() -> None:
+    document = results_by_seed({"m": {"base": [1.0] * 3, "frozen": [2.0] * 3}})
+    for run in document["runs"]:
+        for each in run["measurements"]:
+            each["artifact"] = run["variant"]
+    asked = AddedSeeds(metric="m", first=3, most=5, margin=0.05, looks=())
+    looked, _ = look(results_of(document), asked, 3)
+    assert looked.undecided == ()
 
 
 def test_a_failed_seed_is_no_pair_and_a_round_without_a_new_pair_is_the_last(load: Load) -> None:
@@ -166,7 +216,7 @@ def test_nothing_to_compare_is_said(load: Load) -> None:
         ([], "rat", 10, "--until-decided: unknown metric 'rat'; did you mean 'rate'?"),
         ([], "gfid", 10, "'gfid' is not among its metrics, rate; add it to `metrics`"),
         ([], "probe_4", 10, "'probe' is not among its metrics"),
-        ([], "rate", 1, "--max-seeds 1: the ablation has 1 seed; expected a number from 2 to 500"),
+        ([], "rate", 1, "--max-seeds 1: the ablation has 1 seed; expected a number from 2 to 100"),
         (["seeds=[0, 1, 2]"], "rate", 2, "--max-seeds 2: the ablation has 3 seeds"),
         (["baseline=null"], "rate", 10, "there is no baseline"),
         (["vary.tokenizer.prologue_tokens=[0]"], "rate", 10, "found one variant"),
@@ -272,6 +322,9 @@ def test_results_are_read_as_they_were_written_and_older_ones_have_no_looks(tmp_
 def test_looks_at_variants_that_are_not_there_are_no_results() -> None:
     wrong = {**results_by_seed(MARKED), "added_seeds": [added("m", (3, ["nobody"]))]}
     with pytest.raises(Mismatch, match="no variant of these results"):
+        check_document(whole(wrong))
+    wrong = {**results_by_seed(MARKED), "added_seeds": [added("m", first=4, most=3)]}
+    with pytest.raises(Mismatch, match="less than `first`"):
         check_document(whole(wrong))
     wrong = {**results_by_seed(MARKED), "added_seeds": [added("m", source="nowhere")]}
     with pytest.raises(Mismatch, match="no source of these results"):

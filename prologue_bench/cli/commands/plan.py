@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prologue_bench.pipeline.reuse import EarlierRuns
     from prologue_bench.pipeline.workspace import Workspace
 
-MOST_SEEDS = 10
+SEEDS_AT_MOST = 10
 
 profile_option = click.option(
     "--profile", help="Take sizes and budgets from this profile, not from the file's."
@@ -43,7 +43,7 @@ until_decided_option = click.option(
 most_seeds_option = click.option(
     "--max-seeds",
     type=int,
-    help=f"With --until-decided: have at most so many training seeds  [{MOST_SEEDS}]",
+    help=f"With --until-decided: have at most so many training seeds  [{SEEDS_AT_MOST}]",
 )
 reuse_option = click.option(
     "--reuse",
@@ -91,7 +91,7 @@ def make_rule(metric: str | None, most: int | None) -> Rule | None:
         return None
     from prologue_bench.pipeline.deciding import Rule
 
-    return Rule(metric, MOST_SEEDS if most is None else most)
+    return Rule(metric, SEEDS_AT_MOST if most is None else most)
 
 
 def show(
