@@ -40,4 +40,4 @@ def _end(added: AddedSeeds) -> str:
         return f"With {last.seeds} seeds no variant is undecided."
     if last.seeds >= added.most:
         return f"The limit is reached; {undecided}."
-    return f"The last seeds gave no pair more of those that are {undecided}."
+    return f"With {last.seeds} seeds, of which some are not finished, {undecided}."

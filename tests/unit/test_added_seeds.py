@@ -130,6 +130,9 @@ def test_unfinished_runs_are_looked_at_and_end_it(load: Load) -> None:
     results, _, rounds, _ = deciding(load, {"base": BASE, "unclear": UNCLEAR}, 6, unfinished_at=4)
     assert rounds == [3, 4]
     assert looks(results)[-1] == (4, ("unclear",))
+    assert "With 4 seeds, of which some are not finished, undecided: unclear." in (
+        render_markdown(results)
+    )
 
 
 def test_sampling_seeds_are_no_pairs() -> None:
