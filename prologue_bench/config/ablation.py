@@ -16,6 +16,8 @@ import attrs
 from attrs import frozen
 
 from prologue_bench.config.files import (
+    EQUIVALENCE_MARGIN,
+    LARGEST_SEED,
     AblationFile,
     Overrides,
     Profile,
@@ -140,10 +142,36 @@ class Ablation:
     experiments: tuple[Experiment, ...]
     references: tuple[Reference, ...] = ()
     sampling_seeds: tuple[int, ...] = ()
+    equivalence_margin: float = EQUIVALENCE_MARGIN
+    """As a share of the baseline."""
     document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
     """What was read: it names the lines of what is found to be wrong later."""
     registry: Registry = attrs.field(factory=Registry, eq=False, repr=False)
     """What the ablation's names stand for: with its own plugins, and no other ablation's."""
+
+    def with_more_seeds(self, count: int) -> Ablation:
+        """The ablation with so many training seeds: behind its own, those after the largest.
+
+        Raises UserError where that makes more runs than can be planned.
+        """
+        draws = max(1, len(self.sampling_seeds))
+        _check_run_count(len(self.variants), count, draws, self.path)
+        after = max(self.seeds) + 1
+        added = range(after, after + count - len(self.seeds))
+        if added and added[-1] > LARGEST_SEED:
+            raise UserError(
+                f"{self.path}: seeds: found {max(self.seeds)}, and no larger ones can be added"
+            )
+        firsts = [each for each in self.experiments if each.seed == self.seeds[0]]
+        more = [attrs.evolve(each, seed=seed) for seed in added for each in firsts]
+        return attrs.evolve(
+            self, seeds=(*self.seeds, *added), experiments=(*self.experiments, *more)
+        )
+
+    def with_seeds(self, seeds: Sequence[int]) -> Ablation:
+        """The ablation with some of its training seeds alone."""
+        kept = tuple(each for each in self.experiments if each.seed in seeds)
+        return attrs.evolve(self, seeds=tuple(seeds), experiments=kept)
 
 
 def load_ablation(path: Path, registry: Registry, overrides: Overrides | None = None) -> Ablation:
@@ -207,6 +235,7 @@ def _checked(
         experiments=experiments,
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
+        equivalence_margin=file.equivalence_margin,
         document=document,
         registry=registry,
     )
@@ -343,13 +372,17 @@ def _variants(file: AblationFile, where: str) -> tuple[Variant, ...]:
 
 
 def _check_runs(variants: int, file: AblationFile, where: str) -> None:
-    """Raises UserError for more runs than can be planned in a moment."""
+    """Raises UserError for more variants, or runs of them, than can be planned in a moment."""
     if variants > MOST_VARIANTS:
         raise UserError(
             f"{where}: found {variants} variants, expected at most {MOST_VARIANTS}; "
             "split them over several files"
         )
-    seeds, draws = len(file.seeds), max(1, len(file.sampling_seeds))
+    _check_run_count(variants, len(file.seeds), max(1, len(file.sampling_seeds)), where)
+
+
+def _check_run_count(variants: int, seeds: int, draws: int, where: str) -> None:
+    """Raises UserError for more runs than can be planned in a moment."""
     if variants * seeds * draws > MOST_RUNS:
         counts = [
             f"{variants} variants",

@@ -22,6 +22,8 @@ from prologue_bench.storage.names import name_problem
 LARGEST_SEED = 2**53 - 1
 """Seeds are hashed; any number would do, but readers of results.json hold larger ones as floats."""
 
+EQUIVALENCE_MARGIN = 0.05
+
 T = TypeVar("T")
 
 
@@ -45,6 +47,9 @@ class AblationFile:
     sampling_seeds: tuple[int, ...] = ()
     """Each training is sampled from with each of these; empty takes `sampling.seed` alone."""
     baseline: Any = None
+    equivalence_margin: float = EQUIVALENCE_MARGIN
+    """How far from the baseline a variant may be and still count as equivalent, as a share of the
+    baseline: `run --until-decided` reads it."""
     metrics: tuple[Choice, ...] | None = None
     """By default those that declare it."""
     references: tuple[str, ...] = ()
@@ -127,6 +132,11 @@ def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> 
         )
     if not file.seeds:
         raise UserError(f"{where}: seeds: found an empty list, expected at least one whole number")
+    if not 0 < file.equivalence_margin < 1:
+        raise UserError(
+            f"{where}: equivalence_margin: found {file.equivalence_margin:g}, expected a share of "
+            f"the baseline between 0 and 1, such as {EQUIVALENCE_MARGIN}"
+        )
     _check_seeds(file.seeds, LARGEST_SEED, f"{where}: seeds")
     _check_seeds(file.sampling_seeds, LARGEST_SEED, f"{where}: sampling_seeds")
     return file

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from prologue_bench.errors import UserError
 from prologue_bench.results import documents
-from prologue_bench.results.frame import measured
+from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.loading import load_numbers
 from prologue_bench.results.protocols import differences
 from prologue_bench.results.schema import (
@@ -29,6 +29,7 @@ from prologue_bench.results.schema import (
     Speed,
 )
 from prologue_bench.stats.intervals import LEVEL, ROUNDING
+from prologue_bench.stats.looks import Looks
 from prologue_bench.stats.measured import Measured
 from prologue_bench.stats.student import critical
 
@@ -101,6 +102,7 @@ def check_results(
     """
     rows, reference = (_by_metric(measured(each, apart=True)) for each in (results, baseline))
     elsewhere = _measured_elsewhere(results, baseline)
+    looks = looks_of(results, baseline)
     known = {metric for metric, _ in reference} | {SPEED}
     for tolerance in tolerances:
         if not any(fnmatchcase(name, tolerance.pattern) for name in known):
@@ -118,7 +120,7 @@ def check_results(
                 f"{variant}, {before[0].title}: the baseline holds a number that is not "
                 "finite, so --fail-on cannot be checked against it; bless a new baseline"
             )
-        check = _check(before, after, tolerances)
+        check = _check(before, after, tolerances, looks.get(metric))
         if metric in elsewhere:
             check = evolve(
                 check,
@@ -140,7 +142,10 @@ def _by_metric(rows: Sequence[Measured]) -> dict[tuple[str, str], list[Measured]
 
 
 def _check(
-    before: Sequence[Measured], after: Sequence[Measured], tolerances: Sequence[Tolerance]
+    before: Sequence[Measured],
+    after: Sequence[Measured],
+    tolerances: Sequence[Tolerance],
+    looks: Looks | None,
 ) -> Check:
     first = before[0]
     was, now = _mean(before), _mean(after)
@@ -152,7 +157,7 @@ def _check(
     elif tolerances:
         rise, fall, basis = None, None, "not asked for"
     else:
-        limit, basis = noise(before, after)
+        limit, basis = noise(before, after, looks)
         rise, fall = (limit if first.direction == worse else None for worse in ("lower", "higher"))
     several = min(len({each.seed for each in rows}) for rows in (before, after)) > 1
     return Check(
@@ -240,13 +245,16 @@ def _once(rows: Sequence[Measured]) -> list[Measured]:
     ]
 
 
-def noise(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[float | None, str]:
+def noise(
+    before: Sequence[Measured], after: Sequence[Measured], looks: Looks | None = None
+) -> tuple[float | None, str]:
     """How far a mean may move by chance (95%), and where that is known from.
 
     Over seeds: the prediction interval of the new mean, t * s * sqrt(1/n + 1/m), with the
     baseline's spread s over its n seeds. With one seed, or where all have the same value: the
     intervals of both means over images, which hold nothing of the noise of training. A measurement
-    that seeds share, as of a frozen tokenizer, is of one seed.
+    that seeds share, as of a frozen tokenizer, is of one seed. Where seeds were added until the
+    metric was decided, the interval over seeds is one that holds at all `looks`.
     """
     before, after = _once(before), _once(after)
     means = _means(before)
@@ -255,7 +263,8 @@ def noise(before: Sequence[Measured], after: Sequence[Measured]) -> tuple[float 
     spread = stdev(means) if count > 1 and all(map(math.isfinite, means)) else 0.0
     rounding = ROUNDING * max(map(abs, means))
     if spread > rounding:
-        width = critical(1 - LEVEL, count - 1)
+        level = looks.level(1 - LEVEL, max(count, looks.first)) if looks is not None else None
+        width = critical(1 - LEVEL if level is None else level, count - 1)
         return width * spread * math.sqrt(1 / count + 1 / seeds), f"spread over {count} seeds"
     widths = [_width_over_images(rows) for rows in (before, after)]
     known = [width for width in widths if width is not None]
@@ -403,6 +412,7 @@ def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) 
         software=results.software,
         hardware=results.hardware,
         created=results.created,
+        added_seeds=results.added_seeds,
         runs=tuple(
             BaselineRun(
                 variant=run.variant,

@@ -8,11 +8,12 @@ from statistics import correlation, fmean
 
 from attrs import frozen
 
-from prologue_bench.results.frame import measured
+from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.protocols import differences
 from prologue_bench.results.schema import Numbers, ProtocolRecord
 from prologue_bench.stats.differences import Difference, Points, paired, points_of
+from prologue_bench.stats.looks import Looks
 
 
 @frozen
@@ -53,6 +54,7 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
     for each in rows:
         names.setdefault(each.metric, (each.title, each.unit))
     one, other = points_of(rows), points_of(measured(second, apart=True))
+    looks = looks_of(first, second)
     found = []
     for metric, (title, unit) in names.items():
         pairs = {
@@ -74,7 +76,9 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
             title=title,
             unit=unit,
             rows=tuple(
-                _row(variant, *pairs[variant], keys, None if conflict else family)
+                _row(
+                    variant, *pairs[variant], keys, None if conflict else family, looks.get(metric)
+                )
                 for variant, keys in shared.items()
                 if keys
             ),
@@ -87,9 +91,14 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
 
 
 def _row(
-    variant: str, one: Points, other: Points, keys: list[tuple[int, int]], family: int | None
+    variant: str,
+    one: Points,
+    other: Points,
+    keys: list[tuple[int, int]],
+    family: int | None,
+    looks: Looks | None,
 ) -> Row:
-    difference = None if family is None else paired(other, one, family)
+    difference = None if family is None else paired(other, one, family, looks)
     return Row(
         variant,
         fmean(one[key].value for key in keys),

@@ -12,6 +12,7 @@ from pathlib import Path
 from attrs import evolve
 from markupsafe import Markup
 
+from prologue_bench.reporting.added_seeds import added_seeds
 from prologue_bench.reporting.figures import (
     curve_plots,
     heat_maps,
@@ -52,13 +53,12 @@ from prologue_bench.reporting.tables import render_csv, render_latex, render_mar
 from prologue_bench.reporting.vega import library
 from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.documents import RESULTS
-from prologue_bench.results.frame import frame, measured
+from prologue_bench.results.frame import frame, measured, summary
 from prologue_bench.results.pictures import ASSETS, Pictures, comparable_pictures, originals
 from prologue_bench.results.protocols import conflicts
 from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import most_seeds, one_data_set
 from prologue_bench.results.strict import to_json
-from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.placing import checksums, placing
 from prologue_bench.texts.durations import duration
 
@@ -95,7 +95,7 @@ def write_report(results: Results, pictures: Pictures, folder: Path, force: bool
 def render_html(results: Results, pictures: Pictures) -> str:
     """The report as one HTML document without outside references."""
     numbers, rows = measured(results), frame(results)
-    cells = summarise(numbers, results.baseline)
+    cells = summary(results)
     metrics = metric_infos(numbers)
     main, detail = split_metrics(metrics, numbers, results)
     return (
@@ -132,6 +132,7 @@ def render_html(results: Results, pictures: Pictures) -> str:
             comparable=comparable_pictures(results, pictures),
             originals=[each for each in originals(results) if each[1] in pictures.files],
             caveats=caveats(measurements_of(results)),
+            added_seeds=added_seeds(results),
             seeds=most_seeds(results),
             sources=results.origins,
             one_data_set=one_data_set(results),

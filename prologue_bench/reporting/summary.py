@@ -122,8 +122,10 @@ def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Results) -> list
             ]
             if names:
                 sentences.append(f"{title}, {verdict} than {baseline}: {'; '.join(names)}.")
+        if equivalent := _equivalent(known):
+            sentences.append(f"{title}, equivalent to {baseline}{equivalent}.")
         verdicts = {cell.verdict for cell in known.values() if cell.difference is not None}
-        if not verdicts & {"better", "worse"}:
+        if not verdicts & {"better", "worse", "equivalent"}:
             (noise if "noise" in verdicts else unknown if verdicts & {"unknown"} else []).append(
                 info.title
             )
@@ -132,6 +134,18 @@ def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Results) -> list
     if unknown:
         sentences.append(f"No verdict, the noise of training is not known: {'; '.join(unknown)}.")
     return sentences
+
+
+def _equivalent(cells: Mapping[str, Cell]) -> str:
+    """The margin, and the variants that are equivalent by it; empty where none is."""
+    found = {
+        name: cell.difference
+        for name, cell in cells.items()
+        if cell.verdict == "equivalent" and cell.difference is not None
+    }
+    shares = {each.margin.share for each in found.values() if each.margin is not None}
+    named = "; ".join(f"{name} ({difference_text(each)})" for name, each in found.items())
+    return f" within ±{100 * max(shares):g}%: {named}" if shares else ""
 
 
 def is_judged(cells: Cells) -> bool:
@@ -193,8 +207,13 @@ def verdict_text(cells: Cells) -> str:
     """What makes a difference better or worse, in words."""
     if not is_judged(cells):
         return "No verdicts: no difference has an interval over training seeds."
+    equivalent = (
+        "one within the margin is equivalent, "
+        if any(each.margin is not None for each in _differences(cells))
+        else ""
+    )
     return (
-        "A difference is better or worse where its interval leaves zero out; "
+        f"A difference is better or worse where its interval leaves zero out; {equivalent}"
         "else it is marked n.s. (not significant). Intervals hold at once within one metric, "
         "not over several."
     )

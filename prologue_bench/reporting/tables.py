@@ -9,6 +9,7 @@ import csv
 import re
 from typing import TYPE_CHECKING
 
+from prologue_bench.reporting.added_seeds import added_seeds
 from prologue_bench.reporting.sections import failed_runs, left_out, unfinished_runs
 from prologue_bench.reporting.summary import (
     SAME_WEIGHTS,
@@ -22,11 +23,11 @@ from prologue_bench.reporting.summary import (
     warnings,
 )
 from prologue_bench.results.caveats import caveats, measurements_of
-from prologue_bench.results.frame import measured
+from prologue_bench.results.frame import measured, summary
 from prologue_bench.results.protocols import conflicts
 from prologue_bench.results.schema import ReferenceRecord, Results
 from prologue_bench.results.sources import most_seeds, one_data_set
-from prologue_bench.stats.differences import Cell, summarise
+from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.wording import difference_text
 from prologue_bench.texts.lines import one_line, plain_text
 from prologue_bench.texts.markdown import markdown_line
@@ -58,11 +59,13 @@ LATEX = {
     "±": r"$\pm$",
 }
 
+LATEX_MARKS = {"better": "$^*$", "worse": "$^*$", "equivalent": r"$^\approx$"}
+
 
 def render_markdown(results: Results) -> str:
     """The summary table in Markdown."""
     rows = measured(results)
-    cells = summarise(rows, results.baseline)
+    cells = summary(results)
     main, _ = split_metrics(metric_infos(rows), rows, results)
     judged = is_judged(cells)
     if not main:
@@ -75,7 +78,7 @@ def render_markdown(results: Results) -> str:
         "",
         *(
             line
-            for sentence in caveats(measurements_of(results))
+            for sentence in (*caveats(measurements_of(results)), *added_seeds(results))
             for line in (markdown_line(sentence), "")
         ),
         f"{_from(results)}. " + reading(len(most_seeds(results)), cells),
@@ -116,20 +119,20 @@ def _from(results: Results) -> str:
 def render_latex(results: Results) -> str:
     """The summary table in LaTeX, for booktabs: means and standard deviations over seeds."""
     rows = measured(results)
-    cells = summarise(rows, results.baseline)
+    cells = summary(results)
     main, _ = split_metrics(metric_infos(rows), rows, results)
 
     def cell(found: Cell | None) -> str:
         if found is None:
             return "--"
         spread = f" ± {short(found.spread)}" if found.spread is not None else ""
-        return _latex(f"{number(found.mean)}{spread}") + (
-            "$^*$" if found.verdict in ("better", "worse") else ""
-        )
+        return _latex(f"{number(found.mean)}{spread}") + LATEX_MARKS.get(found.verdict, "")
 
     heads = [_latex(_head(info)) for info in main]
     seeds = len(most_seeds(results))
     notes = [*results.remarks, *warnings(results), f"$^*$: {verdict_text(cells)}"]
+    if results.added_seeds:
+        notes += [*added_seeds(results), f"{LATEX_MARKS['equivalent']}: equivalent"]
     body = [
         " & ".join(
             [
@@ -239,7 +242,8 @@ def _not_measured(results: Results) -> list[str]:
 
 def _mark(cell: Cell, judged: bool) -> str:
     """What stands behind a difference neither better nor worse, where others have verdicts."""
-    return {"noise": ", n.s.", "unknown": ", no verdict"}.get(cell.verdict, "") if judged else ""
+    marks = {"noise": ", n.s.", "unknown": ", no verdict", "equivalent": ", equivalent"}
+    return marks.get(cell.verdict, "") if judged else ""
 
 
 def _markdown_cell(cell: Cell | None, judged: bool) -> str:

@@ -17,6 +17,15 @@ def check_numbers(results: Document) -> None:
     names = {each["name"] for each in results["variants"]}
     if results["baseline"] is not None:
         _known(results["baseline"], names, "variant", "baseline")
+    for index, added in enumerate(results.get("added_seeds", ())):
+        if added["most"] < added["first"]:
+            raise Mismatch(
+                f"found less than `first`, {added['first']}", "added_seeds", index, "most"
+            )
+        for number, look in enumerate(added["looks"]):
+            at = ("added_seeds", index, "looks", number, "undecided")
+            for name in look["undecided"]:
+                _known(name, names, "variant", *at)
     places: set[tuple[str, int, int]] = set()
     for index, run in enumerate(results["runs"]):
         _known(run["variant"], names, "variant", "runs", index, "variant")
@@ -45,6 +54,8 @@ def check_results(results: Document) -> None:
     _once((each["label"] for each in sources or ()), "sources", "label")
     for index, variant in enumerate(results["variants"]):
         _known(variant.get("source") or "", labels, "source", "variants", index, "source")
+    for index, added in enumerate(results.get("added_seeds", ())):
+        _known(added.get("source", ""), labels, "source", "added_seeds", index, "source")
     for index, reference in enumerate(results.get("references", ())):
         for key, row in reference["rows"].items():
             _alike(

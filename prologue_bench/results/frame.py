@@ -11,7 +11,9 @@ from prologue_bench.results.documents import RESULTS as RESULTS
 from prologue_bench.results.plain import plain
 from prologue_bench.results.protocols import protocol_hash
 from prologue_bench.results.schema import Numbers, RunNumbers, Settings, VariantRecord
+from prologue_bench.stats.differences import Cell, summarise
 from prologue_bench.stats.intervals import known_width
+from prologue_bench.stats.looks import Looks
 from prologue_bench.stats.measured import Measured
 from prologue_bench.texts.settings import flat_values
 
@@ -61,6 +63,24 @@ def measured(results: Numbers, apart: bool = False) -> list[Measured]:
         for each in run.measurements
         if each.value is not None
     ]
+
+
+def looks_of(*results: Numbers) -> dict[str, Looks]:
+    """How metrics were looked at while seeds were added, by metric; of several, all their looks."""
+    found: dict[str, Looks] = {}
+    for each in (record for one in results for record in one.added_seeds):
+        other = found.get(each.metric, Looks(each.first, each.most, each.margin))
+        found[each.metric] = Looks(
+            min(each.first, other.first),
+            max(each.most, other.most),
+            min(each.margin, other.margin),
+        )
+    return found
+
+
+def summary(results: Numbers) -> dict[str, dict[str, Cell]]:
+    """Cells by variant and metric, as every report and claim has them."""
+    return summarise(measured(results), results.baseline, looks_of(results))
 
 
 def frame(results: Numbers) -> pd.DataFrame:

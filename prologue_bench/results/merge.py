@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve
@@ -10,6 +10,7 @@ from attrs import evolve
 from prologue_bench.errors import UserError, listed
 from prologue_bench.results.pictures import VARIANT_PICTURES, Pictures
 from prologue_bench.results.schema import (
+    AddedSeeds,
     DataRecord,
     MeasurementRecord,
     ReferenceRecord,
@@ -118,6 +119,11 @@ def merge_results(
             *_other_versions(origins),
         ),
         sources=tuple(origins),
+        added_seeds=tuple(
+            _added(added, results, label, titles)
+            for results, label in zip(found, labels, strict=True)
+            for added in results.added_seeds
+        ),
     )
     return merged, _pictures(parts)
 
@@ -155,6 +161,31 @@ def _by_title(run: RunRecord, titles: dict[str, str]) -> RunRecord:
         return each if is_first else evolve(each, name=f"{each.name}, {each.title}")
 
     return evolve(run, measurements=tuple(map(named, run.measurements)))
+
+
+def _added(
+    added: AddedSeeds, results: Results, label: str, titles: Mapping[str, str]
+) -> AddedSeeds:
+    """What is known of seeds that were added, with the names that its metric and variants have."""
+    title = next(
+        (
+            each.title
+            for run in results.runs
+            for each in run.measurements
+            if each.name == added.metric
+        ),
+        added.metric,
+    )
+    is_first = titles.get(added.metric, title) == title
+    return evolve(
+        added,
+        metric=added.metric if is_first else f"{added.metric}, {title}",
+        source=merged_name(label, added.source) if added.source else label,
+        looks=tuple(
+            evolve(look, undecided=tuple(merged_name(label, name) for name in look.undecided))
+            for look in added.looks
+        ),
+    )
 
 
 def _of_its_data(run: RunRecord, data: DataRecord) -> RunRecord:

@@ -308,6 +308,39 @@ class ReferenceRecord:
     rows: Mapping[str, ReferenceRow]
 
 
+MOST_SEEDS = 100
+"""That may be looked at one by one."""
+
+
+@frozen(kw_only=True)
+class LookRecord:
+    """A look at the differences of a metric: at so many training seeds, and who was undecided.
+
+    `level` is the error of one difference's interval, None before the first pairs.
+    """
+
+    seeds: Whole
+    level: Annotated[float, Between(0, 1)] | None
+    undecided: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class AddedSeeds:
+    """How training seeds were added until a metric was decided: `run --until-decided`.
+
+    The first look was at `first` pairs of seeds, and none would have been at more than `most`.
+    `margin` is the share of the baseline within which a difference counts as none. `source` is the
+    label of one of the results' sources.
+    """
+
+    metric: Name
+    source: str = omitted("")
+    first: Annotated[int, Between(2, MOST_SEEDS)]
+    most: Annotated[int, Between(2, MOST_SEEDS)]
+    margin: NotNegative
+    looks: tuple[LookRecord, ...]
+
+
 @frozen(kw_only=True)
 class Speed:
     """One benchmark: a ratio to the calibration kernel, and the spread of that."""
@@ -334,6 +367,7 @@ class Numbers:
     runs: Annotated[tuple[RunNumbers, ...], Filled()]
     software: Mapping[str, Scalar] = omitted({})
     sources: Annotated[tuple[SourceName, ...], Filled()] | None = omitted()
+    added_seeds: tuple[AddedSeeds, ...] = omitted(())
     benchmarks: Mapping[str, Speed] = field(factory=dict)
     note: str = ""
 
@@ -367,6 +401,7 @@ class Results(Numbers):
     remarks: tuple[str, ...] = omitted(())
     """What authors say of the whole report, such as what no longer holds."""
     sources: Annotated[tuple[SourceRecord, ...], Filled()] | None = omitted()
+    added_seeds: tuple[AddedSeeds, ...] = omitted(())
     files: Mapping[str, str] | None = omitted()
     """SHA-256 of the report's other files, by name. None in reports that list none."""
     nulls: Mapping[str, str] = omitted({})
@@ -429,6 +464,7 @@ class Baseline:
     software: Mapping[str, Scalar] = omitted({})
     hardware: HardwareRecord | None = omitted()
     created: str
+    added_seeds: tuple[AddedSeeds, ...] = omitted(())
     runs: tuple[BaselineRun, ...]
     artifacts: Mapping[str, str]
     """Keys by variant, seeds and stage."""

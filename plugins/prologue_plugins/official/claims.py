@@ -6,7 +6,8 @@ compared with the baseline in this metric. Other differences, such as that of tw
 prologue, are a family of their own for each claim and report. What the claim comes to says how many
 of its differences do so. That two variants are about equal is not shown by finding no difference:
 it holds where the whole 95% interval lies within a tenth of the reference, and fails where all of
-it lies outside.
+it lies outside. Where seeds were added until a metric was decided, its intervals are corrected for
+that, here too, and its margin takes the place of the tenth.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from prologue_bench.results.frame import flat_settings, measured
+from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
-from prologue_bench.stats.differences import Difference, paired, points_of, summarise
+from prologue_bench.stats.differences import Difference, paired, points_of
 from prologue_bench.stats.wording import difference_text
 
 MARGIN = 0.1
@@ -62,8 +63,10 @@ class Evidence:
         if found.leaves_zero_out is None or found.half_width is None:
             return "cannot tell"
         if self.expected == "equal":
-            margin = MARGIN * abs(self.reference)
-            if abs(found.mean) + found.half_width <= margin:
+            share = MARGIN if found.margin is None else found.margin.share
+            margin = share * abs(self.reference)
+            within = margin if found.margin is None else found.margin.limit
+            if abs(found.mean) + found.half_width <= within:
                 return "holds"
             return "fails" if abs(found.mean) - found.half_width > margin else "cannot tell"
         if not found.leaves_zero_out:
@@ -81,6 +84,7 @@ class Evidence:
             told.append("one training seed")
         elif found.p_value is not None:
             family = f", simultaneous over {found.family}" if found.family > 1 else ""
+            family += ", at all looks" if found.looks else ""
             told.append(f"p = {found.p_value:.2g} over {found.count} {found.basis}{family}")
         else:
             told.append(f"over {found.count} {found.basis}")
@@ -343,7 +347,8 @@ class _Study:
         self.baseline = results.baseline
         self.points = points_of(rows)
         self.titles = {each.metric: each.title for each in rows}
-        self.cells = summarise(rows, results.baseline)
+        self.cells = summary(results)
+        self.looks = looks_of(results)
         self.keys = _keys(results)
         self.variants = results.variants
 
@@ -462,7 +467,8 @@ class _Study:
             shown = self.cells[against if is_baseline else variant][metric].difference
             assert shown is not None, "seeds are shared, and protocols are equal"
             return -shown if is_baseline else shown
-        return paired(self.points[metric][variant], self.points[metric][against], family)
+        one, other = self.points[metric][variant], self.points[metric][against]
+        return paired(one, other, family, self.looks.get(metric))
 
 
 def _keys(results: Results) -> dict[tuple[str, str, Seeds], str]:

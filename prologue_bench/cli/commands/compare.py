@@ -100,7 +100,8 @@ def _basis(row: Row) -> str:
     found = row.difference
     if found is None or found.half_width is None:
         return ""
-    return found.basis + (f", simultaneous over {found.family}" if found.family > 1 else "")
+    family = f", simultaneous over {found.family}" if found.family > 1 else ""
+    return f"{found.basis}{family}{', at all looks' if found.looks else ''}"
 
 
 def _agreement(metric: MetricComparison) -> str:

@@ -13,9 +13,12 @@ from prologue_bench.errors import UserError
 
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
+    from prologue_bench.pipeline.deciding import Rule
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.pipeline.reuse import EarlierRuns
     from prologue_bench.pipeline.workspace import Workspace
+
+SEEDS_AT_MOST = 10
 
 profile_option = click.option(
     "--profile", help="Take sizes and budgets from this profile, not from the file's."
@@ -29,6 +32,19 @@ set_option = click.option(
     multiple=True,
     metavar="KEY=VALUE",
     help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.",
+)
+until_decided_option = click.option(
+    "--until-decided",
+    metavar="METRIC",
+    help=(
+        "Add training seeds until each variant's difference from the baseline in METRIC leaves out "
+        "zero or lies within the margin of equivalence."
+    ),
+)
+most_seeds_option = click.option(
+    "--max-seeds",
+    type=int,
+    help=f"With --until-decided: have at most so many training seeds  [{SEEDS_AT_MOST}]",
 )
 reuse_option = click.option(
     "--reuse",
@@ -46,6 +62,8 @@ reuse_option = click.option(
 @profile_option
 @seeds_option
 @set_option
+@until_decided_option
+@most_seeds_option
 @reuse_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @store_option
@@ -55,12 +73,26 @@ def plan(
     profile: str | None,
     seeds: str | None,
     values: tuple[str, ...],
+    until_decided: str | None,
+    max_seeds: int | None,
     reuse: tuple[Path, ...],
     as_json: bool,
     store: Path | None,
 ) -> None:
     """Show the stages of ABLATION, what is cached and how long the rest takes; run nothing."""
-    show(ablation, profile, seeds, values, store, reuse, as_json)
+    rule = make_rule(until_decided, max_seeds)
+    show(ablation, profile, seeds, values, store, reuse, as_json, rule)
+
+
+def make_rule(metric: str | None, most: int | None) -> Rule | None:
+    """The rule of --until-decided and --max-seeds. Raises UserError for the second alone."""
+    if metric is None:
+        if most is not None:
+            raise UserError(f"--max-seeds {most}: expected --until-decided METRIC with it")
+        return None
+    from prologue_bench.pipeline.deciding import Rule
+
+    return Rule(metric, SEEDS_AT_MOST if most is None else most)
 
 
 def show(
@@ -71,24 +103,28 @@ def show(
     store: Path | None,
     reuse: tuple[Path, ...] = (),
     as_json: bool = False,
+    rule: Rule | None = None,
 ) -> None:
     """Print the plan of an ablation, as a table or as JSON."""
     say_at_once(f"Planning {path}")
     import json
 
     from prologue_bench.cli.console.needs import needs_line
-    from prologue_bench.cli.console.plan_table import plan_records, show_plan
+    from prologue_bench.cli.console.plan_table import plan_records, show_plan, what_may_be_added
+    from prologue_bench.pipeline.deciding import part_of
     from prologue_bench.pipeline.needs import estimate_needs
     from prologue_bench.pipeline.nominal import planned_data
     from prologue_bench.pipeline.workspace import Workspace
 
-    ablation = read_ablation(path, profile, seeds, values)
+    ablation = read_ablation(path, profile, seeds, values, rule)
+    every = ablation if rule is None else rule.with_all_seeds(ablation)
     workspace = Workspace(open_store(store))
     with ablation.registry.blaming(UserError), planned_data(ablation, workspace) as note:
         try:
-            found, _ = make_plan_with(ablation, workspace, reuse)
+            whole, _ = make_plan_with(every, workspace, reuse)
         except UserError as error:
             raise UserError(f"{error}. {note}") if reuse and note else error from None
+        found = part_of(whole, ablation.seeds)
         if as_json:
             click.echo(json.dumps(plan_records(found), indent=1))
         else:
@@ -98,6 +134,8 @@ def show(
                 click.echo(needs_line(needs, 1, workspace.store.root))
     for line in found.notes if as_json else ():
         click.echo(line, err=True)
+    if rule is not None:
+        click.echo(what_may_be_added(rule, found, whole), err=as_json)
     if note:
         click.echo(note, err=as_json)
 
@@ -132,14 +170,24 @@ def make_plan_with(
 
 
 def read_ablation(
-    path: Path, profile: str | None, seeds: str | None, values: tuple[str, ...]
+    path: Path,
+    profile: str | None,
+    seeds: str | None,
+    values: tuple[str, ...],
+    rule: Rule | None = None,
 ) -> Ablation:
-    """The checked ablation of a file, with what the command line puts over it."""
+    """The checked ablation of a file, with what the command line puts over it.
+
+    It is one that the rule by which seeds are added can decide.
+    """
     from prologue_bench.config.ablation import load_ablation
     from prologue_bench.config.files import Overrides
 
     overrides = Overrides(values=values, profile=profile, seeds=parse_seeds(seeds))
-    return load_ablation(path, the_registry(), overrides)
+    ablation = load_ablation(path, the_registry(), overrides)
+    if rule is not None:
+        rule.check(ablation)
+    return ablation
 
 
 def report_folder(path: Path, ablation: Ablation) -> Path:

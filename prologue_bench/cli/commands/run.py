@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import click
 
 from prologue_bench.cli.commands import plan as planning
-from prologue_bench.cli.commands.plan import profile_option, reuse_option, seeds_option, set_option
+from prologue_bench.cli.commands.plan import (
+    most_seeds_option,
+    profile_option,
+    reuse_option,
+    seeds_option,
+    set_option,
+    until_decided_option,
+)
 from prologue_bench.cli.console.terminal import say_at_once
 from prologue_bench.cli.options import (
     FOLDER,
@@ -27,10 +34,14 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
+    from prologue_bench.pipeline.deciding import Rule
     from prologue_bench.pipeline.executor import Outcome
     from prologue_bench.pipeline.executors.jobs import Jobs
     from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
+    from prologue_bench.pipeline.workspace import Workspace
+    from prologue_bench.results.pictures import Pictures
+    from prologue_bench.results.schema import Results
     from prologue_bench.storage.store import Store
 
 
@@ -54,6 +65,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run nothing; write a report of what is finished, while other processes go on.",
 )
+@until_decided_option
+@most_seeds_option
 @force_option
 @reuse_option
 @click.option(
@@ -77,6 +90,8 @@ def run(
     out: Path | None,
     dry_run: bool,
     so_far: bool,
+    until_decided: str | None,
+    max_seeds: int | None,
     force: bool,
     reuse: tuple[Path, ...],
     launcher: Launcher | None,
@@ -85,17 +100,18 @@ def run(
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
+    rule = planning.make_rule(until_decided, max_seeds)
     if dry_run:
-        planning.show(ablation, profile, seeds, values, store, reuse)
+        planning.show(ablation, profile, seeds, values, store, reuse, rule=rule)
         return
     say_at_once(f"Planning {ablation}")
-    checked = planning.read_ablation(ablation, profile, seeds, values)
+    checked = planning.read_ablation(ablation, profile, seeds, values, rule)
     folder = out or planning.report_folder(ablation, checked)
     choose = _chooser(launcher, jobs, gpus)
     with _processes(launcher) as leads:
         if leads:
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force, choose)
+                _run(checked, folder, open_store(store), reuse, so_far, force, rule, choose)
 
 
 def _chooser(
@@ -162,52 +178,47 @@ def _run(
     reuse: tuple[Path, ...],
     so_far: bool,
     force: bool,
+    rule: Rule | None,
     choose: Callable[[Plan, PlanNeeds], Jobs | None],
 ) -> None:
-    from prologue_bench.cli.console.needs import needs_line
-    from prologue_bench.cli.console.progress import open_progress
     from prologue_bench.pipeline.collect import collect
-    from prologue_bench.pipeline.executor import Outcome, execute
-    from prologue_bench.pipeline.needs import check_disk, estimate_needs
+    from prologue_bench.pipeline.deciding import left_to_run, until_decided
+    from prologue_bench.pipeline.executor import Outcome
     from prologue_bench.pipeline.reuse import fill_in
     from prologue_bench.pipeline.workspace import Workspace
     from prologue_bench.reporting.replacing import REPORT, is_current, keep_remarks
     from prologue_bench.reporting.tables import render_markdown
 
     workspace = Workspace(store)
-    plan, earlier = planning.make_plan_with(ablation, workspace, reuse)
+    every = ablation if rule is None else rule.with_all_seeds(ablation)
+    plan, earlier = planning.make_plan_with(every, workspace, reuse)
+
+    def finish(part: Plan, outcome: Outcome) -> tuple[Results, Pictures]:
+        if not so_far:
+            left = left_to_run(part, outcome, store)
+            outcome.failures.update(_execute(left, workspace, choose).failures)
+        results, pictures = collect(part, outcome, workspace)
+        return fill_in(results, pictures, part, earlier), pictures
+
+    if not so_far:
+        _check_place(plan, folder, force)
+    outcome = Outcome()
+    if rule is None:
+        results, pictures = finish(plan, outcome)
+    else:
+        results, pictures = until_decided(plan, len(ablation.seeds), rule, finish, _say, outcome)
+    if so_far and not any(run.stages for run in results.runs):
+        raise UserError(
+            f"nothing of {ablation.name} is finished in {store.root}; no report is written"
+        )
+    results = keep_remarks(results, folder)
     if so_far:
-        results, pictures = collect(plan, Outcome(), workspace)
-        results = fill_in(results, pictures, plan, earlier)
-        if not any(run.stages for run in results.runs):
-            raise UserError(
-                f"nothing of {ablation.name} is finished in {store.root}; no report is written"
-            )
-        results = keep_remarks(results, folder)
         from prologue_bench.reporting.report import write_report
 
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
-    _check_place(plan, folder, force)
-    needs = estimate_needs(plan, workspace)
-    jobs = choose(plan, needs)
-    count = jobs.count if jobs else 1
-    check_disk(needs, count, store.root)
-    with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
-        for note in plan.notes:
-            progress.say(note)
-        if plan.missing:
-            progress.say(needs_line(needs, count, store.root))
-        try:
-            outcome = execute(plan, workspace, progress, stop.requested, jobs)
-        except Interrupted as error:
-            raise Interrupted(
-                f"{error}; nothing is lost, the same command goes on from here"
-            ) from None
-    results, pictures = collect(plan, outcome, workspace)
-    results = keep_remarks(fill_in(results, pictures, plan, earlier), folder)
     failed = _what_failed(plan, outcome)
-    if not plan.missing and is_current(folder, results):
+    if not failed and is_current(folder, results):
         click.echo(render_markdown(results))
         click.echo(f"Report: {folder / REPORT} (as it was)")
         return
@@ -223,6 +234,35 @@ def _run(
     click.echo(f"Report: {path}")
     if failed:
         raise PrologueBenchError(failed)
+
+
+def _execute(
+    plan: Plan, workspace: Workspace, choose: Callable[[Plan, PlanNeeds], Jobs | None]
+) -> Outcome:
+    from prologue_bench.cli.console.needs import needs_line
+    from prologue_bench.cli.console.progress import open_progress
+    from prologue_bench.pipeline.executor import execute
+    from prologue_bench.pipeline.needs import check_disk, estimate_needs
+
+    needs = estimate_needs(plan, workspace)
+    jobs = choose(plan, needs)
+    count = jobs.count if jobs else 1
+    check_disk(needs, count, workspace.store.root)
+    with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
+        for note in plan.notes:
+            progress.say(note)
+        if plan.missing:
+            progress.say(needs_line(needs, count, workspace.store.root))
+        try:
+            return execute(plan, workspace, progress, stop.requested, jobs)
+        except Interrupted as error:
+            raise Interrupted(
+                f"{error}; nothing is lost, the same command goes on from here"
+            ) from None
+
+
+def _say(text: str) -> None:
+    click.echo(f"prologue-bench: {text}", err=True)
 
 
 def _what_failed(plan: Plan, outcome: Outcome) -> str:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from prologue_bench.cli.console.progress import label
 from prologue_bench.cli.console.tables import open_console
+from prologue_bench.pipeline.deciding import Rule
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.stages import Measure
 from prologue_bench.texts.durations import duration
@@ -48,6 +49,27 @@ def show_plan(plan: Plan, root: Path) -> None:
     )
     for note in plan.notes:
         console.print(one_line(note))
+
+
+def what_may_be_added(rule: Rule, first: Plan, whole: Plan) -> str:
+    """What --until-decided may add to a plan at most, to that of all seeds."""
+    known = {planned.stage.key for planned in first.stages}
+    missing = [each for each in whole.missing if each.stage.key not in known]
+    begun, added = first.ablation.seeds, whole.ablation.seeds[len(first.ablation.seeds) :]
+    text = f"--until-decided {rule.metric} begins with {len(begun)} seed{'s' * (len(begun) > 1)}"
+    if not added:
+        return f"{text} and may add none."
+    seeds = (
+        f"seed {added[0]}" if len(added) == 1 else f"seeds {added[0]} to {added[-1]}, one by one"
+    )
+    seconds = [each.seconds for each in missing if each.seconds is not None]
+    unknown = len(missing) - len(seconds)
+    time = [f"about {duration(sum(seconds))}"] if seconds else []
+    time += [f"{unknown} stage{'s' * (unknown > 1)} of unknown length"] if unknown else []
+    return (
+        f"{text} and may add {seeds}: at most {len(missing)} stages more"
+        f"{', ' * bool(time)}{' plus '.join(time)}."
+    )
 
 
 def _rest(missing: Sequence[PlannedStage]) -> str:
