@@ -118,6 +118,7 @@ def merge_results(
             *_other_versions(origins),
         ),
         sources=tuple(origins),
+        remotes=tuple(remote for results in found for remote in results.remotes),
     )
     return merged, _pictures(parts)
 

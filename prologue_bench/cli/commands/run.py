@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,14 @@ from prologue_bench.cli.options import (
 )
 from prologue_bench.cli.signals import stop_signals
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
+from prologue_bench.notices import notice
 from prologue_bench.training.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.executor import Outcome
     from prologue_bench.pipeline.planner import Plan
+    from prologue_bench.pipeline.sharing import Sharing
     from prologue_bench.storage.store import Store
 
 
@@ -56,6 +59,11 @@ if TYPE_CHECKING:
     type=click.Choice(["none", "pytorch", "slurm", "mpi"]),
     help="How several processes were started  [pytorch under torchrun, else none]",
 )
+@click.option(
+    "--remote",
+    metavar="URL",
+    help="Before the run, fetch finished stages from this remote; send there what is finished.",
+)
 @store_option
 @plugin_option
 def run(
@@ -70,17 +78,18 @@ def run(
     reuse: tuple[Path, ...],
     launcher: Launcher | None,
     store: Path | None,
+    remote: str | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
     if dry_run:
-        planning.show(ablation, profile, seeds, values, store, reuse)
+        planning.show(ablation, profile, seeds, values, store, reuse, remote=remote)
         return
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
     with _processes(launcher) as leads:
         if leads:
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force)
+                _run(checked, folder, open_store(store), reuse, so_far, force, remote)
 
 
 @contextmanager
@@ -117,8 +126,10 @@ def _run(
     reuse: tuple[Path, ...],
     so_far: bool,
     force: bool,
+    remote: str | None,
 ) -> None:
     from prologue_bench.cli.console.progress import open_progress
+    from prologue_bench.cli.console.transfers import showing
     from prologue_bench.pipeline.collect import collect
     from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.pipeline.reuse import fill_in
@@ -128,7 +139,10 @@ def _run(
     from prologue_bench.reporting.tables import render_markdown
 
     workspace = Workspace(store)
+    sharing = _sharing(remote, store)
     plan, earlier = planning.make_plan_with(ablation, workspace, reuse)
+    if sharing is not None:
+        plan = sharing.fetch(plan, partial(showing, done="fetched"))
     if so_far:
         results, pictures = collect(plan, Outcome(), workspace)
         results = fill_in(results, pictures, plan, earlier)
@@ -144,7 +158,8 @@ def _run(
         for note in plan.notes:
             progress.say(note)
         try:
-            outcome = execute(plan, workspace, progress, stop.requested)
+            watcher = progress if sharing is None else sharing.watching(progress, stop.requested)
+            outcome = execute(plan, workspace, watcher, stop.requested)
         except Interrupted as error:
             raise Interrupted(
                 f"{error}; nothing is lost, the same command goes on from here"
@@ -160,8 +175,24 @@ def _run(
         ) from None
     click.echo(render_markdown(results))
     click.echo(f"Report: {path}")
-    if failed:
-        raise PrologueBenchError(failed)
+    unsent = "" if sharing is None else sharing.finish(plan, partial(showing, done="sent"))
+    if unsent:
+        unsent += f"; `prologue-bench store push URL --for {folder}` sends what is missing there"
+    if failed or unsent:
+        raise PrologueBenchError("; ".join(filter(None, (failed, unsent))))
+
+
+def _sharing(url: str | None, store: Store) -> Sharing | None:
+    """What a run does with its remote.
+
+    Raises UserError for a URL that cannot be one, before anything is run.
+    """
+    if url is None:
+        return None
+    from prologue_bench.pipeline.sharing import Sharing
+    from prologue_bench.storage.remotes.remote import open_remote
+
+    return Sharing(open_remote(url, store.root), store, notice)
 
 
 def _what_failed(plan: Plan, outcome: Outcome) -> str:
