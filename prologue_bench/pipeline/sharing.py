@@ -63,8 +63,9 @@ class Sharing:
             self._say_all(exchange, "taken")
             if exchange.going:
                 with showing(exchange) as progress:
-                    for line in pull(self.store, self.remote, exchange.going, progress):
-                        self.say(line)
+                    moved = pull(self.store, self.remote, exchange.going, progress)
+                for line in moved.problems:
+                    self.say(line)
         except Interrupted:
             raise
         except PrologueBenchError as error:
@@ -82,7 +83,8 @@ class Sharing:
         try:
             self.remote.prepare()
             exchange = plan_push(self.store, self.remote, keys)
-            for line in push(self.store, self.remote, exchange.going, _Until(stop_requested)):
+            until = _Until(stop_requested)
+            for line in push(self.store, self.remote, exchange.going, until).problems:
                 self.say(line)
         except Interrupted:
             pass  # what is asked to stop says so itself
@@ -103,10 +105,10 @@ class Sharing:
             left = len(exchange.problems) + len(exchange.behind)
             if exchange.going:
                 with showing(exchange) as progress:
-                    problems = push(self.store, self.remote, exchange.going, progress)
-                for line in problems:
+                    moved = push(self.store, self.remote, exchange.going, progress)
+                for line in moved.problems:
                     self.say(line)
-                left += len(problems)
+                left += len(exchange.going) - len(moved.items)
         except Interrupted:
             raise
         except PrologueBenchError as error:

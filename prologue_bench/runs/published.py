@@ -83,7 +83,7 @@ class Elsewhere:
             count = len(exchange.going)
             notice(f"fetching {count} artifact{'s' * (count > 1)} from {remote.url}")
             with self.showing(exchange) as progress:
-                problems += pull(store, remote, exchange.going, progress)
+                problems += pull(store, remote, exchange.going, progress).problems
         return problems
 
 

@@ -19,7 +19,7 @@ from prologue_bench.stopping import is_interrupt
 
 if TYPE_CHECKING:
     from prologue_bench.storage.remotes.remote import Remote
-    from prologue_bench.storage.remotes.transfer import Exchange
+    from prologue_bench.storage.remotes.transfer import Exchange, Moved
     from prologue_bench.storage.store import Store
 
 YAML = (".yaml", ".yml")
@@ -97,13 +97,12 @@ def push(
         if dry_run:
             _end_dry_run(exchange, problems, f"would be sent to {remote.url}")
             return
-        if exchange.going:
-            with showing(exchange, "sent") as progress:
-                problems += transfer.push(opened, remote, exchange.going, progress)
+        with showing(exchange, "sent") as progress:
+            moved = transfer.push(opened, remote, exchange.going, progress)
         if check:
             for line in transfer.repair(opened, remote, exchange.same, transfer.Quiet()):
                 notice(line)
-        _end(exchange, problems, f"sent to {remote.url}")
+        _end(moved, len(exchange.same), problems, f"sent to {remote.url}")
         if is_published:
             _publish(users, readers)
 
@@ -142,10 +141,9 @@ def pull(
         if dry_run:
             _end_dry_run(exchange, problems, f"would be fetched from {remote.url}")
             return
-        if exchange.going:
-            with showing(exchange, "fetched") as progress:
-                problems += transfer.pull(opened, remote, exchange.going, progress)
-        _end(exchange, problems, f"fetched from {remote.url}")
+        with showing(exchange, "fetched") as progress:
+            moved = transfer.pull(opened, remote, exchange.going, progress)
+        _end(moved, len(exchange.same), problems, f"fetched from {remote.url}")
 
 
 def _own_keys(opened: Store) -> list[str]:
@@ -227,15 +225,13 @@ def _end_dry_run(exchange: Exchange, problems: Sequence[str], would: str) -> Non
     )
 
 
-def _end(exchange: Exchange, problems: Sequence[str], done: str) -> None:
+def _end(moved: Moved, same: int, problems: Sequence[str], done: str) -> None:
     """Say what has moved. Raises PrologueBenchError where not all has."""
+    problems = [*problems, *moved.problems]
     for line in problems:
         notice(line)
-    moved = [item for item in exchange.going if not any(item.key in line for line in problems)]
-    text = f"{_count(moved)}, {decimal(sum(item.bytes for item in moved))}, {done}"
-    if exchange.same:
-        text += f"; {len(exchange.same)} were there already"
-    click.echo(text)
+    there = f"; {same} were there already" if same else ""
+    click.echo(f"{_count(moved.items)}, {decimal(moved.bytes)}, {done}{there}")
     if problems:
         raise PrologueBenchError(f"not everything was {done}; see the lines above")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,16 +29,24 @@ from prologue_bench.texts.lines import one_line
 if TYPE_CHECKING:
     from prologue_bench.runs.published import Elsewhere
 
+LINE_EVERY_SECONDS = 30.0
+
 
 class _Lines(Watcher):
     def __init__(self, exchange: Exchange, done: str) -> None:
-        self.total, self.done, self.count = len(exchange.going), done, 0
+        self.total, self.bytes = len(exchange.going), exchange.bytes
+        self.done, self.count, self.moved_bytes = done, 0, 0
+        self.said = time.monotonic()
 
     def started(self, item: Item) -> None:
         self.count += 1
 
     def moved(self, count: int) -> None:
-        pass
+        self.moved_bytes += count
+        if time.monotonic() - self.said >= LINE_EVERY_SECONDS:
+            self.said = time.monotonic()
+            moved = f"{decimal(self.moved_bytes)} of {decimal(self.bytes)}"
+            _say(f"[{self.count}/{self.total}] {moved}")
 
     def finished(self, item: Item) -> None:
         _say(f"[{self.count}/{self.total}] {_label(item)}, {decimal(item.bytes)}: {self.done}")
@@ -68,7 +77,7 @@ class _Bar(Watcher):
 def showing(exchange: Exchange, done: str) -> Iterator[Watcher]:
     """Show a transfer on stderr; `done` is the word for an artifact that has arrived."""
     console = Console(file=raw(sys.stderr))
-    if not console.is_terminal:
+    if not console.is_terminal or not exchange.going:
         yield _Lines(exchange, done)
         return
     columns = (

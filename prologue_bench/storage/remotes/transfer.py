@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
-from prologue_bench.errors import PrologueBenchError, shortened
+from prologue_bench.errors import PrologueBenchError, listed, shortened
 from prologue_bench.storage.artifacts import (
     MANIFEST,
     Damage,
@@ -76,6 +76,19 @@ class Exchange:
     def bytes(self) -> int:
         """Of all that is to go."""
         return sum(item.bytes for item in self.going)
+
+
+@define
+class Moved:
+    """What has arrived of what was to go, and a line for each thing that is wrong."""
+
+    items: list[Item] = field(factory=list)
+    problems: list[str] = field(factory=list)
+
+    @property
+    def bytes(self) -> int:
+        """Of all that has arrived."""
+        return sum(item.bytes for item in self.items)
 
 
 class Progress(Protocol):
@@ -141,8 +154,8 @@ def plan_pull(store: Store, remote: Remote, keys: Iterable[str]) -> Exchange:
     return exchange
 
 
-def push(store: Store, remote: Remote, items: Sequence[Item], progress: Progress) -> list[str]:
-    """Send artifacts, each visible there when all of it has arrived; returns what is wrong.
+def push(store: Store, remote: Remote, items: Sequence[Item], progress: Progress) -> Moved:
+    """Send artifacts, each visible there when all of it has arrived.
 
     Raises RemoteError where nothing more can be sent; what has arrived until then stays.
     """
@@ -158,8 +171,8 @@ def push(store: Store, remote: Remote, items: Sequence[Item], progress: Progress
     return _each(items, send, progress, f"not sent to {remote.url}")
 
 
-def pull(store: Store, remote: Remote, items: Sequence[Item], progress: Progress) -> list[str]:
-    """Fetch artifacts, each in its place when all of it has arrived; returns what is wrong.
+def pull(store: Store, remote: Remote, items: Sequence[Item], progress: Progress) -> Moved:
+    """Fetch artifacts, each in its place when all of it has arrived.
 
     Raises RemoteError where nothing more can be fetched, and PrologueBenchError where the store
     cannot hold it; the next attempt goes on from there.
@@ -183,21 +196,31 @@ def pull(store: Store, remote: Remote, items: Sequence[Item], progress: Progress
 
 def _each(
     items: Sequence[Item], move: Callable[[Item], None], progress: Progress, not_moved: str
-) -> list[str]:
-    """Move artifacts, but none that was made from one which could not move; a line for each."""
-    problems: dict[str, str] = {}
+) -> Moved:
+    """Move artifacts, but none that was made from one which could not move."""
+    moved = Moved()
+    behind: list[str] = []
+    failed: set[str] = set()
     for item in items:
-        if any(each in problems for each in _inputs(item.manifest)):
-            problems[item.key] = f"{item.key} ({item.kind}): what it was made from is {not_moved}"
+        if any(each in failed for each in _inputs(item.manifest)):
+            failed.add(item.key)
+            behind.append(item.key)
             continue
         progress.started(item)
         try:
             move(item)
         except Damage as damage:
-            problems[item.key] = f"{item.key} ({item.kind}): {damage}; {not_moved}"
+            failed.add(item.key)
+            moved.problems.append(f"{item.key} ({item.kind}): {damage}; {not_moved}")
         else:
+            moved.items.append(item)
             progress.finished(item)
-    return list(problems.values())
+    if behind:
+        moved.problems.append(
+            f"{len(behind)} artifact{'s' * (len(behind) > 1)} made from these, {not_moved}: "
+            f"{listed(behind)}"
+        )
+    return moved
 
 
 def repair(store: Store, remote: Remote, keys: Iterable[str], progress: Progress) -> list[str]:
@@ -359,12 +382,15 @@ def _fetch_file(remote: Remote, path: Path, digest: str, size: int, progress: Pr
                 while part := file.read(1 << 20):
                     hashed.update(part)
                     before += len(part)
-        with path.open("ab") as file:
-            progress.moved(before)
-            for part in remote.parts(digest, before, size):
-                file.write(part)
-                hashed.update(part)
-                progress.moved(len(part))
+        progress.moved(before)
+        try:
+            with path.open("ab") as file:
+                for part in remote.parts(digest, before, size):
+                    file.write(part)
+                    hashed.update(part)
+                    progress.moved(len(part))
+        except Damage as damage:
+            raise Damage(f"{path.name} {damage}") from None
         if hashed.hexdigest() == digest:
             return
         remove_entry(path)
