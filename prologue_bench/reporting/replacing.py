@@ -106,8 +106,12 @@ def keep_remarks(results: Results, folder: Path) -> Results:
 
 def _remotes(there: Results, results: Results) -> Iterator[RemoteRecord]:
     """The remotes of a report, with those of their artifacts that new results are made of, too."""
-    before = {stage for run in there.runs for stage in run.stages}
-    same = {stage.key for run in results.runs for stage in run.stages if stage in before}
+
+    def made(found: Results) -> set[tuple[str, str | None, str | None]]:
+        stages = (stage for run in found.runs for stage in run.stages)
+        return {(stage.key, stage.finished, stage.machine) for stage in stages}
+
+    same = {key for key, *_ in made(there) & made(results)}
     for remote in there.remotes:
         artifacts = {key: each for key, each in remote.artifacts.items() if key in same}
         if artifacts:

@@ -176,8 +176,9 @@ def _run(
     click.echo(render_markdown(results))
     click.echo(f"Report: {path}")
     unsent = "" if sharing is None else sharing.finish(plan, partial(showing, done="sent"))
-    if unsent:
-        unsent += f"; `prologue-bench store push URL --for {folder}` sends what is missing there"
+    if sharing is not None and unsent:
+        later = f"`prologue-bench store push {sharing.remote.url} --for {folder}` sends the rest"
+        unsent = f"{unsent}; {later}"
     if failed or unsent:
         raise PrologueBenchError("; ".join(filter(None, (failed, unsent))))
 

@@ -160,7 +160,12 @@ class Remote:
                 self._put(path, aside, moved)
                 if self._digest(aside, size) != digest:
                     raise RemoteError(f"{self.url}: {path.name} did not arrive as it was sent")
-                self._rename(aside, digest, size)
+                with self._asking(writing=True):
+                    self._fs.mv(self._path(aside), self._path(FILES, digest))
+            except (FileNotFoundError, RemoteError):
+                self._remove(aside)
+                if not self.has_file(digest, size):  # another put it there, and tidied up
+                    raise
             except BaseException:
                 self._remove(aside)
                 raise
@@ -298,14 +303,6 @@ class Remote:
     def _put(self, path: Path, name: str, moved: Callable[[int], None]) -> None:
         with self._asking(writing=True):
             self._fs.put_file(str(path), self._path(name), callback=_callback(moved))
-
-    def _rename(self, aside: str, digest: str, size: int) -> None:
-        try:
-            with self._asking(writing=True):
-                self._fs.mv(self._path(aside), self._path(FILES, digest))
-        except RemoteError:
-            if not self.has_file(digest, size):  # another has put it there, and tidied up
-                raise
 
     def _tidy(self, digest: str) -> None:
         """Remove what killed processes had begun to write of a file that is there now."""
