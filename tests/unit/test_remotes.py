@@ -6,7 +6,8 @@ import errno
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,39 @@ def test_two_pushes_of_the_same_at_once_both_succeed(store: Store, url: str) -> 
     items = [transfer.plan_push(store, each, [TOKENIZER]).going for each in (one, two)]
     for remote, going in zip((one, two), items, strict=True):
         assert keys(transfer.push(store, remote, going, Quiet())) == [TOKENIZER]
+
+
+def test_many_pushes_of_the_same_at_once_do_not_disturb_each_other(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    chain(store)
+    url = str(tmp_path / "remote")
+    open_remote(url).prepare()
+
+    def push(_: int) -> transfer.Moved:
+        return send(Store(store.root), open_remote(url))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [moved.problems for moved in pool.map(push, range(16))] == [[]] * 16
+    assert keys(fetch(other, open_remote(url))) == [TOKENIZER, GENERATOR, SAMPLES]
+    assert not list((tmp_path / "remote" / INCOMING).iterdir())
+
+
+def test_a_push_whose_file_another_has_tidied_away_is_done(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, TOKENIZER)
+    remote, faster = (open_remote(str(tmp_path / "remote")) for _ in range(2))
+    remote.prepare()
+    put_file = remote._put
+
+    def overtaken(path: Path, name: str, moved: Callable[[int], None]) -> None:
+        put_file(path, name, moved)
+        send(store, faster, TOKENIZER)
+
+    monkeypatch.setattr(remote, "_put", overtaken)
+    assert keys(send(store, remote, TOKENIZER)) == [TOKENIZER]
+    assert not list((tmp_path / "remote" / INCOMING).iterdir())
 
 
 class Broken(Quiet):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import re
 import secrets
@@ -45,6 +46,8 @@ PART = 8 << 20
 """Bytes that are read at once."""
 TOGETHER = 8
 """Manifests that are asked for at the same time."""
+TALKATIVE = ("aiobotocore", "asyncio", "asyncssh", "botocore", "fsspec", "gcsfs", "s3fs")
+"""Libraries that log the errors, with tracebacks, which they also raise."""
 NO_EXCLUSIVE = (errno.ENOSYS, errno.EPERM, errno.ENOTSUP)
 """How file systems and servers say that they cannot make a file only where there is none."""
 
@@ -64,6 +67,10 @@ class Remote:
     @cached_property
     def _connected(self) -> tuple[Any, str]:
         """The file system of fsspec, and the path in it: made when first asked for."""
+        for name, value in self.kind.environment.items():
+            os.environ.setdefault(name, value)
+        for library in TALKATIVE:
+            logging.getLogger(library).setLevel(logging.CRITICAL)
         import fsspec
 
         known = fsspec.config.conf.get(self.kind.name, {})
@@ -93,8 +100,8 @@ class Remote:
             if self.kind.renames:
                 for name in (ARTIFACTS, FILES, INCOMING):
                     self._fs.makedirs(self._path(name), exist_ok=True)
-            text = json.dumps({"format": FORMAT}).encode()
-            self._fs.pipe_file(self._path(MARKER), text)
+            with suppress(FileExistsError):  # another made it meanwhile
+                self._create(MARKER, json.dumps({"format": FORMAT}).encode())
 
     def keys(self) -> list[str]:
         """The keys of all manifests that are there."""
@@ -115,7 +122,7 @@ class Remote:
     def manifests(self, keys: Iterable[str]) -> dict[str, Found]:
         """What is found under each key; each is asked for once until `refresh`."""
         wanted = list(dict.fromkeys(keys))
-        unknown = [key for key in wanted if key not in self._manifests]
+        unknown = [key for key in wanted if key not in self._manifests and self._connected]
         pool = ThreadPoolExecutor(TOGETHER)
         try:
             self._manifests.update(zip(unknown, pool.map(self._manifest, unknown), strict=True))

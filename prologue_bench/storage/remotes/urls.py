@@ -32,6 +32,8 @@ class Kind:
     renames: bool = False
     writable: bool = True
     options: Mapping[str, Any] = field(factory=dict)
+    environment: Mapping[str, str] = field(factory=dict)
+    """What its library asks of the environment, unless that says otherwise."""
 
 
 S3 = Kind(
@@ -43,7 +45,14 @@ S3 = Kind(
         "config_kwargs": {"connect_timeout": CONNECT_SECONDS, "retries": {"max_attempts": 2}},
     },
 )
-GCS = Kind("gs", "gcsfs", "gcs", options={"use_listings_cache": False})
+GCS = Kind(
+    "gs",
+    "gcsfs",
+    "gcs",
+    options={"use_listings_cache": False},
+    # It would ask for the type of the bucket first, and wait for a minute where nobody answers.
+    environment={"GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"},
+)
 SSH = Kind(
     "ssh",
     "sshfs",
