@@ -409,7 +409,7 @@ def named(name: str, base: type[Exception], text: str) -> Exception:
         (named("EndpointConnectionError", Exception, "no"), "cannot be reached"),
         (TimeoutError("no answer"), "cannot be reached"),
         (named("NoCredentialsError", Exception, "none"), "no credentials were found; set AWS_"),
-        (PermissionError("Access Denied"), "no permission, or credentials"),
+        (PermissionError("Access Denied"), "no permission, or credentials not"),
         (PermissionError("RequestTimeTooSkewed"), "clock differs from the server's; set it"),
         (OSError(errno.ENOSPC, "No space left on device"), "no space is left there"),
         (RuntimeError("whatever else"), "RuntimeError: whatever else"),

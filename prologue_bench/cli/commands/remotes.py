@@ -148,7 +148,9 @@ def pull(
 
 def _own_keys(opened: Store) -> list[str]:
     """The keys of the artifacts of a store, without what else lies there."""
-    return [each.name for each in opened.artifacts() if not opened.is_foreign(each)]
+    from prologue_bench.storage.store import KEY
+
+    return [each.name for each in opened.artifacts() if KEY.fullmatch(each.name)]
 
 
 def _selected(

@@ -141,6 +141,8 @@ def _run(
     workspace = Workspace(store)
     sharing = _sharing(remote, store)
     plan, earlier = planning.make_plan_with(ablation, workspace, reuse)
+    if not so_far:
+        _check_place(plan, folder, force)
     if sharing is not None:
         plan = sharing.fetch(plan, partial(showing, done="fetched"))
     if so_far:
@@ -153,7 +155,6 @@ def _run(
         results = keep_remarks(results, folder)
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
-    _check_place(plan, folder, force)
     with open_progress(plan) as progress, stop_signals(progress.say) as stop:
         for note in plan.notes:
             progress.say(note)

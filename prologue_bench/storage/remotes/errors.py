@@ -68,8 +68,9 @@ def _reason(error: BaseException, kind: str) -> str:
     if names & set(NO_CREDENTIALS):
         return f"no credentials were found; {ADVICE.get(kind, brief(error))}"
     if isinstance(error, PermissionError) or "PermissionDenied" in names:
-        more = f"; {ADVICE[kind]}" if kind in ADVICE else ""
-        return f"no permission, or credentials that are not accepted ({brief(error)}){more}"
+        if kind not in ADVICE:
+            return f"no permission ({brief(error)})"
+        return f"no permission, or credentials not accepted ({brief(error)}); {ADVICE[kind]}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space is left there; free some, and the same command goes on"
     if isinstance(error, ConnectionError | TimeoutError) or names & set(UNREACHABLE):
