@@ -15,8 +15,12 @@ from click.testing import CliRunner, Result
 
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import PrologueBenchError
+from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
+from prologue_bench.results.merge import merge_results
+from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.strict import to_json
+from prologue_bench.runs.demo.studio import ALL_CLASSES, Studio
 from prologue_bench.storage.artifacts import Damage
 from prologue_bench.storage.remotes.remote import open_remote
 from prologue_bench.storage.store import Store
@@ -190,8 +194,6 @@ def test_a_run_fetches_what_a_remote_has_and_sends_what_it_lacks(
     )
     (remote / "artifacts" / f"{rate}.json").unlink()
     tiny, out = str(published / "tiny.yaml"), str(tmp_path / "report")
-    planned = call("plan", tiny, "--remote", str(remote))
-    assert "15 of 16 missing stages are in file://" in planned.out
     so_far = call("run", tiny, "--remote", str(remote), "--so-far", "--out", out)
     assert so_far.code == 0, so_far.text
     ran = call("run", tiny, "--remote", str(remote), "--out", out)
@@ -252,6 +254,20 @@ def test_a_report_s_artifacts_are_fetched_from_a_plain_web_server(
         )
         assert elsewhere.code == 1
         assert "there is no remote here" in elsewhere.err
+
+
+def test_the_demo_fetches_the_run_that_is_drawn_from(published: Path, store: Store) -> None:
+    studio = Studio(load_results(published / "report"), store, Registry.load())
+    assert studio.draw(*studio.first, ALL_CLASSES, 1, 0).images
+    assert len(store.artifacts()) == 2
+
+
+def test_results_put_together_have_the_remotes_of_all(published: Path) -> None:
+    one = load_results(published / "report")
+    there = evolve(one.remotes[0], url="s3://bucket/there")
+    other = evolve(one, name="other", remotes=(there,))
+    merged, _ = merge_results([(one, Pictures({})), (other, Pictures({}))], None)
+    assert [each.url for each in merged.remotes] == [one.remotes[0].url, "s3://bucket/there"]
 
 
 def test_what_is_not_as_published_is_not_taken(

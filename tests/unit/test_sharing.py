@@ -7,7 +7,9 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from click.testing import CliRunner
 
+from prologue_bench.cli.app import cli
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.planner import Plan, make_plan
 from prologue_bench.pipeline.sharing import Sharing
@@ -70,6 +72,20 @@ def test_what_the_remote_has_need_not_be_run(
     assert len(sharing.there(plan).going) == len(plan.stages)
     fetched = sharing.fetch(plan, quietly)
     assert (fetched.missing, said) == ((), [])
+
+
+def test_a_plan_says_how_many_of_its_stages_are_there(
+    plan: Plan, said: list[str], smoke_file: Path, store: Store, tmp_path: Path
+) -> None:
+    fsspec.filesystem("memory").store.clear()
+    other = Store(tmp_path / "other")
+    perform(plan, other, ("train-tokenizer", "encode"))
+    arguments = ["plan", str(smoke_file), "--remote", URL, "--store", str(store.root)]
+    nothing = CliRunner().invoke(cli, arguments)
+    assert "there is no remote here" in str(nothing.exception)
+    Sharing(open_remote(URL), other, said.append).finish(plan, quietly)
+    found = CliRunner().invoke(cli, arguments)
+    assert found.output.endswith(f"4 of {len(plan.stages)} missing stages are in {URL}\n")
 
 
 def test_a_stage_is_fetched_only_with_what_it_is_made_from(
