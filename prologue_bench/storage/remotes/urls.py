@@ -98,6 +98,8 @@ def place_of(url: str) -> Place:
     Raises UserError for a URL of no known kind, without a place, or whose kind needs an extra that
     is not installed.
     """
+    if "::" in url:  # fsspec would chain several file systems
+        raise UserError(f"{shortened(url)}: expected a URL or the path of a folder, without '::'")
     protocol, separator, rest = url.partition("://")
     if not separator:
         return _folder(url)
