@@ -81,6 +81,12 @@ store_option = click.option(
     help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
 
+remote_option = click.option(
+    "--remote",
+    metavar="URL",
+    help="Fetch what the store lacks from this remote  [the one that the results name]",
+)
+
 force_option = click.option(
     "--force",
     is_flag=True,

@@ -18,7 +18,7 @@ from prologue_bench.reporting.tables import render_markdown
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ASSETS, picture_names
-from prologue_bench.results.schema import Results, RunRecord
+from prologue_bench.results.schema import RemoteRecord, Results, RunRecord
 from prologue_bench.results.strict import to_json
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.placing import is_inside, not_own, recover
@@ -115,14 +115,32 @@ def _check_folder(folder: Path) -> None:
 
 
 def keep_remarks(results: Results, folder: Path) -> Results:
-    """The results with what authors say of the report in a folder.
+    """The results with what authors say of the report in a folder, and where its artifacts are.
 
     Only where these results take its place without losing runs.
     """
     there = report_in(folder)
     if there is None or lost(there, results.name, set(measure_keys(results.runs))):
         return results
-    return evolve(results, remarks=there.remarks or results.remarks)
+    return evolve(
+        results,
+        remarks=there.remarks or results.remarks,
+        remotes=results.remotes or tuple(_remotes(there, results)),
+    )
+
+
+def _remotes(there: Results, results: Results) -> Iterator[RemoteRecord]:
+    """The remotes of a report, with those of their artifacts that new results are made of, too."""
+
+    def made(found: Results) -> set[tuple[str, str | None, str | None]]:
+        stages = (stage for run in found.runs for stage in run.stages)
+        return {(stage.key, stage.finished, stage.machine) for stage in stages}
+
+    same = {key for key, *_ in made(there) & made(results)}
+    for remote in there.remotes:
+        artifacts = {key: each for key, each in remote.artifacts.items() if key in same}
+        if artifacts:
+            yield evolve(remote, artifacts=artifacts)
 
 
 def lost(there: Results, name: str, keys: Collection[str]) -> str:

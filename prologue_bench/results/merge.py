@@ -124,6 +124,7 @@ def merge_results(
             for results, label in zip(found, labels, strict=True)
             for added in results.added_seeds
         ),
+        remotes=tuple(remote for results in found for remote in results.remotes),
     )
     return merged, _pictures(parts)
 

@@ -342,6 +342,15 @@ class AddedSeeds:
 
 
 @frozen(kw_only=True)
+class RemoteRecord:
+    """A store elsewhere that has artifacts of the runs."""
+
+    url: Name
+    artifacts: Mapping[str, str]
+    """By key, the SHA-256 of what each holds; see `storage.artifacts.contents_of`."""
+
+
+@frozen(kw_only=True)
 class Speed:
     """One benchmark: a ratio to the calibration kernel, and the spread of that."""
 
@@ -402,6 +411,8 @@ class Results(Numbers):
     """What authors say of the whole report, such as what no longer holds."""
     sources: Annotated[tuple[SourceRecord, ...], Filled()] | None = omitted()
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
+    remotes: tuple[RemoteRecord, ...] = omitted(())
+    """Where `sample`, `demo` and `export` find artifacts that the user's store lacks."""
     files: Mapping[str, str] | None = omitted()
     """SHA-256 of the report's other files, by name. None in reports that list none."""
     nulls: Mapping[str, str] = omitted({})

@@ -30,6 +30,7 @@ from prologue_bench.results.schema import (
 )
 from prologue_bench.results.sources import find_variant, source_of
 from prologue_bench.runs.finished import FinishedRun
+from prologue_bench.runs.published import HERE, Elsewhere
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import built_for
@@ -60,11 +61,18 @@ class Weights:
 
 
 def load_run(
-    results: Results, store: Store, registry: Registry, variant: str, seed: int
+    results: Results,
+    store: Store,
+    registry: Registry,
+    variant: str,
+    seed: int,
+    elsewhere: Elsewhere = HERE,
 ) -> FinishedRun:
     """The models of a variant and training seed.
 
-    Raises UserError when the results have no such run, or its artifacts are no longer in the store.
+    What the store lacks is fetched from the remotes that the results name, or `elsewhere`. Raises
+    UserError when the results have no such run, or its artifacts are no longer in the store and
+    nowhere else, and PrologueBenchError when they cannot be fetched.
     """
     run = find_run(results, variant, seed)
     keys = {stage.stage: stage.key for stage in run.stages}
@@ -75,9 +83,11 @@ def load_run(
             f"variant {variant!r} has no generator, since no metric needed one; add one that does, "
             "such as gfid"
         )
+    models = [_key(keys, stages, variant) for stages in (TOKENIZERS, GENERATORS)]
+    elsewhere.fetch(models, results, store)
     weights = Weights(
-        _artifact(store, _key(keys, TOKENIZERS, variant)) / TOKENIZER_WEIGHTS,
-        _artifact(store, _key(keys, GENERATORS, variant)) / GENERATOR_WEIGHTS,
+        _artifact(store, models[0]) / TOKENIZER_WEIGHTS,
+        _artifact(store, models[1]) / GENERATOR_WEIGHTS,
     )
     found = build_run(
         describe_run(results, variant, seed), images_of(results, variant), registry, weights

@@ -36,6 +36,8 @@ OWN_CHECKSUM = "checksum"
 """The field of a manifest that is over all its others."""
 LARGEST_MANIFEST = 1 << 24
 """Bytes; the largest that a stage writes has some kilobytes."""
+ACCOUNTS = ("log.txt", "curves.jsonl")
+"""Files that say how an artifact was made, with times; nothing is made from them."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -124,7 +126,14 @@ def read_artifact(folder: Path, key: str) -> Artifact:
     Raises Damage where there is no manifest, or another one than was written for the key, and
     PermissionError.
     """
-    return Artifact(folder, _checked_manifest(_read_manifest(folder), key))
+    return Artifact(folder, checked_manifest(read_manifest(folder), key))
+
+
+def contents_of(manifest: Mapping[str, Any]) -> str:
+    """A SHA-256 of what an artifact holds, whoever made it and whenever: its files but ACCOUNTS."""
+    sums = {name: each["sha256"] for name, each in manifest["files"].items()}
+    held = sorted((name, each) for name, each in sums.items() if name not in ACCOUNTS)
+    return hashlib.sha256(json.dumps(held).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def damages(
@@ -167,8 +176,11 @@ def all_checksums(paths: Iterable[Path]) -> dict[Path, str]:
     return {path: checksum(path) for path in paths}
 
 
-def _read_manifest(folder: Path) -> bytes:
-    """What is in a manifest, which must be a file: a pipe would wait, and a link lead anywhere."""
+def read_manifest(folder: Path) -> bytes:
+    """What is in a manifest, which must be a file: a pipe would wait, and a link lead anywhere.
+
+    Raises Damage and PermissionError.
+    """
     try:
         descriptor = os.open(
             folder / MANIFEST, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -198,8 +210,11 @@ def _read_manifest(folder: Path) -> bytes:
             raise Damage(f"{MANIFEST} cannot be read: {error.strerror}") from None
 
 
-def _checked_manifest(content: bytes, key: str) -> Mapping[str, Any]:
-    """A manifest as it was written, for this key, and of the shape that its readers rely on."""
+def checked_manifest(content: bytes, key: str) -> Mapping[str, Any]:
+    """A manifest as it was written, for this key, and of the shape that its readers rely on.
+
+    Raises Damage.
+    """
     try:
         manifest = json.loads(content.decode(), parse_constant=_refuse)
     except (ValueError, RecursionError):

@@ -147,6 +147,21 @@ class Store:
             raise StageError(f"{folder}: damaged just after it was written: {damage}") from None
         return self._checked[key]
 
+    def place(self, key: str, output: Path) -> Artifact:
+        """Make a folder that another store has sealed the artifact of a key.
+
+        A damaged artifact in its place is replaced. Whoever calls this holds the lock of the key.
+        """
+        put_in_place(output, self.artifact(key))
+        return self.get(key)
+
+    def manifest(self, key: str) -> Mapping[str, Any] | None:
+        """What the manifest of a key says; None without one. The files are not looked at."""
+        try:
+            return self._read(self.artifact(key)).manifest
+        except (Damage, OSError):
+            return None
+
     def check(self, folder: Path) -> list[str]:
         """What is wrong with the files of an artifact or of something kept, one line each.
 

@@ -39,7 +39,7 @@ def other(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", ["compare", "regress", "bless", "claims", "report"])
+@pytest.mark.parametrize("command", ["compare", "regress", "bless", "claims", "report", "store"])
 def test_a_command_that_reads_results_imports_no_more_than_it_needs(
     command: str, other: Path
 ) -> None:
@@ -49,6 +49,7 @@ def test_a_command_that_reads_results_imports_no_more_than_it_needs(
         "bless": [other, "--out", other / "baseline.json"],
         "claims": [other, REPORT],
         "report": [other],
+        "store": ["push", other / "remote", "--kind", "none", "--store", other / "store"],
     }[command]
     unwanted = HEAVY if command == "report" else HEAVY + DRAWING
     found = subprocess.run(

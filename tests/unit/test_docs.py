@@ -13,6 +13,7 @@ from prologue_bench.cli.commands import COMMANDS
 from prologue_bench.contracts import hooks as hookspecs
 from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry
+from prologue_bench.storage.remotes.urls import KINDS
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -41,6 +42,13 @@ def test_every_metric_and_profile_is_documented() -> None:
             assert f"`{entry.component.name}`" in (
                 DOCS["metrics.md"] if kind == "metric" else README
             )
+
+
+def test_every_kind_of_remote_is_documented_with_its_extra() -> None:
+    for protocol, kind in KINDS.items():
+        if protocol not in ("memory", "gcs"):
+            assert f"`{protocol}://" in DOCS["stores.md"], protocol
+        assert not kind.extra or f"'prologue-bench[{kind.extra}]'" in DOCS["stores.md"]
 
 
 @pytest.mark.parametrize("text", [README, *DOCS.values()])

@@ -19,7 +19,7 @@ SUMMARIES = {
     "run": "Train, sample and measure what an ablation asks for, and write its report.",
     "sample": "Draw a grid of images from a finished run.",
     "show": "Show a component's settings, defaults, docs and source.",
-    "store": "List, verify and clean the artifacts of the store.",
+    "store": "List, verify, clean, send and fetch the artifacts of the store.",
 }
 FUNCTIONS = {"list": "list_components"}
 """Where the function's name is not the command's; `list` is Python's."""

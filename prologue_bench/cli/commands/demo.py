@@ -8,7 +8,13 @@ from pathlib import Path
 
 import click
 
-from prologue_bench.cli.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.cli.options import (
+    open_store,
+    plugin_option,
+    remote_option,
+    store_option,
+    the_registry,
+)
 from prologue_bench.errors import UserError
 
 
@@ -25,8 +31,16 @@ from prologue_bench.errors import UserError
 )
 @click.option("--open", "show", is_flag=True, help="Open the page in the browser.")
 @store_option
+@remote_option
 @plugin_option
-def demo(results: Path, host: str, port: int | None, show: bool, store: Path | None) -> None:
+def demo(
+    results: Path,
+    host: str,
+    port: int | None,
+    show: bool,
+    store: Path | None,
+    remote: str | None,
+) -> None:
     """Draw samples from the finished runs in RESULTS on a web page.
 
     On the page you can keep the prologue, redraw the rest and see the tokens.
@@ -35,11 +49,13 @@ def demo(results: Path, host: str, port: int | None, show: bool, store: Path | N
         raise UserError(
             "the demo needs gradio, which is not installed; pip install 'prologue-bench[demo]'"
         )
+    from prologue_bench.cli.console.transfers import elsewhere
     from prologue_bench.results.loading import load_results
     from prologue_bench.runs.demo.page import build_page, serve
     from prologue_bench.runs.demo.studio import Studio
 
-    studio = Studio(load_results(results), open_store(store), the_registry())
+    opened = open_store(store)
+    studio = Studio(load_results(results), opened, the_registry(), elsewhere(remote))
     studio.run(*studio.first)  # what cannot be drawn from is said here, not on the page
     with contextlib.suppress(KeyboardInterrupt):  # to be stopped is the regular end of a server
         serve(build_page(studio), host, port, show)

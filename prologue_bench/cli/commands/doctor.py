@@ -40,6 +40,10 @@ OPTIONAL = {
     "mlflow": "training curves in MLflow: pip install 'prologue-bench[trackers]'",
     "wandb": "training curves in Weights & Biases: pip install 'prologue-bench[trackers]'",
     "gradio": "prologue-bench demo: pip install 'prologue-bench[demo]'",
+    "s3fs": "stores at s3://: pip install 'prologue-bench[s3]'",
+    "gcsfs": "stores at gs://: pip install 'prologue-bench[gcs]'",
+    "sshfs": "stores at ssh://: pip install 'prologue-bench[ssh]'",
+    "aiohttp": "reading stores at https://: pip install 'prologue-bench[http]'",
     "pyarrow": "results as Parquet: pip install 'prologue-bench[parquet]'",
 }
 

@@ -11,6 +11,7 @@ from prologue_bench.cli.options import (
     force_option,
     open_store,
     plugin_option,
+    remote_option,
     store_option,
     the_registry,
 )
@@ -28,6 +29,7 @@ from prologue_bench.cli.options import (
 )
 @force_option
 @store_option
+@remote_option
 @plugin_option
 def export(
     results: Path,
@@ -36,11 +38,13 @@ def export(
     out: Path,
     force: bool,
     store: Path | None,
+    remote: str | None,
 ) -> None:
     """Write the models of a finished run in RESULTS to a folder that needs no store.
 
     The folder holds the weights, the settings and a model card.
     """
+    from prologue_bench.cli.console.transfers import elsewhere
     from prologue_bench.pipeline.models import (
         GENERATOR_WEIGHTS,
         TOKENIZER_WEIGHTS,
@@ -60,7 +64,7 @@ def export(
 
     found = load_results(results)
     name, seed = chosen_run(found, variant, training_seed)
-    run = load_run(found, open_store(store), the_registry(), name, seed)
+    run = load_run(found, open_store(store), the_registry(), name, seed, elsewhere(remote))
     config = describe_export(run, found, the_registry())
     own = check_export_place(
         out, config, (TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS, CARD, CONFIG), force

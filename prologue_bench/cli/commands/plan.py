@@ -10,6 +10,7 @@ import click
 from prologue_bench.cli.console.terminal import say_at_once
 from prologue_bench.cli.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.errors import UserError
+from prologue_bench.notices import notice
 
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.pipeline.reuse import EarlierRuns
     from prologue_bench.pipeline.workspace import Workspace
+    from prologue_bench.storage.store import Store
 
 SEEDS_AT_MOST = 10
 
@@ -66,6 +68,7 @@ reuse_option = click.option(
 @most_seeds_option
 @reuse_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--remote", metavar="URL", help="Also say how many stages this remote has.")
 @store_option
 @plugin_option
 def plan(
@@ -78,10 +81,11 @@ def plan(
     reuse: tuple[Path, ...],
     as_json: bool,
     store: Path | None,
+    remote: str | None,
 ) -> None:
     """Show the stages of ABLATION, what is cached and how long the rest takes; run nothing."""
     rule = make_rule(until_decided, max_seeds)
-    show(ablation, profile, seeds, values, store, reuse, as_json, rule)
+    show(ablation, profile, seeds, values, store, reuse, as_json, rule, remote)
 
 
 def make_rule(metric: str | None, most: int | None) -> Rule | None:
@@ -104,6 +108,7 @@ def show(
     reuse: tuple[Path, ...] = (),
     as_json: bool = False,
     rule: Rule | None = None,
+    remote: str | None = None,
 ) -> None:
     """Print the plan of an ablation, as a table or as JSON."""
     say_at_once(f"Planning {path}")
@@ -138,6 +143,19 @@ def show(
         click.echo(what_may_be_added(rule, found, whole), err=as_json)
     if note:
         click.echo(note, err=as_json)
+    if remote is not None:
+        click.echo(_found_in(remote, found, workspace.store), err=as_json)
+
+
+def _found_in(url: str, plan: Plan, store: Store) -> str:
+    """How many of the stages that a plan lacks a remote has."""
+    from prologue_bench.pipeline.sharing import Sharing
+    from prologue_bench.storage.remotes.remote import open_remote
+
+    remote = open_remote(url, store.root)
+    remote.check()
+    count = len(Sharing(remote, store, notice).there(plan).going)
+    return f"{count} of {len(plan.missing)} missing stages are in {remote.url}"
 
 
 def make_plan_with(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,19 +29,16 @@ from prologue_bench.cli.options import (
     store_option,
 )
 from prologue_bench.cli.signals import stop_signals
-from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
+from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.notices import notice
 from prologue_bench.training.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
-    from prologue_bench.config.ablation import Ablation
-    from prologue_bench.pipeline.deciding import Rule
-    from prologue_bench.pipeline.executor import Outcome
+    from prologue_bench.cli.running import ChooseJobs
     from prologue_bench.pipeline.executors.jobs import Jobs
     from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
-    from prologue_bench.pipeline.workspace import Workspace
-    from prologue_bench.results.pictures import Pictures
-    from prologue_bench.results.schema import Results
+    from prologue_bench.pipeline.sharing import Sharing
     from prologue_bench.storage.store import Store
 
 
@@ -80,6 +77,11 @@ if TYPE_CHECKING:
     help="Stages that run side by side, each in a process of its own  [auto: what is fastest]",
 )
 @click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
+@click.option(
+    "--remote",
+    metavar="URL",
+    help="Before the run, fetch finished stages from this remote; send there what is finished.",
+)
 @store_option
 @plugin_option
 def run(
@@ -98,25 +100,37 @@ def run(
     jobs: int | None,
     gpus: tuple[int, ...] | None,
     store: Path | None,
+    remote: str | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
     rule = planning.make_rule(until_decided, max_seeds)
     if dry_run:
-        planning.show(ablation, profile, seeds, values, store, reuse, rule=rule)
+        planning.show(ablation, profile, seeds, values, store, reuse, rule=rule, remote=remote)
         return
     say_at_once(f"Planning {ablation}")
+    from prologue_bench.cli.running import Running
+
     checked = planning.read_ablation(ablation, profile, seeds, values, rule)
-    folder = out or planning.report_folder(ablation, checked)
-    choose = _chooser(launcher, jobs, gpus)
+    place = open_store(store)
+    running = Running(
+        ablation=checked,
+        folder=out or planning.report_folder(ablation, checked),
+        store=place,
+        reuse=reuse,
+        force=force,
+        rule=rule,
+        choose_jobs=_chooser(launcher, jobs, gpus),
+        sharing=_sharing(remote, place),
+    )
     with _processes(launcher) as leads:
         if leads:
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force, rule, choose)
+                running.start(so_far)
 
 
 def _chooser(
     launcher: Launcher | None, asked: int | None, gpus: tuple[int, ...] | None
-) -> Callable[[Plan, PlanNeeds], Jobs | None]:
+) -> ChooseJobs:
     """What says how many stages of a plan run at a time.
 
     Raises UserError for jobs and GPUs that there are not, before anything is planned.
@@ -171,118 +185,14 @@ def _processes(launcher: Launcher | None) -> Iterator[bool]:
     yield False
 
 
-def _run(
-    ablation: Ablation,
-    folder: Path,
-    store: Store,
-    reuse: tuple[Path, ...],
-    so_far: bool,
-    force: bool,
-    rule: Rule | None,
-    choose: Callable[[Plan, PlanNeeds], Jobs | None],
-) -> None:
-    from prologue_bench.pipeline.collect import collect
-    from prologue_bench.pipeline.deciding import left_to_run, until_decided
-    from prologue_bench.pipeline.executor import Outcome
-    from prologue_bench.pipeline.reuse import fill_in
-    from prologue_bench.pipeline.workspace import Workspace
-    from prologue_bench.reporting.replacing import REPORT, is_current, keep_remarks
-    from prologue_bench.reporting.tables import render_markdown
+def _sharing(url: str | None, store: Store) -> Sharing | None:
+    """What a run does with its remote.
 
-    workspace = Workspace(store)
-    every = ablation if rule is None else rule.with_all_seeds(ablation)
-    plan, earlier = planning.make_plan_with(every, workspace, reuse)
+    Raises UserError for a URL that cannot be one, before anything is run.
+    """
+    if url is None:
+        return None
+    from prologue_bench.pipeline.sharing import Sharing
+    from prologue_bench.storage.remotes.remote import open_remote
 
-    def finish(part: Plan, outcome: Outcome) -> tuple[Results, Pictures]:
-        if not so_far:
-            left = left_to_run(part, outcome, store)
-            outcome.failures.update(_execute(left, workspace, choose).failures)
-        results, pictures = collect(part, outcome, workspace)
-        return fill_in(results, pictures, part, earlier), pictures
-
-    if not so_far:
-        _check_place(plan, folder, force)
-    outcome = Outcome()
-    if rule is None:
-        results, pictures = finish(plan, outcome)
-    else:
-        results, pictures = until_decided(plan, len(ablation.seeds), rule, finish, _say, outcome)
-    if so_far and not any(run.stages for run in results.runs):
-        raise UserError(
-            f"nothing of {ablation.name} is finished in {store.root}; no report is written"
-        )
-    results = keep_remarks(results, folder)
-    if so_far:
-        from prologue_bench.reporting.report import write_report
-
-        click.echo(f"Report: {write_report(results, pictures, folder, force)}")
-        return
-    failed = _what_failed(plan, outcome)
-    if not failed and is_current(folder, results):
-        click.echo(render_markdown(results))
-        click.echo(f"Report: {folder / REPORT} (as it was)")
-        return
-    from prologue_bench.reporting.report import write_report  # brings pandas and altair
-
-    try:
-        path = write_report(results, pictures, folder, force)
-    except UserError as error:
-        raise PrologueBenchError(
-            f"{failed}; the report is left as it is: {error}" if failed else str(error)
-        ) from None
-    click.echo(render_markdown(results))
-    click.echo(f"Report: {path}")
-    if failed:
-        raise PrologueBenchError(failed)
-
-
-def _execute(
-    plan: Plan, workspace: Workspace, choose: Callable[[Plan, PlanNeeds], Jobs | None]
-) -> Outcome:
-    from prologue_bench.cli.console.needs import needs_line
-    from prologue_bench.cli.console.progress import open_progress
-    from prologue_bench.pipeline.executor import execute
-    from prologue_bench.pipeline.needs import check_disk, estimate_needs
-
-    needs = estimate_needs(plan, workspace)
-    jobs = choose(plan, needs)
-    count = jobs.count if jobs else 1
-    check_disk(needs, count, workspace.store.root)
-    with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
-        for note in plan.notes:
-            progress.say(note)
-        if plan.missing:
-            progress.say(needs_line(needs, count, workspace.store.root))
-        try:
-            return execute(plan, workspace, progress, stop.requested, jobs)
-        except Interrupted as error:
-            raise Interrupted(
-                f"{error}; nothing is lost, the same command goes on from here"
-            ) from None
-
-
-def _say(text: str) -> None:
-    click.echo(f"prologue-bench: {text}", err=True)
-
-
-def _what_failed(plan: Plan, outcome: Outcome) -> str:
-    """How many stages failed, how many did not run because of those, and each reason once."""
-    if not outcome.failures:
-        return ""
-    over = [stage for each in plan.stages if (stage := each.stage).key in outcome.failures]
-    behind = sum(any(each.key in outcome.failures for each in stage.inputs) for stage in over)
-    failed = len(over) - behind
-    text = f"{failed} stage{'s' * (failed > 1)} failed"
-    if behind:
-        text += f", and {behind} behind {'it' if failed == 1 else 'them'} did not run"
-    return f"{text}: {'; '.join(dict.fromkeys(outcome.failures.values()))}"
-
-
-def _check_place(plan: Plan, folder: Path, force: bool) -> None:
-    """As `check_place` of reports, before anything of a plan is run."""
-    from prologue_bench.reporting.replacing import check_place, report_in
-    from prologue_bench.results.pictures import picture_names
-
-    keys = {measure.key for pipeline in plan.pipelines for measure in pipeline.measures}
-    pictures = picture_names(len(plan.first_pipelines), 0)
-    check_place(folder, plan.ablation.name, keys, pictures, force, report_in(folder))
+    return Sharing(open_remote(url, store.root), store, notice)

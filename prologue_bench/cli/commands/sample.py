@@ -12,6 +12,7 @@ from prologue_bench.cli.options import (
     force_option,
     open_store,
     plugin_option,
+    remote_option,
     store_option,
     the_registry,
 )
@@ -55,6 +56,7 @@ SOFTWARE = "prologue-bench sample"
 )
 @force_option
 @store_option
+@remote_option
 @plugin_option
 def sample(
     results: Path,
@@ -68,10 +70,12 @@ def sample(
     out: Path,
     force: bool,
     store: Path | None,
+    remote: str | None,
 ) -> None:
     """Draw a grid of images from a finished run in RESULTS, a folder of `run` or `export`."""
     import torch
 
+    from prologue_bench.cli.console.transfers import elsewhere
     from prologue_bench.pipeline.pictures import sheet, to_png
     from prologue_bench.results.loading import load_results
     from prologue_bench.runs.exports import is_export, load_export
@@ -88,8 +92,9 @@ def sample(
         run = load_export(results, the_registry())
     else:
         found = load_results(results)
+        chosen_one = chosen_run(found, variant, training_seed)
         run = load_run(
-            found, open_store(store), the_registry(), *chosen_run(found, variant, training_seed)
+            found, open_store(store), the_registry(), *chosen_one, elsewhere=elsewhere(remote)
         )
     classes = run.images.class_names
     chosen = _class(label, classes)

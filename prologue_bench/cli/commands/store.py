@@ -1,4 +1,4 @@
-"""The commands `store ls`, `store verify`, `store gc` and `store rm`."""
+"""The commands `store ls`, `store verify`, `store gc` and `store rm`; `remotes` has the others."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 from rich.filesize import decimal
 from rich.text import Text
 
+from prologue_bench.cli.commands import remotes
 from prologue_bench.cli.console.tables import new_table, show
 from prologue_bench.cli.options import open_store, store_option
 from prologue_bench.errors import PrologueBenchError, UserError, shortened
@@ -29,7 +30,11 @@ SECONDS_A_DAY = 86400
 
 @click.group()
 def store() -> None:
-    """List, verify and clean the artifacts of the store."""
+    """List, verify, clean, send and fetch the artifacts of the store."""
+
+
+store.add_command(remotes.push)
+store.add_command(remotes.pull)
 
 
 @store.command()

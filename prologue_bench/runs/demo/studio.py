@@ -17,6 +17,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.results.schema import Results
 from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.runs.loading import chosen_run, images_of, load_run
+from prologue_bench.runs.published import HERE, Elsewhere
 from prologue_bench.storage.store import Store
 
 MOST_IMAGES = 40
@@ -49,6 +50,7 @@ class Studio:
     results: Results
     store: Store
     registry: Registry
+    elsewhere: Elsewhere = HERE
     _runs: dict[tuple[str, int], FinishedRun] = field(factory=dict)
 
     @property
@@ -90,7 +92,7 @@ class Studio:
         """
         if (variant, seed) not in self._runs:
             self._runs[variant, seed] = load_run(
-                self.results, self.store, self.registry, variant, seed
+                self.results, self.store, self.registry, variant, seed, self.elsewhere
             )
         return self._runs[variant, seed]
 

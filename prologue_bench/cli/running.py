@@ -1,0 +1,187 @@
+"""What `run` does once its options are checked: fetch, run, collect, report, send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import click
+from attrs import frozen
+
+from prologue_bench.cli.commands import plan as planning
+from prologue_bench.cli.signals import stop_signals
+from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
+
+if TYPE_CHECKING:
+    from prologue_bench.config.ablation import Ablation
+    from prologue_bench.pipeline.deciding import Rule
+    from prologue_bench.pipeline.executor import Outcome
+    from prologue_bench.pipeline.executors.jobs import Jobs
+    from prologue_bench.pipeline.executors.watcher import Watcher
+    from prologue_bench.pipeline.needs import PlanNeeds
+    from prologue_bench.pipeline.planner import Plan
+    from prologue_bench.pipeline.sharing import Sharing
+    from prologue_bench.pipeline.workspace import Workspace
+    from prologue_bench.results.pictures import Pictures
+    from prologue_bench.results.schema import Results
+    from prologue_bench.storage.store import Store
+
+ChooseJobs: TypeAlias = "Callable[[Plan, PlanNeeds], Jobs | None]"
+"""How a plan is run that needs so much; None for one stage at a time in this process."""
+
+
+@frozen(kw_only=True)
+class Running:
+    """A run of an ablation, as it was asked for."""
+
+    ablation: Ablation
+    folder: Path
+    """Of the report."""
+    store: Store
+    reuse: tuple[Path, ...] = ()
+    force: bool = False
+    rule: Rule | None = None
+    """By which seeds are added."""
+    choose_jobs: ChooseJobs
+    sharing: Sharing | None = None
+
+    def start(self, so_far: bool) -> None:
+        """Run what is missing, write the report, and send what is finished.
+
+        With `so_far` nothing is run, and the report is of what is there. Raises PrologueBenchError,
+        at the end, where stages failed or could not be sent.
+        """
+        from prologue_bench.pipeline.collect import collect
+        from prologue_bench.pipeline.deciding import left_to_run, until_decided
+        from prologue_bench.pipeline.executor import Outcome
+        from prologue_bench.pipeline.reuse import fill_in
+        from prologue_bench.pipeline.workspace import Workspace
+        from prologue_bench.reporting.replacing import keep_remarks
+
+        workspace, outcome = Workspace(self.store), Outcome()
+        seeds, rule = len(self.ablation.seeds), self.rule
+        every = self.ablation if rule is None else rule.with_all_seeds(self.ablation)
+        plan, earlier = planning.make_plan_with(every, workspace, self.reuse)
+        if not so_far:
+            self._check_place(plan)
+
+        def finish(part: Plan, outcome: Outcome) -> tuple[Results, Pictures]:
+            part = self._fetch(part)
+            if not so_far:
+                left = left_to_run(part, outcome, self.store)
+                outcome.failures.update(self._execute(left, workspace).failures)
+            results, pictures = collect(part, outcome, workspace)
+            return fill_in(results, pictures, part, earlier), pictures
+
+        results, pictures = (
+            finish(plan, outcome)
+            if rule is None
+            else until_decided(plan, seeds, rule, finish, _say, outcome)
+        )
+        if so_far and not any(run.stages for run in results.runs):
+            raise UserError(
+                f"nothing of {self.ablation.name} is finished in {self.store.root}; "
+                "no report is written"
+            )
+        failed = _what_failed(plan, outcome)
+        self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
+        unsent = "" if so_far else self._send(plan)
+        if failed or unsent:
+            raise PrologueBenchError("; ".join(filter(None, (failed, unsent))))
+
+    def _fetch(self, plan: Plan) -> Plan:
+        """The plan with what the remote has of it."""
+        if self.sharing is None:
+            return plan
+        from prologue_bench.cli.console.transfers import showing
+
+        return self.sharing.fetch(plan, partial(showing, done="fetched"))
+
+    def _send(self, plan: Plan) -> str:
+        """Send what the remote lacks; returns what could not be sent, and how to do it later."""
+        if self.sharing is None:
+            return ""
+        from prologue_bench.cli.console.transfers import showing
+
+        unsent = self.sharing.finish(plan, partial(showing, done="sent"))
+        if not unsent:
+            return ""
+        command = f"prologue-bench store push {self.sharing.remote.url} --for {self.folder}"
+        return f"{unsent}; `{command}` sends the rest"
+
+    def _execute(self, plan: Plan, workspace: Workspace) -> Outcome:
+        """Run the missing stages, and show how it goes."""
+        from prologue_bench.cli.console.needs import needs_line
+        from prologue_bench.cli.console.progress import open_progress
+        from prologue_bench.pipeline.executor import execute
+        from prologue_bench.pipeline.needs import check_disk, estimate_needs
+
+        needs = estimate_needs(plan, workspace)
+        jobs = self.choose_jobs(plan, needs)
+        count = jobs.count if jobs else 1
+        check_disk(needs, count, self.store.root)
+        with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
+            for note in plan.notes:
+                progress.say(note)
+            if plan.missing:
+                progress.say(needs_line(needs, count, self.store.root))
+            watcher: Watcher = progress
+            if self.sharing is not None:
+                watcher = self.sharing.watching(progress, stop.requested)
+            try:
+                return execute(plan, workspace, watcher, stop.requested, jobs)
+            except Interrupted as error:
+                raise Interrupted(
+                    f"{error}; nothing is lost, the same command goes on from here"
+                ) from None
+
+    def _report(self, results: Results, pictures: Pictures, failed: str, shown: bool) -> None:
+        """Write the report, if it is another than is there, and show its table."""
+        from prologue_bench.reporting.replacing import REPORT, is_current
+        from prologue_bench.reporting.tables import render_markdown
+
+        if not failed and is_current(self.folder, results):
+            place = f"{self.folder / REPORT} (as it was)"
+        else:
+            from prologue_bench.reporting.report import write_report  # brings pandas and altair
+
+            try:
+                place = str(write_report(results, pictures, self.folder, self.force))
+            except UserError as error:
+                if not failed:
+                    raise
+                raise PrologueBenchError(
+                    f"{failed}; the report is left as it is: {error}"
+                ) from None
+        if shown:
+            click.echo(render_markdown(results))
+        click.echo(f"Report: {place}")
+
+    def _check_place(self, plan: Plan) -> None:
+        """As `check_place` of reports, before anything is run."""
+        from prologue_bench.reporting.replacing import check_place, report_in
+        from prologue_bench.results.pictures import picture_names
+
+        keys = {measure.key for pipeline in plan.pipelines for measure in pipeline.measures}
+        names = picture_names(len(plan.first_pipelines), 0)
+        there = report_in(self.folder)
+        check_place(self.folder, plan.ablation.name, keys, names, self.force, there)
+
+
+def _say(text: str) -> None:
+    click.echo(f"prologue-bench: {text}", err=True)
+
+
+def _what_failed(plan: Plan, outcome: Outcome) -> str:
+    """How many stages failed, how many did not run because of those, and each reason once."""
+    if not outcome.failures:
+        return ""
+    over = [stage for each in plan.stages if (stage := each.stage).key in outcome.failures]
+    behind = sum(any(each.key in outcome.failures for each in stage.inputs) for stage in over)
+    failed = len(over) - behind
+    text = f"{failed} stage{'s' * (failed > 1)} failed"
+    if behind:
+        text += f", and {behind} behind {'it' if failed == 1 else 'them'} did not run"
+    return f"{text}: {'; '.join(dict.fromkeys(outcome.failures.values()))}"

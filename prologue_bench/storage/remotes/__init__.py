@@ -1,0 +1,1 @@
+"""Stores elsewhere: what a URL may be, what lies there, and how artifacts come and go."""
