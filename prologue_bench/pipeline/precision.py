@@ -19,6 +19,8 @@ def as_trained(
     """
     while isinstance(stage, stages.TakePrior):
         stage = stage.tokens.tokenizer
-    trained = isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator)
-    half = trained and stage.training.precision == "bfloat16"
+    half = (
+        isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator)
+        and stage.training.precision == "bfloat16"
+    )
     return torch.autocast(device.type, torch.bfloat16, enabled=half)

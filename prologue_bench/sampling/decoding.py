@@ -112,7 +112,10 @@ def _planned_steps(
         temperature, factors = sampling.temperature_of(segment.name), None
         if guided:
             own = torch.tensor(scales[span], dtype=torch.float64)[:, None]
-            factors = tuple((each / temperature).float().to(device) for each in (own, 1 - own))
+            conditional, unconditional = (
+                (each / temperature).float().to(device) for each in (own, 1 - own)
+            )
+            factors = conditional, unconditional
         planned.append(
             _Step(segment, span, max(0, fixed - span.start), guided, factors, temperature)
         )

@@ -94,7 +94,7 @@ class Decoder:
             place.key.copy_(keys[:, :, index])
             place.value.copy_(values[:, :, index])
         keys, values = (
-            torch.cat(list(each), dim=1)[:, :stop].unflatten(0, (self.batch, -1))
+            torch.unflatten(torch.cat(list(each), dim=1)[:, :stop], 0, (self.batch, -1))
             for each in (place.keys, place.values)
         )
         return keys, values
@@ -109,7 +109,7 @@ class Decoder:
     def _new_place(self, layer: int, position: int) -> Place:
         block, index = divmod(position, self.block)
         key, value = (
-            each[layer, block].unflatten(0, (self.batch, -1))[:, :, index]
+            torch.unflatten(each[layer, block], 0, (self.batch, -1))[:, :, index]
             for each in (self.keys, self.values)
         )
         weights = self.step.weights
@@ -119,7 +119,7 @@ class Decoder:
             self.keys[layer, : block + 1].unbind(),
             self.values[layer, : block + 1].unbind(),
             weights[:, :, : position + 1],
-            weights.split(self.block, dim=2)[: block + 1],
+            torch.split(weights, self.block, dim=2)[: block + 1],
         )
 
 
@@ -157,7 +157,7 @@ class Step:
             return
         heads = place.key.shape[:2]
         query, keys, values = (
-            each.unflatten(0, heads)[:, :, : place.weights.shape[2]]
+            torch.unflatten(each, 0, heads)[:, :, : place.weights.shape[2]]
             for each in (query, place.keys[0], place.values[0])
         )
         seen = F.scaled_dot_product_attention(query, keys, values, scale=1.0)

@@ -122,7 +122,7 @@ def unit(x: Tensor) -> Tensor:
 
 def norm(x: Tensor, out: Tensor | None = None) -> Tensor:
     """||x|| over the last axis, which stays with one entry; not less than nothing is divided by."""
-    found = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32, out=out)
+    found: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32, out=out)
     return found.clamp_min_(SMALLEST * math.sqrt(x.shape[-1]))
 
 
@@ -160,7 +160,7 @@ class FoldedTransformer:
         if kept is not None or x.device.type != "cpu":
             together = max(1, len(x))
         room = None
-        for part, into in zip(x.split(together), out.split(together), strict=True):
+        for part, into in zip(torch.split(x, together), torch.split(out, together), strict=True):
             if room is None or len(room.rows) != part[..., 0].numel():
                 room = Room(self, part[..., 0].numel())
             into.copy_(self._part(room, part, start, kept))
@@ -220,7 +220,7 @@ class Room:
         self.turned, self.norms = room(2, rows, heads, channels), room(2, rows, heads, 1)
         self.query, self.key = self.turned
         """Float32 [M, H, C] each, as `value` is in the products' type."""
-        self.pairs = torch.view_as_complex(self.turned.unflatten(-1, (-1, 2)))
+        self.pairs = torch.view_as_complex(torch.unflatten(self.turned, -1, (-1, 2)))
         """Channel pairs of both, [2, M, H, C / 2], which are still to be turned."""
         self.hidden, self.gated = (room(rows, 2 * hidden, dtype=dtype) for _ in range(2))
         self.gates, self.values = self.hidden.chunk(2, dim=1)

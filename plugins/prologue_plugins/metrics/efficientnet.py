@@ -139,7 +139,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type == "cpu":
-            x = torch.cat([self._early(part) for part in x.split(EARLY_IMAGES)])
+            x = torch.cat([self._early(part) for part in torch.split(x, EARLY_IMAGES)])
         else:
             x = self._early(x)
         for block in self.blocks[EARLY_BLOCKS:]:
