@@ -93,6 +93,14 @@ class AutoregressiveGenerator(Generator, Generic[State]):
         Under guidance the sampler doubles the batch: B labels, then B times "none".
         """
 
+    def restart(self, state: State, labels: Tensor) -> State:
+        """As `start`, where a state is no longer needed.
+
+        What it holds may be used again: its memory, and what was computed from the weights, which
+        are still the same.
+        """
+        return self.start(labels)
+
     @abstractmethod
     def decode_step(self, state: State, chosen: Tensor | None) -> Tensor:
         """Logits [B, n, K] of the next step's n tokens over their own segment's vocabulary.

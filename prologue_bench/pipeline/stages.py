@@ -196,6 +196,7 @@ class EncodeImages(Stage):
     """Ids [N * views, L] of training images and [N, L] of test images; see `pipeline.tokens`."""
 
     kind = "encode"
+    version = 2
     tokenizer: TokenizerStage
 
     @property
@@ -213,6 +214,7 @@ class Reconstruct(Stage):
     """images.npy: uint8 [N, C, H, W] reconstructions of the test split, in order."""
 
     kind = "reconstruct"
+    version = 2
     tokens: EncodeImages
     continuous: bool = False
     """Whether the tokenizer has no ids, and images are reconstructed without."""
@@ -284,7 +286,7 @@ class SearchSampling(Stage):
     """search.json: each point of the grid with its value, and the best."""
 
     kind = "search"
-    version = 2
+    version = 3
     generator: GeneratorStage
     sampling: Sampling
     metric: Resolved
@@ -315,7 +317,7 @@ class SampleImages(Stage):
     """images.npy: uint8 [n, C, H, W]; tokens.npy: int32 [n, L]; labels.npy: int64 [n]."""
 
     kind = "sample"
-    version = 2
+    version = 3
     generator: GeneratorStage
     sampling: Sampling
     search: SearchSampling | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from attrs import frozen
 from torch import Tensor
 
 from prologue_bench import seeds
@@ -16,6 +17,7 @@ from prologue_bench.contracts.generator import (
     Drawing,
     Generator,
     ParallelGenerator,
+    State,
 )
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.errors import StageError
@@ -37,6 +39,14 @@ def sample_ids(
     return ids_of_noise(generator, labels, sampling, noise.to(labels.device), none_label, prefix)
 
 
+ROWS = 512
+"""Sequences that are drawn at once on a CPU, both of guidance counted.
+
+The keys and values of more stay in no processor's caches; of fewer, the single operations become so
+small that what is around them takes longer.
+"""
+
+
 @torch.inference_mode()
 def ids_of_noise(
     generator: AutoregressiveGenerator[Any],
@@ -52,40 +62,103 @@ def ids_of_noise(
     to `top_p`; only ids of the segment at hand have any. `prefix` [B, n] fixes the first n tokens,
     whatever segments they are of: steps that are fixed as a whole are read at once, and one that is
     fixed in part is drawn around what is fixed. Conditional and unconditional logits come from one
-    pass over a batch of 2 B.
+    pass over a batch of 2 B. On a CPU, the images are drawn in equal parts of at most `ROWS`.
     """
     ids = labels.new_empty(len(labels), generator.layout.length)
     fixed = 0 if prefix is None else prefix.shape[1]
     if prefix is not None:
         ids[:, :fixed] = prefix
+    steps = _planned_steps(generator, sampling, fixed, labels.device)
+    parts = 1
+    if labels.device.type == "cpu":
+        guided = any(step.guided for step in steps)
+        parts = max(1, -(-len(labels) * (1 + guided) // ROWS))
+    state = None
+    for part in zip(*(each.tensor_split(parts) for each in (labels, noise, ids)), strict=True):
+        state = _draw_part(generator, state, sampling, none_label, steps, *part)
+    return ids
+
+
+@frozen
+class _Step:
+    """One step of drawing, with what is the same for all images."""
+
+    segment: Segment
+    span: slice
+    """Where its tokens stand among the L."""
+    fixed: int
+    """How many of them a prefix fixes."""
+    guided: bool
+    """Whether the unconditional logits are computed, in this step and all others."""
+    factors: tuple[Tensor, Tensor] | None
+    """What conditional and unconditional logits [B, n, K] are multiplied by, [n, 1] each."""
+    temperature: float
+    """What logits are divided by without guidance."""
+
+
+def _planned_steps(
+    generator: AutoregressiveGenerator[Any],
+    sampling: Sampling,
+    fixed: int,
+    device: torch.device,
+) -> list[_Step]:
+    """The steps that draw anything behind a prefix of `fixed` tokens."""
     scales = guidance_scales(generator.layout, sampling)
     guided = is_guided(scales[fixed:])
-    state = generator.start(
-        torch.cat((labels, torch.full_like(labels, none_label))) if guided else labels
-    )
-    drawn = [(segment, span) for segment, span in step_spans(generator) if span.stop > fixed]
-    chosen = ids[:, : drawn[0][1].start] if drawn and drawn[0][1].start else None
-    for segment, span in drawn:
+    planned = []
+    for segment, span in step_spans(generator):
+        if span.stop <= fixed:
+            continue
+        temperature, factors = sampling.temperature_of(segment.name), None
+        if guided:
+            own = torch.tensor(scales[span], dtype=torch.float64)[:, None]
+            conditional, unconditional = (
+                (each / temperature).float().to(device) for each in (own, 1 - own)
+            )
+            factors = conditional, unconditional
+        planned.append(
+            _Step(segment, span, max(0, fixed - span.start), guided, factors, temperature)
+        )
+    return planned
+
+
+def _draw_part(
+    generator: AutoregressiveGenerator[State],
+    before: State | None,
+    sampling: Sampling,
+    none_label: int,
+    steps: Sequence[_Step],
+    labels: Tensor,
+    noise: Tensor,
+    ids: Tensor,
+) -> State:
+    """Put the ids [B, L] of labels [B] behind those that are fixed.
+
+    The state of the part before is used up, and that of this part given back.
+    """
+    guided = any(step.guided for step in steps)
+    if guided:
+        labels = torch.cat((labels, torch.full_like(labels, none_label)))
+    state = generator.start(labels) if before is None else generator.restart(before, labels)
+    chosen = ids[:, : steps[0].span.start] if steps and steps[0].span.start else None
+    for step in steps:
         if guided and chosen is not None:
             chosen = torch.cat((chosen, chosen))
         logits = generator.decode_step(state, chosen)
-        _check_logits(logits, (len(labels) * (1 + guided), span.stop - span.start, segment))
-        if guided:
+        count = step.span.stop - step.span.start
+        _check_logits(logits, (len(labels), count, step.segment))
+        if step.factors is not None:
             conditional, unconditional = logits.chunk(2)
-            scale = logits.new_tensor(scales[span])[:, None]
-            rest = logits.new_tensor([1 - each for each in scales[span]])[:, None]
-            logits = scale * conditional + rest * unconditional
-        logits = restrict(
-            logits.flatten(0, 1) / sampling.temperature_of(segment.name),
-            sampling.top_k,
-            sampling.top_p,
-        )
+            logits = torch.addcmul(unconditional * step.factors[1], conditional, step.factors[0])
+        elif step.temperature != 1:
+            logits = logits / step.temperature
+        logits = restrict(logits.flatten(0, 1), sampling.top_k, sampling.top_p)
         probabilities = logits.softmax(dim=-1, dtype=torch.float32)
-        chosen = choose(probabilities, noise[:, span].reshape(-1, 1)).view(len(labels), -1)
-        if span.start < fixed:
-            chosen[:, : fixed - span.start] = ids[:, span.start : fixed]
-        ids[:, span] = chosen
-    return ids
+        chosen = choose(probabilities, noise[:, step.span].reshape(-1, 1)).view(len(ids), -1)
+        if step.fixed:
+            chosen[:, : step.fixed] = ids[:, step.span][:, : step.fixed]
+        ids[:, step.span] = chosen
+    return state
 
 
 def step_spans(generator: AutoregressiveGenerator[Any]) -> list[tuple[Segment, slice]]:
@@ -116,7 +189,7 @@ def choose(probabilities: Tensor, noise: Tensor) -> Tensor:
     Of probabilities [B, K] and noise in [0, 1) [B, 1]. One uniform number per token, whatever the
     vocabulary, is what variants can share. Ids with probability zero are never chosen.
     """
-    cumulative = probabilities.double().cumsum(dim=-1)
+    cumulative = probabilities.cumsum(dim=-1, dtype=torch.float64)
     total = cumulative[:, -1:].contiguous()
     # The product may be rounded up to the total, beyond the last id that has any probability.
     target = torch.minimum(noise * total, total.nextafter(torch.zeros_like(total)))

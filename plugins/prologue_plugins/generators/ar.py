@@ -14,12 +14,14 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts import AutoregressiveGenerator, JointPrior, TokenLayout
 from prologue_plugins.generators.settings import ArSettings
+from prologue_plugins.layers.decoding import Decoder
+from prologue_plugins.layers.inference import FoldedTransformer, unit
 from prologue_plugins.layers.initialisation import initialise
 from prologue_plugins.layers.transformer import (
-    KeyValueCache,
     OutputHead,
     Positions,
     Transformer,
+    full_precision,
     rotary_angles,
 )
 
@@ -76,12 +78,22 @@ class Vocabulary:
 
 
 class ArState:
-    """Key-value caches, the inputs not processed yet, and the number of tokens chosen so far."""
+    """What one draw keeps: folded weights, keys and values, and inputs not processed yet."""
 
-    def __init__(self, inputs: Tensor, caches: list[KeyValueCache]) -> None:
-        self.inputs = inputs
-        self.caches = caches
+    def __init__(self, generator: Ar, batch: int) -> None:
+        transformer = FoldedTransformer(generator.transformer, generator.positions())
+        self.head = transformer.head(generator.head)
+        self.decoder = Decoder(transformer, batch)
+        self.classes: Tensor | None = None
+        """Their embeddings [B, 1, D], before the first step."""
         self.chosen = 0
+        """Tokens chosen so far."""
+
+    def begin(self, classes: Tensor) -> ArState:
+        """The state before the first token, for class embeddings [B, 1, D]."""
+        self.decoder.restart()
+        self.classes, self.chosen = classes, 0
+        return self
 
 
 class Ar(AutoregressiveGenerator[ArState], JointPrior):
@@ -204,25 +216,24 @@ class Ar(AutoregressiveGenerator[ArState], JointPrior):
         return costs
 
     def start(self, labels: Tensor) -> ArState:
-        inputs = self.label_embedding(labels).unsqueeze(1)
-        return ArState(
-            inputs, self.transformer.new_caches(len(labels), self.vocabulary.positions, inputs)
-        )
+        return ArState(self, len(labels)).begin(self.label_embedding(labels).unsqueeze(1))
+
+    def restart(self, state: ArState, labels: Tensor) -> ArState:
+        if state.decoder.batch != len(labels):
+            return self.start(labels)
+        return state.begin(self.label_embedding(labels).unsqueeze(1))
 
     def decode_step(self, state: ArState, chosen: Tensor | None) -> Tensor:
-        inputs = state.inputs
+        parts = [] if state.classes is None else [state.classes]
         if chosen is not None:
-            first = inputs if state.caches[0].used == 0 else inputs[:, :0]
-            inputs = torch.cat(
-                (first, self.embedding(self._with_separators(chosen, state.chosen))), dim=1
-            )
+            parts.append(self.embedding(self._with_separators(chosen, state.chosen)))
             state.chosen += chosen.shape[1]
+        inputs = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        state.classes = None
+        features = unit(state.decoder(self._input(state, inputs)))
         rows = self.vocabulary.rows(*self._segment_at(state.chosen))
-        start = state.caches[0].used
-        positions = self.positions().at(start, start + inputs.shape[1])
-        features, condition = self.transformer(self._input(state, inputs), positions, state.caches)
-        logits: Tensor = self.head(features[:, -1:], condition)
-        return logits[..., rows]
+        with full_precision(features):
+            return F.linear(features, state.head.weight[rows]).unsqueeze(1)
 
     def _input(self, state: ArState, embedded: Tensor) -> Tensor:
         """What goes into the transformer for embeddings [B, n, D] of the next positions."""

@@ -111,7 +111,7 @@ class Rar(Ar):
         return order
 
     def _input(self, state: ArState, embedded: Tensor) -> Tensor:
-        start = state.caches[0].used
+        start = state.decoder.used
         places = torch.arange(start, start + embedded.shape[1], device=embedded.device)
         targets: Tensor = self.target_embedding(places)
         return embedded + targets

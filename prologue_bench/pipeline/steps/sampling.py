@@ -22,6 +22,7 @@ from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import HeldOut
+from prologue_bench.pipeline.precision import as_trained
 from prologue_bench.pipeline.steps.coding import decode_images
 from prologue_bench.pipeline.tokens import kind_of_ids
 from prologue_bench.pipeline.workspace import Workspace
@@ -57,17 +58,19 @@ def search_sampling(
                 context.check_stop()
                 batch = labels[start : start + sampling.batch_size]
                 # The same noise for every point, so that the settings alone make the difference.
-                ids = draw_ids(
-                    generator,
-                    sampling,
-                    data.spec.none_label,
-                    batch,
-                    None,
-                    "search",
-                    sampling.seed,
-                    first=start,
-                )
-                parts.append(_images(tokenizer, ids))
+                with as_trained(stage.generator, context.device):
+                    ids = draw_ids(
+                        generator,
+                        sampling,
+                        data.spec.none_label,
+                        batch,
+                        None,
+                        "search",
+                        sampling.seed,
+                        first=start,
+                    )
+                with as_trained(stage.generator.tokens.tokenizer, context.device):
+                    parts.append(_images(tokenizer, ids))
             inputs = MetricInputs(
                 metric=stage.metric.name,
                 needs=("samples",),
@@ -144,16 +147,17 @@ def draw_tokens(stage: stages.SampleImages, workspace: Workspace, context: Stage
         start = number * sampling.batch_size
         if distributed.is_mine(number) and not path.exists():
             batch = torch.from_numpy(labels[start : start + sampling.batch_size])
-            ids = draw_ids(
-                generator,
-                sampling,
-                data.spec.none_label,
-                batch,
-                None,
-                "samples",
-                sampling.seed,
-                first=start,
-            )
+            with as_trained(stage.generator, context.device):
+                ids = draw_ids(
+                    generator,
+                    sampling,
+                    data.spec.none_label,
+                    batch,
+                    None,
+                    "samples",
+                    sampling.seed,
+                    first=start,
+                )
             write_array(path, ids.cpu().numpy().astype(kind_of_ids(generator.layout)))
             context.seal(path)
         # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
