@@ -208,6 +208,7 @@ def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path:
             text=True,
         )
         assert process.stderr is not None
+        assert "Needs about" in process.stderr.readline()
         assert "starts" in process.stderr.readline()
         assert "waits for another run" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
