@@ -9,6 +9,7 @@ stages of one variant once alone, and once in as many processes at the same time
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -77,7 +78,7 @@ def run_stages(profile: str, threads: int, steps: int) -> None:
     for kind in ("train-tokenizer", "train-generator"):
         times = timer.steps[kind][SKIPPED:]
         found[kind] = statistics.median(
-            later - earlier for earlier, later in zip(times, times[1:], strict=False)
+            later - earlier for earlier, later in itertools.pairwise(times)
         )
     print(json.dumps(found))
 
