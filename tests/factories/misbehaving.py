@@ -5,7 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
+from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
+from tests.conftest import SMOKE
 
 SOURCE = """
 import os
@@ -104,3 +108,16 @@ def unmeasured(trained: Store) -> Store:
         if manifest["kind"] == "measure":
             shutil.rmtree(trained.artifact(manifest["key"]))
     return Store(trained.root)
+
+
+FIRST = ("vary={}", "baseline=", "tokenizer.prologue_tokens=0")
+
+
+def behaving(folder: Path, *metrics: str) -> Ablation:
+    """The smoke ablation's first variant with metrics of a plugin of its own."""
+    metrics_file(folder)
+    marker = folder / "marker"
+    named = ", ".join(f"{{use: {each}, marker: {marker}}}" for each in metrics)
+    text = SMOKE.replace("metrics: [rate]", f"metrics: [rate, {named}]\nplugins: [./how_metric.py]")
+    (folder / "tiny.yaml").write_text(text)
+    return load_ablation(folder / "tiny.yaml", Registry.load(), Overrides(values=FIRST))

@@ -12,10 +12,11 @@ import attrs
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from prologue_bench.cli.app import cli
 from prologue_bench.cli.console.needs import needs_line
-from prologue_bench.cli.console.progress import PlainProgress
+from prologue_bench.cli.console.progress import LiveProgress, PlainProgress
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline import memory
@@ -296,3 +297,24 @@ def test_lines_of_several_stages_carry_their_names_and_losses(
         "[1/16] train-tokenizer · prologue_tokens=0 seed 0: done in 50 s",
         "[2/16] train-tokenizer · prologue_tokens=2 seed 0: failed: a reason",
     ]
+
+
+def test_the_live_display_has_a_line_for_each_running_stage(plan: Plan) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=200)
+    first, second = StageGraph(plan, Recorder()).ready()[:2]
+    with LiveProgress(plan, console, jobs=2) as progress:
+        for index, each in enumerate((first, second)):
+            progress.started(each, index, 16)
+        progress.advanced(first, 0, 100, {})
+        progress.advanced(first, 50, 100, {"loss_l1": 0.5})
+        progress.advanced(second, 50, 100, {"loss_[ce]": 2.5})
+        shown = [str(task.description) for task in progress.bars.tasks]
+        notes = [str(task.fields["note"]) for task in progress.bars.tasks]
+        assert shown[1:] == [f"train-tokenizer · {each.experiment}" for each in (first, second)]
+        assert notes[1].endswith("loss_l1 0.5")
+        progress._say_budget()
+        whole = str(progress.bars.tasks[0].fields["note"])
+        assert whole == "stage 2 of 16, about 1 min 49 s left in total", "both are half done"
+        progress.finished(first, 10.0)
+        assert len(progress.bars.tasks) == 2

@@ -74,7 +74,11 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs",
     type=JobsType(),
-    help="Stages that run side by side, each in a process of its own  [auto: what is fastest]",
+    envvar="PROLOGUE_BENCH_JOBS",
+    help=(
+        "Stages that run side by side, each in a process of its own  "
+        "[$PROLOGUE_BENCH_JOBS or auto: what is fastest]"
+    ),
 )
 @click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
 @click.option(
