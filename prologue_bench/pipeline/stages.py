@@ -107,7 +107,7 @@ class TrainTokenizer(Stage):
     """tokenizer.safetensors (moving average), curves.jsonl; with a prior, prior.safetensors too."""
 
     kind = "train-tokenizer"
-    version = 2
+    version = 3
     data: DataRef
     tokenizer: Resolved
     training: TokenizerTraining
@@ -194,6 +194,7 @@ class EncodeImages(Stage):
     """Ids [N * views, L] of training images and [N, L] of test images; see `pipeline.tokens`."""
 
     kind = "encode"
+    version = 2
     tokenizer: TokenizerStage
 
     @property
@@ -211,6 +212,7 @@ class Reconstruct(Stage):
     """images.npy: uint8 [N, C, H, W] reconstructions of the test split, in order."""
 
     kind = "reconstruct"
+    version = 2
     tokens: EncodeImages
     continuous: bool = False
     """Whether the tokenizer has no ids, and images are reconstructed without."""
@@ -229,7 +231,7 @@ class TrainGenerator(Stage):
     """generator.safetensors (the moving average), curves.jsonl."""
 
     kind = "train-generator"
-    version = 2
+    version = 3
     tokens: EncodeImages
     generator: Resolved
     training: GeneratorTraining
