@@ -63,8 +63,8 @@ class Training:
     )
     """Steps after which a weight's share in the moving average has halved."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    compile: bool = field(default=False, metadata=HOW_NOT_WHAT)
-    """Use torch.compile where a compiler is found."""
+    compile: bool | Literal["auto"] = "auto"
+    """Use torch.compile where a compiler is found; "auto": where it pays for itself."""
     checkpoint_steps: int = field(default=500, validator=_positive, metadata=HOW_NOT_WHAT)
     accumulate: int = field(
         default=1, validator=[_positive, validators.le(LARGEST_BATCH)], metadata=HOW_NOT_WHAT

@@ -109,7 +109,7 @@ class TrainTokenizer(Stage):
     """tokenizer.safetensors (moving average), curves.jsonl; with a prior, prior.safetensors too."""
 
     kind = "train-tokenizer"
-    version = 2
+    version = 3
     data: DataRef
     tokenizer: Resolved
     training: TokenizerTraining
@@ -233,7 +233,7 @@ class TrainGenerator(Stage):
     """generator.safetensors (the moving average), curves.jsonl."""
 
     kind = "train-generator"
-    version = 2
+    version = 3
     tokens: EncodeImages
     generator: Resolved
     training: GeneratorTraining

@@ -74,6 +74,22 @@ class Shuffled(Sampler[int]):
             begun = 0
 
 
+AHEAD = 4
+"""Batches that each process reads ahead of the training."""
+
+
+def loading(workers: int, device: torch.device) -> dict[str, Any]:
+    """Arguments of a DataLoader that keeps the device busy.
+
+    Batches are read ahead by `workers` processes, and for a GPU into pinned memory, from which they
+    are copied while it computes.
+    """
+    arguments: dict[str, Any] = {"num_workers": workers, "pin_memory": device.type == "cuda"}
+    if workers:
+        arguments |= {"persistent_workers": True, "prefetch_factor": AHEAD}
+    return arguments
+
+
 def whole_batch(batch: Batch) -> Batch:
     """The collate function of `ArrayDataset`: its batches are complete."""
     return batch

@@ -21,6 +21,7 @@ from prologue_bench.contracts.loss import ReconstructionLoss
 from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer, TokenizerOutput
 from prologue_bench.errors import StageError
 from prologue_bench.training import distributed, terms
+from prologue_bench.training.compiling import Compiled
 from prologue_bench.training.engine import BaseModel, MMDistributedDataParallel, OptimWrapper
 
 Losses = dict[str, Tensor]
@@ -43,7 +44,8 @@ class LossModel(BaseModel):
     """Names the streams of this training."""
 
     def __init__(self, training: Training) -> None:
-        super().__init__()
+        # From pinned memory, batches are copied to a GPU while it computes.
+        super().__init__({"type": "BaseDataPreprocessor", "non_blocking": True})
         self.training_settings = training
         self.step = 0
         self.seed = 0
@@ -91,8 +93,8 @@ class LossModel(BaseModel):
         raise NotImplementedError
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, compiled where the settings ask for it."""
-        return torch.compile(function) if self.training_settings.compile else function
+        """The function, compiled where the settings say so; `compiling.decided` resolves "auto"."""
+        return Compiled(function) if self.training_settings.compile is True else function
 
 
 class DistributedLossModel(MMDistributedDataParallel):

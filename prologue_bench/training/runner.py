@@ -20,7 +20,7 @@ from prologue_bench.config.settings import Optimisation, Training, plain_values
 from prologue_bench.errors import StageError
 from prologue_bench.storage.unfinished import seal
 from prologue_bench.training import distributed
-from prologue_bench.training.batches import ArrayDataset, Shuffled, whole_batch
+from prologue_bench.training.batches import ArrayDataset, Shuffled, loading, whole_batch
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import CURVES
 from prologue_bench.training.engine import (
@@ -39,6 +39,7 @@ from prologue_bench.training.hooks import (
     SlimCheckpointHook,
     StepSeedHook,
 )
+from prologue_bench.training.memory import keep_freed_memory
 from prologue_bench.training.models import DistributedLossModel, LossModel
 from prologue_bench.training.optimisation import (
     JointOptimWrapper,
@@ -115,6 +116,8 @@ def train(job: TrainingJob) -> LossModel:
     The run goes on from the newest checkpoint in `context.work` that can be read. Raises StageError
     when a loss turns NaN and Interrupted when the user asks to stop.
     """
+    if job.context.device.type == "cpu":
+        keep_freed_memory()
     runner = make_runner(job)
     try:
         runner.train()
@@ -163,8 +166,7 @@ def make_runner(job: TrainingJob) -> Runner:
         train_dataloader={
             "dataset": job.data,
             "batch_size": training.batch_size // world,
-            "num_workers": training.workers,
-            "persistent_workers": training.workers > 0,
+            **loading(training.workers, context.device),
             "sampler": Shuffled(
                 len(job.data),
                 seeds.stream(job.model.purpose, "data order", seed),

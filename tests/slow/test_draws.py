@@ -31,11 +31,11 @@ if int(sys.argv[1]) > 1:
     dist.init_process_group("gloo")
 world, rank = distributed.world_size(), distributed.rank()
 generator, seen = rar(LAYOUTS[1]), []
-forward = generator._ordered_logits
+forward = generator._ordered_inputs
 def recording(sequence, order, labels, relaxed, dropped):
     seen.extend((place, label) for place, label in zip(order.tolist(), labels.tolist()))
     return forward(sequence, order, labels, relaxed, dropped)
-generator._ordered_logits = recording
+generator._ordered_inputs = recording
 generator.train()
 training = GeneratorTraining(label_dropout=0.5, accumulate=int(sys.argv[2]))
 model = GeneratorModel(generator, training, none_label=3)

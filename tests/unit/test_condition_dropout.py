@@ -13,14 +13,13 @@ from prologue_bench.config.ablation import load_ablation
 from prologue_bench.registry import Registry
 from prologue_plugins.generators.ar import Ar
 from prologue_plugins.generators.rar import Rar
+from prologue_plugins.layers.passes import Rotation, rotate
 from prologue_plugins.layers.settings import TransformerSettings
 from prologue_plugins.layers.transformer import (
     Block,
     OutputHead,
-    Rotation,
     Transformer,
     rotary_angles,
-    rotate,
     rotation,
 )
 from tests.conftest import ROOT

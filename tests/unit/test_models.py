@@ -11,14 +11,13 @@ from prologue_bench.config.settings import Sampling
 from prologue_bench.contracts import TokenLayout
 from prologue_bench.errors import UserError
 from prologue_bench.sampling.decoding import restrict, sample_ids
+from prologue_plugins.layers.passes import normalise, rotate
 from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
 from prologue_plugins.layers.settings import TransformerSettings
 from prologue_plugins.layers.transformer import (
     ConditionalScale,
     gated_linear,
-    normalise,
     rotary_angles,
-    rotate,
     rotation,
     scaled_linear,
 )

@@ -264,7 +264,7 @@ def test_attention_shares_are_those_of_an_explicit_softmax(tmp_path: Path) -> No
     # The first layer by hand: rows are predicted places, columns the inputs, the class first.
     x = generator._inputs(torch.from_numpy(test_ids), labels, {}, {})
     block = generator.transformer.blocks[0]
-    from prologue_plugins.layers.transformer import normalise, rotate
+    from prologue_plugins.layers.passes import normalise, rotate
 
     scaled = normalise(x) * block.attention_scale(generator.transformer.condition())  # type: ignore[operator]
     query, key, _ = block.attention.qkv(scaled).unflatten(-1, (3, 2, 8)).permute(2, 0, 3, 1, 4)  # type: ignore[union-attr,operator]

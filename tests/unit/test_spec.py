@@ -186,7 +186,8 @@ def test_a_file_that_is_no_ablation_is_refused(
 
 def test_keys_leave_out_defaults_and_how_a_stage_is_run() -> None:
     assert key_values(TokenizerTraining()) == {}
-    assert key_values(TokenizerTraining(checkpoint_steps=3, compile=True)) == {}
+    assert key_values(TokenizerTraining(checkpoint_steps=3, accumulate=2)) == {}
+    assert key_values(TokenizerTraining(compile=True)) == {"compile": True}
     assert key_values(Sampling(temperature=0.9)) == {"temperature": 0.9}
 
 

@@ -14,13 +14,13 @@ def prologue_generators() -> list[Component]:
             target="prologue_plugins.generators.ar:Ar",
             settings="prologue_plugins.generators.settings:ArSettings",
             summary="A class-conditional causal transformer over one vocabulary of all segments.",
-            version=2,
+            version=3,
         ),
         Component(
             name="rar",
             target="prologue_plugins.generators.rar:Rar",
             settings="prologue_plugins.generators.settings:RarSettings",
             summary="The same, trained on tokens in random order within their segments.",
-            version=2,
+            version=3,
         ),
     ]

@@ -130,8 +130,13 @@ class Ar(AutoregressiveGenerator[ArState], JointPrior):
     ) -> Tensor:
         """Logits [B, T, V] of every predicted position; arguments are those of `token_losses`."""
         inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
-        logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
+        logits: Tensor = self.head(*self._features(inputs))
         return logits
+
+    def _features(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [B, T, D] of inputs [B, T, D], and the condition."""
+        features: tuple[Tensor, Tensor] = self.transformer(self.dropout(inputs), self.positions())
+        return features
 
     def _inputs(
         self,
@@ -199,10 +204,8 @@ class Ar(AutoregressiveGenerator[ArState], JointPrior):
         relaxed: Mapping[str, Tensor] | None = None,
         dropped: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        logits = self.logits(ids, labels, relaxed, dropped)
-        return F.cross_entropy(
-            logits.transpose(1, 2), self.vocabulary.sequence(ids), reduction="none"
-        )
+        inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
+        return self.head.cross_entropy(*self._features(inputs), self.vocabulary.sequence(ids))
 
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         losses = self.token_losses(ids, labels)

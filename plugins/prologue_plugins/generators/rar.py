@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prologue_bench.contracts import TokenLayout
@@ -61,8 +60,8 @@ class Rar(Ar):
         if order is None:
             return super().token_losses(ids, labels, relaxed, dropped)
         targets = self.vocabulary.sequence(ids)
-        logits = self._ordered_logits(targets, order, labels, relaxed or {}, dropped or {})
-        losses = F.cross_entropy(logits.transpose(1, 2), targets.gather(1, order), reduction="none")
+        inputs = self._ordered_inputs(targets, order, labels, relaxed or {}, dropped or {})
+        losses = self.head.cross_entropy(*self._features(inputs), targets.gather(1, order))
         # Back at the tokens' own places, so that segments can be told apart.
         return torch.empty_like(losses).scatter(1, order, losses)
 
@@ -78,7 +77,7 @@ class Rar(Ar):
         targets: Tensor = self.target_embedding(places)
         return inputs + targets
 
-    def _ordered_logits(
+    def _ordered_inputs(
         self,
         sequence: Tensor,
         order: Tensor,
@@ -86,13 +85,12 @@ class Rar(Ar):
         relaxed: Mapping[str, Tensor],
         dropped: Mapping[str, Tensor],
     ) -> Tensor:
-        """Logits [B, T, V], the t-th of place order[:, t], given those before it in that order."""
+        """Inputs [B, T, D], whose t-th output is of place order[:, t], the class at the front."""
         embedded = self._embed(sequence, relaxed, dropped)
         embedded = embedded.gather(1, order.unsqueeze(2).expand(-1, -1, embedded.shape[2]))
         inputs = torch.cat((self.label_embedding(labels).unsqueeze(1), embedded[:, :-1]), dim=1)
-        inputs = inputs + self.target_embedding(order)
-        logits: Tensor = self.head(*self.transformer(self.dropout(inputs), self.positions()))
-        return logits
+        places: Tensor = self.target_embedding(order)
+        return inputs + places
 
     def random_order(
         self, count: int, random: Callable[..., torch.Generator], progress: float

@@ -6,7 +6,7 @@ Letters: B batch, n tokens, D feature width, c code width, K codes.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -130,11 +130,27 @@ class OneHotQuantizer(nn.Module):
             similarity = self.codebook.similarity(z, self.codebook.codes().detach())
             hard, ids = _hard(similarity)
             loss = code_loss(z, self.codebook.look_up(ids), self.commitment)
-            return OneHot(similarity + (hard - similarity).detach(), ids, loss)
+            return OneHot(straight_through(hard, similarity), ids, loss)
         similarity = self.codebook.similarity(z, self.codebook.codes())
         soft = (similarity / self.temperature).softmax(dim=-1)
         hard, ids = _hard(similarity)
-        return OneHot(soft + (hard - soft).detach(), ids, None)
+        return OneHot(straight_through(hard, soft), ids, None)
+
+
+def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """`hard`, whose gradient reaches `soft` unchanged."""
+    through: Tensor = _StraightThrough.apply(hard, soft)
+    return through
+
+
+class _StraightThrough(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hard: Tensor, soft: Tensor) -> Tensor:
+        return hard.view_as(hard)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
+        return None, gradient
 
 
 def _hard(similarity: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,14 +13,14 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_plugins.tokenizers.vq_1d:Vq1d",
             settings="prologue_plugins.tokenizers.settings:Vq1dSettings",
             summary="A sequence of vector-quantized learned queries (the 1D baseline).",
-            version=2,
+            version=3,
         ),
         Component(
             name="vq-2d",
             target="prologue_plugins.tokenizers.vq_2d:Vq2d",
             settings="prologue_plugins.tokenizers.settings:Vq2dSettings",
             summary="A grid of vector-quantized patches (the baseline).",
-            version=2,
+            version=3,
         ),
         Component(
             name="prologue",
@@ -30,14 +30,14 @@ def prologue_tokenizers() -> list[Component]:
                 "The 2D baseline with a prefix of tokens that learn from the autoregressive loss "
                 "alone."
             ),
-            version=2,
+            version=3,
         ),
         Component(
             name="prologue-post",
             target="prologue_plugins.tokenizers.prologue_post:ProloguePost",
             settings="prologue_plugins.tokenizers.settings:ProloguePostSettings",
             summary="A prologue from a second encoder, added to a finished, frozen vq-2d.",
-            version=2,
+            version=3,
             builds_on=True,
         ),
     ]

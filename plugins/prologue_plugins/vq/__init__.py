@@ -16,7 +16,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_plugins.vq.tokenizers:FsqTokenizer",
             settings="prologue_plugins.vq.settings:FsqSettings",
             summary="Finite scalar quantization (Mentzer et al. 2023).",
-            version=2,
+            version=3,
             requires=EXTRA,
         ),
         Component(
@@ -24,7 +24,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_plugins.vq.tokenizers:LfqTokenizer",
             settings="prologue_plugins.vq.settings:LfqSettings",
             summary="Lookup-free quantization (Yu et al. 2023).",
-            version=2,
+            version=3,
             requires=EXTRA,
         ),
         Component(
@@ -32,7 +32,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_plugins.vq.tokenizers:ResidualVqTokenizer",
             settings="prologue_plugins.vq.settings:ResidualVqSettings",
             summary="Residual vector quantization, one segment per level (Lee et al. 2022).",
-            version=2,
+            version=3,
             requires=EXTRA,
         ),
         Component(
@@ -40,7 +40,7 @@ def prologue_tokenizers() -> list[Component]:
             target="prologue_plugins.vq.tokenizers:SimVqTokenizer",
             settings="prologue_plugins.vq.settings:SimVqSettings",
             summary="A frozen codebook behind one linear map (Zhu et al. 2024).",
-            version=2,
+            version=3,
             requires=EXTRA,
         ),
     ]

@@ -202,11 +202,13 @@ def _machine(store: Path | None) -> Iterator[dict[str, str]]:
             "GPU",
             "none found; everything runs on the CPU, and profiles up to micro take minutes",
         )
-    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    from prologue_bench.training.compiling import compiler as find_compiler
+
+    compiler = find_compiler()
     yield _line(
         "ok" if compiler else "missing",
         "compiler",
-        compiler or "none; `compile: true` has no effect",
+        compiler or "none; trainings run without torch.compile",
     )
     root = open_store(store).root
     there = next(each for each in (root.absolute(), *root.absolute().parents) if each.is_dir())

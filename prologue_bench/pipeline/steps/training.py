@@ -10,10 +10,11 @@ import numpy as np
 
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
+from prologue_bench.pipeline.flops import counted_flops
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.weights import save_weights
-from prologue_bench.training import distributed, terms
+from prologue_bench.training import compiling, distributed, terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
@@ -66,11 +67,17 @@ def train_tokenizer(
     arrays: dict[str, Any] = {"images": data.training_views()}
     if prior is not None and stage.training.prior_labels:
         arrays["labels"] = np.repeat(data.labels("train"), data.views)
+    training = compiling.decided(
+        stage.training,
+        partial(counted_flops, stage, workspace),
+        [tokenizer, *([prior] if prior else [])],
+        context,
+    )
     averaged = train(
         TrainingJob(
-            model=TokenizerModel(tokenizer, prior, stage.training, data.spec.none_label, losses),
+            model=TokenizerModel(tokenizer, prior, training, data.spec.none_label, losses),
             data=ArrayDataset(arrays),
-            training=stage.training,
+            training=training,
             parts=parts,
             seed=stage.seed,
             context=context,
@@ -94,11 +101,14 @@ def train_generator(
         "generator",
         stage.seed,
     )
+    training = compiling.decided(
+        stage.training, partial(counted_flops, stage, workspace), [generator], context
+    )
     averaged = train(
         TrainingJob(
-            model=GeneratorModel(generator, stage.training, data.spec.none_label),
+            model=GeneratorModel(generator, training, data.spec.none_label),
             data=ArrayDataset({"ids": ids, "labels": np.repeat(data.labels("train"), data.views)}),
-            training=stage.training,
+            training=training,
             parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
             seed=stage.seed,
             context=context,
