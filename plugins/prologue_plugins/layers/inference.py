@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
 
+from prologue_plugins.layers.passes import Rotation
 from prologue_plugins.layers.transformer import (
     Block,
     OutputHead,
-    Rotation,
     Transformer,
     full_precision,
 )

@@ -153,23 +153,6 @@ class Positions(nn.Module):
         return Rotation(self.cos, self.sin)
 
 
-class KeyValueCache:
-    """Keys and values of a layer, [B, H, L, C] each, allocated once for the longest sequence."""
-
-    def __init__(self, batch: int, heads: int, length: int, channels: int, like: Tensor) -> None:
-        self.keys = like.new_empty(batch, heads, length, channels)
-        self.values = like.new_empty(batch, heads, length, channels)
-        self.used = 0
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Store keys and values of new positions and return those of all positions so far."""
-        stop = self.used + keys.shape[2]
-        self.keys[:, :, self.used : stop] = keys
-        self.values[:, :, self.used : stop] = values
-        self.used = stop
-        return self.keys[:, :, :stop], self.values[:, :, :stop]
-
-
 class Attention(nn.Module):
     """Multi-head self-attention with normalised queries and keys, and rotary positions."""
 
@@ -183,28 +166,11 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=settings.bias)
 
     def forward(
-        self,
-        x: Tensor,
-        scale: Tensor,
-        gate: Tensor,
-        positions: Rotation,
-        causal: bool,
-        cache: KeyValueCache | None = None,
+        self, x: Tensor, scale: Tensor, gate: Tensor, positions: Rotation, causal: bool
     ) -> Tensor:
         """`scale` multiplies x, `gate` the result; [D] or [B, 1, D] each."""
         query, key, value = self._heads(x, scale, positions)
-        mask = None
-        if cache is not None:
-            start = cache.used
-            key, value = cache.append(key, value)
-            # A chunk behind cached positions sees all of them, so the plain causal mask holds only
-            # at the start.
-            if causal and start and query.shape[2] > 1:
-                mask = torch.ones(
-                    query.shape[2], key.shape[2], dtype=torch.bool, device=x.device
-                ).tril(start)
-            causal = causal and start == 0
-        heads = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal)
+        heads = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
         return gated_linear(self.out, heads.transpose(1, 2).flatten(2), gate)
 
     def _heads(
@@ -243,16 +209,9 @@ class Block(nn.Module):
         self.ffn_gate = nn.Linear(condition_width, width, bias=settings.bias)
         self.dropout = nn.Dropout(settings.dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        condition: Tensor,
-        positions: Rotation,
-        causal: bool,
-        cache: KeyValueCache | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor, positions: Rotation, causal: bool) -> Tensor:
         scale, gate = self.attention_scale(condition), per_image(self.attention_gate(condition))
-        x = x + self.dropout(self.attention(normalise(x), scale, gate, positions, causal, cache))
+        x = x + self.dropout(self.attention(normalise(x), scale, gate, positions, causal))
         scale, gate = self.ffn_scale(condition), per_image(self.ffn_gate(condition))
         out: Tensor = x + self.dropout(self.ffn(normalise(x), scale, gate))
         return out
@@ -292,15 +251,11 @@ class Transformer(nn.Module):
                     if gate.bias is not None:
                         nn.init.zeros_(gate.bias)
 
-    def forward(
-        self, x: Tensor, positions: Rotation, caches: Sequence[KeyValueCache] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, positions: Rotation) -> tuple[Tensor, Tensor]:
         """Returns the output [B, L, D] and the condition, which an output norm needs too."""
         condition = self.condition(len(x))
-        for index, block in enumerate(self.blocks):
-            x = block(
-                x, condition, positions, self.causal, None if caches is None else caches[index]
-            )
+        for block in self.blocks:
+            x = block(x, condition, positions, self.causal)
         return x, condition
 
     def attention(self, x: Tensor, positions: Rotation) -> Tensor:
@@ -314,14 +269,6 @@ class Transformer(nn.Module):
             maps.append(weights.mean(dim=(0, 1)))
             x = block(x, condition, positions, self.causal)
         return torch.stack(maps)
-
-    def new_caches(self, batch: int, length: int, like: Tensor) -> list[KeyValueCache]:
-        """Empty caches, one per layer, for sequences of up to `length` positions."""
-        size = self.settings
-        return [
-            KeyValueCache(batch, size.heads, length, size.head_channels, like)
-            for _ in range(size.layers)
-        ]
 
 
 class OutputHead(nn.Module):

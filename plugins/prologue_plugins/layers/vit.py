@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from prologue_bench.contracts import ImageSpec
 from prologue_bench.errors import UserError
 from prologue_plugins.layers.inference import computed, product_type
+from prologue_plugins.layers.passes import Rotation
 from prologue_plugins.layers.settings import TransformerSettings
 from prologue_plugins.layers.transformer import (
     OutputHead,
     Positions,
-    Rotation,
     Transformer,
     rotary_angles,
 )
