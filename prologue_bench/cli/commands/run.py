@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +26,14 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
-    from prologue_bench.pipeline.executor import Outcome
-    from prologue_bench.pipeline.executors.jobs import Machine
+    from prologue_bench.pipeline.executor import Outcome, RayRun
+    from prologue_bench.pipeline.executors.jobs import Jobs, Machine
+    from prologue_bench.pipeline.executors.ray_cluster import Cluster
+    from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.storage.store import Store
+
+    Place = Machine | Cluster | None
 
 
 @click.command()
@@ -65,6 +69,17 @@ if TYPE_CHECKING:
     help="Stages that run side by side, each in a process of its own  [auto: what is fastest]",
 )
 @click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where stages run: on this machine, or on a Ray cluster  [local]",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="The head node of the cluster  [auto: the cluster of this machine]",
+)
 @store_option
 @plugin_option
 def run(
@@ -80,6 +95,8 @@ def run(
     launcher: Launcher | None,
     jobs: int | None,
     gpus: tuple[int, ...] | None,
+    executor: str,
+    ray_address: str | None,
     store: Path | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
@@ -88,11 +105,38 @@ def run(
         return
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
-    machine = _machine(launcher, jobs, gpus)
-    with _processes(launcher) as leads:
-        if leads:
+    with ExitStack() as stack:
+        if executor == "ray":
+            place: Place = stack.enter_context(_cluster(ray_address, launcher, jobs, gpus))
+        elif ray_address is not None:
+            raise UserError("--ray-address: expected --executor ray beside it")
+        else:
+            place = _machine(launcher, jobs, gpus)
+        if stack.enter_context(_processes(launcher)):
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force, jobs, machine)
+                _run(checked, folder, open_store(store), reuse, so_far, force, jobs, place)
+
+
+@contextmanager
+def _cluster(
+    address: str | None,
+    launcher: Launcher | None,
+    jobs: int | None,
+    gpus: tuple[int, ...] | None,
+) -> Iterator[Cluster]:
+    """The cluster of --executor ray. Raises UserError for options that it takes no part in."""
+    from prologue_bench.pipeline.executors.ray_cluster import connect
+
+    if (named := launcher_of(launcher)) != "none":
+        raise UserError(f"--executor ray: found --launcher {named}, expected one or the other")
+    for option, value in (("--jobs", jobs), ("--gpus", gpus)):
+        if value is not None:
+            raise UserError(
+                f"--executor ray: found {option}, but Ray gives each stage its CPUs and GPUs; "
+                f"leave {option} out"
+            )
+    with connect(address or "auto") as cluster:
+        yield cluster
 
 
 def _machine(
@@ -152,13 +196,14 @@ def _run(
     so_far: bool,
     force: bool,
     asked: int | None,
-    machine: Machine | None,
+    place: Place,
 ) -> None:
-    from prologue_bench.cli.console.needs import needs_line
+    from prologue_bench.cli.console.needs import disk_line, needs_line
     from prologue_bench.cli.console.progress import open_progress
     from prologue_bench.pipeline.collect import collect
     from prologue_bench.pipeline.executor import Outcome, execute
     from prologue_bench.pipeline.executors.jobs import choose_jobs
+    from prologue_bench.pipeline.executors.ray_cluster import Cluster
     from prologue_bench.pipeline.needs import check_disk, estimate_needs
     from prologue_bench.pipeline.reuse import fill_in
     from prologue_bench.pipeline.workspace import Workspace
@@ -180,16 +225,22 @@ def _run(
         return
     _check_place(plan, folder, force)
     needs = estimate_needs(plan, workspace)
-    jobs = choose_jobs(plan, asked, machine, needs.memory) if machine else None
-    count = jobs.count if jobs else 1
+    way: Jobs | RayRun | None = None
+    if isinstance(place, Cluster):
+        way, count, line = _on_ray(place, plan, needs, store)
+        lines = [line, disk_line(needs, count, store.root)]
+    else:
+        jobs = choose_jobs(plan, asked, place, needs.memory) if place is not None else None
+        way, count = jobs, jobs.count if jobs else 1
+        lines = [needs_line(needs, count, store.root)]
     check_disk(needs, count, store.root)
     with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
         for note in plan.notes:
             progress.say(note)
-        if plan.missing:
-            progress.say(needs_line(needs, count, store.root))
+        for line in lines if plan.missing else []:
+            progress.say(line)
         try:
-            outcome = execute(plan, workspace, progress, stop.requested, jobs)
+            outcome = execute(plan, workspace, progress, stop.requested, way)
         except Interrupted as error:
             raise Interrupted(
                 f"{error}; nothing is lost, the same command goes on from here"
@@ -207,6 +258,31 @@ def _run(
     click.echo(f"Report: {path}")
     if failed:
         raise PrologueBenchError(failed)
+
+
+def _on_ray(
+    cluster: Cluster, plan: Plan, needs: PlanNeeds, store: Store
+) -> tuple[RayRun | None, int, str]:
+    """How a plan runs on a cluster, how many stages at a time, and that in a line.
+
+    Raises UserError for a stage that no node can hold, and for a node that cannot take part.
+    """
+    import os
+
+    import torch
+
+    from prologue_bench.pipeline.executors.on_ray import RayRun
+    from prologue_bench.pipeline.executors.ray_cluster import check_fits, cluster_line, share_of
+
+    if not plan.missing:
+        return None, 1, ""
+    nodes = cluster.nodes()
+    threads = torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else None
+    share = share_of(nodes, plan.missing, threads)
+    check_fits(plan.missing, nodes, share, needs.memory)
+    run = RayRun(cluster, share, needs.memory)
+    run.check(nodes, store)
+    return run, share.at_a_time(nodes), cluster_line(nodes, share)
 
 
 def _what_failed(plan: Plan, outcome: Outcome) -> str:

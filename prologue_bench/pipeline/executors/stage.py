@@ -122,7 +122,7 @@ def _run(
         clock.tick()
         reports.advanced(done, total, losses)
 
-    label = f"{stage.kind} of {planned.experiment}"
+    label = stage_name(planned)
     context = StageContext(
         work=folder,
         output=output,
@@ -144,6 +144,11 @@ def _run(
     log_line(context.log, f"finished after {clock.seconds:.1f} s")
     store.commit(stage.key, output, _details(planned, workspace, clock.seconds, peak))
     return clock.seconds
+
+
+def stage_name(planned: PlannedStage) -> str:
+    """A stage as messages name it."""
+    return f"{planned.stage.kind} of {planned.experiment}"
 
 
 def _check_files(stage: Stage) -> None:
