@@ -70,8 +70,9 @@ def show(
     store: Path | None,
     reuse: tuple[Path, ...] = (),
     as_json: bool = False,
+    only: tuple[str, ...] = (),
 ) -> None:
-    """Print the plan of an ablation, as a table or as JSON."""
+    """Print the plan of an ablation or of some of its variants, as a table or as JSON."""
     import json
 
     from prologue_bench.cli.console.needs import needs_line
@@ -87,6 +88,8 @@ def show(
             found, _ = make_plan_with(ablation, workspace, reuse)
         except UserError as error:
             raise UserError(f"{error}. {note}") if reuse and note else error from None
+        if only:
+            found = found.of_variants(only)
         if as_json:
             click.echo(json.dumps(plan_records(found), indent=1))
         else:

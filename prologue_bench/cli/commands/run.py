@@ -56,6 +56,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run nothing; write a report of what is finished, while other processes go on.",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="VARIANT",
+    help="Run the stages of this variant, and write no report; repeatable.",
+)
 @force_option
 @reuse_option
 @click.option(
@@ -90,6 +96,7 @@ def run(
     out: Path | None,
     dry_run: bool,
     so_far: bool,
+    only: tuple[str, ...],
     force: bool,
     reuse: tuple[Path, ...],
     launcher: Launcher | None,
@@ -101,8 +108,13 @@ def run(
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
     if dry_run:
-        planning.show(ablation, profile, seeds, values, store, reuse)
+        planning.show(ablation, profile, seeds, values, store, reuse, only=only)
         return
+    if only and (so_far or out):
+        raise UserError(
+            f"--only: found {'--so-far' if so_far else '--out'} beside it, but it writes no "
+            "report; the same command without --only does, once all variants are finished"
+        )
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
     with ExitStack() as stack:
@@ -114,7 +126,7 @@ def run(
             place = _machine(launcher, jobs, gpus)
         if stack.enter_context(_processes(launcher)):
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, force, jobs, place)
+                _run(checked, folder, open_store(store), reuse, so_far, only, force, jobs, place)
 
 
 @contextmanager
@@ -194,6 +206,7 @@ def _run(
     store: Store,
     reuse: tuple[Path, ...],
     so_far: bool,
+    only: tuple[str, ...],
     force: bool,
     asked: int | None,
     place: Place,
@@ -223,7 +236,10 @@ def _run(
         results = keep_remarks(results, folder)
         click.echo(f"Report: {write_report(results, pictures, folder, force)}")
         return
-    _check_place(plan, folder, force)
+    if only:
+        plan = plan.of_variants(only)
+    else:
+        _check_place(plan, folder, force)
     needs = estimate_needs(plan, workspace)
     way: Jobs | RayRun | None = None
     if isinstance(place, Cluster):
@@ -245,6 +261,11 @@ def _run(
             raise Interrupted(
                 f"{error}; nothing is lost, the same command goes on from here"
             ) from None
+    if only:
+        if failed := _what_failed(plan, outcome):
+            raise PrologueBenchError(failed)
+        click.echo(f"Finished: {', '.join(only)}; run without --only for the report")
+        return
     results, pictures = collect(plan, outcome, workspace)
     results = keep_remarks(fill_in(results, pictures, plan, earlier), folder)
     failed = _what_failed(plan, outcome)

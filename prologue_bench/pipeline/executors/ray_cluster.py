@@ -1,4 +1,7 @@
-"""An existing Ray cluster: reached within seconds, or said in one line why not, and what it has."""
+"""An existing Ray cluster: reached within seconds, or said in one line why not, and what it has.
+
+Imports no torch, so that what is wrong with a cluster is said at once.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,6 @@ from attrs import frozen
 from rich.filesize import decimal
 
 from prologue_bench.errors import StageError, UserError, listed, shortened
-from prologue_bench.pipeline.executors.schedule import widest
-from prologue_bench.pipeline.executors.stage import stage_name
 from prologue_bench.stopping import STOP_SIGNALS
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def share_of(nodes: Sequence[Node], missing: Sequence[PlannedStage], threads: in
     `threads` is how many CPUs were asked for. Without GPUs, the CPUs are divided among as many
     stages as can run at once.
     """
+    from prologue_bench.pipeline.executors.schedule import widest
+
     with_gpus = [node for node in nodes if node.gpus >= 1]
     if with_gpus:
         part = min(node.cpus // node.gpus for node in with_gpus)
@@ -111,6 +114,8 @@ def check_fits(
     missing: Sequence[PlannedStage], nodes: Sequence[Node], share: Share, memory: Mapping[str, int]
 ) -> None:
     """Raises UserError for a stage that no node could ever hold."""
+    from prologue_bench.pipeline.executors.stage import stage_name
+
     for planned in missing:
         needed = memory.get(planned.stage.key, 0)
         if any(share.fits(node, needed) for node in nodes):

@@ -244,14 +244,16 @@ class _Link:
         self._send()
 
     def _send(self) -> None:
+        from ray.exceptions import RayError
+
         with self._lock:
             messages, self._lines = self._lines, []
         steps, self._steps = self._steps, None
         if steps is not None:
             messages.append(steps)
         try:
-            self.stopping |= ray.get(self.desk.say.remote(self.key, messages), timeout=DESK_SECONDS)
-        except Exception:  # the run is gone
+            self.stopping |= _answer(self.desk.say.remote(self.key, messages))
+        except (RayError, TimeoutError):  # the run is gone
             self.stopping = True
 
 
