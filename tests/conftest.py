@@ -25,6 +25,8 @@ from prologue_bench.storage.store import Store
 
 # A shell lets what it starts in the background ignore Ctrl-C, and so would what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# What tests put in the place of parts of the program is in no other process.
+os.environ["PROLOGUE_BENCH_JOBS"] = "1"
 # The same examples each time; `--hypothesis-profile default --hypothesis-seed N` draws others.
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")

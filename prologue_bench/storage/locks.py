@@ -148,10 +148,9 @@ def try_lock(path: Path) -> int | None:
         lock = _open(path)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, lock):
-                if os.access(path, os.W_OK) or not _removed(path):
-                    return lock
-                # Of another user, who left it: signs of life need a file of one's own.
+            # One that another user left is removed: signs of life need a file of one's own.
+            if _is_at(path, lock) and (os.access(path, os.W_OK) or not _removed(path)):
+                return lock
         except BlockingIOError:
             os.close(lock)
             return None

@@ -152,7 +152,8 @@ def last_step(curves: Path) -> int:
 def test_an_interrupt_saves_and_the_same_command_goes_on(
     smoke_file: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    command = [PROGRAM, "run", str(smoke_file), "--set", "tokenizer_training.steps=3000"]
+    command = [PROGRAM, "run", str(smoke_file), "--jobs", "1"]
+    command += ["--set", "tokenizer_training.steps=3000"]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
@@ -196,13 +197,14 @@ def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PROLOGUE_BENCH_STORE": str(store.root)}
     with store.lock(first.key):
         process = subprocess.Popen(
-            [PROGRAM, "run", str(smoke_file)],
+            [PROGRAM, "run", str(smoke_file), "--jobs", "1"],
             cwd=tmp_path,
             env=environment,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert process.stderr is not None
+        assert "Needs about" in process.stderr.readline()
         assert "starts" in process.stderr.readline()
         assert "waits for another run" in process.stderr.readline()
         process.send_signal(signal.SIGINT)

@@ -209,7 +209,14 @@ def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store
         "--store",
         str(store.root),
     ]
-    command += ["--set", "tokenizer_training.steps=5000", "--out", str(smoke_file.parent / "out")]
+    command += [
+        "--jobs",
+        "1",
+        "--set",
+        "tokenizer_training.steps=5000",
+        "--out",
+        str(smoke_file.parent / "out"),
+    ]
     process = subprocess.Popen(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
     )

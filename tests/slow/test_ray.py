@@ -124,9 +124,7 @@ def test_a_run_that_loses_a_node_ends_as_a_local_one(nodes: Nodes, tmp_path: Pat
         for folder in artifacts(cluster / "store", "train-tokenizer")
     ]
     [begun_again] = [log for log in logs if log.count(" starts, revision ") == 2]
-    saved = re.findall(r"Saving checkpoint at (\d+)", begun_again.split(" starts, revision ")[2])
-    assert int(saved[0]) > 20  # not from the beginning
-    assert len(saved) < 20
+    assert re.search(r"resumed epoch: 0, iter: [1-9]", begun_again)
 
 
 @pytest.mark.timeout(600)
@@ -177,7 +175,8 @@ def test_a_plugin_s_file_is_found_on_the_nodes_and_its_failure_is_its_own(
     process = start(tmp_path, "--executor", "ray", "--ray-address", nodes.address)
     printed = end(process)
     assert process.returncode == 1, printed
-    assert "1 stage failed: metric failing: ValueError: nothing to measure" in printed
+    assert "1 stage failed: " in printed
+    assert "ValueError: nothing to measure" in printed
     assert "about to fail" in printed
     assert "Traceback" not in printed
     [(_, _, measured)] = numbers(tmp_path / "report")

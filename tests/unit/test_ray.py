@@ -235,9 +235,7 @@ class Desk:
     def __getattr__(self, name: str) -> Any:
         def remote(*arguments: Any) -> Any:
             found = getattr(self.own, name)(*arguments)
-            return SimpleNamespace(
-                future=lambda: SimpleNamespace(result=lambda timeout: found)
-            )
+            return SimpleNamespace(future=lambda: SimpleNamespace(result=lambda timeout: found))
 
         return SimpleNamespace(remote=remote)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from prologue_bench.cli.commands import plan as planning
 from prologue_bench.cli.commands.plan import profile_option, reuse_option, seeds_option, set_option
@@ -27,13 +29,13 @@ from prologue_bench.training.launchers import Launcher, launcher_of
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.executor import Outcome, RayRun
-    from prologue_bench.pipeline.executors.jobs import Jobs, Machine
+    from prologue_bench.pipeline.executors.jobs import Jobs
     from prologue_bench.pipeline.executors.ray_cluster import Cluster
     from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.storage.store import Store
 
-    Place = Machine | Cluster | None
+    Chooser = Callable[[Plan, PlanNeeds], Jobs | RayRun | None]
 
 
 @click.command()
@@ -72,7 +74,11 @@ if TYPE_CHECKING:
 @click.option(
     "--jobs",
     type=JobsType(),
-    help="Stages that run side by side, each in a process of its own  [auto: what is fastest]",
+    envvar="PROLOGUE_BENCH_JOBS",
+    help=(
+        "Stages that run side by side, each in a process of its own  "
+        "[$PROLOGUE_BENCH_JOBS or auto: what is fastest]"
+    ),
 )
 @click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
 @click.option(
@@ -118,15 +124,17 @@ def run(
     checked = planning.read_ablation(ablation, profile, seeds, values)
     folder = out or planning.report_folder(ablation, checked)
     with ExitStack() as stack:
+        choose: Chooser
         if executor == "ray":
-            place: Place = stack.enter_context(_cluster(ray_address, launcher, jobs, gpus))
+            cluster = stack.enter_context(_cluster(ray_address, launcher, jobs, gpus))
+            choose = partial(_on_ray, cluster, open_store(store))
         elif ray_address is not None:
             raise UserError("--ray-address: expected --executor ray beside it")
         else:
-            place = _machine(launcher, jobs, gpus)
+            choose = _chooser(launcher, jobs, gpus)
         if stack.enter_context(_processes(launcher)):
             with checked.registry.blaming(PrologueBenchError):
-                _run(checked, folder, open_store(store), reuse, so_far, only, force, jobs, place)
+                _run(checked, folder, open_store(store), reuse, so_far, only, force, choose)
 
 
 @contextmanager
@@ -141,36 +149,45 @@ def _cluster(
 
     if (named := launcher_of(launcher)) != "none":
         raise UserError(f"--executor ray: found --launcher {named}, expected one or the other")
-    for option, value in (("--jobs", jobs), ("--gpus", gpus)):
-        if value is not None:
+    source = click.get_current_context().get_parameter_source
+    for option, value in (("jobs", jobs), ("gpus", gpus)):
+        if value is not None and source(option) == ParameterSource.COMMANDLINE:
             raise UserError(
-                f"--executor ray: found {option}, but Ray gives each stage its CPUs and GPUs; "
-                f"leave {option} out"
+                f"--executor ray: found --{option}, but Ray gives each stage its CPUs and GPUs; "
+                f"leave --{option} out"
             )
     with connect(address or "auto") as cluster:
         yield cluster
 
 
-def _machine(
-    launcher: Launcher | None, jobs: int | None, gpus: tuple[int, ...] | None
-) -> Machine | None:
-    """What jobs can be given; None where the launcher's processes share each stage.
+def _chooser(
+    launcher: Launcher | None, asked: int | None, gpus: tuple[int, ...] | None
+) -> Callable[[Plan, PlanNeeds], Jobs | None]:
+    """What says how many stages of a plan run at a time.
 
-    Raises UserError for what there is not.
+    Raises UserError for jobs and GPUs that there are not, before anything is planned.
     """
-    from prologue_bench.pipeline.executors.jobs import this_machine
-
     if (named := launcher_of(launcher)) != "none":
-        for option, value in (("--jobs", jobs), ("--gpus", gpus)):
+        for option, value in (("--jobs", asked), ("--gpus", gpus)):
             if value is not None and value != 1:
                 raise UserError(
                     f"{option}: the processes of --launcher {named} share each stage and have "
                     f"their own GPUs; leave {option} out, or start without the launcher"
                 )
-        return None
-    machine = this_machine(gpus)
-    machine.check(jobs or 1)
-    return machine
+        return lambda plan, needs: None
+    from prologue_bench.pipeline.executors.jobs import choose_jobs, this_machine
+
+    machine = None
+    if asked not in (None, 1) or gpus is not None:
+        machine = this_machine(gpus)
+        machine.check(asked or 1)
+
+    def choose(plan: Plan, needs: PlanNeeds) -> Jobs | None:
+        if not plan.missing or asked == 1:
+            return None
+        return choose_jobs(plan, asked, machine or this_machine(), needs.memory)
+
+    return choose
 
 
 @contextmanager
@@ -208,15 +225,12 @@ def _run(
     so_far: bool,
     only: tuple[str, ...],
     force: bool,
-    asked: int | None,
-    place: Place,
+    choose: Chooser,
 ) -> None:
     from prologue_bench.cli.console.needs import disk_line, needs_line
     from prologue_bench.cli.console.progress import open_progress
     from prologue_bench.pipeline.collect import collect
-    from prologue_bench.pipeline.executor import Outcome, execute
-    from prologue_bench.pipeline.executors.jobs import choose_jobs
-    from prologue_bench.pipeline.executors.ray_cluster import Cluster
+    from prologue_bench.pipeline.executor import Outcome, RayRun, execute
     from prologue_bench.pipeline.needs import check_disk, estimate_needs
     from prologue_bench.pipeline.reuse import fill_in
     from prologue_bench.pipeline.workspace import Workspace
@@ -241,14 +255,11 @@ def _run(
     else:
         _check_place(plan, folder, force)
     needs = estimate_needs(plan, workspace)
-    way: Jobs | RayRun | None = None
-    if isinstance(place, Cluster):
-        way, count, line = _on_ray(place, plan, needs, store)
-        lines = [line, disk_line(needs, count, store.root)]
-    else:
-        jobs = choose_jobs(plan, asked, place, needs.memory) if place is not None else None
-        way, count = jobs, jobs.count if jobs else 1
-        lines = [needs_line(needs, count, store.root)]
+    way = choose(plan, needs)
+    count = way.count if way else 1
+    lines = [needs_line(needs, count, store.root)]
+    if isinstance(way, RayRun):
+        lines = [way.line, disk_line(needs, count, store.root)]
     check_disk(needs, count, store.root)
     with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
         for note in plan.notes:
@@ -281,10 +292,8 @@ def _run(
         raise PrologueBenchError(failed)
 
 
-def _on_ray(
-    cluster: Cluster, plan: Plan, needs: PlanNeeds, store: Store
-) -> tuple[RayRun | None, int, str]:
-    """How a plan runs on a cluster, how many stages at a time, and that in a line.
+def _on_ray(cluster: Cluster, store: Store, plan: Plan, needs: PlanNeeds) -> RayRun | None:
+    """How a plan runs on a cluster.
 
     Raises UserError for a stage that no node can hold, and for a node that cannot take part.
     """
@@ -292,18 +301,14 @@ def _on_ray(
 
     import torch
 
-    from prologue_bench.pipeline.executors.on_ray import RayRun
-    from prologue_bench.pipeline.executors.ray_cluster import check_fits, cluster_line, share_of
+    from prologue_bench.pipeline.executor import RayRun
 
     if not plan.missing:
-        return None, 1, ""
-    nodes = cluster.nodes()
+        return None
     threads = torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else None
-    share = share_of(nodes, plan.missing, threads)
-    check_fits(plan.missing, nodes, share, needs.memory)
-    run = RayRun(cluster, share, needs.memory)
-    run.check(nodes, store)
-    return run, share.at_a_time(nodes), cluster_line(nodes, share)
+    run = RayRun(cluster, plan, needs.memory, threads)
+    run.check(store)
+    return run
 
 
 def _what_failed(plan: Plan, outcome: Outcome) -> str:

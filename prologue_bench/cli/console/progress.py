@@ -21,6 +21,7 @@ from prologue_bench.texts.durations import duration
 from prologue_bench.texts.lines import one_line
 
 LINE_EVERY_SECONDS = 30.0
+BUDGET_EVERY_SECONDS = 5.0
 SHOWN_LOSSES = 4
 
 
@@ -65,6 +66,8 @@ class _Budget:
     def __init__(self, plan: Plan, jobs: int) -> None:
         self.left = {planned.stage.key: planned for planned in plan.missing}
         self.jobs = jobs
+        self.shares: dict[str, float] = {}
+        """Of running stages, what share of their steps is left."""
         self.estimated = 0.0
         self.taken = 0.0
 
@@ -74,6 +77,10 @@ class _Budget:
         if planned.seconds:
             self.estimated += planned.seconds
             self.taken += seconds
+
+    def advanced(self, planned: PlannedStage, done: int, total: int) -> None:
+        """A stage has done so many of its steps."""
+        self.shares[planned.stage.key] = 1 - done / total if total else 1.0
 
     def failed(self, planned: PlannedStage) -> None:
         """A stage has failed, so its time teaches nothing."""
@@ -86,7 +93,10 @@ class _Budget:
         if left and unknown == len(left):
             return "the time left in total is not known yet"
         held = self.taken / self.estimated if self.estimated else 1.0
-        known = [evolve(each, seconds=each.seconds or 0.0) for each in left]
+        known = [
+            evolve(each, seconds=(each.seconds or 0.0) * self.shares.get(each.stage.key, 1.0))
+            for each in left
+        ]
         plus = f", plus {unknown} stage{'s' * (unknown > 1)} of unknown length" if unknown else ""
         return f"about {duration(makespan(known, self.jobs) * held)} left in total{plus}"
 
@@ -139,6 +149,7 @@ class PlainProgress(Watcher):
     def advanced(
         self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
     ) -> None:
+        self.budget.advanced(planned, done, total)
         line = self.lines[planned.stage.key]
         note = line.note(done, total, losses)
         if time.monotonic() - line.said >= LINE_EVERY_SECONDS and note:
@@ -173,6 +184,8 @@ class LiveProgress(Watcher):
         self.console = console
         self.budget = _Budget(plan, jobs)
         self.lines: dict[str, _Line] = {}
+        self.begun = ""
+        self.said = 0.0
         self.bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -195,12 +208,9 @@ class LiveProgress(Watcher):
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
         line = self.lines[planned.stage.key] = _Line("")
-        self.bars.update(
-            self.whole,
-            completed=index + 1 - len(self.lines),
-            total=total,
-            note=f"stage {index + 1} of {total}, {self.budget.text()}",
-        )
+        self.begun = f"stage {index + 1} of {total}"
+        self.bars.update(self.whole, completed=index + 1 - len(self.lines), total=total)
+        self._say_budget()
         line.bar = self.bars.add_task(escape(one_line(label(planned))), total=None, note="")
 
     def waiting(self, planned: PlannedStage) -> None:
@@ -213,6 +223,9 @@ class LiveProgress(Watcher):
         if line is not None:
             note = escape(one_line(line.note(done, total, losses)))
             self._update(planned, completed=done, total=total, note=f"{done}/{total}  {note}")
+            self.budget.advanced(planned, done, total)
+            if time.monotonic() - self.said >= BUDGET_EVERY_SECONDS:
+                self._say_budget()
 
     def printed(self, planned: PlannedStage | None, line: str) -> None:
         self.say(line)
@@ -234,6 +247,11 @@ class LiveProgress(Watcher):
     def say(self, text: str) -> None:
         """Show a line above the bars."""
         self.console.print(one_line(text), highlight=False, markup=False)
+
+    def _say_budget(self) -> None:
+        """Show the time left of the whole run."""
+        self.said = time.monotonic()
+        self.bars.update(self.whole, note=f"{self.begun}, {self.budget.text()}")
 
     def _update(self, planned: PlannedStage, **values: Any) -> None:
         line = self.lines.get(planned.stage.key)

@@ -24,11 +24,12 @@ from prologue_bench.pipeline.executors.graph import Outcome, StageGraph
 from prologue_bench.pipeline.executors.messages import Ending, Setup
 from prologue_bench.pipeline.executors.ray_cluster import (
     Cluster,
-    Node,
-    Share,
+    check_fits,
     check_nodes,
+    cluster_line,
     gone,
     lost_and_new,
+    share_of,
 )
 from prologue_bench.pipeline.executors.watcher import Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
@@ -122,11 +123,31 @@ def _tell(
 class RayRun:
     """A cluster as one run uses it."""
 
-    def __init__(self, cluster: Cluster, share: Share, memory: Mapping[str, int]) -> None:
-        self.cluster, self.share, self.memory = cluster, share, memory
+    def __init__(
+        self, cluster: Cluster, plan: Plan, memory: Mapping[str, int], threads: int | None
+    ) -> None:
+        """Raises UserError for a stage that no node can hold.
+
+        `memory` is what stages are expected to hold, by key, and `threads` how many each of them
+        was asked to have.
+        """
+        self.cluster, self.memory = cluster, memory
+        self.nodes = cluster.nodes()
+        self.share = share_of(self.nodes, plan.missing, threads)
+        check_fits(plan.missing, self.nodes, self.share, memory)
         self.versions = {name: importlib.metadata.version(name) for name in ray_node.PACKAGES}
 
-    def check(self, nodes: list[Node], store: Store) -> None:
+    @property
+    def count(self) -> int:
+        """How many stages run at a time."""
+        return self.share.at_a_time(self.nodes)
+
+    @property
+    def line(self) -> str:
+        """What the run has of the cluster."""
+        return cluster_line(self.nodes, self.share)
+
+    def check(self, store: Store) -> None:
         """Raises UserError for a node that has other software, or does not share the store."""
         import ray
 
@@ -138,13 +159,13 @@ class RayRun:
                 node.id: self._pinned(ray_node.node_facts(), node.id).remote(
                     sys.path, ray_node.PACKAGES, str(store.root), str(probe)
                 )
-                for node in nodes
+                for node in self.nodes
             }
             ray.wait([*refs.values()], num_returns=len(refs), timeout=PROBE_SECONDS)
             facts = {key: _fact(ref) for key, ref in refs.items()}
         finally:
             release(probe, lock)
-        check_nodes(nodes, facts, self.versions)
+        check_nodes(self.nodes, facts, self.versions)
 
     def desk(self) -> Any:
         """A new desk, on the node of this process."""
@@ -204,7 +225,7 @@ class _Tasks:
         self._planned = {each.stage.key: each for each in plan.missing}
         self._refs: dict[str, Any] = {}
         self._stopping = False
-        self._nodes = run.cluster.nodes()
+        self._nodes = run.nodes
         self._looked = self._held = time.monotonic()
         self._said_alone = False
         self.desk = run.desk()

@@ -56,7 +56,7 @@ def execute_in_workers(
                 crew.stop()
                 if not graph.running:
                     raise ended
-            else:
+            elif crew.is_free:
                 for planned in graph.ready():
                     if not crew.take(planned):
                         break
@@ -97,6 +97,12 @@ class _Crew:
         self.workers: dict[int, _Worker] = {}
         """By the number of their share of the machine."""
         self.said: set[str] = set()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether some worker has nothing to do, or is still to be started."""
+        busy = sum(each.planned is not None for each in self.workers.values())
+        return busy < self.jobs.count
 
     def take(self, planned: PlannedStage) -> bool:
         """Give a stage to a worker that is free.
