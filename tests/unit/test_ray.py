@@ -220,10 +220,20 @@ def test_a_node_looks_for_modules_where_the_run_does(
     monkeypatch.setattr(sys, "path", list(before))
     call = ray_node.on_node()
     path = [str(tmp_path), "/no/such/folder"]
-    found = call(path, 3, {}, __name__, where.__name__, 5)
+    lock = tmp_path / "locks" / "run.lock"
+    own = (__name__, where.__name__, 5)
+    ending = call(path, 3, {}, str(tmp_path), str(lock), *own)
+    assert Ending(*ending).is_unfinished  # a node that joined late and has another store
+    _, facts = ending[-1]
+    assert "is not the store that this machine has" in problem_of(facts, {})
+    held = try_lock(lock)
+    assert held is not None
+    found = call(path, 3, {}, str(tmp_path), str(lock), *own)
     assert found == (5, "3", [str(tmp_path), *dict.fromkeys(before)])
-    with pytest.raises(RuntimeError, match=r"found torch \S+, expected 0\.1"):
-        call(path, 3, {"torch": "0.1"}, __name__, where.__name__, 5)
+    other = {"torch": "0.1"}
+    _, facts = call(path, 3, other, str(tmp_path), str(lock), *own)[-1]
+    assert re.match(r"found torch \S+, expected 0\.1", problem_of(facts, other))
+    release(lock, held)
 
 
 class Desk:

@@ -29,6 +29,7 @@ from prologue_bench.pipeline.executors.ray_cluster import (
     cluster_line,
     gone,
     lost_and_new,
+    problem_of,
     share_of,
 )
 from prologue_bench.pipeline.executors.watcher import Watcher
@@ -57,8 +58,17 @@ def execute_on_ray(
     run: RayRun,
 ) -> Outcome:
     """As `executor.execute`, on a cluster that this process is connected to."""
-    graph = StageGraph(plan, watcher)
-    tasks = _Tasks(plan, workspace.store, run)
+    with run.probe(workspace.store) as probe:
+        tasks = _Tasks(plan, workspace.store, run, probe)
+        outcome = _walk(StageGraph(plan, watcher), tasks, watcher, stop_requested)
+    ray_node.await_artifacts(workspace.store, tasks.finished)
+    return outcome
+
+
+def _walk(
+    graph: StageGraph, tasks: _Tasks, watcher: Watcher, stop_requested: Callable[[], bool]
+) -> Outcome:
+    """Follow the tasks to the end of the plan, or of the run."""
     said: set[str] = set()
     ended: PrologueBenchError | None = None
     """Why the run ends before its plan does."""
@@ -94,7 +104,6 @@ def execute_on_ray(
             raise ended or Interrupted("stopped between two stages")
     finally:
         tasks.close()
-    ray_node.await_artifacts(workspace.store, tasks.finished)
     return graph.outcome
 
 
@@ -151,21 +160,27 @@ class RayRun:
         """Raises UserError for a node that has other software, or does not share the store."""
         import ray
 
-        probe = store.root / "locks" / f"{uuid.uuid4().hex}.probe"
-        if (lock := try_lock(probe)) is None:
-            raise StageError(f"{probe}: another process has locked it")
-        try:
+        with self.probe(store) as probe:
             refs = {
                 node.id: self._pinned(ray_node.node_facts(), node.id).remote(
-                    sys.path, ray_node.PACKAGES, str(store.root), str(probe)
+                    sys.path, ray_node.PACKAGES, str(store.root), probe
                 )
                 for node in self.nodes
             }
             ray.wait([*refs.values()], num_returns=len(refs), timeout=PROBE_SECONDS)
             facts = {key: _fact(ref) for key, ref in refs.items()}
-        finally:
-            release(probe, lock)
         check_nodes(self.nodes, facts, self.versions)
+
+    @contextlib.contextmanager
+    def probe(self, store: Store) -> Iterator[str]:
+        """A lock in the store, held inside, by which nodes can tell that they share both."""
+        path = store.root / "locks" / f"run-{uuid.uuid4().hex}.lock"
+        if (lock := try_lock(path)) is None:
+            raise StageError(f"{path}: another process has locked it")
+        try:
+            yield str(path)
+        finally:
+            release(path, lock)
 
     def desk(self) -> Any:
         """A new desk, on the node of this process."""
@@ -216,8 +231,8 @@ def _fact(ref: Any) -> Any:
 class _Tasks:
     """The tasks of a plan's stages, by key."""
 
-    def __init__(self, plan: Plan, store: Store, run: RayRun) -> None:
-        self.run, self.store = run, store
+    def __init__(self, plan: Plan, store: Store, run: RayRun, probe: str) -> None:
+        self.run = run
         self.unsent: list[tuple[PlannedStage, Ending]] = []
         """Stages that no other process can read, with why."""
         self.finished: list[str] = []
@@ -230,14 +245,14 @@ class _Tasks:
         self._said_alone = False
         self.desk = run.desk()
         setup = Setup(store.root, tuple(sys.path), imported_files(), run.share.cpus)
-        self._send(pickle.dumps(setup))
+        self._send(pickle.dumps(setup), (run.versions, str(store.root), probe))
 
     @property
     def open(self) -> bool:
         """Whether some have not ended."""
         return bool(self._refs)
 
-    def _send(self, setup: bytes) -> None:
+    def _send(self, setup: bytes, expected: tuple[Any, ...]) -> None:
         dropped: set[str] = set()
         for key, planned in self._planned.items():
             before = [each.key for each in planned.stage.inputs]
@@ -251,7 +266,7 @@ class _Tasks:
                 reason = f"its settings cannot be sent to a node ({brief(error)})"
                 self.unsent.append((planned, Ending(failure=f"{reason}; run it with --jobs 1")))
                 continue
-            arguments = (sys.path, self.run.share.cpus, self.run.versions)
+            arguments = (sys.path, self.run.share.cpus, *expected)
             work = (ray_node.__name__, ray_node.work.__name__, setup, message, key, self.desk)
             inputs = [self._refs[each] for each in before if each in self._refs]
             self._refs[key] = self.run.task(planned).remote(*arguments, *work, *inputs)
@@ -342,7 +357,11 @@ class _Tasks:
         import ray
 
         try:
-            return Ending(*ray.get(ref))
+            *values, last = ray.get(ref)
+            if isinstance(last, tuple):
+                name, facts = last
+                return Ending(fatal=f"node {name}: {problem_of(facts, self.run.versions)}")
+            return Ending(*values, last)
         except ray.exceptions.OutOfMemoryError:
             return Ending(failure=f"its node ran out of memory, {_GOES_ON}")
         except ray.exceptions.OutOfDiskError:

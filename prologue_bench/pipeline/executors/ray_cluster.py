@@ -41,7 +41,6 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_LOG_TO_DRIVER": "0",
     "RAY_task_oom_retries": "3",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 """Nothing is sent to Ray's makers, its log stays in its files, and a stage that never fits into
 memory is not begun for ever."""

@@ -44,28 +44,35 @@ _workspaces: dict[Path, Workspace] = {}
 
 
 def on_node() -> Callable[..., Any]:
-    """Calls a function of a module on a node, where modules are found as in the run's process."""
+    """Calls a function of a module on a node, where modules are found as in the run's process.
+
+    On a node that cannot take part, as it may be that has joined after the run began, the last of
+    the values that make an `Ending` is what `node_facts` found, with the node's name.
+    """
+    find = node_facts()
 
     def call(
         path: list[str],
         threads: int,
         versions: dict[str, str],
+        root: str,
+        lock: str,
         module: str,
         name: str,
         *arguments: Any,
     ) -> Any:
         import importlib
-        import importlib.metadata
         import os
+        import socket
         import sys
 
+        facts = find(path, tuple(versions), root, lock)
+        if facts["versions"] != versions or facts["sees"] != "yes" or not facts["locks"]:
+            return 0.0, "", "", (socket.gethostname(), facts)
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ[variable] = str(threads)
         there = [each for each in path if os.path.exists(each)]
         sys.path[:] = [*dict.fromkeys([*there, *sys.path])]
-        for package, version in versions.items():  # of a node that joined after the run began
-            if (found := importlib.metadata.version(package)) != version:
-                raise RuntimeError(f"found {package} {found}, expected {version}")
         return getattr(importlib.import_module(module), name)(*arguments)
 
     return call
