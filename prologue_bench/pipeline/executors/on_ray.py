@@ -357,11 +357,11 @@ class _Tasks:
         import ray
 
         try:
-            *values, last = ray.get(ref)
-            if isinstance(last, tuple):
-                name, facts = last
+            seconds, failure, stopped, fatal = ray.get(ref)
+            if isinstance(fatal, tuple):
+                name, facts = fatal
                 return Ending(fatal=f"node {name}: {problem_of(facts, self.run.versions)}")
-            return Ending(*values, last)
+            return Ending(seconds, failure, stopped, fatal)
         except ray.exceptions.OutOfMemoryError:
             return Ending(failure=f"its node ran out of memory, {_GOES_ON}")
         except ray.exceptions.OutOfDiskError:
