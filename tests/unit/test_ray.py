@@ -19,8 +19,8 @@ from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
 from prologue_bench.config.ablation import Ablation
-from prologue_bench.errors import UserError
-from prologue_bench.pipeline.executors import ray_cluster, ray_node
+from prologue_bench.errors import StageError, UserError
+from prologue_bench.pipeline.executors import on_ray, ray_cluster, ray_node
 from prologue_bench.pipeline.executors.messages import Ending
 from prologue_bench.pipeline.executors.ray_cluster import (
     Node,
@@ -345,6 +345,63 @@ def test_only_keeps_the_stages_of_some_variants(plan: Plan) -> None:
     assert 2 * len(two.stages) == len(plan.stages)
     both = plan.of_variants(["prologue_tokens=2", "prologue_tokens=0"])
     assert both.stages == plan.stages
+
+
+def tasks_of(plan: Plan, store: Store) -> on_ray._Tasks:
+    """The tasks of a plan on a cluster whose nodes are all gone."""
+    run = SimpleNamespace(
+        nodes=[SMALL],
+        share=Share(1),
+        memory={},
+        versions={},
+        cluster=SimpleNamespace(nodes=list, address="auto"),
+        desk=SimpleNamespace,
+        task=lambda planned: SimpleNamespace(remote=lambda *arguments: arguments),
+    )
+    return on_ray._Tasks(plan, store, run, "probe")  # type: ignore[arg-type]
+
+
+def test_a_task_is_given_those_of_its_inputs(plan: Plan, store: Store) -> None:
+    tasks = tasks_of(plan, store)
+    for planned in plan.missing:
+        arguments = tasks._refs[planned.stage.key]
+        before = [each.key for each in planned.stage.inputs]
+        assert [each[9] for each in arguments[11:]] == before
+        assert arguments[9] == planned.stage.key
+
+
+def test_a_run_does_not_wait_for_ever_for_a_node(
+    plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tasks_of(plan, store)
+    assert list(tasks.look()) == []  # not yet
+    monkeypatch.setattr(on_ray, "LOOK_SECONDS", -1.0)
+    lost, alone = tasks.look()
+    assert lost.startswith("node small is lost")
+    assert alone == "no node is left that could take a stage; waits 180 s for one"
+    assert list(tasks.look()) == []  # once is enough
+    monkeypatch.setattr(on_ray, "ALONE_SECONDS", -1.0)
+    with pytest.raises(StageError, match="no node of the cluster is left that could take a stage"):
+        list(tasks.look())
+
+
+def test_a_stage_that_cannot_be_sent_fails_and_those_behind_it_are_not_sent(
+    plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = plan.missing[0]
+
+    def dumps(value: object) -> bytes:
+        if value == first:
+            raise TypeError("cannot pickle 'generator' object")
+        return b""
+
+    monkeypatch.setattr(on_ray, "pickle", SimpleNamespace(dumps=dumps))
+    tasks = tasks_of(plan, store)
+    [(planned, ending)] = tasks.unsent
+    assert planned == first
+    assert "its settings cannot be sent to a node (TypeError: cannot pickle" in ending.failure
+    others = {each.stage.key for each in plan.missing if each.experiment != first.experiment}
+    assert tasks._refs.keys() == others
 
 
 def commands(path: Path) -> list[list[str]]:

@@ -40,6 +40,7 @@ OPTIONAL = {
     "mlflow": "training curves in MLflow: pip install 'prologue-bench[trackers]'",
     "wandb": "training curves in Weights & Biases: pip install 'prologue-bench[trackers]'",
     "gradio": "prologue-bench demo: pip install 'prologue-bench[demo]'",
+    "ray": "run --executor ray, on a cluster: pip install 'prologue-bench[ray]'",
     "pyarrow": "results as Parquet: pip install 'prologue-bench[parquet]'",
 }
 
