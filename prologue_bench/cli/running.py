@@ -17,7 +17,7 @@ from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 if TYPE_CHECKING:
     from prologue_bench.config.ablation import Ablation
     from prologue_bench.pipeline.deciding import Rule
-    from prologue_bench.pipeline.executor import Outcome
+    from prologue_bench.pipeline.executor import Outcome, RayRun
     from prologue_bench.pipeline.executors.jobs import Jobs
     from prologue_bench.pipeline.executors.watcher import Watcher
     from prologue_bench.pipeline.needs import PlanNeeds
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from prologue_bench.results.schema import Results
     from prologue_bench.storage.store import Store
 
-ChooseJobs: TypeAlias = "Callable[[Plan, PlanNeeds], Jobs | None]"
+ChooseWay: TypeAlias = "Callable[[Plan, PlanNeeds], Jobs | RayRun | None]"
 """How a plan is run that needs so much; None for one stage at a time in this process."""
 
 
@@ -42,9 +42,11 @@ class Running:
     store: Store
     reuse: tuple[Path, ...] = ()
     force: bool = False
+    only: tuple[str, ...] = ()
+    """The variants whose stages are run, without a report; all where none are named."""
     rule: Rule | None = None
     """By which seeds are added."""
-    choose_jobs: ChooseJobs
+    choose_way: ChooseWay
     sharing: Sharing | None = None
 
     def start(self, so_far: bool) -> None:
@@ -64,6 +66,9 @@ class Running:
         seeds, rule = len(self.ablation.seeds), self.rule
         every = self.ablation if rule is None else rule.with_all_seeds(self.ablation)
         plan, earlier = planning.make_plan_with(every, workspace, self.reuse)
+        if self.only:
+            self._run_only(plan.of_variants(self.only), workspace)
+            return
         if not so_far:
             self._check_place(plan)
 
@@ -91,6 +96,14 @@ class Running:
         if failed or unsent:
             raise PrologueBenchError("; ".join(filter(None, (failed, unsent))))
 
+    def _run_only(self, plan: Plan, workspace: Workspace) -> None:
+        """Run some variants' stages. Raises PrologueBenchError where some failed."""
+        plan = self._fetch(plan)
+        failed = _what_failed(plan, self._execute(plan, workspace))
+        if problems := "; ".join(filter(None, (failed, self._send(plan)))):
+            raise PrologueBenchError(problems)
+        click.echo(f"Finished: {', '.join(self.only)}; run without --only for the report")
+
     def _fetch(self, plan: Plan) -> Plan:
         """The plan with what the remote has of it."""
         if self.sharing is None:
@@ -113,25 +126,28 @@ class Running:
 
     def _execute(self, plan: Plan, workspace: Workspace) -> Outcome:
         """Run the missing stages, and show how it goes."""
-        from prologue_bench.cli.console.needs import needs_line
+        from prologue_bench.cli.console.needs import disk_line, needs_line
         from prologue_bench.cli.console.progress import open_progress
-        from prologue_bench.pipeline.executor import execute
+        from prologue_bench.pipeline.executor import RayRun, execute
         from prologue_bench.pipeline.needs import check_disk, estimate_needs
 
         needs = estimate_needs(plan, workspace)
-        jobs = self.choose_jobs(plan, needs)
-        count = jobs.count if jobs else 1
+        way = self.choose_way(plan, needs)
+        count = way.count if way else 1
+        lines = [needs_line(needs, count, self.store.root)]
+        if isinstance(way, RayRun):
+            lines = [way.line, disk_line(needs, count, self.store.root)]
         check_disk(needs, count, self.store.root)
         with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
             for note in plan.notes:
                 progress.say(note)
-            if plan.missing:
-                progress.say(needs_line(needs, count, self.store.root))
+            for line in lines if plan.missing else ():
+                progress.say(line)
             watcher: Watcher = progress
             if self.sharing is not None:
                 watcher = self.sharing.watching(progress, stop.requested)
             try:
-                return execute(plan, workspace, watcher, stop.requested, jobs)
+                return execute(plan, workspace, watcher, stop.requested, way)
             except Interrupted as error:
                 raise Interrupted(
                     f"{error}; nothing is lost, the same command goes on from here"

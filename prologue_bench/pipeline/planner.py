@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from attrs import evolve, frozen
@@ -126,6 +126,23 @@ class Plan:
     def missing(self) -> tuple[PlannedStage, ...]:
         """The stages still to run."""
         return tuple(planned for planned in self.stages if not planned.cached)
+
+    def of_variants(self, names: Collection[str]) -> Plan:
+        """The plan with the stages of these variants alone. Raises UserError for an unknown one."""
+        known = [variant.name for variant in self.ablation.variants]
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"--only {name}: {self.ablation.path} has no such variant; "
+                    f"{nearest(name, known)}"
+                )
+        keys = {
+            stage.key
+            for pipeline in self.pipelines
+            if pipeline.experiment.variant.name in names
+            for stage in pipeline.stages()
+        }
+        return evolve(self, stages=tuple(each for each in self.stages if each.stage.key in keys))
 
 
 def make_plan(

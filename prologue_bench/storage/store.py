@@ -30,7 +30,7 @@ from prologue_bench.storage.checksums import Status, known_checksums, status_of
 from prologue_bench.storage.files import user_cache, user_path
 from prologue_bench.storage.kept import LOCKS, NOT_WRITABLE
 from prologue_bench.storage.leftovers import link_target, make_folder, remove_entry
-from prologue_bench.storage.locks import locked, release, try_lock
+from prologue_bench.storage.locks import Held, locked, release, try_lock
 from prologue_bench.storage.names import named_path
 from prologue_bench.storage.unfinished import tidy
 
@@ -114,7 +114,7 @@ class Store:
 
     def lock(
         self, key: str, waiting: Callable[[], None] = lambda: None
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[Held]:
         """Only one process at a time works on a key; others wait and call `waiting` each second."""
         return locked(self._lock(key), waiting)
 

@@ -44,6 +44,7 @@ OPTIONAL = {
     "gcsfs": "stores at gs://: pip install 'prologue-bench[gcs]'",
     "sshfs": "stores at ssh://: pip install 'prologue-bench[ssh]'",
     "aiohttp": "reading stores at https://: pip install 'prologue-bench[http]'",
+    "ray": "run --executor ray, on a cluster: pip install 'prologue-bench[ray]'",
     "pyarrow": "results as Parquet: pip install 'prologue-bench[parquet]'",
 }
 

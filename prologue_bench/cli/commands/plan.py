@@ -109,8 +109,9 @@ def show(
     as_json: bool = False,
     rule: Rule | None = None,
     remote: str | None = None,
+    only: tuple[str, ...] = (),
 ) -> None:
-    """Print the plan of an ablation, as a table or as JSON."""
+    """Print the plan of an ablation or of some of its variants, as a table or as JSON."""
     say_at_once(f"Planning {path}")
     import json
 
@@ -130,6 +131,8 @@ def show(
         except UserError as error:
             raise UserError(f"{error}. {note}") if reuse and note else error from None
         found = part_of(whole, ablation.seeds)
+        if only:
+            found = found.of_variants(only)
         if as_json:
             click.echo(json.dumps(plan_records(found), indent=1))
         else:

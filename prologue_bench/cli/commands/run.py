@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from prologue_bench.cli.commands import plan as planning
 from prologue_bench.cli.commands.plan import (
@@ -34,8 +36,10 @@ from prologue_bench.notices import notice
 from prologue_bench.training.launchers import Launcher, launcher_of
 
 if TYPE_CHECKING:
-    from prologue_bench.cli.running import ChooseJobs
+    from prologue_bench.cli.running import ChooseWay
+    from prologue_bench.pipeline.executor import RayRun
     from prologue_bench.pipeline.executors.jobs import Jobs
+    from prologue_bench.pipeline.executors.ray_cluster import Cluster
     from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
     from prologue_bench.pipeline.sharing import Sharing
@@ -62,6 +66,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Run nothing; write a report of what is finished, while other processes go on.",
 )
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="VARIANT",
+    help="Run the stages of this variant, and write no report; repeatable.",
+)
 @until_decided_option
 @most_seeds_option
 @force_option
@@ -82,6 +92,17 @@ if TYPE_CHECKING:
 )
 @click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
 @click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="Where stages run: on this machine, or on a Ray cluster  [local]",
+)
+@click.option(
+    "--ray-address",
+    metavar="HOST:PORT",
+    help="The head node of the cluster  [auto: the cluster of this machine]",
+)
+@click.option(
     "--remote",
     metavar="URL",
     help="Before the run, fetch finished stages from this remote; send there what is finished.",
@@ -96,6 +117,7 @@ def run(
     out: Path | None,
     dry_run: bool,
     so_far: bool,
+    only: tuple[str, ...],
     until_decided: str | None,
     max_seeds: int | None,
     force: bool,
@@ -103,38 +125,94 @@ def run(
     launcher: Launcher | None,
     jobs: int | None,
     gpus: tuple[int, ...] | None,
+    executor: str,
+    ray_address: str | None,
     store: Path | None,
     remote: str | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
     rule = planning.make_rule(until_decided, max_seeds)
     if dry_run:
-        planning.show(ablation, profile, seeds, values, store, reuse, rule=rule, remote=remote)
+        planning.show(
+            ablation, profile, seeds, values, store, reuse, rule=rule, remote=remote, only=only
+        )
         return
+    _check_only(only, so_far, out, until_decided)
     say_at_once(f"Planning {ablation}")
     from prologue_bench.cli.running import Running
 
     checked = planning.read_ablation(ablation, profile, seeds, values, rule)
     place = open_store(store)
-    running = Running(
-        ablation=checked,
-        folder=out or planning.report_folder(ablation, checked),
-        store=place,
-        reuse=reuse,
-        force=force,
-        rule=rule,
-        choose_jobs=_chooser(launcher, jobs, gpus),
-        sharing=_sharing(remote, place),
-    )
-    with _processes(launcher) as leads:
-        if leads:
+    with ExitStack() as stack:
+        choose: ChooseWay
+        if executor == "ray":
+            cluster = stack.enter_context(_cluster(ray_address, launcher, jobs, gpus))
+            choose = partial(_on_ray, cluster, place)
+        elif ray_address is not None:
+            raise UserError("--ray-address: expected --executor ray beside it")
+        else:
+            choose = _chooser(launcher, jobs, gpus)
+        running = Running(
+            ablation=checked,
+            folder=out or planning.report_folder(ablation, checked),
+            store=place,
+            reuse=reuse,
+            force=force,
+            only=only,
+            rule=rule,
+            choose_way=choose,
+            sharing=_sharing(remote, place),
+        )
+        if stack.enter_context(_processes(launcher)):
             with checked.registry.blaming(PrologueBenchError):
                 running.start(so_far)
 
 
+def _check_only(
+    only: tuple[str, ...], so_far: bool, out: Path | None, until_decided: str | None
+) -> None:
+    """Raises UserError for what goes with all variants alone."""
+    if not only:
+        return
+    for option, is_given in (("--so-far", so_far), ("--out", out is not None)):
+        if is_given:
+            raise UserError(
+                f"--only: found {option} beside it, but it writes no report; "
+                "the same command without --only does, once all variants are finished"
+            )
+    if until_decided is not None:
+        raise UserError(
+            "--only: found --until-decided beside it, which compares all variants; "
+            "leave one of them out"
+        )
+
+
+@contextmanager
+def _cluster(
+    address: str | None,
+    launcher: Launcher | None,
+    jobs: int | None,
+    gpus: tuple[int, ...] | None,
+) -> Iterator[Cluster]:
+    """The cluster of --executor ray. Raises UserError for options that it takes no part in."""
+    from prologue_bench.pipeline.executors.ray_cluster import connect
+
+    if (named := launcher_of(launcher)) != "none":
+        raise UserError(f"--executor ray: found --launcher {named}, expected one or the other")
+    source = click.get_current_context().get_parameter_source
+    for option, value in (("jobs", jobs), ("gpus", gpus)):
+        if value is not None and source(option) == ParameterSource.COMMANDLINE:
+            raise UserError(
+                f"--executor ray: found --{option}, but Ray gives each stage its CPUs and GPUs; "
+                f"leave --{option} out"
+            )
+    with connect(address or "auto") as cluster:
+        yield cluster
+
+
 def _chooser(
     launcher: Launcher | None, asked: int | None, gpus: tuple[int, ...] | None
-) -> ChooseJobs:
+) -> ChooseWay:
     """What says how many stages of a plan run at a time.
 
     Raises UserError for jobs and GPUs that there are not, before anything is planned.
@@ -160,6 +238,25 @@ def _chooser(
         return choose_jobs(plan, asked, machine or this_machine(), needs.memory)
 
     return choose
+
+
+def _on_ray(cluster: Cluster, store: Store, plan: Plan, needs: PlanNeeds) -> RayRun | None:
+    """How a plan runs on a cluster.
+
+    Raises UserError for a stage that no node can hold, and for a node that cannot take part.
+    """
+    import os
+
+    import torch
+
+    from prologue_bench.pipeline.executor import RayRun
+
+    if not plan.missing:
+        return None
+    threads = torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else None
+    run = RayRun(cluster, plan, needs.memory, threads)
+    run.check(store)
+    return run
 
 
 @contextmanager

@@ -19,3 +19,11 @@ def needs_line(needs: PlanNeeds, jobs: int, root: Path) -> str:
         f"{decimal(needs.memory_of(jobs))} of memory{at_a_time} "
         f"({decimal(available_memory())} free)"
     )
+
+
+def disk_line(needs: PlanNeeds, jobs: int, root: Path) -> str:
+    """About how much disk a run takes of a store that nodes share, beside what is free."""
+    return (
+        f"Needs about {decimal(needs.disk_of(jobs))} of disk ({decimal(free_disk(root))} free) and "
+        f"up to {decimal(needs.memory_of(1))} of memory per stage"
+    )

@@ -45,6 +45,14 @@ class StageGraph:
         """Whether every stage has ended."""
         return not self._waiting and not self._running
 
+    def is_running(self, planned: PlannedStage) -> bool:
+        """Whether a stage has started and not ended."""
+        return planned.stage.key in self._running
+
+    def is_open(self, planned: PlannedStage) -> bool:
+        """Whether a stage has not ended, nor fallen with one before it."""
+        return planned.stage.key in self._waiting or self.is_running(planned)
+
     def in_order(self) -> PlannedStage | None:
         """The next stage in the order of the plan, for one at a time. None when all have begun."""
         return next(iter(self._waiting.values()), None)

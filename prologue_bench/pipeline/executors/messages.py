@@ -56,3 +56,8 @@ class Ending:
     """Where it was asked to stop and has saved its state."""
     fatal: str = ""
     """Why the whole run has to end: the disk is full, or the store cannot be written."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether its artifact is not in the store."""
+        return bool(self.failure or self.stopped or self.fatal)

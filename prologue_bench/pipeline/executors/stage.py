@@ -22,6 +22,7 @@ from prologue_bench.pipeline.provenance import git_revision, software
 from prologue_bench.pipeline.stages import Measure, Stage, components_of
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.files import write_text
+from prologue_bench.storage.locks import Held
 from prologue_bench.storage.store import Store, is_full_disk
 from prologue_bench.storage.unfinished import checked_text, read_checked
 from prologue_bench.training.context import StageContext
@@ -50,8 +51,8 @@ def run_stage(
     """
     stage, store = planned.stage, workspace.store
     try:
-        with store.lock(stage.key, waiting=_Wait(reports, stop_requested)):
-            return Ending(_run(planned, workspace, reports, stop_requested))
+        with store.lock(stage.key, waiting=_Wait(reports, stop_requested)) as held:
+            return Ending(_run(planned, workspace, reports, stop_requested, held))
     except Interrupted as error:
         return Ending(stopped=str(error))
     except BaseException as error:  # a component must not end the run, by whatever it raises
@@ -107,6 +108,7 @@ def _run(
     workspace: Workspace,
     reports: Reports,
     stop_requested: Callable[[], bool],
+    held: Held,
 ) -> float:
     """Run a stage whose lock is held; returns seconds over all attempts."""
     stage, store = planned.stage, workspace.store
@@ -118,10 +120,11 @@ def _run(
     losses: dict[str, float] = {}
 
     def advance(done: int, total: int) -> None:
-        clock.tick()
+        if clock.tick():
+            held.check()
         reports.advanced(done, total, losses)
 
-    label = f"{stage.kind} of {planned.experiment}"
+    label = stage_name(planned)
     context = StageContext(
         work=folder,
         output=output,
@@ -143,9 +146,15 @@ def _run(
         raise
     finally:
         clock.note()
+    held.check()
     log_line(context.log, f"finished after {clock.seconds:.1f} s")
     store.commit(stage.key, output, _details(planned, workspace, clock.seconds, peak))
     return clock.seconds
+
+
+def stage_name(planned: PlannedStage) -> str:
+    """A stage as messages name it."""
+    return f"{planned.stage.kind} of {planned.experiment}"
 
 
 def _check_files(stage: Stage) -> None:
@@ -204,10 +213,11 @@ class _Clock:
     def seconds(self) -> float:
         return self.before + time.monotonic() - self.started
 
-    def tick(self) -> None:
-        """Note the time where the last note is old."""
-        if time.monotonic() - self.noted >= self.NOTED_EVERY:
+    def tick(self) -> bool:
+        """Note the time where the last note is old; returns whether it was."""
+        if is_old := time.monotonic() - self.noted >= self.NOTED_EVERY:
             self.note()
+        return is_old
 
     def note(self) -> None:
         """Write the seconds down."""

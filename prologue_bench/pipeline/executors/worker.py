@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from prologue_bench.registry import import_files
 from prologue_bench.stopping import EXIT_INTERRUPTED, STOP_SIGNALS
 
 if TYPE_CHECKING:
+    from prologue_bench.pipeline.executors.stage import Reports
+    from prologue_bench.pipeline.planner import PlannedStage
     from prologue_bench.pipeline.workspace import Workspace
 
 LEAVE_SECONDS = 30.0
@@ -67,13 +69,21 @@ def _work(link: _Link) -> None:
     torch.set_num_threads(setup.threads)
     workspace = Workspace(Store(setup.store))
     while (message := link.next()) is not None:
-        link.send(_perform(message, workspace, link, problems))
+        link.send(perform(message, workspace, _Sent(link), lambda: link.stopping, problems))
 
 
-def _perform(
-    message: bytes, workspace: Workspace, link: _Link, problems: Mapping[str, str]
+def perform(
+    message: bytes,
+    workspace: Workspace,
+    reports: Reports,
+    stop_requested: Callable[[], bool],
+    problems: Mapping[str, str],
+    prepare: Callable[[PlannedStage], None] = lambda planned: None,
 ) -> Ending:
-    """Run a pickled stage."""
+    """Run a pickled stage, as `run_stage`.
+
+    `problems` says, by module, which plugins' files could not be imported here.
+    """
     from prologue_bench.pipeline.executors.stage import run_stage
     from prologue_bench.pipeline.stages import components_of
 
@@ -87,7 +97,8 @@ def _perform(
         for reference in (component.target, component.settings):
             if problem := problems.get(reference.partition(":")[0]):
                 return Ending(failure=problem)
-    return run_stage(planned, workspace, _Sent(link), lambda: link.stopping)
+    prepare(planned)
+    return run_stage(planned, workspace, reports, stop_requested)
 
 
 class _Sent:
