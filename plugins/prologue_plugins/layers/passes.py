@@ -72,7 +72,7 @@ class _Normalise(torch.autograd.Function):
 
 def _inverse_rms(x: Tensor) -> Tensor:
     """1 / root mean square over the last axis, which stays with length one."""
-    squares = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+    squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
     return squares.div_(x.shape[-1]).add_(EPS).rsqrt_()
 
 
@@ -137,7 +137,7 @@ def _rows_of_a_piece(rows: Tensor) -> int:
 
 def _pieces(*tensors: Tensor) -> Any:
     size = _rows_of_a_piece(tensors[0])
-    return zip(*(tensor.split(size) for tensor in tensors), strict=True)
+    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
@@ -185,7 +185,7 @@ class _Heads(torch.autograd.Function):
         sin: Tensor,
         count: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        parts = qkv.unflatten(-1, (3, count, -1))
+        parts = torch.unflatten(qkv, -1, (3, count, -1))
         # As long as all heads, so that a kernel runs over them without a break.
         turn = torch.complex(cos, sin).unsqueeze(1).expand(-1, count, -1).contiguous()
         out, kept = [], []
@@ -195,7 +195,7 @@ class _Heads(torch.autograd.Function):
             normalised = part * factor
             weights = (1 + weight).expand(count, -1).contiguous()
             turned = normalised * weights
-            pairs = torch.view_as_complex(turned.unflatten(-1, (-1, 2)))
+            pairs = torch.view_as_complex(torch.unflatten(turned, -1, (-1, 2)))
             pairs.mul_(turn)
             out.append(turned)
             kept += [normalised, factor, weights]
@@ -213,7 +213,9 @@ class _Heads(torch.autograd.Function):
         of_weights = []
         for index, gradient in enumerate(gradients[:2]):
             normalised, factor, weights = kept[3 * index : 3 * index + 3]
-            pairs = torch.view_as_complex(gradient.contiguous().unflatten(-1, (-1, 2))) * back
+            pairs = (
+                torch.view_as_complex(torch.unflatten(gradient.contiguous(), -1, (-1, 2))) * back
+            )
             turned = torch.view_as_real(pairs).flatten(-2)
             products = turned * normalised
             of_weights.append(products.view(-1, channels).sum(dim=0))
