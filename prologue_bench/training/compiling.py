@@ -19,13 +19,13 @@ from prologue_bench.notices import notice
 from prologue_bench.storage.files import user_cache
 from prologue_bench.training.context import StageContext
 
-GAIN = 0.25
+GAIN = 0.12
 """Share of a step's time that compiling saves; docs/performance.md has what was measured."""
 SECONDS_PER_LAYER = 2.0
 """What compiling takes for each layer with weights, forward and backward."""
-FLOPS_PER_SECOND = {"cpu": 4e10, "cuda": 2e13}
+FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 2e13}
 """What a step reaches without compiling. Nominal: were it measured, a busy machine would decide
-otherwise than an idle one, and give other bits."""
+otherwise than an idle one, and give other bits. That of GPUs is a guess."""
 FEWEST_STEPS = 500
 """Shorter trainings are not compiled, and their FLOPs need not be counted."""
 
