@@ -26,6 +26,9 @@ SECONDS_PER_LAYER = 2.0
 FLOPS_PER_SECOND = {"cpu": 3e10, "cuda": 2e13}
 """What a step reaches without compiling. Nominal: were it measured, a busy machine would decide
 otherwise than an idle one, and give other bits. That of GPUs is a guess."""
+WORTH = 3.0
+"""How many times its cost compiling must save. Both are nominal, and the cost was seen to be four
+times as high on a busy machine."""
 FEWEST_STEPS = 500
 """Shorter trainings are not compiled, and their FLOPs need not be counted."""
 
@@ -66,7 +69,7 @@ def _without_compiling(
             return "the training's FLOPs cannot be counted"
         gained = GAIN * count / FLOPS_PER_SECOND.get(device.type, FLOPS_PER_SECOND["cuda"])
         cost = SECONDS_PER_LAYER * sum(map(_layers, networks))
-        if gained < cost:
+        if gained < WORTH * cost:
             return f"it would save about {gained:.0f} s and take {cost:.0f} s"
     lacking = _lacking(device)
     if lacking:

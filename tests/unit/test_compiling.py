@@ -35,11 +35,11 @@ def some_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StageContext, "device", torch.device("cpu"))
 
 
-def test_a_training_is_compiled_where_it_saves_more_than_it_takes(tmp_path: Path) -> None:
-    enough = 20 / compiling.GAIN * compiling.FLOPS_PER_SECOND["cpu"]
+def test_a_training_is_compiled_where_it_saves_several_times_what_it_takes(tmp_path: Path) -> None:
+    enough = compiling.WORTH * 20 / compiling.GAIN * compiling.FLOPS_PER_SECOND["cpu"]
     assert decide(tmp_path, 1.1 * enough) is True
     assert decide(tmp_path, 0.9 * enough) is False
-    assert "it would save about 18 s and take 20 s" in (tmp_path / "log.txt").read_text()
+    assert "it would save about 54 s and take 20 s" in (tmp_path / "log.txt").read_text()
 
 
 def test_short_trainings_and_those_that_cannot_be_counted_are_not_compiled(tmp_path: Path) -> None:
