@@ -156,12 +156,10 @@ class Ablation:
         """
         draws = max(1, len(self.sampling_seeds))
         _check_run_count(len(self.variants), count, draws, self.path)
-        after = max(self.seeds) + 1
-        added = range(after, after + count - len(self.seeds))
+        largest = max(self.seeds)
+        added = range(largest + 1, largest + 1 + count - len(self.seeds))
         if added and added[-1] > LARGEST_SEED:
-            raise UserError(
-                f"{self.path}: seeds: found {max(self.seeds)}, and no larger ones can be added"
-            )
+            raise UserError(f"{self.path}: seeds: found {largest}, and no larger ones can be added")
         firsts = [each for each in self.experiments if each.seed == self.seeds[0]]
         more = [attrs.evolve(each, seed=seed) for seed in added for each in firsts]
         return attrs.evolve(

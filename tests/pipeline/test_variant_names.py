@@ -12,7 +12,8 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import Plan, make_plan
-from prologue_bench.pipeline.steps.sampling import SEARCH, search_sampling
+from prologue_bench.pipeline.stages import SEARCH
+from prologue_bench.pipeline.steps.sampling import search_sampling
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_bench.training.context import StageContext
