@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -199,49 +194,6 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
     assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
 
 
-def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store: Store) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "prologue_bench.cli",
-        "run",
-        str(smoke_file),
-        "--store",
-        str(store.root),
-    ]
-    command += [
-        "--jobs",
-        "1",
-        "--set",
-        "tokenizer_training.steps=5000",
-        "--out",
-        str(smoke_file.parent / "out"),
-    ]
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list(store.root.glob("work/*/seconds")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    (work,) = (store.root / "work").iterdir()
-    assert float((work / "seconds").read_text().splitlines()[0]) >= 5
-    assert list(work.glob("run/iter_*.pth"))
-    curves = work / "output" / "curves.jsonl"
-    trained = len(curves.read_text().splitlines())
-    process = subprocess.Popen(
-        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
-    )
-    while not curves.exists() or len(curves.read_text().splitlines()) <= trained:
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    points = [json.loads(line) for line in curves.read_text().splitlines()[:-1]]
-    assert [p["step"] for p in points] == sorted({p["step"] for p in points})
-
-
 def test_a_failed_variant_is_reported_and_the_rest_goes_on(
     load: Load, store: Store, recorder: Recorder
 ) -> None:
@@ -313,32 +265,6 @@ def test_a_metric_that_is_no_number_is_a_failure(
     )
     execute(make_plan(load(), Workspace(unmeasured)), Workspace(unmeasured), recorder, never)
     assert "is not a finite number" in recorder.failures["prologue_tokens=0 seed 0"]
-
-
-def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_file: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "prologue_bench.cli",
-        "run",
-        str(smoke_file),
-        "--store",
-        str(store.root),
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    runs = [
-        subprocess.Popen(
-            [*command, "--out", str(smoke_file.parent / f"r{i}")],
-            env=environment,
-            stderr=subprocess.PIPE,
-        )
-        for i in range(2)
-    ]
-    for run in runs:
-        _, errors = run.communicate(timeout=300)
-        assert run.returncode == 0, errors.decode()
-    assert len(list((store.root / "artifacts").iterdir())) == 16
-    assert not list((store.root / "work").iterdir())
 
 
 def test_estimates_come_from_earlier_timings(load: Load, store: Store, trained: Store) -> None:
