@@ -87,13 +87,18 @@ class Loop(IterBasedTrainLoop):
 
     def run(self) -> torch.nn.Module:
         """Train from the step of the checkpoint; the sampler begins there too."""
-        self.runner.call_hook("before_train")
-        self.runner.call_hook("before_train_epoch")
-        while self._iter < self._max_iters:
-            self.runner.model.train()
-            self.run_iter(next(self.dataloader_iterator))
-        self.runner.call_hook("after_train_epoch")
-        self.runner.call_hook("after_train")
+        try:
+            self.runner.call_hook("before_train")
+            self.runner.call_hook("before_train_epoch")
+            while self._iter < self._max_iters:
+                self.runner.model.train()
+                self.run_iter(next(self.dataloader_iterator))
+            self.runner.call_hook("after_train_epoch")
+            self.runner.call_hook("after_train")
+        finally:
+            # Reading processes end with the last reference to their loader. They would outlive the
+            # training, and keep open what this process had open when they began.
+            del self.dataloader_iterator, self.dataloader
         model: torch.nn.Module = self.runner.model
         return model
 
