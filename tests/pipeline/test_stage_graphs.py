@@ -71,23 +71,3 @@ def test_post_trains_its_foundation_once_and_keeps_it(
     after = load_file(store.get(post.key) / "tokenizer.safetensors")
     assert all(after[name].equal(value) for name, value in before.items())
     assert after.keys() > before.keys()
-
-
-def test_every_tokenizer_and_generator_goes_through_the_pipeline(
-    load: Callable[..., Ablation], store: Store, recorder: Recorder
-) -> None:
-    ablation = load(
-        "vary={}",
-        "baseline=1d",
-        "metrics=[rate, codebook]",
-        "variants={1d: {tokenizer: {use: vq-1d, tokens: 5}}, ce: {tokenizer: {use: vq-2d, "
-        "visual_ce_weight: 1.0}}, shared: {tokenizer: {use: prologue, prologue_tokens: 2, "
-        "shared_codebook: true}}, vq: {tokenizer: {use: prologue, prologue_tokens: 2, "
-        "straight_through: vq}}, rar: {tokenizer.prologue_tokens: 2, generator: rar}}",
-        (
-            "sampling.guidance={prologue: {scale: 0.7}, visual: {schedule: cosine, scale: 3.0, "
-            "power: 0.2}}"
-        ),
-    )
-    plan = make_plan(ablation, Workspace(store))
-    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
