@@ -34,6 +34,7 @@ class Revision:
 
     def __init__(self, checkout: Path, folder: Path) -> None:
         self.checkout = checkout
+        self.nowhere = ["--store", str(folder / "empty")]
         self.places = ["--store", str(folder / "store"), "--out", str(folder / "report")]
         plugins = checkout / "plugins"
         write_metadata(checkout, folder / "metadata")
@@ -55,7 +56,7 @@ class Revision:
 
     def plan(self) -> float:
         """One variant of `micro`, of which nothing is there yet."""
-        return self._cpu_seconds("run", ABLATION, "--dry-run", *ONE_VARIANT)
+        return self._cpu_seconds("run", ABLATION, "--dry-run", *ONE_VARIANT, *self.nowhere)
 
     def first_line(self) -> float:
         """Until a terminal shows something of a plan."""
