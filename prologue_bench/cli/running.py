@@ -56,7 +56,7 @@ class Running:
         at the end, where stages failed or could not be sent.
         """
         from prologue_bench.pipeline.collect import collect
-        from prologue_bench.pipeline.deciding import left_to_run, until_decided
+        from prologue_bench.pipeline.deciding import UndecidableError, left_to_run, until_decided
         from prologue_bench.pipeline.executor import Outcome
         from prologue_bench.pipeline.reuse import fill_in
         from prologue_bench.pipeline.workspace import Workspace
@@ -80,11 +80,14 @@ class Running:
             results, pictures = collect(part, outcome, workspace)
             return fill_in(results, pictures, part, earlier), pictures
 
-        results, pictures = (
-            finish(plan, outcome)
-            if rule is None
-            else until_decided(plan, seeds, rule, finish, _say, outcome)
-        )
+        undecidable = ""
+        if rule is None:
+            results, pictures = finish(plan, outcome)
+        else:
+            try:
+                results, pictures = until_decided(plan, seeds, rule, finish, _say, outcome)
+            except UndecidableError as error:  # what was run has its report all the same
+                results, pictures, undecidable = error.results, error.pictures, str(error)
         if so_far and not any(run.stages for run in results.runs):
             raise UserError(
                 f"nothing of {self.ablation.name} is finished in {self.store.root}; "
@@ -93,8 +96,8 @@ class Running:
         failed = _what_failed(plan, outcome)
         self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
         unsent = "" if so_far else self._send(plan)
-        if failed or unsent:
-            raise PrologueBenchError("; ".join(filter(None, (failed, unsent))))
+        if problems := "; ".join(filter(None, (undecidable, failed, unsent))):
+            raise PrologueBenchError(problems)
 
     def _run_only(self, plan: Plan, workspace: Workspace) -> None:
         """Run some variants' stages. Raises PrologueBenchError where some failed."""

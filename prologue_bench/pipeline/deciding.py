@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from attrs import evolve, frozen
 
 from prologue_bench.config.ablation import Ablation
-from prologue_bench.errors import UserError, nearest
+from prologue_bench.errors import PrologueBenchError, UserError, nearest
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.results.frame import looks_of, measured, summary
@@ -86,6 +86,14 @@ def _is_of(metric: str, components: Iterable[str]) -> bool:
     )
 
 
+class UndecidableError(PrologueBenchError):
+    """A metric that decides nothing; what was run is there, for a report without the rule."""
+
+    def __init__(self, text: str, results: Results, pictures: Pictures) -> None:
+        super().__init__(f"{text}; no seeds were added")
+        self.results, self.pictures = results, pictures
+
+
 def until_decided(
     plan: Plan,
     seeds: int,
@@ -96,8 +104,8 @@ def until_decided(
 ) -> tuple[Results, Pictures]:
     """Run a plan of all seeds that may be needed, the first ones at once and then one by one.
 
-    Each look is said in a line. Raises UserError where there is no such metric among what was
-    measured, or none with a better direction.
+    Each look is said in a line. Raises UndecidableError, with what was found, where there is no
+    such metric among what was measured, or none with a better direction.
     """
     ablation = plan.ablation
     added = AddedSeeds(
@@ -113,7 +121,10 @@ def until_decided(
         plan = evolve(plan, notes=())  # they are said once
         if count < added.first:
             continue
-        looked, pairs = look(results, added, count)
+        try:
+            looked, pairs = look(results, added, count)
+        except UserError as error:
+            raise UndecidableError(str(error), results, pictures) from None
         added = evolve(added, looks=(*added.looks, looked))
         say(_told(added, looked))
         waiting = [name for name in looked.undecided if pairs[name] > before.get(name, 0)]
@@ -211,9 +222,8 @@ def _check_measured(results: Results, metric: str) -> None:
         return
     if metric not in names:
         directed = [name for name, direction in names.items() if direction != "neutral"]
-        raise UserError(
-            f"--until-decided: no measurement is called {metric!r}; {nearest(metric, directed)}"
-        )
+        known = nearest(metric, directed) if directed else "none that was made has a direction"
+        raise UserError(f"--until-decided: no measurement is called {metric!r}; {known}")
     if names[metric] == "neutral":
         raise UserError(
             f"--until-decided {metric}: neither lower nor higher is better in it, so that it has "

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline import models, stages
@@ -48,6 +48,8 @@ class Needs:
     """Its artifact."""
     unfinished: int = 0
     """On the disk while it runs, checkpoints above all."""
+    there: int = 0
+    """Of that on the disk already."""
 
 
 @frozen
@@ -55,8 +57,6 @@ class PlanNeeds:
     """What the missing stages take, by key."""
 
     stages: Mapping[str, Needs] = field(factory=dict)
-    there: int = 0
-    """Bytes of unfinished work on the disk already."""
 
     @property
     def memory(self) -> dict[str, int]:
@@ -68,10 +68,14 @@ class PlanNeeds:
         return sum(sorted((each.memory for each in self.stages.values()), reverse=True)[:jobs])
 
     def disk_of(self, jobs: int) -> int:
-        """What their artifacts take, and the unfinished work of so many at a time."""
-        unfinished = sorted((each.unfinished for each in self.stages.values()), reverse=True)
-        artifacts = sum(each.disk for each in self.stages.values())
-        return max(0, artifacts + sum(unfinished[:jobs]) - self.there)
+        """What their artifacts will take, and the unfinished work of so many at a time.
+
+        What a stage has there already makes room for no other.
+        """
+        unfinished = sorted(
+            (max(0, each.unfinished - each.there) for each in self.stages.values()), reverse=True
+        )
+        return sum(each.disk for each in self.stages.values()) + sum(unfinished[:jobs])
 
 
 def free_disk(folder: Path) -> int:
@@ -98,12 +102,12 @@ def estimate_needs(plan: Plan, workspace: Workspace) -> PlanNeeds:
     if not plan.missing:
         return PlanNeeds()
     store, known = workspace.store, _Known(workspace)
-    needs = {
-        planned.stage.key: known.of(planned) or _counted(planned, workspace)
-        for planned in plan.missing
-    }
-    there = sum(bytes_in(folder) for key in needs if (folder := store.work(key)).is_dir())
-    return PlanNeeds(needs, there)
+    needs = {}
+    for planned in plan.missing:
+        key, own = planned.stage.key, known.of(planned) or _counted(planned, workspace)
+        folder = store.work(key)
+        needs[key] = evolve(own, there=bytes_in(folder) if folder.is_dir() else 0)
+    return PlanNeeds(needs)
 
 
 class _Known:

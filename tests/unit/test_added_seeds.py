@@ -11,7 +11,7 @@ from attrs import evolve
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted, UserError
-from prologue_bench.pipeline.deciding import Rule, look, until_decided
+from prologue_bench.pipeline.deciding import Rule, UndecidableError, look, until_decided
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.regression.check import check_results, make_baseline
@@ -203,13 +203,15 @@ def test_what_seeds_cannot_decide_keeps_nobody_waiting(load: Load) -> None:
 def test_what_was_measured_has_to_have_the_metric_and_a_direction(
     load: Load, direction: str, metric: str, message: str
 ) -> None:
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UndecidableError) as error:
         deciding(load, {"base": BASE, "far": OTHER}, 4, 3, direction, metric)
     assert message in str(error.value)
+    assert str(error.value).endswith("; no seeds were added")
+    assert error.value.results.runs, "what was run can be reported all the same"
 
 
 def test_nothing_to_compare_is_said(load: Load) -> None:
-    with pytest.raises(UserError, match="no variant can be compared with base"):
+    with pytest.raises(UndecidableError, match="no variant can be compared with base"):
         deciding(load, {"base": BASE}, 4)
 
 

@@ -226,10 +226,23 @@ def test_needs_are_those_of_finished_stages_of_the_same_size(load: Load, store: 
 def test_unfinished_work_that_is_there_counts_no_second_time(load: Load, store: Store) -> None:
     workspace = Workspace(store)
     plan = make_plan(load(), workspace)
-    before = estimate_needs(plan, workspace).disk_of(1)
+    jobs = len(plan.missing)
+    before = estimate_needs(plan, workspace)
     folder = store.begin(plan.missing[0].stage.key)
     (folder / "iter_1.pth").write_bytes(bytes(5000))
-    assert estimate_needs(plan, workspace).disk_of(1) == before - 5000
+    assert estimate_needs(plan, workspace).disk_of(jobs) == before.disk_of(jobs) - 5000
+
+
+def test_what_one_stage_left_makes_no_room_for_others(load: Load, store: Store) -> None:
+    workspace = Workspace(store)
+    plan = make_plan(load(), workspace)
+    first, *others = [planned.stage.key for planned in plan.missing]
+    (store.begin(first) / "iter_1.pth").write_bytes(bytes(50_000_000))
+    needs = estimate_needs(plan, workspace)
+    assert needs.stages[first].there > needs.stages[first].unfinished
+    own = needs.stages
+    unfinished = max(own[key].unfinished for key in others)
+    assert needs.disk_of(1) == sum(each.disk for each in own.values()) + unfinished
 
 
 def test_a_disk_that_cannot_hold_the_run_is_refused_before_it_begins(

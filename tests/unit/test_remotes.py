@@ -426,6 +426,7 @@ def test_what_a_library_raises_is_one_line_with_the_url(error: Exception, said: 
     ("url", "said"),
     [
         ("s4://bucket/x", "unknown protocol 's4'"),
+        ("file://tmp/x", "found no slash behind file://"),
         ("simplecache::s3://bucket/x", "without '::'"),
         ("s3://", "expected a URL such as s3://PLACE/FOLDER"),
         ("s3://bucket/a b", "expected a URL"),

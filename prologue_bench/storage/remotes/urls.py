@@ -104,6 +104,11 @@ def place_of(url: str) -> Place:
     if not separator:
         return _folder(url)
     if protocol == "file":
+        if not rest.startswith("/"):  # the first part would be a host
+            raise UserError(
+                f"{shortened(url)}: found no slash behind file://, expected a whole path such as "
+                f"file:///{shortened(rest)}, or the path of a folder alone"
+            )
         return _folder(rest)
     if protocol not in KINDS:
         raise UserError(
