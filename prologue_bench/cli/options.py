@@ -48,7 +48,10 @@ class JobsType(click.ParamType[int | None]):
         if not (text.isascii() and text.isdigit() and 0 < len(text) < 7 and int(text)):
             from prologue_bench.errors import UserError
 
-            raise UserError(f"--jobs {text}: expected a whole number from 1 on, or auto")
+            raise UserError(
+                f"--jobs or $PROLOGUE_BENCH_JOBS: found {text[:40]!r}, "
+                "expected a whole number from 1 on, or auto"
+            )
         return int(text)
 
 
@@ -66,7 +69,9 @@ class GpusType(click.ParamType[tuple[int, ...]]):
         if not all(part.isascii() and part.isdigit() and len(part) < 7 for part in parts):
             from prologue_bench.errors import UserError
 
-            raise UserError(f"--gpus {value}: expected the numbers of GPUs, such as 0,1")
+            raise UserError(
+                f"--gpus: found {value[:40]!r}, expected the numbers of GPUs, such as 0,1"
+            )
         numbers = tuple(map(int, parts))
         if twice := [each for each in numbers if numbers.count(each) > 1]:
             from prologue_bench.errors import UserError

@@ -169,14 +169,17 @@ def test_more_jobs_than_cores_or_gpus_are_refused() -> None:
     MACHINE.check(8)
 
 
+JOBS = "--jobs or $PROLOGUE_BENCH_JOBS: found"
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--jobs", "0"], "--jobs 0: expected a whole number from 1 on, or auto"),
-        (["--jobs", "1.5"], "--jobs 1.5: expected a whole number from 1 on, or auto"),
-        (["--jobs", "-2"], "--jobs -2: expected a whole number from 1 on, or auto"),
-        (["--gpus", "a"], "--gpus a: expected the numbers of GPUs, such as 0,1"),
-        (["--gpus", ""], "--gpus : expected the numbers of GPUs, such as 0,1"),
+        (["--jobs", "0"], f"{JOBS} '0', expected a whole number from 1 on, or auto"),
+        (["--jobs", "1.5"], f"{JOBS} '1.5', expected a whole number from 1 on, or auto"),
+        (["--jobs", "-2"], f"{JOBS} '-2', expected a whole number from 1 on, or auto"),
+        (["--gpus", "a"], "--gpus: found 'a', expected the numbers of GPUs, such as 0,1"),
+        (["--gpus", ""], "--gpus: found '', expected the numbers of GPUs, such as 0,1"),
         (["--gpus", "1,1"], "--gpus 1,1: found 1 twice, expected each GPU once"),
     ],
 )
