@@ -15,8 +15,8 @@ from prologue_bench.pipeline.planner import Plan
 
 START_SECONDS = 8.0
 """Of a worker, to import what stages need."""
-THREADS_EXPONENT = 0.35
-"""A stage on n threads takes n ** -0.35 of its time on one, as docs/performance.md measures."""
+THREADS_EXPONENT = 0.58
+"""A stage on n threads takes n ** -0.58 of its time on one, as docs/performance.md measures."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
