@@ -160,6 +160,11 @@ class Recorder(Watcher):
         self.steps: list[tuple[int, int]] = []
         self.lines: list[str] = []
 
+    @property
+    def kinds(self) -> list[str]:
+        """Of the stages that ran."""
+        return [line.split()[0] for line in self.ran]
+
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
         self.ran.append(f"{planned.stage.kind} {planned.experiment}")
 
@@ -184,3 +189,14 @@ class Recorder(Watcher):
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
+
+
+@pytest.fixture(scope="session")
+def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of VGG-16's weights as they are drawn."""
+    from torchvision import models  # takes long to import
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
+    torch.save(models.vgg16(weights=None).state_dict(), path)
+    return path

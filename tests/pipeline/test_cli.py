@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import resource
@@ -142,14 +141,6 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(
     html = (tmp_path / "reports" / "tiny" / "report.html").read_text()
     assert "1 run failed" in html
     assert "Traceback" not in found.err
-
-
-def last_step(curves: Path) -> int:
-    """That of the last point; 0 while the file is written anew."""
-    try:
-        return int(json.loads(curves.read_text().splitlines()[-1])["step"])
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def test_a_run_that_waits_for_another_can_be_stopped(smoke_file: Path, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torchvision import models
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline.executor import execute
@@ -39,14 +38,6 @@ def test_a_tokenizer_trains_with_an_adversarial_loss(
 def pair(size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     return torch.rand(2, 3, size, size, requires_grad=True), torch.rand(2, 3, size, size)
-
-
-@pytest.fixture(scope="module")
-def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
-    torch.save(models.vgg16(weights=None).state_dict(), path)
-    return path
 
 
 def test_lpips_is_zero_for_equal_images_teaches_the_reconstruction_and_has_no_state(

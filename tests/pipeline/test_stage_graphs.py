@@ -15,10 +15,6 @@ from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
 
-def kinds(recorder: Recorder) -> list[str]:
-    return [line.split()[0] for line in recorder.ran]
-
-
 def test_one_stage_samples_from_the_joint_prior(
     load: Callable[..., Ablation], store: Store, recorder: Recorder
 ) -> None:
@@ -32,7 +28,7 @@ def test_one_stage_samples_from_the_joint_prior(
         Workspace(store),
     )
     assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
-    assert kinds(recorder) == [
+    assert recorder.kinds == [
         "train-tokenizer",
         "encode",
         "reconstruct",
@@ -66,7 +62,7 @@ def test_post_trains_its_foundation_once_and_keeps_it(
     assert post.foundation is not None
     assert post.foundation.key == baseline.key
     assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
-    assert kinds(recorder).count("train-tokenizer") == 2
+    assert recorder.kinds.count("train-tokenizer") == 2
     before = load_file(store.get(baseline.key) / "tokenizer.safetensors")
     after = load_file(store.get(post.key) / "tokenizer.safetensors")
     assert all(after[name].equal(value) for name, value in before.items())

@@ -14,58 +14,8 @@ from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import CURVES, read_curves
-from prologue_bench.training.models import (
-    TokenizerModel,
-)
 from prologue_bench.training.runner import TrainingJob, latest_checkpoint, train
-from tests.factories.training import FAST, byte_images, joint_model
-
-
-class Stop:
-    """Asks to stop after so many steps."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-        self.done = 0
-
-    def advance(self, done: int, total: int) -> None:
-        self.done = done
-
-    def requested(self) -> bool:
-        return self.done >= self.after
-
-
-def run(
-    folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 12, **changes: object
-) -> TokenizerModel:
-    stop = Stop(stop_after)
-    (folder / "output").mkdir(parents=True, exist_ok=True)
-    context = StageContext(
-        work=folder,
-        output=folder / "output",
-        label="train-tokenizer of a, b seed 0",
-        advance=stop.advance,
-        stop_requested=stop.requested,
-    )
-    torch.manual_seed(0)
-    model = joint_model()
-    training = TokenizerTraining(
-        steps=steps,
-        batch_size=4,
-        ema_half_life_steps=3,
-        checkpoint_steps=4,
-        **changes,  # type: ignore[arg-type]
-    )
-    fast = attrs.evolve(FAST, learning_rate=rate)
-    parts = {
-        "autoencoder": (list(model.tokenizer.parameters()), fast),
-        "prior": (list(model.prior.parameters()), fast),  # type: ignore[union-attr]
-    }
-    data = ArrayDataset({"images": byte_images().numpy()})
-    job = TrainingJob(
-        model=model, data=data, training=training, parts=parts, seed=3, context=context
-    )
-    return train(job)  # type: ignore[return-value]
+from tests.factories.training import FAST, byte_images, joint_model, run
 
 
 def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
@@ -141,10 +91,9 @@ def test_a_loss_that_turns_nan_stops_and_keeps_the_last_good_checkpoint(tmp_path
         assert all(value.isfinite().all() for value in state.values())
 
 
-def test_training_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_learns(tmp_path: Path) -> None:
     stripes = (torch.arange(12) % 4 < 2).expand(64, 3, 8, 12).contiguous() * 255
-    monkeypatch.setattr("tests.pipeline.test_training.byte_images", lambda: stripes.to(torch.uint8))
-    run(tmp_path, steps=60, rate=3e-3)
+    run(tmp_path, steps=60, rate=3e-3, images=stripes.to(torch.uint8))
     losses = [point["loss_l1"] for point in read_curves(tmp_path / "output" / CURVES)]
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert json.loads((tmp_path / "output" / CURVES).read_text().splitlines()[0])["step"] == 1

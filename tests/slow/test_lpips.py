@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torchvision import models
 
 from prologue_bench.contracts import to_float
 from prologue_plugins.losses.lpips_metric import LpipsMetric
@@ -15,14 +14,6 @@ from prologue_plugins.losses.perceptual import Lpips
 from prologue_plugins.losses.settings import LpipsMetricSettings, LpipsSettings
 from tests.factories.measuring import DATA, inputs, noisy
 from tests.factories.models import IMAGES
-
-
-@pytest.fixture(scope="module")
-def random_vgg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("vgg") / "vgg16.pth"
-    torch.save(models.vgg16(weights=None).state_dict(), path)
-    return path
 
 
 def test_lpips_as_a_metric_is_the_mean_of_the_loss(random_vgg: Path, tmp_path: Path) -> None:

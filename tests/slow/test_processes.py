@@ -17,16 +17,13 @@ from prologue_bench.storage.store import Store
 Load = Callable[..., Ablation]
 
 
+def run_command(ablation: Path, store: Store) -> list[str]:
+    program = [sys.executable, "-m", "prologue_bench.cli", "run"]
+    return [*program, str(ablation), "--store", str(store.root)]
+
+
 def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_file: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "prologue_bench.cli",
-        "run",
-        str(smoke_file),
-        "--store",
-        str(store.root),
-    ]
+    command = run_command(smoke_file, store)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = [
         subprocess.Popen(
@@ -44,15 +41,7 @@ def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_fi
 
 
 def test_a_killed_run_keeps_its_checkpoints_and_its_time(smoke_file: Path, store: Store) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "prologue_bench.cli",
-        "run",
-        str(smoke_file),
-        "--store",
-        str(store.root),
-    ]
+    command = run_command(smoke_file, store)
     command += [
         "--jobs",
         "1",

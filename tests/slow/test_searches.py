@@ -15,10 +15,6 @@ from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
 
-def kinds(recorder: Recorder) -> list[str]:
-    return [line.split()[0] for line in recorder.ran]
-
-
 def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
     load: Callable[..., Ablation], store: Store, recorder: Recorder
 ) -> None:
@@ -30,7 +26,7 @@ def test_a_search_gives_every_variant_the_same_grid_and_the_best_point(
     plan = make_plan(ablation, Workspace(store))
     outcome = execute(plan, Workspace(store), recorder, lambda: False)
     assert outcome.failures == {}
-    assert kinds(recorder).count("search") == 4
+    assert recorder.kinds.count("search") == 4
     results, _ = collect(plan, outcome, Workspace(store))
     for run in results.runs:
         assert run.search is not None

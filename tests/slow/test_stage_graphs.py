@@ -12,10 +12,6 @@ from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
 
 
-def kinds(recorder: Recorder) -> list[str]:
-    return [line.split()[0] for line in recorder.ran]
-
-
 def test_every_tokenizer_and_generator_goes_through_the_pipeline(
     load: Callable[..., Ablation], store: Store, recorder: Recorder
 ) -> None:

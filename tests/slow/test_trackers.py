@@ -4,66 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import attrs
 import pytest
-import torch
 
-from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.errors import StageError
-from prologue_bench.training.batches import ArrayDataset
-from prologue_bench.training.context import StageContext
-from prologue_bench.training.models import (
-    TokenizerModel,
-)
-from prologue_bench.training.runner import TrainingJob, train
-from tests.factories.training import FAST, byte_images, joint_model
-
-
-class Stop:
-    """Asks to stop after so many steps."""
-
-    def __init__(self, after: int) -> None:
-        self.after = after
-        self.done = 0
-
-    def advance(self, done: int, total: int) -> None:
-        self.done = done
-
-    def requested(self) -> bool:
-        return self.done >= self.after
-
-
-def run(
-    folder: Path, stop_after: int = 10**9, rate: float = 1e-2, steps: int = 12, **changes: object
-) -> TokenizerModel:
-    stop = Stop(stop_after)
-    (folder / "output").mkdir(parents=True, exist_ok=True)
-    context = StageContext(
-        work=folder,
-        output=folder / "output",
-        label="train-tokenizer of a, b seed 0",
-        advance=stop.advance,
-        stop_requested=stop.requested,
-    )
-    torch.manual_seed(0)
-    model = joint_model()
-    training = TokenizerTraining(
-        steps=steps,
-        batch_size=4,
-        ema_half_life_steps=3,
-        checkpoint_steps=4,
-        **changes,  # type: ignore[arg-type]
-    )
-    fast = attrs.evolve(FAST, learning_rate=rate)
-    parts = {
-        "autoencoder": (list(model.tokenizer.parameters()), fast),
-        "prior": (list(model.prior.parameters()), fast),  # type: ignore[union-attr]
-    }
-    data = ArrayDataset({"images": byte_images().numpy()})
-    job = TrainingJob(
-        model=model, data=data, training=training, parts=parts, seed=3, context=context
-    )
-    return train(job)  # type: ignore[return-value]
+from tests.factories.training import run
 
 
 def test_mlflow_has_a_run_for_each_training_also_after_one_that_failed(tmp_path: Path) -> None:
