@@ -20,14 +20,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-BASELINE = "6a29b5a"
+from revisions import BASELINE, ROOT, checkout
+
 BATCH = 500
 PROLOGUE_TOKENS = 16
 IMAGES = {"encode": 70_000, "features": 10_000}
@@ -232,19 +232,6 @@ class Revision:
         if not answer:
             raise SystemExit(f"the process of {task!r} ended with {self.process.wait()}")
         return float(json.loads(answer))
-
-
-@contextmanager
-def checkout(revision: str) -> Iterator[Path]:
-    """A folder with that revision."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder, "old"))
-        git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--detach", path, revision], check=True, capture_output=True)
-        try:
-            yield Path(path)
-        finally:
-            subprocess.run([*git, "remove", "--force", path], check=True, capture_output=True)
 
 
 def main() -> None:

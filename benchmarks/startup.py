@@ -18,12 +18,11 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-BASELINE = "6a29b5a"
+from revisions import BASELINE, ROOT, checkout
+
 ABLATION = "ablations/prologue_count.yaml"
 SMOKE = ["--profile", "smoke", "--set", "data=fashion-mnist-embedded", "--seeds", "0"]
 ONE_VARIANT = ["--seeds", "0", "--set", "vary.tokenizer.prologue_tokens=[8]", "--set", "baseline="]
@@ -105,18 +104,6 @@ def write_metadata(checkout: Path, folder: Path) -> None:
     )
 
 
-@contextmanager
-def checkout(revision: str, folder: Path) -> Iterator[Path]:
-    """A worktree of a revision, removed afterwards."""
-    git = ["git", "-C", str(ROOT), "worktree"]
-    place = folder / "checkout"
-    subprocess.run([*git, "add", "--quiet", "--detach", str(place), revision], check=True)
-    try:
-        yield place
-    finally:
-        subprocess.run([*git, "remove", "--force", str(place)], check=True)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--against", default=BASELINE, help=f"revision [{BASELINE}]")
@@ -124,7 +111,7 @@ def main() -> None:
     asked = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        checkout(asked.against, Path(folder)) as older,
+        checkout(asked.against) as older,
     ):
         old, new = Revision(older, Path(folder, "old")), Revision(ROOT, Path(folder, "new"))
         for each in (old, new):

@@ -11,7 +11,6 @@ the least.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import statistics
@@ -19,12 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
-BASELINE = "6a29b5a"
+from revisions import BASELINE, ROOT, checkout
+
 BATCH = 64
 """Images per step in profile `micro`."""
 PROLOGUE_TOKENS = 16
@@ -210,17 +208,6 @@ class Revision:
     def close(self) -> None:
         """End the process."""
         self.process.communicate("\n")
-
-
-@contextlib.contextmanager
-def checkout(revision: str) -> Iterator[Path]:
-    """A temporary folder with the files of a revision."""
-    with tempfile.TemporaryDirectory() as folder:
-        archive = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", revision], check=True, stdout=subprocess.PIPE
-        )
-        subprocess.run(["tar", "-x", "-C", folder], check=True, input=archive.stdout)
-        yield Path(folder)
 
 
 def flops(kind: str) -> float:
