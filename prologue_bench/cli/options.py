@@ -80,6 +80,9 @@ class GpusType(click.ParamType[tuple[int, ...]]):
         return numbers
 
 
+kind_option = click.option(
+    "--kind", help="Only stages of this kind, such as train-tokenizer; patterns with * are allowed."
+)
 store_option = click.option(
     "--store",
     type=FOLDER,

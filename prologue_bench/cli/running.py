@@ -161,7 +161,8 @@ class Running:
         from prologue_bench.reporting.replacing import REPORT, is_current
         from prologue_bench.reporting.tables import render_markdown
 
-        if not failed and is_current(self.folder, results):
+        table = render_markdown(results)
+        if not failed and is_current(self.folder, results, table):
             place = f"{self.folder / REPORT} (as it was)"
         else:
             from prologue_bench.reporting.report import write_report  # brings pandas and altair
@@ -175,7 +176,7 @@ class Running:
                     f"{failed}; the report is left as it is: {error}"
                 ) from None
         if shown:
-            click.echo(render_markdown(results))
+            click.echo(table)
         click.echo(f"Report: {place}")
 
     def _check_place(self, plan: Plan) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from attrs import evolve
 
 from prologue_bench.errors import UserError
-from prologue_bench.reporting.tables import render_markdown
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ASSETS, picture_names
@@ -47,8 +46,10 @@ def report_in(folder: Path) -> Results | None:
         return None
 
 
-def is_current(folder: Path, results: Results) -> bool:
+def is_current(folder: Path, results: Results, markdown: str) -> bool:
     """Whether the report in a folder is what writing these results would put there again.
+
+    `markdown` is their table, as `render_markdown` gives it.
 
     All its files must be as this program wrote them, by the same revision, and say what is in
     results.json, whose remarks authors add by hand.
@@ -57,7 +58,7 @@ def is_current(folder: Path, results: Results) -> bool:
     if there is None or not there.files or _without_time(there) != _without_time(results):
         return False
     try:
-        shown = (folder / MARKDOWN).read_text(encoding="utf-8") == render_markdown(results)
+        shown = (folder / MARKDOWN).read_text(encoding="utf-8") == markdown
         return shown and all(
             checksum(folder / name) == known for name, known in there.files.items()
         )

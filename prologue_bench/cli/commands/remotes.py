@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.filesize import decimal
 
-from prologue_bench.cli.options import open_store, store_option
+from prologue_bench.cli.options import kind_option, open_store, store_option
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError, listed, shortened
 from prologue_bench.notices import notice
 from prologue_bench.stopping import is_interrupt
@@ -33,9 +33,6 @@ for_option = click.option(
     metavar="RESULTS|ABLATION",
     type=click.Path(path_type=Path),
     help="Only what these results, or this ablation's YAML file, use; repeatable.",
-)
-kind_option = click.option(
-    "--kind", help="Only stages of this kind, such as train-tokenizer; patterns with * are allowed."
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would move.")
 

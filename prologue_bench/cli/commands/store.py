@@ -15,7 +15,7 @@ from rich.text import Text
 
 from prologue_bench.cli.commands import remotes
 from prologue_bench.cli.console.tables import new_table, show
-from prologue_bench.cli.options import open_store, store_option
+from prologue_bench.cli.options import kind_option, open_store, store_option
 from prologue_bench.errors import PrologueBenchError, UserError, shortened
 from prologue_bench.notices import notice
 from prologue_bench.storage.leftovers import bytes_in, last_touched, link_target
@@ -38,9 +38,7 @@ store.add_command(remotes.pull)
 
 
 @store.command()
-@click.option(
-    "--kind", help="Only stages of this kind, such as train-tokenizer; patterns with * are allowed."
-)
+@kind_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @store_option
 def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
