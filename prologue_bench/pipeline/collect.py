@@ -65,6 +65,7 @@ def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results
         sampling_seeds=tuple(ablation.sampling_seeds),
         varied=tuple(ablation.varied),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        equivalence_margin=ablation.equivalence_margin,
         data=DataRecord(
             name=first.experiment.data.name,
             settings=plain_values(first.experiment.data.settings),

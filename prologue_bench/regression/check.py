@@ -413,6 +413,7 @@ def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) 
         hardware=results.hardware,
         created=results.created,
         added_seeds=results.added_seeds,
+        equivalence_margin=results.equivalence_margin,
         runs=tuple(
             BaselineRun(
                 variant=run.variant,

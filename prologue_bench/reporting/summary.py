@@ -207,11 +207,9 @@ def verdict_text(cells: Cells) -> str:
     """What makes a difference better or worse, in words."""
     if not is_judged(cells):
         return "No verdicts: no difference has an interval over training seeds."
-    equivalent = (
-        "one within the margin is equivalent, "
-        if any(each.margin is not None for each in _differences(cells))
-        else ""
-    )
+    shares = {each.margin.share for each in _differences(cells) if each.margin is not None}
+    margin = " or ".join(f"±{100 * share:g}%" for share in sorted(shares))
+    equivalent = f"one within {margin} of the baseline is equivalent; " if shares else ""
     return (
         f"A difference is better or worse where its interval leaves zero out; {equivalent}"
         "else it is marked n.s. (not significant). Intervals hold at once within one metric, "

@@ -131,8 +131,9 @@ def render_latex(results: Results) -> str:
     heads = [_latex(_head(info)) for info in main]
     seeds = len(most_seeds(results))
     notes = [*results.remarks, *warnings(results), f"$^*$: {verdict_text(cells)}"]
-    if results.added_seeds:
-        notes += [*added_seeds(results), f"{LATEX_MARKS['equivalent']}: equivalent"]
+    notes += added_seeds(results)
+    if any(each.verdict == "equivalent" for row in cells.values() for each in row.values()):
+        notes.append(f"{LATEX_MARKS['equivalent']}: equivalent")
     body = [
         " & ".join(
             [

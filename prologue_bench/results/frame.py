@@ -80,7 +80,9 @@ def looks_of(*results: Numbers) -> dict[str, Looks]:
 
 def summary(results: Numbers) -> dict[str, dict[str, Cell]]:
     """Cells by variant and metric, as every report and claim has them."""
-    return summarise(measured(results), results.baseline, looks_of(results))
+    return summarise(
+        measured(results), results.baseline, looks_of(results), results.equivalence_margin
+    )
 
 
 def frame(results: Numbers) -> pd.DataFrame:

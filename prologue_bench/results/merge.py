@@ -124,9 +124,16 @@ def merge_results(
             for results, label in zip(found, labels, strict=True)
             for added in results.added_seeds
         ),
+        equivalence_margin=_smallest_margin(found),
         remotes=tuple(remote for results in found for remote in results.remotes),
     )
     return merged, _pictures(parts)
+
+
+def _smallest_margin(found: Sequence[Results]) -> float | None:
+    """None where any of the results states none: its differences were not looked at with one."""
+    margins = [results.equivalence_margin for results in found]
+    return None if None in margins else min(margin for margin in margins if margin is not None)
 
 
 def merged_name(label: str, variant: str) -> str:

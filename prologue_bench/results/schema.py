@@ -360,7 +360,11 @@ class Speed:
 
 @frozen(kw_only=True)
 class Numbers:
-    """What `compare` and `regress` ask of results and of baselines."""
+    """What `compare` and `regress` ask of results and of baselines.
+
+    `equivalence_margin` is the share of the baseline within which a difference counts as none;
+    None in results of versions that stated it only where seeds were added.
+    """
 
     schema: int = RESULTS_SCHEMA
     name: Name
@@ -377,6 +381,7 @@ class Numbers:
     software: Mapping[str, Scalar] = omitted({})
     sources: Annotated[tuple[SourceName, ...], Filled()] | None = omitted()
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
+    equivalence_margin: NotNegative | None = omitted()
     benchmarks: Mapping[str, Speed] = field(factory=dict)
     note: str = ""
 
@@ -411,6 +416,7 @@ class Results(Numbers):
     """What authors say of the whole report, such as what no longer holds."""
     sources: Annotated[tuple[SourceRecord, ...], Filled()] | None = omitted()
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
+    equivalence_margin: NotNegative | None = omitted()
     remotes: tuple[RemoteRecord, ...] = omitted(())
     """Where `sample`, `demo` and `export` find artifacts that the user's store lacks."""
     files: Mapping[str, str] | None = omitted()
@@ -476,6 +482,7 @@ class Baseline:
     hardware: HardwareRecord | None = omitted()
     created: str
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
+    equivalence_margin: NotNegative | None = omitted()
     runs: tuple[BaselineRun, ...]
     artifacts: Mapping[str, str]
     """Keys by variant, seeds and stage."""

@@ -10,8 +10,9 @@ the baseline. The 95% intervals of a family are simultaneous (Bonferroni), whate
 variants and the dependence between them. A verdict is read off the interval, so that the two
 cannot disagree.
 
+Where a margin was stated beforehand, a difference whose interval lies within it is equivalent.
 Where seeds were added until a metric was decided, its intervals hold at all looks at once too
-(`stats.looks`), and a difference whose interval lies within the margin is equivalent.
+(`stats.looks`).
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class Difference:
     together. A difference that is the same in all seeds is `constant`, and has no interval: a
     spread of zero tells nothing of the noise. So it is with weights that were not trained here,
     and it may be by chance where a metric has few values, such as a number of codes. Where seeds
-    were added until it was decided, it is corrected for all `looks` too, and has a `margin`.
+    were added until it was decided, it is corrected for all `looks` too. It has a `margin` where
+    one was stated beforehand.
     """
 
     mean: float
@@ -154,9 +156,16 @@ def points_of(rows: Iterable[Measured]) -> dict[str, dict[str, Points]]:
 
 
 def summarise(
-    rows: Sequence[Measured], baseline: str | None, looks: Mapping[str, Looks] | None = None
+    rows: Sequence[Measured],
+    baseline: str | None,
+    looks: Mapping[str, Looks] | None = None,
+    margin: float | None = None,
 ) -> dict[str, dict[str, Cell]]:
-    """Cells by variant and metric; `looks` are those by which seeds were added, by metric."""
+    """Cells by variant and metric.
+
+    `looks` are those by which seeds were added, by metric, with margins of their own; `margin` is
+    that of all other metrics, as a share of the baseline.
+    """
     looks = looks or {}
     directions = {each.metric: each.direction for each in rows}
     cells: dict[str, dict[str, Cell]] = {}
@@ -174,7 +183,7 @@ def summarise(
             if conflicts.get(name) is not None:
                 cell = evolve(cell, conflict=conflicts[name])
             elif name in conflicts:
-                difference = paired(points, reference, family, looks.get(metric))
+                difference = paired(points, reference, family, looks.get(metric), margin)
                 cell = evolve(
                     cell, difference=difference, verdict=_verdict(difference, directions[metric])
                 )
@@ -246,12 +255,16 @@ def _by_training(values: Mapping[tuple[int, int], float]) -> dict[int, list[floa
 
 
 def paired(
-    points: Points, reference: Points, family: int = 1, looks: Looks | None = None
+    points: Points,
+    reference: Points,
+    family: int = 1,
+    looks: Looks | None = None,
+    margin: float | None = None,
 ) -> Difference:
     """The mean difference of two variants over the seeds that both have, one at least.
 
-    `family` is the number of differences whose intervals are to hold at once, and `looks` are those
-    by which seeds were added.
+    `family` is the number of differences whose intervals are to hold at once. `looks` are those by
+    which seeds were added, whose margin takes the place of `margin`.
     """
     shared = measured_once(points, reference)
     differences = {key: points[key].value - reference[key].value for key in shared}
@@ -275,10 +288,11 @@ def paired(
         return Difference(
             mean=fmean(over), basis=basis, count=len(over), family=family, constant=True
         )
-    if basis == "training seeds" and looks is not None:
+    share = margin if looks is None else looks.margin
+    if basis == "training seeds" and share is not None:
         found = _student(over, basis, family, looks)
         means = _by_training({key: reference[key].value for key in shared})
-        return evolve(found, margin=_margin(over, list(map(fmean, means.values())), found, looks))
+        return evolve(found, margin=_margin(over, list(map(fmean, means.values())), found, share))
     if looks is not None:  # one training seed, before any look
         return Difference(mean=fmean(over), basis=basis, count=len(over), family=family, looks=True)
     if basis:
@@ -339,7 +353,7 @@ def _student(
 
 
 def _margin(
-    differences: Sequence[float], baseline: Sequence[float], found: Difference, looks: Looks
+    differences: Sequence[float], baseline: Sequence[float], found: Difference, share: float
 ) -> Margin | None:
     """The margin of a difference that was found; None where it has no interval.
 
@@ -351,11 +365,9 @@ def _margin(
     if found.half_width is None or not error:
         return None
     pairs = list(zip(differences, baseline, strict=True))
-    wider = max(
-        deviation([each + sign * looks.margin * base for each, base in pairs]) for sign in (1, -1)
-    )
+    wider = max(deviation([each + sign * share * base for each, base in pairs]) for sign in (1, -1))
     unknown = found.half_width * max(0.0, wider / error - 1)
-    return Margin(looks.margin, max(0.0, looks.margin * abs(fmean(baseline)) - unknown))
+    return Margin(share, max(0.0, share * abs(fmean(baseline)) - unknown))
 
 
 def _verdict(difference: Difference, direction: str) -> Verdict:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from prologue_plugins.metrics import efficientnet
-from prologue_plugins.metrics.fidelity import GenerationFid, ReconstructionFid
+from prologue_bench.storage.checksums import fingerprint
+from prologue_plugins.metrics.extractors import weights_of
+from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.settings import FidSettings
 from tests.factories.measuring import DATA, by_name, inputs, noisy
 
@@ -30,6 +31,6 @@ def test_fid_says_how_it_was_measured(tmp_path: Path) -> None:
     protocol = found[0].protocol
     assert protocol.details["resize"] == 32
     assert protocol.details["sampling.temperature"] == 1.0
-    assert protocol.details["weights"] == efficientnet.weights_checksum()
+    assert protocol.details["weights"] == fingerprint(weights_of("efficientnet-lite0"))
     assert not protocol.published
     assert "instead of Inception's" in protocol.note

@@ -18,7 +18,7 @@ from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.artifacts import MANIFEST
 from prologue_bench.storage.store import Store
-from prologue_plugins.metrics.fidelity import GenerationFid, ReconstructionFid
+from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.settings import FidSettings
 from tests.conftest import Recorder
 from tests.factories.image_folders import data, make_images

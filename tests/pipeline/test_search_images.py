@@ -21,7 +21,7 @@ from prologue_bench.storage.store import Store
 from prologue_bench.training.batches import ArrayDataset
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
-from prologue_plugins.metrics.fidelity import GenerationFid
+from prologue_plugins.metrics.fid import GenerationFid
 from tests.conftest import Recorder
 
 Load = Callable[..., Ablation]

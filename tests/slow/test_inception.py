@@ -17,7 +17,8 @@ from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
 from prologue_plugins.metrics import features, settings
 from prologue_plugins.metrics.features import extract_features
-from prologue_plugins.metrics.fidelity import GenerationFid, InceptionScore
+from prologue_plugins.metrics.fid import GenerationFid
+from prologue_plugins.metrics.fidelity import InceptionScore
 from prologue_plugins.metrics.settings import FidSettings, InceptionScoreSettings
 from tests.factories.measuring import inputs, noisy
 

@@ -361,7 +361,7 @@ def test_claims_have_the_interval_and_the_margin_of_the_report() -> None:
         assert each.difference == cells[each.variant]["rfid"].difference
         assert "at all looks" in str(each)
     said = {each.variant: each.verdict() for each in found.evidence}
-    assert said == {"near": "holds", "far": "fails", "unclear": "cannot tell"}
+    assert said == {"near": "holds", "far": "contradicted", "unclear": "cannot tell"}
 
 
 def _named(results: Results, name: str) -> Results:

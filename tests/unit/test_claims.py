@@ -22,7 +22,7 @@ def verdicts(found: dict[str, Any]) -> dict[str, str]:
     return {claim.number: claim.verdict for claim in examine(found) if claim.evidence}
 
 
-def test_a_clear_fall_holds_a_clear_rise_fails_and_noise_cannot_tell() -> None:
+def test_a_clear_fall_holds_a_clear_rise_contradicts_and_noise_cannot_tell() -> None:
     base = {
         "gfid": [10.0, 11.0, 12.0],
         "rfid": [5.0, 5.1, 5.2],
@@ -36,7 +36,12 @@ def test_a_clear_fall_holds_a_clear_rise_fails_and_noise_cannot_tell() -> None:
         "probe_4": [40, 60, 55],
     }
     found = results({"0": base, "4": variant})  # type: ignore[dict-item]
-    assert verdicts(found) == {"1a": "holds", "1b": "holds", "3": "cannot tell", "5": "fails"}
+    assert verdicts(found) == {
+        "1a": "holds",
+        "1b": "holds",
+        "3": "cannot tell",
+        "5": "contradicted",
+    }
 
 
 def test_about_equal_needs_a_narrow_interval_and_not_only_no_difference() -> None:
@@ -49,8 +54,45 @@ def test_about_equal_needs_a_narrow_interval_and_not_only_no_difference() -> Non
     assert verdict([80.0, 130.0, 105.0]) == "cannot tell", (
         "far from significant, and far from equal"
     )
-    assert verdict([150.0, 152.0, 151.0]) == "fails"
+    assert verdict([150.0, 152.0, 151.0]) == "contradicted"
     assert verdict([105.0, 106.0, 107.1]) == "holds", "significant, and yet within a tenth"
+
+
+def test_an_effect_is_equivalent_to_none_only_within_a_margin_that_was_stated() -> None:
+    base, other = [100.0, 101.0, 102.0], [100.2, 100.9, 101.9]
+    found = results({"0": {"rate": base}, "4": {"rate": other}})
+    assert verdicts(found)["5"] == "cannot tell", "no margin was stated"
+    assert verdicts({**found, "equivalence_margin": 0.05})["5"] == "equivalent"
+    assert verdicts({**found, "equivalence_margin": 0.0001})["5"] == "cannot tell"
+    far = results({"0": {"rfid": base}, "4": {"rfid": [107.0, 108.1, 109.0]}})
+    assert verdicts(far)["1b"] == "holds", "within the tenth of results that state no margin"
+    assert verdicts({**far, "equivalence_margin": 0.05})["1b"] == "contradicted"
+
+
+def test_an_open_claim_says_how_many_seeds_would_settle_it() -> None:
+    rng = np.random.default_rng(1)
+    base = rng.normal(100, 1, 400)
+    other = base + rng.normal(-1, 4, 400)
+
+    def of_seeds(count: int) -> claims.Claim:
+        values = {"0": {"rate": list(base[:count])}, "4": {"rate": list(other[:count])}}
+        (found,) = (
+            each
+            for each in examine({**results(values), "equivalence_margin": 0.001})
+            if each.number == "5"
+        )
+        return found
+
+    few = of_seeds(40)
+    assert few.verdict == "cannot tell"
+    needed = few.seeds_to_settle
+    assert needed is not None
+    (evidence,) = few.evidence
+    spread = np.std(other[:40] - base[:40], ddof=1)
+    width = stats.t.ppf(0.975, needed - 1) * spread / np.sqrt(needed)
+    fewer = stats.t.ppf(0.975, needed - 2) * spread / np.sqrt(needed - 1)
+    assert width < abs(evidence.difference.mean) <= fewer
+    assert few.verdict_text == f"cannot tell (1 of 1; about {needed} seeds would)"
 
 
 def test_settings_are_compared_where_nothing_else_differs() -> None:

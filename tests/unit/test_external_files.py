@@ -21,7 +21,7 @@ from prologue_bench.contracts.external import content
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.stages import component_key
 from prologue_bench.registry import Registry
-from prologue_bench.storage.checksums import known_checksum
+from prologue_bench.storage.checksums import fingerprint, known_checksum
 from prologue_bench.storage.files import checksum
 from prologue_plugins.losses.settings import (
     CONVNEXT,
@@ -30,6 +30,7 @@ from prologue_plugins.losses.settings import (
     LpipsMetricSettings,
     LpipsSettings,
 )
+from prologue_plugins.metrics.extractors import weights_of
 from prologue_plugins.metrics.settings import (
     INCEPTION,
     FeatureSettings,
@@ -143,9 +144,10 @@ def test_the_extractor_that_is_not_used_has_no_say(tmp_path: Path) -> None:
     named = tmp_path / "inception.pth"
     named.write_bytes(b"one")
     assert key_values(FeatureSettings(weights=str(named))) == key_values(FeatureSettings())
-    from prologue_plugins.metrics.efficientnet import weights_checksum
 
-    assert key_values(FeatureSettings()) == {"weights": weights_checksum()}
+    assert key_values(FeatureSettings()) == {
+        "weights": fingerprint(weights_of("efficientnet-lite0"))
+    }
     resized = InceptionScoreSettings(resize=96)
     assert key_values(resized) == key_values(InceptionScoreSettings()), (
         "Inception always sees 299 pixels"

@@ -20,7 +20,7 @@ from prologue_bench.sampling import decoding
 from prologue_bench.sampling.decoding import draw_ids, step_spans
 from prologue_plugins.layers import inference
 from prologue_plugins.layers.inference import FoldedBlock
-from prologue_plugins.metrics.efficientnet import EARLY_IMAGES, EfficientNetLite0
+from prologue_plugins.metrics.extractors.efficientnet_lite0 import EARLY_IMAGES, EfficientNetLite0
 from prologue_plugins.metrics.pixels import images_at_once
 from tests.factories.models import IMAGES, LAYOUTS, ar, images, prologue, random_ids, rar
 

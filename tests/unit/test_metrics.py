@@ -14,9 +14,9 @@ import torch
 from prologue_bench.contracts import to_bytes
 from prologue_bench.errors import StageError
 from prologue_bench.stats.intervals import half_width, share_half_width
-from prologue_plugins.metrics import efficientnet
 from prologue_plugins.metrics.codebook import Codebook
-from prologue_plugins.metrics.fidelity import GenerationFid, ReconstructionFid
+from prologue_plugins.metrics.extractors import efficientnet_lite0, weights_of
+from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.probe import Probe, _fitted, one_hots
 from prologue_plugins.metrics.rate import Rate
 from prologue_plugins.metrics.references import read_reference
@@ -72,8 +72,8 @@ def test_one_image_is_too_few_for_a_distance(tmp_path: Path) -> None:
 
 def test_folded_batch_norms_give_what_the_layers_one_by_one_give() -> None:
     """The first block, computed from the raw weights with explicit convolutions and batch norms."""
-    weights = torch.load(efficientnet.weights_path(), weights_only=True)
-    model = efficientnet.EfficientNetLite0()
+    weights = torch.load(weights_of("efficientnet-lite0"), weights_only=True)
+    model = efficientnet_lite0.EfficientNetLite0()
     model.load(weights)
     x = torch.randn(2, 3, 32, 32)
 
@@ -101,8 +101,8 @@ def test_the_features_know_a_daisy_and_a_palace() -> None:
     """scikit-learn's photographs, classified by the same weights: palace (698) and daisy (985)."""
     from sklearn.datasets import load_sample_images
 
-    weights = torch.load(efficientnet.weights_path(), weights_only=True)
-    extractor = efficientnet.EfficientNetLite0Extractor("efficientnet-lite0", ["1280"]).eval()
+    weights = torch.load(weights_of("efficientnet-lite0"), weights_only=True)
+    extractor = efficientnet_lite0.EfficientNetLite0Extractor("efficientnet-lite0", ["1280"]).eval()
     found = []
     for image in load_sample_images().images:
         square = torch.from_numpy(image[:, 106 : 106 + 427].copy()).permute(2, 0, 1)[None]

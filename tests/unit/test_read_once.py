@@ -13,7 +13,8 @@ import pytest
 
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets import imagenet
-from prologue_plugins.metrics.fidelity import GenerationFid, Kid
+from prologue_plugins.metrics.fid import GenerationFid
+from prologue_plugins.metrics.fidelity import Kid
 from prologue_plugins.metrics.settings import FidSettings, KidSettings
 from tests.factories.image_folders import data, keep_times, make_images
 from tests.factories.measuring import inputs

@@ -40,13 +40,8 @@ from prologue_plugins.generators.settings import ArSettings, ArTransformerSettin
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.codebook import Codebook
 from prologue_plugins.metrics.elbo import Elbo
-from prologue_plugins.metrics.fidelity import (
-    DensityCoverage,
-    GenerationFid,
-    Kid,
-    PrecisionRecall,
-    ReconstructionFid,
-)
+from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
+from prologue_plugins.metrics.fidelity import DensityCoverage, Kid, PrecisionRecall
 from prologue_plugins.metrics.pixels import Psnr, Ssim
 from prologue_plugins.metrics.probe import Probe
 from prologue_plugins.metrics.rate import Rate

@@ -32,7 +32,7 @@ from prologue_bench.results.migration import with_true_titles
 from prologue_bench.results.pictures import Pictures
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
-from prologue_plugins.metrics import fidelity, pixels
+from prologue_plugins.metrics import fid, fidelity, pixels
 from prologue_plugins.metrics.published import ADM_BATCH, reference_differs
 from prologue_plugins.metrics.settings import (
     DensityCoverageSettings,
@@ -85,16 +85,17 @@ def any_features(monkeypatch: pytest.MonkeyPatch) -> None:
         return np.random.default_rng(len(images)).normal(size=(len(images), 8)).astype(np.float32)
 
     monkeypatch.setattr(fidelity, "load_features", features)
+    monkeypatch.setattr(fid, "load_features", features)
 
 
 CASES = [
-    (fidelity.ReconstructionFid, FidSettings(**OURS), [f"rFD ({LITE})"]),
-    (fidelity.ReconstructionFid, FidSettings(**THEIRS), ["rFID"]),
-    (fidelity.GenerationFid, FidSettings(**OURS, extrapolate=False), [f"gFD ({LITE})"]),
-    (fidelity.GenerationFid, FidSettings(**THEIRS), ["gFID"]),
-    (fidelity.GenerationFid, FidSettings(**THEIRS, layer="2048"), ["gFID"]),
-    (fidelity.GenerationFid, FidSettings(**THEIRS, layer="768"), ["gFD (Inception-v3, layer 768)"]),
-    (fidelity.GenerationFid, FidSettings(**OURS, layer="320"), [f"gFD ({LITE}, layer 320)"]),
+    (fid.ReconstructionFid, FidSettings(**OURS), [f"rFD ({LITE})"]),
+    (fid.ReconstructionFid, FidSettings(**THEIRS), ["rFID"]),
+    (fid.GenerationFid, FidSettings(**OURS, extrapolate=False), [f"gFD ({LITE})"]),
+    (fid.GenerationFid, FidSettings(**THEIRS), ["gFID"]),
+    (fid.GenerationFid, FidSettings(**THEIRS, layer="2048"), ["gFID"]),
+    (fid.GenerationFid, FidSettings(**THEIRS, layer="768"), ["gFD (Inception-v3, layer 768)"]),
+    (fid.GenerationFid, FidSettings(**OURS, layer="320"), [f"gFD ({LITE}, layer 320)"]),
     (fidelity.Kid, KidSettings(**OURS, **KID), [f"KD ({LITE}) x 1000"]),
     (fidelity.Kid, KidSettings(**THEIRS, **KID), ["KID x 1000"]),
     (
@@ -132,14 +133,14 @@ def test_a_number_is_titled_after_its_features_and_has_a_note(
 
 @pytest.mark.usefixtures("any_features")
 def test_an_extrapolated_distance_is_titled_alike(tmp_path: Path) -> None:
-    found = measure(fidelity.GenerationFid(FidSettings(extrapolate=True)), tmp_path)
+    found = measure(fid.GenerationFid(FidSettings(extrapolate=True)), tmp_path)
     assert [each.title for each in found] == [f"gFD ({LITE})", f"gFD ({LITE}), infinitely many"]
 
 
 @pytest.mark.usefixtures("any_features")
 def test_distances_over_other_layers_are_of_other_protocols(tmp_path: Path) -> None:
     usual, same, other = (
-        measure(fidelity.GenerationFid(FidSettings(layer=layer)), tmp_path)[0].protocol
+        measure(fid.GenerationFid(FidSettings(layer=layer)), tmp_path)[0].protocol
         for layer in ("", "1280", "320")
     )
     assert usual.differences(same) == []

@@ -13,7 +13,7 @@ def prologue_metrics() -> list[Component]:
         Component(
             name="rfid",
             default_for=("metrics",),
-            target="prologue_plugins.metrics.fidelity:ReconstructionFid",
+            target="prologue_plugins.metrics.fid:ReconstructionFid",
             settings="prologue_plugins.metrics.settings:FidSettings",
             version=3,
             weights=INCEPTION,
@@ -22,11 +22,18 @@ def prologue_metrics() -> list[Component]:
         Component(
             name="gfid",
             default_for=("metrics", "search"),
-            target="prologue_plugins.metrics.fidelity:GenerationFid",
+            target="prologue_plugins.metrics.fid:GenerationFid",
             settings="prologue_plugins.metrics.settings:FidSettings",
             version=3,
             weights=INCEPTION,
             summary="Fréchet distance between samples and the test images.",
+        ),
+        Component(
+            name="generation-gap",
+            target="prologue_plugins.metrics.fid:GenerationGap",
+            settings="prologue_plugins.metrics.settings:DistanceSettings",
+            weights=INCEPTION,
+            summary="How much farther samples are from the test images than reconstructions.",
         ),
         Component(
             name="kid",

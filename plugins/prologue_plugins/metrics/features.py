@@ -20,23 +20,17 @@ from prologue_bench.errors import MissingDataError, StageError, UserError, neare
 from prologue_bench.storage.checksums import fingerprint
 from prologue_bench.storage.files import fetch_problem
 from prologue_bench.storage.kept import find_kept, keep
-from prologue_plugins.metrics.published import LAYERS
+from prologue_plugins.metrics.extractors import (
+    EXTRACTORS,
+    INCEPTION_NAME,
+    register,
+    weights_of,
+)
 from prologue_plugins.metrics.settings import INCEPTION, FeatureSettings, extractor_weights
 
 BATCH = 50
-OURS, OUR_VERSION = "efficientnet-lite0", 2
-"""Raised when the features of the project's own extractor change in their bits: others are then
-kept under another key."""
 KIND, FILE = "features", "features.npy"
 """How they are kept."""
-DIMENSIONS = {
-    "efficientnet-lite0": {"1280": 1280},
-    "inception-v3-compat": {
-        **{str(count): count for count in (64, 192, 768, 2048)},
-        **dict.fromkeys(("logits", "logits_unbiased"), 1008),
-    },
-}
-"""Features of each layer of the extractors."""
 INCEPTION_URL = (
     f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION.name}"
 )
@@ -104,11 +98,9 @@ def extract_features(
     """Features float32 [N, F] of uint8 images [N, C, H, W]; one channel is repeated to three."""
     from torch_fidelity.utils import create_feature_extractor
 
-    from prologue_plugins.metrics import efficientnet
-
-    efficientnet.register()
-    layer = settings.layer or LAYERS[settings.extractor]
-    ours = settings.extractor == "efficientnet-lite0"
+    register(settings.extractor)
+    layer = settings.layer or EXTRACTORS[settings.extractor].usual_layer
+    ours = settings.extractor != INCEPTION_NAME
     where = (
         ""
         if ours
@@ -141,20 +133,28 @@ def check_features(settings: FeatureSettings, planned: PlannedInputs) -> int:
     Raises UserError where they cannot. Weights are looked for and not loaded; where torch-fidelity
     has to fetch them, it is asked whether they are there.
     """
-    channels = planned.data.spec.channels
-    if channels not in (1, 3):
+    extractor, channels = EXTRACTORS[settings.extractor], planned.data.spec.channels
+    if channels not in extractor.channels:
+        seen = "grey or RGB" if 3 in extractor.channels else "grey"
         raise UserError(
-            f"features are of images in grey or RGB, found images of {channels} channels"
+            f"features of {settings.extractor} are of images in {seen}, "
+            f"found images of {channels} channels"
         )
-    known = DIMENSIONS[settings.extractor]
-    layer = settings.layer or LAYERS[settings.extractor]
-    if layer not in known:
+    layer = settings.layer or extractor.usual_layer
+    if layer not in extractor.layers:
         raise UserError(
-            f"layer: {settings.extractor} has no layer {layer!r}; {nearest(layer, known)}"
+            f"layer: {settings.extractor} has no layer {layer!r}; "
+            f"{nearest(layer, extractor.layers)}"
         )
-    if settings.extractor != "efficientnet-lite0":
+    if settings.extractor == INCEPTION_NAME:
         _check_inception(settings)
-    return known[layer]
+    return extractor.layers[layer]
+
+
+def refuse(what: str, problem: str) -> None:
+    """Raises UserError where there is a problem."""
+    if problem:
+        raise UserError(f"{what}: {problem}")
 
 
 def _check_inception(settings: FeatureSettings) -> None:
@@ -199,15 +199,14 @@ def inception_weights(settings: FeatureSettings) -> io.BytesIO:
 def weights_identity(settings: FeatureSettings) -> str:
     """What stands for the extractor's weights and code, also before they are fetched."""
     weights = extractor_weights(settings, settings.weights)
-    return f"{weights} v{OUR_VERSION}" if settings.extractor == OURS else weights
+    version = EXTRACTORS[settings.extractor].version
+    return f"{weights} v{version}" if version else weights
 
 
 def weights_checksum(settings: FeatureSettings) -> str:
     """First 16 digits of the SHA-256 of the extractor's weights, or that they must be fetched."""
-    from prologue_plugins.metrics import efficientnet
-
-    if settings.extractor == "efficientnet-lite0":
-        return efficientnet.weights_checksum()
+    if settings.extractor != INCEPTION_NAME:
+        return fingerprint(weights_of(settings.extractor))
     file = INCEPTION.path(settings.weights)
     return fingerprint(file) if file.is_file() else "to be fetched"
 
@@ -220,13 +219,13 @@ def extractor_details(
     settings: FeatureSettings, usual_layer: str = ""
 ) -> dict[str, str | int | float | bool | None]:
     """What a protocol says about the extractor, with the layer if it is not the usual one."""
-    layer = settings.layer or LAYERS[settings.extractor]
-    ours = settings.extractor == "efficientnet-lite0"
+    extractor = EXTRACTORS[settings.extractor]
+    layer = settings.layer or extractor.usual_layer
     return {
         "extractor": settings.extractor,
         "weights": weights_checksum(settings),
-        "resize": settings.resize if ours else 299,
-        **({} if layer == (usual_layer or LAYERS[settings.extractor]) else {"layer": layer}),
+        "resize": settings.resize if extractor.size is None else extractor.size,
+        **({} if layer == (usual_layer or extractor.usual_layer) else {"layer": layer}),
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,6 @@ from prologue_bench.contracts import (
     Measurement,
     Metric,
     MetricInputs,
-    Need,
-    Picked,
     PlannedInputs,
     Procedure,
     compared,
@@ -26,32 +23,20 @@ from prologue_bench.contracts import (
     images_differ,
     over_features,
 )
-from prologue_bench.errors import StageError, UserError
+from prologue_bench.errors import StageError
 from prologue_bench.stats.intervals import half_width, share_half_width
-from prologue_bench.storage.files import user_path
 from prologue_plugins.metrics.features import (
     check_features,
     chosen_samples,
     extractor_details,
     load_features,
-    part_of,
+    refuse,
     sampling_details,
     sampling_note,
 )
-from prologue_plugins.metrics.frechet import (
-    Moments,
-    distance_at_infinity,
-    distance_influences,
-    frechet_distance,
-    moments,
-    too_few,
-    too_few_to_extrapolate,
-)
-from prologue_plugins.metrics.published import features_differ, features_name, reference_differs
-from prologue_plugins.metrics.references import check_reference, read_reference
+from prologue_plugins.metrics.published import features_differ, features_name
 from prologue_plugins.metrics.settings import (
     FeatureSettings,
-    FidSettings,
     InceptionScoreSettings,
     KidSettings,
     PrecisionRecallSettings,
@@ -61,139 +46,6 @@ SPLITS, LOGITS = 10, "logits_unbiased"
 """Of published Inception Scores."""
 Estimate = tuple[float, float | None]
 """A number with half of its 95% interval over images."""
-
-
-GENERATION_AGAINST = MappingProxyType(
-    {"rfid": "Reconstruction against generation", "training_flops": "Cost against quality"}
-)
-"""What reports plot the distance of samples against."""
-
-
-class Fid(Metric):
-    """The Fréchet distance of a set of images from a reference (Heusel et al. 2017)."""
-
-    name: str
-    title: str
-    against: Mapping[str, str] = MappingProxyType({})
-    artifact: Need
-
-    def __init__(self, settings: FidSettings) -> None:
-        self.settings = settings
-
-    def check(self, planned: PlannedInputs) -> None:
-        settings = self.settings
-        features = check_features(settings, planned)
-        test = len(planned.data.labels("test"))
-        count = test if self.artifact == "reconstructions" else planned.samples
-        count = min(count, settings.images or count)
-        refuse(self.name, too_few(count, features, settings.few_samples))
-        if settings.reference:
-            path = user_path(settings.reference)
-            check_reference(path, settings, planned.data.spec, features)
-        else:
-            refuse(f"{self.name}: the test images", too_few(test, features, settings.few_samples))
-        if settings.extrapolate:
-            refuse(self.name, too_few_to_extrapolate(count, features))
-
-    def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        images, whole, known = self._images(inputs)
-        features = load_features(images, self.settings, inputs, known)
-        own = moments(features, self.name, self.settings.few_samples)
-        reference, details = self._reference(inputs)
-        distance = frechet_distance(own, reference)
-        spread = None if own.shrunk else half_width(distance_influences(features, own, reference))
-        title = over_features(self.title, features_name(self.settings))
-        distances = [(self.name, title, distance, spread)]
-        if self.settings.extrapolate:
-            value = distance_at_infinity(features, reference, self.name)
-            distances.append((f"{self.name}_infinity", f"{title}, infinitely many", value, spread))
-        uneven = sampling_note(inputs, len(images)) if self.artifact == "samples" else []
-        shrunk = own.shrunk or reference.shrunk
-        if shrunk:
-            details["covariance"] = "shrunk (Ledoit and Wolf)"
-        differences = [
-            *features_differ(self.settings),
-            *reference_differs(self.settings),
-            *images_differ(inputs.data.spec, len(images), self.artifact),
-            *uneven,
-            *(["a shrunk covariance"] if shrunk else []),
-        ]
-        protocol = compared(
-            "frechet-distance",
-            {
-                **extractor_details(self.settings),
-                "samples": len(images),
-                **chosen_samples(len(images), whole),
-                **details,
-                "quantization": "uint8, rounded",
-                **(sampling_details(inputs) if self.artifact == "samples" else {}),
-            },
-            "FID",
-            differences,
-        )
-        return [
-            _measurement(
-                name,
-                title,
-                value,
-                "lower",
-                len(images),
-                protocol,
-                spread,
-                self.against if name == self.name else {},
-            )
-            for name, title, value, spread in distances
-        ]
-
-    def _images(self, inputs: MetricInputs) -> tuple[ImageArray, int, str]:
-        """The images that are measured, how many there are in all, and a text for their content."""
-        images = inputs.reconstructions if self.artifact == "reconstructions" else inputs.samples
-        count, whole = self.settings.images, len(images)
-        if not 0 < count < whole:
-            return images, whole, inputs.known.get(self.artifact, "")
-        of_samples = self.artifact == "samples"
-        chosen = inputs.sample_subset(count) if of_samples else inputs.data.subset("test", count)
-        return Picked(images, chosen), whole, part_of(inputs.known.get(self.artifact, ""), chosen)
-
-    def _reference(self, inputs: MetricInputs) -> tuple[Moments, dict[str, str]]:
-        """The reference's moments, and what the protocol says of it."""
-        if self.settings.reference:
-            path = user_path(self.settings.reference)
-            loaded, checksum = read_reference(path, self.settings, inputs)
-            return loaded, {"reference": path.name, "reference_fingerprint": checksum}
-        images = inputs.data.images("test")
-        features = load_features(images, self.settings, inputs, inputs.known.get("test", ""))
-        found = moments(features, "the test images", self.settings.few_samples)
-        details = {
-            "reference": f"test split, {len(images)} images",
-            "reference_fingerprint": inputs.data.fingerprint,
-        }
-        return found, details
-
-
-def refuse(what: str, problem: str) -> None:
-    """Raises UserError where there is a problem."""
-    if problem:
-        raise UserError(f"{what}: {problem}")
-
-
-class ReconstructionFid(Fid):
-    """rFID, over Inception's features, else rFD: what tokenizing and decoding costs."""
-
-    name = "rfid"
-    title = "rFID"
-    artifact = "reconstructions"
-    needs = ("reconstructions",)
-
-
-class GenerationFid(Fid):
-    """gFID, over Inception's features, else gFD: how far samples are from images."""
-
-    name = "gfid"
-    title = "gFID"
-    artifact = "samples"
-    against = GENERATION_AGAINST
-    needs = ("samples",)
 
 
 def sample_protocol(

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prologue_plugins.metrics.extractors import EXTRACTORS, INCEPTION_NAME
 from prologue_plugins.metrics.settings import FeatureSettings, FidSettings
 
 ADM_BATCH = "VIRTUAL_imagenet256_labeled.npz"
 """The reference of Dhariwal and Nichol 2021, to which published FIDs on ImageNet at 256 pixels
 are."""
-NAMES = {"efficientnet-lite0": "EfficientNet-Lite0", "inception-v3-compat": "Inception-v3"}
-LAYERS = {"efficientnet-lite0": "1280", "inception-v3-compat": "2048"}
-"""The layer of each extractor that distances are measured on."""
 
 
 def features_name(settings: FeatureSettings) -> str:
     """What titles call the features; empty of Inception's pooled ones, as in published numbers."""
-    own = LAYERS[settings.extractor]
-    layer = "" if settings.layer in ("", own) else f", layer {settings.layer}"
-    if settings.extractor == "inception-v3-compat" and not layer:
+    extractor = EXTRACTORS[settings.extractor]
+    layer = "" if settings.layer in ("", extractor.usual_layer) else f", layer {settings.layer}"
+    if settings.extractor == INCEPTION_NAME and not layer:
         return ""
-    return f"{NAMES[settings.extractor]}{layer}"
+    return f"{extractor.title}{layer}"
 
 
 def features_differ(settings: FeatureSettings) -> list[str]:
@@ -28,7 +26,8 @@ def features_differ(settings: FeatureSettings) -> list[str]:
     name = features_name(settings)
     if not name:
         return []
-    at = f" at {settings.resize} pixels" if settings.extractor == "efficientnet-lite0" else ""
+    chosen = EXTRACTORS[settings.extractor].size is None
+    at = f" at {settings.resize} pixels" if chosen else ""
     return [f"{name} features{at} instead of Inception's"]
 
 

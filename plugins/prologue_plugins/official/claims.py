@@ -4,10 +4,15 @@ A claim is tested on differences between two variants, paired by training seed. 
 the baseline has the interval that the report shows for it: simultaneous over all variants that are
 compared with the baseline in this metric. Other differences, such as that of two variants of a
 prologue, are a family of their own for each claim and report. What the claim comes to says how many
-of its differences do so. That two variants are about equal is not shown by finding no difference:
-it holds where the whole 95% interval lies within a tenth of the reference, and fails where all of
-it lies outside. Where seeds were added until a metric was decided, its intervals are corrected for
-that, here too, and its margin takes the place of the tenth.
+of its differences do so.
+
+That there is no effect is not shown by finding none. Results state beforehand how small a
+difference counts as none, as a share of the reference (`equivalence_margin`; a tenth in results
+that state none). Two variants are about equal where the whole 95% interval lies within that margin,
+and are not where all of it lies outside. An effect that a claim asserts is "equivalent" to none
+where the interval includes zero and lies within the margin. What is neither is open, and the number
+of seeds that would settle it is estimated. Where seeds were added until a metric was decided, its
+intervals are corrected for that, here too.
 """
 
 from __future__ import annotations
@@ -24,12 +29,14 @@ from prologue_bench.results.frame import flat_settings, looks_of, measured, summ
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
 from prologue_bench.stats.differences import Difference, paired, points_of
+from prologue_bench.stats.intervals import LEVEL
+from prologue_bench.stats.student import critical
 from prologue_bench.stats.wording import difference_text
 
 MARGIN = 0.1
-"""Relative difference within which two variants count as about equal."""
+"""Relative difference within which two variants count as about equal in results that state none."""
 Expected = Literal["lower", "higher", "equal", "different"]
-Verdict = Literal["holds", "fails", "cannot tell"]
+Verdict = Literal["holds", "contradicted", "equivalent", "cannot tell"]
 Seeds = tuple[int, int]
 """Of training and of sampling."""
 
@@ -58,22 +65,44 @@ class Evidence:
     def verdict(self) -> Verdict:
         """What this difference alone says; nothing where it is not taken over training seeds."""
         found = self.difference
-        if self.expected == "equal" and found.identical and found.basis == "training seeds":
-            return "holds"
+        if found.identical and found.basis == "training seeds":
+            return "holds" if self.expected == "equal" else "equivalent"
         if found.leaves_zero_out is None or found.half_width is None:
             return "cannot tell"
         if self.expected == "equal":
-            share = MARGIN if found.margin is None else found.margin.share
-            margin = share * abs(self.reference)
-            within = margin if found.margin is None else found.margin.limit
+            within, margin = self._margin()
             if abs(found.mean) + found.half_width <= within:
                 return "holds"
-            return "fails" if abs(found.mean) - found.half_width > margin else "cannot tell"
+            return "contradicted" if abs(found.mean) - found.half_width > margin else "cannot tell"
         if not found.leaves_zero_out:
-            return "cannot tell"
+            return "equivalent" if found.is_equivalent else "cannot tell"
         if self.expected == "different":
             return "holds"
-        return "holds" if (found.mean < 0) == (self.expected == "lower") else "fails"
+        return "holds" if (found.mean < 0) == (self.expected == "lower") else "contradicted"
+
+    def _margin(self) -> tuple[float, float]:
+        """What an interval must lie within to be about equal, and outside not to be."""
+        stated = self.difference.margin
+        share = MARGIN if stated is None else stated.share
+        whole = share * abs(self.reference)
+        return whole if stated is None else stated.limit, whole
+
+    def seeds_to_settle(self) -> int | None:
+        """About how many seeds would settle an open difference, if what was found stays as it is.
+
+        None where it is not open, or no number below MOST_SEEDS would.
+        """
+        found = self.difference
+        if self.verdict() != "cannot tell" or found.half_width is None:
+            return None
+        margin = self._margin()[0]
+        for seeds in range(found.count + 1, MOST_SEEDS + 1):
+            width = found.half_width * narrowing(found, seeds)
+            inside = abs(found.mean) + width <= margin
+            outside = abs(found.mean) - width > (margin if self.expected == "equal" else 0)
+            if inside or outside:
+                return seeds
+        return None
 
     def __str__(self) -> str:
         found = self.difference
@@ -110,25 +139,35 @@ class Claim:
 
     @property
     def verdict(self) -> Verdict:
-        """Holds where some evidence does and none fails.
+        """Holds where some evidence does and none contradicts it, and the other way round.
 
-        Fails where some fails and none holds; else cannot tell. That variants are about equal must
-        hold for each.
+        Equivalent where all evidence is; else cannot tell. That variants are about equal must hold
+        for each.
         """
         verdicts = {each.verdict() for each in self.evidence}
         if self.evidence and all(each.expected == "equal" for each in self.evidence):
-            return (
-                "fails"
-                if "fails" in verdicts
-                else "cannot tell"
-                if "cannot tell" in verdicts
-                else "holds"
+            return next(
+                each for each in ("contradicted", "cannot tell", "holds") if each in verdicts
             )
-        if "holds" in verdicts and "fails" not in verdicts:
-            return "holds"
-        if "fails" in verdicts and "holds" not in verdicts:
-            return "fails"
-        return "cannot tell"
+        if len({"holds", "contradicted"} & verdicts) == 1:
+            return "holds" if "holds" in verdicts else "contradicted"
+        return "equivalent" if verdicts == {"equivalent"} else "cannot tell"
+
+    @property
+    def seeds_to_settle(self) -> int | None:
+        """About how many seeds would settle an open claim; None where it is not open, or unknown.
+
+        About equal must hold for each difference, so the slowest counts; an effect needs one.
+        """
+        if self.verdict != "cannot tell":
+            return None
+        needed = [
+            each.seeds_to_settle() for each in self.evidence if each.verdict() == "cannot tell"
+        ]
+        known = [each for each in needed if each is not None]
+        if all(each.expected == "equal" for each in self.evidence):
+            return max(known) if known and len(known) == len(needed) else None
+        return min(known, default=None)
 
     @property
     def counts(self) -> dict[Verdict, int]:
@@ -140,18 +179,50 @@ class Claim:
     def verdict_text(self) -> str:
         """The verdict with how many of the differences say so, such as "holds (1 of 4)"."""
         counts, total = self.counts, len(self.evidence)
-        if self.verdict == "cannot tell" and counts["cannot tell"] < total:
-            return f"cannot tell (of {total} {_listed(counts)})"
+        if self.verdict == "cannot tell":
+            told = (
+                f"of {total} {_listed(counts)}"
+                if counts["cannot tell"] < total
+                else (f"{total} of {total}")
+            )
+            seeds = self.seeds_to_settle
+            settled = f"; about {seeds} seeds would" if seeds else ""
+            return f"cannot tell ({told}{settled})"
         return f"{self.verdict} ({counts[self.verdict]} of {total})"
 
 
-PLURAL: dict[Verdict, str] = {"holds": "hold", "fails": "fail", "cannot tell": "cannot tell"}
+PLURAL: dict[Verdict, str] = {
+    "holds": "hold",
+    "contradicted": "contradict it",
+    "equivalent": "are equivalent",
+    "cannot tell": "cannot tell",
+}
+SINGULAR: dict[Verdict, str] = {
+    "holds": "holds",
+    "contradicted": "contradicts it",
+    "equivalent": "is equivalent",
+    "cannot tell": "cannot tell",
+}
+MOST_SEEDS = 200
+"""More are not asked for."""
+
+
+def narrowing(found: Difference, seeds: int) -> float:
+    """How much narrower the interval of a difference gets with so many seeds.
+
+    The spread of the differences is taken to stay as it was found.
+    """
+
+    def factor(count: int) -> float:
+        return critical((1 - LEVEL) / found.family, count - 1) / math.sqrt(count)
+
+    return factor(seeds) / factor(found.count)
 
 
 def _listed(counts: Mapping[Verdict, int]) -> str:
     """Such as "1 holds and 2 cannot tell"."""
     said = [
-        f"{count} {verdict if count == 1 else PLURAL[verdict]}"
+        f"{count} {(SINGULAR if count == 1 else PLURAL)[verdict]}"
         for verdict, count in counts.items()
         if count
     ]
@@ -168,7 +239,7 @@ def examine(*results: Results) -> list[Claim]:
     for each in results:
         for claim in _claims(_Study(each)):
             found.setdefault(claim.number, []).append(claim)
-    return [_together(parts) for parts in found.values()]
+    return [_together(found[number]) for number in sorted(found)]
 
 
 def as_json(claims: Sequence[Claim]) -> list[Document]:
@@ -192,6 +263,7 @@ def as_json(claims: Sequence[Claim]) -> list[Document]:
             ],
             "verdict": claim.verdict,
             "counts": claim.counts,
+            "seeds_to_settle": claim.seeds_to_settle,
         }
         for claim in claims
     ]
@@ -265,34 +337,54 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
 def _claims(study: _Study) -> Iterator[Claim]:
-    prologues = study.prologues()
+    prologues, post = study.prologues(), study.where(_is_post)
     gfid, rfid = study.title("gfid", "gFID"), study.title("rfid", "rFID")
-    yield study.claim(
-        "1a",
-        f"{gfid} falls with prologue tokens.",
-        "gfid",
-        "lower",
-        study.baseline_pairs(prologues),
-    )
-    yield study.claim(
-        "1b", f"{rfid} stays about the same.", "rfid", "equal", study.baseline_pairs(prologues)
-    )
-    yield study.claim(
+
+    def to_baseline(
+        number: str, text: str, metric: str, expected: Expected, variants: Sequence[str]
+    ) -> Claim:
+        return study.claim(number, text, metric, expected, study.baseline_pairs(variants))
+
+    # A prologue that is added afterwards leaves the baseline's visual tokens and decoder as they
+    # are, so that its differences have less noise; whether it does what a jointly trained one does
+    # is a question of its own.
+    for mark, who, variants in (("", "", prologues), ("-post", "Prologue-Post: ", post)):
+        yield to_baseline(
+            f"1a{mark}", f"{who}{gfid} falls with prologue tokens.", "gfid", "lower", variants
+        )
+        if not mark:
+            yield to_baseline("1b", f"{rfid} stays about the same.", "rfid", "equal", variants)
+        yield to_baseline(
+            f"1c{mark}",
+            f"{who}Samples come closer to reconstructions (the generation gap falls).",
+            "generation_gap",
+            "lower",
+            variants,
+        )
+        yield study.by_length(
+            f"3{mark}",
+            f"{who}The probe on prologue tokens beats that on equally many visual tokens.",
+            "probe_{n}",
+            variants,
+        )
+        for letter, features in (("a", "pixels"), ("b", "features")):
+            yield study.by_length(
+                f"4{letter}{mark}",
+                f"{who}A fixed prologue fixes the layout ({features}).",
+                f"layout_{features}_{{n}}",
+                variants,
+            )
+        yield to_baseline(f"5{mark}", f"{who}The rate falls.", "rate", "lower", variants)
+    yield to_baseline(
         "2a",
         "CE on the visual tokens themselves hurts reconstruction.",
         "rfid",
         "higher",
-        study.baseline_pairs(study.where(_trains_visual_tokens)),
+        study.where(_trains_visual_tokens),
     )
-    joint = study.where(_is_joint)
-    yield study.claim(
-        "2b",
-        "OneStage gains little over the baseline.",
-        "gfid",
-        "equal",
-        study.baseline_pairs(joint),
+    yield to_baseline(
+        "2b", "OneStage gains little over the baseline.", "gfid", "equal", study.where(_is_joint)
     )
-    post = study.where(_is_post)
     yield study.claim(
         "2c",
         "Post gains about as much as joint training.",
@@ -300,14 +392,6 @@ def _claims(study: _Study) -> Iterator[Claim]:
         "equal",
         [(one, other) for one in post for other in prologues],
     )
-    yield study.by_length(
-        "3", "The probe on prologue tokens beats that on equally many visual tokens.", "probe_{n}"
-    )
-    yield study.by_length("4a", "A fixed prologue fixes the layout (pixels).", "layout_pixels_{n}")
-    yield study.by_length(
-        "4b", "A fixed prologue fixes the layout (features).", "layout_features_{n}"
-    )
-    yield study.claim("5", "The rate falls.", "rate", "lower", study.baseline_pairs(prologues))
     for index, (key, title) in enumerate(DIALS.items()):
         pairs = study.differing_in(key)
         yield study.claim(
@@ -349,6 +433,7 @@ class _Study:
         self.titles = {each.metric: each.title for each in rows}
         self.cells = summary(results)
         self.looks = looks_of(results)
+        self.margin = results.equivalence_margin
         self.keys = _keys(results)
         self.variants = results.variants
 
@@ -404,10 +489,10 @@ class _Study:
         found = self._evidence([(metric, one, other) for one, other in pairs], expected)
         return Claim(number, text, found, "" if found else f"these results have no {metric}")
 
-    def by_length(self, number: str, text: str, metric: str) -> Claim:
+    def by_length(self, number: str, text: str, metric: str, variants: Sequence[str]) -> Claim:
         """A claim about a metric of the first n tokens, n the length of a variant's prologue."""
         lengths = self._leading()
-        pairs = self.baseline_pairs(self.prologues())
+        pairs = [pair for pair in self.baseline_pairs(variants) if pair[0] in lengths]
         found = self._evidence(
             [(metric.format(n=lengths[one]), one, other) for one, other in pairs], "higher"
         )
@@ -468,7 +553,7 @@ class _Study:
             assert shown is not None, "seeds are shared, and protocols are equal"
             return -shown if is_baseline else shown
         one, other = self.points[metric][variant], self.points[metric][against]
-        return paired(one, other, family, self.looks.get(metric))
+        return paired(one, other, family, self.looks.get(metric), self.margin)
 
 
 def _keys(results: Results) -> dict[tuple[str, str, Seeds], str]:

