@@ -17,7 +17,7 @@ from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 from prologue_plugins.metrics.extractors import weights_of
 
 FEATURES, CLASSES, SIZE = 64, 10, 28
-CHANNELS = (16, 32, 64, FEATURES)
+CHANNELS = (32, 64, 64, FEATURES)
 """Outputs of the convolutions; the second and third halve the image."""
 
 

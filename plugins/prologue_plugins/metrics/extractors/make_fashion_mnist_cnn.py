@@ -16,20 +16,17 @@ from prologue_bench.contracts import to_float
 from prologue_plugins.datasets.fashion_mnist import FashionMnist
 from prologue_plugins.datasets.settings import FashionMnistSettings
 from prologue_plugins.metrics.extractors import weights_of
-from prologue_plugins.metrics.extractors.fashion_mnist_cnn import SIZE, FashionMnistCnn
+from prologue_plugins.metrics.extractors.fashion_mnist_cnn import FashionMnistCnn
 
-EPOCHS, BATCH, RATE, SHIFT, SEED = 10, 128, 4e-3, 2, 0
+EPOCHS, BATCH, RATE, SEED = 12, 128, 3e-3, 0
 LABEL_SMOOTHING = 0.05
 """Keeps features from growing without bound on images that are classified already."""
 
 
-def augmented(images: Tensor, random: torch.Generator) -> Tensor:
-    """Mirror half of the images [B, 1, H, W], and shift all by up to two pixels."""
-    mirrored = torch.rand(len(images), generator=random) < 0.5
-    images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    padded = F.pad(images, (SHIFT,) * 4, value=-1)
-    down, right = torch.randint(0, 2 * SHIFT + 1, (2,), generator=random).tolist()
-    return padded[..., down : down + SIZE, right : right + SIZE]
+def mirrored(images: Tensor, random: torch.Generator) -> Tensor:
+    """Half of the images [B, 1, H, W] mirrored: clothes may lie either way."""
+    chosen = torch.rand(len(images), generator=random) < 0.5
+    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
 def main() -> None:
@@ -47,7 +44,7 @@ def main() -> None:
         for chosen in torch.split(torch.randperm(len(images), generator=random), BATCH):
             if len(chosen) < BATCH:
                 continue
-            batch = augmented(to_float(images[chosen]), random)
+            batch = mirrored(to_float(images[chosen]), random)
             loss = F.cross_entropy(model(batch), labels[chosen], label_smoothing=LABEL_SMOOTHING)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
