@@ -26,13 +26,13 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
+from prologue_bench.contracts.checked import check_inspected_prior
 from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.models import build_generator
 from prologue_bench.sampling.decoding import draw_ids, step_spans
-from prologue_bench.training.inside import checked_prior
 
 LAYOUTS = {
     "one segment": TokenLayout((Segment("visual", 9, 11, (3, 3)),)),
@@ -260,7 +260,7 @@ class _Subject:
             found = generator.inspect(self.ids, self.classes)
             costs = generator.token_losses(self.ids, self.classes)
         try:
-            checked_prior(found, BATCH)
+            check_inspected_prior(found, BATCH)
         except StageError as error:
             raise Broken(str(error).removeprefix("generator: ")) from None
         same_shapes(found.losses, tuple(costs.shape), "`inspect`: losses")

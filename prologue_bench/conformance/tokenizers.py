@@ -21,12 +21,12 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
+from prologue_bench.contracts.checked import check_inspected_tokens
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer, TokenizerOutput
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline.models import build_tokenizer
-from prologue_bench.training.inside import checked_tokens
 from prologue_bench.training.terms import problem_of
 
 
@@ -116,7 +116,7 @@ class _Subject:
         with torch.inference_mode():
             found = tokenizer.inspect(self.batch)
         try:
-            checked_tokens(found, tokenizer.layout, len(ids))
+            check_inspected_tokens(found, tokenizer.layout, len(ids))
         except StageError as error:
             raise Broken(str(error).removeprefix("tokenizer: ")) from None
         require(torch.equal(found.ids, ids), "`inspect` gives other ids than `encode`")

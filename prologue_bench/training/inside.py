@@ -22,12 +22,10 @@ from attrs import define, frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
+from prologue_bench.contracts.checked import check_inspected_prior, check_inspected_tokens
 from prologue_bench.contracts.generator import InspectedPrior
 from prologue_bench.contracts.images import ImageArray, to_float
 from prologue_bench.contracts.layout import Segment, TokenLayout
-from prologue_bench.contracts.tokenizer import InspectedTokens
-from prologue_bench.errors import StageError
-from prologue_bench.guard import shown
 from prologue_bench.results import inside
 from prologue_bench.stats import codes
 from prologue_bench.stats.jumps import Jumps
@@ -208,7 +206,7 @@ def figures_of_images(model: TokenizerModel, looked_at: LookedAt) -> Figures:
         for start in range(0, len(looked_at.labels), INFERENCE_BATCH):
             batch = slice(start, start + INFERENCE_BATCH)
             images = to_float(torch.from_numpy(np.asarray(looked_at.images[batch])).to(device))
-            tokens = checked_tokens(model.tokenizer.inspect(images), layout, len(images))
+            tokens = check_inspected_tokens(model.tokenizer.inspect(images), layout, len(images))
             found.append(tokens.ids.cpu().numpy())
             for name, vectors in tokens.latents.items():
                 latents[name].add(vectors)
@@ -217,7 +215,7 @@ def figures_of_images(model: TokenizerModel, looked_at: LookedAt) -> Figures:
                 labels = torch.from_numpy(looked_at.labels[batch][spread]).to(device)
                 if not training.prior_labels:
                     labels = torch.full_like(labels, model.none_label)
-                predicted.add(checked_prior(prior.inspect(ids, labels), len(ids)))
+                predicted.add(check_inspected_prior(prior.inspect(ids, labels), len(ids)))
     whole = np.concatenate(found)
     figures: Figures = {}
     for segment in layout:
@@ -243,43 +241,6 @@ def _evaluation(model: LossModel) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-
-
-def checked_tokens(tokens: object, layout: TokenLayout, count: int) -> InspectedTokens:
-    """What a tokenizer's `inspect` gives. Raises StageError for what it cannot be."""
-    who = "tokenizer: `inspect`"
-    if not isinstance(tokens, InspectedTokens):
-        raise StageError(f"{who} gives {shown(tokens)}, expected InspectedTokens")
-    try:
-        layout.check(tokens.ids, count)
-    except ValueError as error:
-        raise StageError(f"{who}: {error}") from None
-    for name, vectors in tokens.latents.items():
-        if name not in layout.names:
-            raise StageError(
-                f"{who}: found latents of {name!r}, expected segments: {', '.join(layout.names)}"
-            )
-        if vectors.ndim != 3 or len(vectors) != count:
-            raise StageError(
-                f"{who}: latents of {name!r} have shape {tuple(vectors.shape)}, "
-                f"expected [{count}, positions, channels]"
-            )
-    return tokens
-
-
-def checked_prior(found: object, count: int) -> InspectedPrior:
-    """What a prior's `inspect` gives. Raises StageError for what it cannot be."""
-    who = "generator: `inspect`"
-    if not isinstance(found, InspectedPrior):
-        raise StageError(f"{who} gives {shown(found)}, expected an InspectedPrior")
-    shape = tuple(found.losses.shape)
-    if len(shape) != 2 or shape[0] != count:
-        raise StageError(f"{who}: losses have shape {shape}, expected [{count}, positions]")
-    if found.hits is not None and tuple(found.hits.shape) != shape:
-        raise StageError(
-            f"{who}: hits have shape {tuple(found.hits.shape)}, expected {shape}, that of losses"
-        )
-    return found
 
 
 def figures_of_codes(ids: NDArray[Any], segment: Segment) -> Figures:

@@ -20,6 +20,7 @@ from prologue_bench.contracts import (
     TokenizerOutput,
     TokenLayout,
 )
+from prologue_bench.contracts.checked import check_inspected_prior, check_inspected_tokens
 from prologue_bench.errors import StageError
 from prologue_bench.reporting.figures import inside_plots
 from prologue_bench.reporting.summary import warnings
@@ -28,8 +29,6 @@ from prologue_bench.stats.jumps import WINDOW, Jumps
 from prologue_bench.training.inside import (
     LookedAt,
     Timetable,
-    checked_prior,
-    checked_tokens,
     figures_of_codes,
     figures_of_images,
     gradient_norms,
@@ -194,15 +193,15 @@ def test_gradient_norms_are_those_of_the_parts() -> None:
 def test_what_tokenizers_and_priors_cannot_show_is_one_line() -> None:
     ids = torch.zeros(4, 5, dtype=torch.long)
     with pytest.raises(StageError, match=r"`inspect`: ids have shape \(4, 5\), expected \[3, 5\]"):
-        checked_tokens(InspectedTokens(ids), LAYOUT, 3)
+        check_inspected_tokens(InspectedTokens(ids), LAYOUT, 3)
     with pytest.raises(StageError, match="latents of 'x', expected segments: prologue, visual"):
-        checked_tokens(InspectedTokens(ids, {"x": torch.zeros(4, 1, 2)}), LAYOUT, 4)
+        check_inspected_tokens(InspectedTokens(ids, {"x": torch.zeros(4, 1, 2)}), LAYOUT, 4)
     with pytest.raises(StageError, match=r"shape \(4, 2\), expected \[4, positions, channels\]"):
-        checked_tokens(InspectedTokens(ids, {"visual": torch.zeros(4, 2)}), LAYOUT, 4)
+        check_inspected_tokens(InspectedTokens(ids, {"visual": torch.zeros(4, 2)}), LAYOUT, 4)
     with pytest.raises(StageError, match="expected InspectedTokens"):
-        checked_tokens(ids, LAYOUT, 4)
+        check_inspected_tokens(ids, LAYOUT, 4)
     with pytest.raises(StageError, match=r"hits have shape \(4, 2\), expected \(4, 3\)"):
-        checked_prior(InspectedPrior(torch.zeros(4, 3), torch.zeros(4, 2)), 4)
+        check_inspected_prior(InspectedPrior(torch.zeros(4, 3), torch.zeros(4, 2)), 4)
 
 
 def run_of(seed: int, bits: float, jumps: int, **more: Any) -> dict[str, Any]:
