@@ -105,6 +105,9 @@ class TokenizerTraining(Training):
     """Losses of the reconstruction beyond L1 and L2, such as `lpips` and `patchgan`."""
     loss_optimisation: Optimisation = Optimisation(betas=(0.0, 0.99), weight_decay=1e-4)
     """For losses that learn themselves, such as a discriminator."""
+    inspect_steps: int = field(default=50, validator=_not_negative, metadata=HOW_NOT_WHAT)
+    """Steps between two looks inside the training, at least; 0 takes none. See
+    `training.inside`."""
     foundation_imported: str = ""
     """Name of an imported tokenizer for a tokenizer that builds on another; empty trains that one
     first."""

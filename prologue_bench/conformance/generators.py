@@ -26,10 +26,11 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
+from prologue_bench.contracts.checked import check_inspected_prior
 from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
-from prologue_bench.errors import UserError
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.models import build_generator
 from prologue_bench.sampling.decoding import draw_ids, step_spans
 
@@ -63,6 +64,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
                 "segment by segment"
             ),
             on_all(_Subject.sums),
+        ),
+        Check(
+            "inspect",
+            "a prior's `inspect` gives the losses of `token_losses`, and hits of their shape",
+            on_all(_Subject.inspect),
         ),
         Check(
             "causality",
@@ -247,6 +253,21 @@ class _Subject:
             f"`nll` to {float(total[0]):.4f}",
         )
         self.in_order(costs, self.layout.split(self.costs(generator)))
+
+    def inspect(self) -> None:
+        generator = self.prior()
+        with torch.inference_mode():
+            found = generator.inspect(self.ids, self.classes)
+            costs = generator.token_losses(self.ids, self.classes)
+        try:
+            check_inspected_prior(found, BATCH)
+        except StageError as error:
+            raise Broken(str(error).removeprefix("generator: ")) from None
+        same_shapes(found.losses, tuple(costs.shape), "`inspect`: losses")
+        require(
+            torch.allclose(found.losses, costs, atol=0.01),
+            "`inspect` gives other losses than `token_losses`",
+        )
 
     def in_order(self, losses: Tensor, costs: Mapping[str, Tensor]) -> None:
         """Columns of `token_losses` must be the segments' in order, with or without separators."""

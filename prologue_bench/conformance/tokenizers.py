@@ -21,9 +21,11 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
+from prologue_bench.contracts.checked import check_inspected_tokens
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer, TokenizerOutput
+from prologue_bench.errors import StageError
 from prologue_bench.pipeline.models import build_tokenizer
 from prologue_bench.training.terms import problem_of
 
@@ -42,6 +44,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             "determinism",
             "`encode` and `decode` give the same twice, in any batch",
             subject.determinism,
+        ),
+        Check(
+            "inspect",
+            "`inspect` gives the ids of `encode`, and latents of segments that there are",
+            subject.inspect,
         ),
         Check("decode", "`decode` gives finite float images [B, C, H, W]", subject.decode),
         Check(
@@ -102,6 +109,17 @@ class _Subject:
             tokenizer.layout.check(ids)
         except ValueError as error:
             raise Broken(str(error)) from None
+
+    def inspect(self) -> None:
+        tokenizer = self.make()
+        ids = self.encoded(tokenizer)
+        with torch.inference_mode():
+            found = tokenizer.inspect(self.batch)
+        try:
+            check_inspected_tokens(found, tokenizer.layout, len(ids))
+        except StageError as error:
+            raise Broken(str(error).removeprefix("tokenizer: ")) from None
+        require(torch.equal(found.ids, ids), "`inspect` gives other ids than `encode`")
 
     def determinism(self) -> None:
         tokenizer = self.make()

@@ -12,6 +12,7 @@ from .fetching import may_fetch as may_fetch
 from .generator import AutoregressiveGenerator as AutoregressiveGenerator
 from .generator import Drawing as Drawing
 from .generator import Generator as Generator
+from .generator import InspectedPrior as InspectedPrior
 from .generator import JointPrior as JointPrior
 from .generator import ParallelGenerator as ParallelGenerator
 from .hooks import INTERFACE_VERSION as INTERFACE_VERSION
@@ -43,6 +44,7 @@ from .subsets import stratified as stratified
 from .titles import counterpart_of as counterpart_of
 from .titles import over_features as over_features
 from .tokenizer import ContinuousTokenizer as ContinuousTokenizer
+from .tokenizer import InspectedTokens as InspectedTokens
 from .tokenizer import PriorRequest as PriorRequest
 from .tokenizer import Tokenizer as Tokenizer
 from .tokenizer import TokenizerOutput as TokenizerOutput

@@ -18,6 +18,7 @@ from prologue_bench.contracts.data import DataSource, Split
 from prologue_bench.contracts.generator import (
     AutoregressiveGenerator,
     Generator,
+    InspectedPrior,
     JointPrior,
     ParallelGenerator,
 )
@@ -25,7 +26,12 @@ from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
 from prologue_bench.contracts.metric import Direction, Measurement, Metric, Need, Procedure
-from prologue_bench.contracts.tokenizer import ContinuousTokenizer, PriorRequest, Tokenizer
+from prologue_bench.contracts.tokenizer import (
+    ContinuousTokenizer,
+    InspectedTokens,
+    PriorRequest,
+    Tokenizer,
+)
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.guard import of_component, short, shown
 
@@ -193,6 +199,43 @@ def check_measurements(found: object, who: str) -> list[Measurement]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise StageError(f"{who}: found {', '.join(twice)} twice, expected each name once")
     return measurements
+
+
+def check_inspected_tokens(tokens: object, layout: TokenLayout, count: int) -> InspectedTokens:
+    """What a tokenizer's `inspect` gives. Raises StageError for what it cannot be."""
+    who = "tokenizer: `inspect`"
+    if not isinstance(tokens, InspectedTokens):
+        raise StageError(f"{who} gives {shown(tokens)}, expected InspectedTokens")
+    try:
+        layout.check(tokens.ids, count)
+    except ValueError as error:
+        raise StageError(f"{who}: {error}") from None
+    for name, vectors in tokens.latents.items():
+        if name not in layout.names:
+            raise StageError(
+                f"{who}: found latents of {name!r}, expected segments: {', '.join(layout.names)}"
+            )
+        if vectors.ndim != 3 or len(vectors) != count:
+            raise StageError(
+                f"{who}: latents of {name!r} have shape {tuple(vectors.shape)}, "
+                f"expected [{count}, positions, channels]"
+            )
+    return tokens
+
+
+def check_inspected_prior(found: object, count: int) -> InspectedPrior:
+    """What a prior's `inspect` gives. Raises StageError for what it cannot be."""
+    who = "generator: `inspect`"
+    if not isinstance(found, InspectedPrior):
+        raise StageError(f"{who} gives {shown(found)}, expected an InspectedPrior")
+    shape = tuple(found.losses.shape)
+    if len(shape) != 2 or shape[0] != count:
+        raise StageError(f"{who}: losses have shape {shape}, expected [{count}, positions]")
+    if found.hits is not None and tuple(found.hits.shape) != shape:
+        raise StageError(
+            f"{who}: hits have shape {tuple(found.hits.shape)}, expected {shape}, that of losses"
+        )
+    return found
 
 
 class CheckedData(DataSource):

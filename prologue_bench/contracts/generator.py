@@ -141,6 +141,18 @@ class ParallelGenerator(Generator):
         """Ids [B, L], int64, each inside the vocabulary of its segment."""
 
 
+@frozen
+class InspectedPrior:
+    """How well a joint prior predicts.
+
+    `losses` [B, T] are those of `token_losses`. `hits` [B, T] say whether the target is the
+    likeliest of all that the prior could have predicted there; None where it does not tell.
+    """
+
+    losses: Tensor
+    hits: Tensor | None = None
+
+
 class JointPrior(Generator):
     """A generator that a tokenizer can learn from: its inputs can be relaxed and dropped.
 
@@ -163,6 +175,14 @@ class JointPrior(Generator):
         several, a mask [B] of the images whose inputs of that segment are replaced by the
         separator. Targets stay the ids in both cases. What `draws` gave comes as keyword arguments.
         """
+
+    def inspect(self, ids: Tensor, labels: Tensor) -> InspectedPrior:
+        """How well each position is predicted, of ids [B, L] and labels [B], inputs as they are.
+
+        Called between training steps, in evaluation and without gradients. Only figures that
+        describe the training are made of it.
+        """
+        return InspectedPrior(self.token_losses(ids, labels))
 
     def losses(self, ids: Tensor, labels: Tensor, **drawn: Tensor) -> Tensor:
         """`token_losses` with the inputs as they are."""

@@ -94,6 +94,25 @@ class TokenLayout:
                 return segment
         raise KeyError(f"no segment {name!r} among {self.names}")
 
+    def targets(self, positions: int) -> list[tuple[int, bool]]:
+        """What each predicted position of a sequence is: its segment's index, and if a separator.
+
+        A separator counts to the segment that it ends. Raises ValueError where `positions` is
+        neither the number of tokens nor that with a separator between segments.
+        """
+        between = len(self.segments) - 1
+        separators = positions - self.length
+        if separators not in (0, between):
+            raise ValueError(
+                f"found {positions} predicted positions for {self.length} tokens; "
+                f"expected {self.length}, or {self.length + between} with separators"
+            )
+        found = []
+        for index, segment in enumerate(self.segments):
+            ends = 1 if separators and index < between else 0
+            found += [(index, False)] * segment.length + [(index, True)] * ends
+        return found
+
     def span(self, name: str) -> slice:
         """Where the segment stands in the L tokens."""
         start = 0

@@ -56,6 +56,18 @@ class TokenizerOutput:
     relaxed: Mapping[str, Tensor] = field(factory=dict)
 
 
+@frozen
+class InspectedTokens:
+    """What a tokenizer shows of itself while it is trained.
+
+    `ids` [B, L] are those of `encode`. `latents` holds, for segments by name, the vectors [B, n, c]
+    of n positions from which the codes are chosen, before they are normalised; it may lack any.
+    """
+
+    ids: Tensor
+    latents: Mapping[str, Tensor] = field(factory=dict)
+
+
 class Tokenizer(nn.Module, ABC):
     """Images to discrete tokens and back. Set `layout` in the constructor.
 
@@ -82,6 +94,14 @@ class Tokenizer(nn.Module, ABC):
     @abstractmethod
     def losses(self, images: Tensor) -> TokenizerOutput:
         """Reconstruction, losses, ids, relaxed one-hots of images [B, C, H, W], with gradients."""
+
+    def inspect(self, images: Tensor) -> InspectedTokens:
+        """Ids of images [B, C, H, W], and latents where the tokenizer has some to show.
+
+        Called between training steps, in evaluation and without gradients. Only figures that
+        describe the training are made of it.
+        """
+        return InspectedTokens(self.encode(images))
 
     @classmethod
     def foundation(cls, settings: Any) -> tuple[str, Mapping[str, Any]] | None:

@@ -44,7 +44,7 @@ from prologue_bench.results.schema import (
 )
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
-from prologue_bench.training.curves import CURVES, read_curves
+from prologue_bench.training.curves import CURVES, INSIDE, read_curves
 
 
 def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results, Pictures]:
@@ -185,6 +185,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
     measurements: list[MeasurementRecord] = []
     stages = []
     curves = {}
+    inside: Columns = {}
     failures = {}
     unfinished = False
     search: SearchRecord | None = None
@@ -213,6 +214,8 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
             search = record(json.loads((artifact / SEARCH).read_text()), SearchRecord)
         if CURVES in artifact.files:
             curves[stage.kind] = _columns(read_curves(artifact / CURVES))
+        if INSIDE in artifact.files:
+            inside = _columns(read_curves(artifact / INSIDE))
         stages.append(_stage(stage, artifact))
     return RunRecord(
         variant=pipeline.experiment.variant.name,
@@ -224,6 +227,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
         measurements=tuple(measurements),
         stages=tuple(stages),
         curves=curves,
+        inside=inside,
         search=search,
     )
 
@@ -252,12 +256,15 @@ def _stage_name(stage: Stage) -> str:
     return f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
 
 
-def _columns(points: list[dict[str, float]]) -> Columns:
+def _columns(points: list[dict[str, Any]]) -> Columns:
     """Points as columns, rounded to five digits to keep the document small.
 
-    None where a point has no such number.
+    None where a point has no such number. Lists, of a number for each position, stay in the
+    artifact.
     """
-    names = dict.fromkeys(name for point in points for name in point)
+    names = dict.fromkeys(
+        name for point in points for name, value in point.items() if not isinstance(value, list)
+    )
     return {name: tuple(_rounded(point.get(name)) for point in points) for name in names}
 
 

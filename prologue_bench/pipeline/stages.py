@@ -106,7 +106,10 @@ class DataRef:
 
 @frozen(kw_only=True, slots=False)
 class TrainTokenizer(Stage):
-    """tokenizer.safetensors (moving average), curves.jsonl; with a prior, prior.safetensors too."""
+    """tokenizer.safetensors (moving average), curves.jsonl, inside.jsonl.
+
+    With a prior, prior.safetensors too.
+    """
 
     kind = "train-tokenizer"
     version = 3

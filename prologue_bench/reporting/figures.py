@@ -11,6 +11,7 @@ from prologue_bench.reporting.axes import Tried, numeric_axis
 from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import Spec
+from prologue_bench.results import inside
 from prologue_bench.results.schema import Columns, Results
 
 CURVE_TITLES = {
@@ -105,6 +106,26 @@ def curve_plots(results: Results) -> list[tuple[str, Spec]]:
             label = f"{title}: {CURVE_TITLES.get(loss, name)}"
             shown.append((label, plots.curve_plot(by_variant, loss, label)))
     return shown
+
+
+def inside_plots(results: Results) -> tuple[list[tuple[str, Spec]], list[tuple[str, Spec]]]:
+    """What was seen inside the tokenizers' trainings: a small plot for each figure of each segment.
+
+    Those that tell of a collapse come first, the others apart.
+    """
+    by_variant: dict[str, list[Columns]] = {}
+    for run in results.runs:
+        if run.inside:
+            by_variant.setdefault(run.variant, []).append(run.inside)
+    names = dict.fromkeys(name for runs in by_variant.values() for run in runs for name in run)
+    main, detail = (
+        [
+            (title, plots.curve_plot(by_variant, name, title, small=True))
+            for name, title in inside.titled(names, titles).items()
+        ]
+        for titles in (inside.TITLES, inside.DETAIL_TITLES)
+    )
+    return main, detail
 
 
 def search_plots(results: Results) -> list[tuple[str, Spec]]:

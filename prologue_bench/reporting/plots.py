@@ -26,7 +26,9 @@ POINTS_CUT = 5
 """Points of a training curve that may lie above the plot."""
 
 CURVE_POINTS = 6000
+SMALL_CURVE_POINTS = 1500
 """Of one plot at most; more runs are drawn with fewer points each."""
+SMALL_HEIGHT = 120
 
 
 def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence[str]) -> Spec:
@@ -126,10 +128,13 @@ def _numeric_place(title: str, values: Iterable[float]) -> alt.X:
     )
 
 
-def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -> Spec:
+def curve_plot(
+    curves: Mapping[str, Sequence[Columns]], loss: str, title: str, small: bool = False
+) -> Spec:
     """One loss over steps: a line for each variant's mean over seeds, and thin ones for the seeds.
 
     A click on a variant in the legend leaves it alone in view; a second one brings the others back.
+    A small plot shows all points, where few tell the most, and has fewer of many.
     """
     runs = [
         pd.DataFrame(
@@ -139,11 +144,12 @@ def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -
         for index, run in enumerate(of_variant)
         if loss in run
     ]
-    stride = max(1, -(-sum(map(len, runs)) // CURVE_POINTS))
+    most = SMALL_CURVE_POINTS if small else CURVE_POINTS
+    stride = max(1, -(-sum(map(len, runs)) // most))
     points = pd.concat([run[::stride] for run in runs])
     means = points.groupby(["variant", "step"], sort=False)[["value"]].mean().reset_index()
     # The first steps are far above the rest; the plot shows where the runs differ.
-    tails = pd.concat([run.value[POINTS_CUT:] for run in runs])
+    tails = pd.concat([run.value[0 if small else POINTS_CUT :] for run in runs])
     margin = 0.05 * (tails.max() - tails.min()) + 1e-9
     domain = [tails.min() - margin, tails.max() + margin] if len(tails) else alt.Undefined
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
@@ -164,7 +170,8 @@ def curve_plot(curves: Mapping[str, Sequence[Columns]], loss: str, title: str) -
             0,
             seeds.encode(x=place, y=value, color=colour, detail=alt.Detail("seed:N"), opacity=thin),
         )
-    return spec(alt.layer(*layers), f"{title} over training steps")
+    height = SMALL_HEIGHT if small else HEIGHT
+    return spec(alt.layer(*layers), f"{title} over training steps", height)
 
 
 def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], title: str) -> Spec:

@@ -16,6 +16,7 @@ from prologue_bench.reporting.added_seeds import added_seeds
 from prologue_bench.reporting.figures import (
     curve_plots,
     heat_maps,
+    inside_plots,
     metric_plots,
     search_plots,
     tradeoffs,
@@ -115,6 +116,7 @@ def render_html(results: Results, pictures: Pictures) -> str:
             tradeoffs=tradeoffs(rows, results),
             heat_maps=heat_maps(results),
             curves=curve_plots(results),
+            inside=inside_plots(results),
             has_samples=any(name.startswith("samples-") for name in pictures.files),
             has_prefixes=any(name.startswith("prefixes-") for name in pictures.files),
             pictures={name: _data_uri(content) for name, content in pictures.files.items()},

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from prologue_bench.results.inside import warnings_of
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Difference
 from prologue_bench.stats.measured import Measured
@@ -83,10 +84,11 @@ def findings(cells: Cells, metrics: list[MetricInfo], results: Results) -> list[
 
 
 def warnings(results: Results) -> list[str]:
-    """What metrics warn of, such as a collapsed codebook: a sentence for each variant."""
+    """What metrics and trainings warn of, such as a collapsed codebook, by variant."""
     found: dict[str, dict[str, dict[int, None]]] = {}
     for run in results.runs:
-        for text in filter(None, (each.warning for each in run.measurements)):
+        told = tuple(each.warning for each in run.measurements if each.warning)
+        for text in (*told, *warnings_of(run.inside, told)):
             found.setdefault(run.variant, {}).setdefault(text, {})[run.seed] = None
     return [
         f"{variant}: "

@@ -71,6 +71,7 @@ def check_results(results: Document) -> None:
     for index, run in enumerate(results["runs"]):
         for stage, columns in run.get("curves", {}).items():
             _check_curves(columns, "runs", index, "curves", stage)
+        _check_curves(run.get("inside", {}), "runs", index, "inside")
         for number, each in enumerate(run["measurements"]):
             if each.get("positions"):
                 expected = lengths.setdefault(

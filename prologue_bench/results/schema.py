@@ -164,6 +164,8 @@ class RunRecord(RunNumbers):
     measurements: tuple[MeasurementRecord, ...]
     stages: tuple[StageRecord, ...]
     curves: Curves
+    inside: Columns = omitted({})
+    """What was seen inside the tokenizer's training, by the names in `results.inside`."""
     search: SearchRecord | None = None
     reused: Origin | None = omitted()
 

@@ -36,8 +36,8 @@ OWN_CHECKSUM = "checksum"
 """The field of a manifest that is over all its others."""
 LARGEST_MANIFEST = 1 << 24
 """Bytes; the largest that a stage writes has some kilobytes."""
-ACCOUNTS = ("log.txt", "curves.jsonl")
-"""Files that say how an artifact was made, with times; nothing is made from them."""
+ACCOUNTS = ("log.txt", "curves.jsonl", "inside.jsonl")
+"""Files that say how an artifact was made, such as when; nothing is made from them."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -34,7 +34,8 @@ class StageContext:
     `work` outlives an interruption and holds checkpoints; what is put into `output` becomes the
     artifact. Of both only what was sealed is there when the stage goes on. `log` is a text file in
     `output`, and `label` names the stage for people. `advance(done, total)` reports progress in
-    steps, `show_losses(losses)` the latest losses by name, before the steps that they are of;
+    steps, `show_losses(losses)` the latest losses by name, before the steps that they are of, and
+    other figures beside them, whose names do not begin with "loss";
     `stop_requested()` says whether to save and leave.
     """
 

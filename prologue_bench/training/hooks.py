@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -81,20 +81,65 @@ class ProgressHook(Hook):
             raise Interrupted(f"stopped after step {runner.iter + 1}")
 
 
-class CurveHook(Hook):
-    """Appends mean losses to a file of JSON lines, about a hundred over the run.
+class PointsHook(Hook):
+    """Appends points to a file of JSON lines.
 
-    A line is {"step", "seconds", losses...}. A loss that is not computed in every step has its mean
-    over the steps in which it was, and stands in those lines alone that have any. Checkpoints hold
-    the points and the sums since the last one, so that a training that was stopped anywhere has the
-    points of one that was not.
+    Checkpoints hold the points and the state between two of them, so that a training that was
+    stopped anywhere has the points of one that was not.
     """
 
     priority = "BELOW_NORMAL"
+    saved_as: ClassVar[str]
+    """Name in checkpoints."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.points: list[dict[str, float]] = []
+        self.points: list[dict[str, Any]] = []
+
+    def state(self) -> dict[str, Any]:
+        """What is known since the last point, as plain values."""
+        raise NotImplementedError
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; it is empty in the checkpoints of older versions."""
+        raise NotImplementedError
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        checkpoint[self.saved_as] = {"points": self.points, **self.state()}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        saved = checkpoint.get(self.saved_as, {})
+        if saved:
+            self.points = saved["points"]
+        else:
+            done = checkpoint["meta"]["iter"]
+            self.points = [each for each in read_curves(self.path) if each["step"] <= done]
+        self.restore(saved)
+
+    def before_train(self, runner: Runner) -> None:
+        """Begin the file with the points up to this run's checkpoint, whatever it holds."""
+        if runner.rank == 0:
+            write_text(self.path, "".join(json.dumps(point) + "\n" for point in self.points))
+
+    def add(self, runner: Runner, point: dict[str, Any]) -> None:
+        """One more point."""
+        self.points.append(point)
+        if runner.rank == 0:
+            with self.path.open("a") as file:
+                file.write(json.dumps(point) + "\n")
+
+
+class CurveHook(PointsHook):
+    """Mean losses, about a hundred points over the run.
+
+    A line is {"step", "seconds", losses...}. A loss that is not computed in every step has its mean
+    over the steps in which it was, and stands in those lines alone that have any.
+    """
+
+    saved_as = "curves"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.sums: dict[str, float] = {}
         self.counts: Counter[str] = Counter()
         self.seconds_before = 0.0
@@ -105,35 +150,16 @@ class CurveHook(Hook):
         """What training has taken, the time before the checkpoint included."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        checkpoint["curves"] = {
-            "points": self.points,
-            "sums": self.sums,
-            "counts": dict(self.counts),
-            "seconds": self.seconds,
-        }
+    def state(self) -> dict[str, Any]:
+        return {"sums": self.sums, "counts": dict(self.counts), "seconds": self.seconds}
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        saved = checkpoint.get("curves")
-        if saved is None:  # an older version's
-            self.points = [
-                each
-                for each in read_curves(self.path)
-                if each["step"] <= checkpoint["meta"]["iter"]
-            ]
-            self.seconds_before = self.points[-1]["seconds"] if self.points else 0.0
-            return
-        self.points, self.sums, self.counts = (
-            saved["points"],
-            saved["sums"],
-            Counter(saved["counts"]),
-        )
-        self.seconds_before = saved["seconds"]
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.sums, self.counts = state.get("sums", {}), Counter(state.get("counts", {}))
+        at_last_point = self.points[-1]["seconds"] if self.points else 0.0
+        self.seconds_before = state.get("seconds", at_last_point)
 
     def before_train(self, runner: Runner) -> None:
-        """Begin the file with the points up to this run's checkpoint, whatever it holds."""
-        if runner.rank == 0:
-            write_text(self.path, "".join(json.dumps(point) + "\n" for point in self.points))
+        super().before_train(runner)
         self.started = time.monotonic()
 
     def after_train_iter(
@@ -145,10 +171,7 @@ class CurveHook(Hook):
         step = runner.iter + 1
         if step % max(1, runner.max_iters // POINTS) == 0 or step == runner.max_iters:
             means = {name: total / self.counts[name] for name, total in self.sums.items()}
-            self.points.append({"step": step, "seconds": round(self.seconds, 2), **means})
-            if runner.rank == 0:
-                with self.path.open("a") as file:
-                    file.write(json.dumps(self.points[-1]) + "\n")
+            self.add(runner, {"step": step, "seconds": round(self.seconds, 2), **means})
             self.sums, self.counts = {}, Counter()
 
 

@@ -278,18 +278,11 @@ def weights_of_targets(
     that it ends, as in the paper's method: it is predicted from that segment's tokens alone. Raises
     StageError where T is neither the number of tokens nor that with separators.
     """
-    separators = positions - layout.length
-    if separators not in (0, len(layout.segments) - 1):
-        raise StageError(
-            f"target_weights: found {positions} predicted positions for {layout.length} tokens; "
-            f"expected {layout.length}, or {layout.length + len(layout.segments) - 1} with "
-            "separators"
-        )
-    weights = []
-    for index, (segment, weight) in enumerate(zip(layout, by_segment, strict=True)):
-        ends = 1 if separators and index < len(layout.segments) - 1 else 0
-        weights += [weight] * (segment.length + ends)
-    return weights
+    try:
+        targets = layout.targets(positions)
+    except ValueError as error:
+        raise StageError(f"target_weights: {error}") from None
+    return [by_segment[segment] for segment, _ in targets]
 
 
 class GeneratorModel(LossModel):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Generator as Context
-from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,7 +39,20 @@ def optimizer_wrapper(
         fused=True,
     )
     clipping = {"max_norm": settings.clip_norm} if settings.clip_norm else None
-    return OptimWrapper(optimizer, clip_grad=clipping)
+    return ReadableOptimWrapper(optimizer, clip_grad=clipping)
+
+
+class ReadableOptimWrapper(OptimWrapper):
+    """An OptimWrapper whose gradients can be read after the backward pass, before any clipping."""
+
+    before_step: Callable[[], None] | None = None
+    """Called once, before the next step."""
+
+    def step(self, **kwargs: Any) -> None:
+        if self.before_step is not None:
+            read, self.before_step = self.before_step, None
+            read()
+        super().step(**kwargs)
 
 
 def norm_parameters(model: nn.Module) -> frozenset[nn.Parameter]:

@@ -22,7 +22,7 @@ from prologue_bench.storage.unfinished import seal
 from prologue_bench.training import distributed
 from prologue_bench.training.batches import ArrayDataset, Shuffled, loading, whole_batch
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.curves import CURVES
+from prologue_bench.training.curves import CURVES, INSIDE
 from prologue_bench.training.engine import (
     Config,
     EMAHook,
@@ -39,8 +39,9 @@ from prologue_bench.training.hooks import (
     SlimCheckpointHook,
     StepSeedHook,
 )
+from prologue_bench.training.inside import InsideHook, LookedAt
 from prologue_bench.training.memory import keep_freed_memory
-from prologue_bench.training.models import DistributedLossModel, LossModel
+from prologue_bench.training.models import DistributedLossModel, LossModel, TokenizerModel
 from prologue_bench.training.optimisation import (
     JointOptimWrapper,
     check_apart,
@@ -105,7 +106,10 @@ class Loop(IterBasedTrainLoop):
 
 @frozen(kw_only=True)
 class TrainingJob:
-    """What one Runner trains. `parts` gives each optimizer its parameters and settings."""
+    """What one Runner trains. `parts` gives each optimizer its parameters and settings.
+
+    `looked_at` are images by which a tokenizer's training is watched from inside.
+    """
 
     model: LossModel
     data: ArrayDataset
@@ -113,6 +117,7 @@ class TrainingJob:
     parts: Mapping[str, tuple[list[torch.nn.Parameter], Optimisation]]
     seed: int
     context: StageContext
+    looked_at: LookedAt | None = None
 
 
 def train(job: TrainingJob) -> LossModel:
@@ -203,6 +208,7 @@ def make_runner(job: TrainingJob) -> Runner:
             StepSeedHook(seed),
             GuardHook(),
             CurveHook(context.output / CURVES),
+            *_watching(job),
             EMAHook(momentum=1 - 0.5 ** (1 / training.ema_half_life_steps)),
             ProgressHook(context),
             SlimCheckpointHook(),
@@ -217,6 +223,14 @@ def make_runner(job: TrainingJob) -> Runner:
             {"training": plain_values(training), "seed": seed, "work_dir": str(folder)}
         ),
     )
+
+
+def _watching(job: TrainingJob) -> list[InsideHook]:
+    """What watches the training from inside, in the leader alone; the others need not look too."""
+    model, looked_at = job.model, job.looked_at
+    if looked_at is None or not isinstance(model, TokenizerModel) or not distributed.is_leader():
+        return []
+    return [InsideHook(job.context.output / INSIDE, model, looked_at, job.context)]
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

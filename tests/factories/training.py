@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import attrs
@@ -11,6 +12,7 @@ from torch import Tensor
 from prologue_bench.config.settings import Optimisation, TokenizerTraining
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
+from prologue_bench.training.inside import LookedAt
 from prologue_bench.training.models import TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
 from tests.factories.models import ar, prologue
@@ -18,11 +20,10 @@ from tests.factories.models import ar, prologue
 FAST = Optimisation(learning_rate=1e-2, betas=(0.0, 0.99), warmup_steps=2)
 
 
-def joint_model(**changes: object) -> TokenizerModel:
+def joint_model(training: TokenizerTraining | None = None, **changes: object) -> TokenizerModel:
     tokenizer = prologue(**changes)
-    return TokenizerModel(
-        tokenizer, ar(tokenizer.layout), TokenizerTraining(l2_weight=1.0), none_label=3
-    )
+    settings = training or TokenizerTraining(l2_weight=1.0)
+    return TokenizerModel(tokenizer, ar(tokenizer.layout), settings, none_label=3)
 
 
 def byte_images(count: int = 64) -> Tensor:
@@ -50,6 +51,8 @@ def run(
     rate: float = 1e-2,
     steps: int = 12,
     images: Tensor | None = None,
+    looked_at: LookedAt | None = None,
+    show_losses: Callable[[Mapping[str, float]], None] = lambda losses: None,
     **changes: object,
 ) -> TokenizerModel:
     """Train a joint model in a folder, from the checkpoint that is there."""
@@ -60,17 +63,19 @@ def run(
         output=folder / "output",
         label="train-tokenizer of a, b seed 0",
         advance=stop.advance,
+        show_losses=show_losses,
         stop_requested=stop.requested,
     )
     torch.manual_seed(0)
-    model = joint_model()
     training = TokenizerTraining(
         steps=steps,
+        l2_weight=1.0,
         batch_size=4,
         ema_half_life_steps=3,
         checkpoint_steps=4,
         **changes,  # type: ignore[arg-type]
     )
+    model = joint_model(training)
     fast = attrs.evolve(FAST, learning_rate=rate)
     parts = {
         "autoencoder": (list(model.tokenizer.parameters()), fast),
@@ -78,6 +83,12 @@ def run(
     }
     data = ArrayDataset({"images": (byte_images() if images is None else images).numpy()})
     job = TrainingJob(
-        model=model, data=data, training=training, parts=parts, seed=3, context=context
+        model=model,
+        data=data,
+        training=training,
+        parts=parts,
+        seed=3,
+        context=context,
+        looked_at=looked_at,
     )
     return train(job)  # type: ignore[return-value]

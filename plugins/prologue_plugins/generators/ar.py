@@ -12,10 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prologue_bench.contracts import AutoregressiveGenerator, JointPrior, TokenLayout
+from prologue_bench.contracts import (
+    AutoregressiveGenerator,
+    InspectedPrior,
+    JointPrior,
+    TokenLayout,
+)
 from prologue_plugins.generators.settings import ArSettings
 from prologue_plugins.layers.decoding import Decoder
-from prologue_plugins.layers.inference import FoldedTransformer, unit
+from prologue_plugins.layers.inference import FoldedTransformer, through, unit
 from prologue_plugins.layers.initialisation import initialise
 from prologue_plugins.layers.transformer import (
     OutputHead,
@@ -206,6 +211,12 @@ class Ar(AutoregressiveGenerator[ArState], JointPrior):
     ) -> Tensor:
         inputs = self._inputs(ids, labels, relaxed or {}, dropped or {})
         return self.head.cross_entropy(*self._features(inputs), self.vocabulary.sequence(ids))
+
+    def inspect(self, ids: Tensor, labels: Tensor) -> InspectedPrior:
+        inputs, targets = self._inputs(ids, labels, {}, {}), self.vocabulary.sequence(ids)
+        logits: Tensor = self.head(*through(self.transformer, inputs, self.positions()))
+        losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+        return InspectedPrior(losses.view(targets.shape), logits.argmax(dim=-1) == targets)
 
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         losses = self.token_losses(ids, labels)

@@ -257,3 +257,14 @@ def computed(transformer: Transformer, x: Tensor, positions: Rotation) -> tuple[
     """As transformer(x, positions) in evaluation: the output [B, L, D] and the condition [1, E]."""
     folded = FoldedTransformer(transformer, positions)
     return folded(x), folded.condition
+
+
+def through(transformer: Transformer, x: Tensor, positions: Rotation) -> tuple[Tensor, Tensor]:
+    """The output [B, L, D] and the condition, in the faster way where nothing is learned.
+
+    Not under autocast: its roundings, which pick other codes, are then those of training.
+    """
+    learning = transformer.training or torch.is_grad_enabled()
+    if learning or product_type(x.device) != torch.float32:
+        return transformer(x, positions)  # type: ignore[no-any-return]
+    return computed(transformer, x, positions)

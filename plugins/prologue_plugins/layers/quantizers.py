@@ -6,12 +6,14 @@ Letters: B batch, n tokens, D feature width, c code width, K codes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prologue_bench.contracts import InspectedTokens
 from prologue_plugins.layers.settings import StraightThrough
 from prologue_plugins.layers.transformer import full_precision
 
@@ -40,10 +42,16 @@ class Codebook(nn.Module):
         """All codes, [K, c], each of length one."""
         return F.normalize(self.weight, dim=-1)
 
+    def projected(self, features: Tensor) -> Tensor:
+        """Features [B, n, D] as vectors [B, n, c] of any length, in float32."""
+        with full_precision(features):
+            vectors: Tensor = self.project(features.float())
+            return vectors
+
     def latents(self, features: Tensor) -> Tensor:
         """Features [B, n, D] as unit vectors [B, n, c], in float32 for a stable nearest code."""
         with full_precision(features):
-            return F.normalize(self.project(features.float()), dim=-1)
+            return F.normalize(self.projected(features), dim=-1)
 
     def similarity(self, z: Tensor, codes: Tensor) -> Tensor:
         """Of latents [B, n, c] to codes [K, c]: [B, n, K], in float32.
@@ -55,11 +63,24 @@ class Codebook(nn.Module):
 
     def nearest(self, features: Tensor) -> Tensor:
         """Ids [B, n] of the codes nearest to the features."""
-        return self.similarity(self.latents(features), self.codes()).argmax(dim=-1)
+        return self.nearest_to(self.projected(features))
+
+    def nearest_to(self, projected: Tensor) -> Tensor:
+        """Ids [B, n] of the codes nearest to vectors [B, n, c] of any length."""
+        with full_precision(projected):
+            z = F.normalize(projected, dim=-1)
+        return self.similarity(z, self.codes()).argmax(dim=-1)
 
     def look_up(self, ids: Tensor) -> Tensor:
         """Codes [B, n, c] of ids [B, n]."""
         return F.embedding(ids, self.codes())
+
+
+def inspected(segments: Mapping[str, tuple[Codebook, Tensor]]) -> InspectedTokens:
+    """Ids and latents of segments in order, each with its codebook and its features [B, n, D]."""
+    latents = {name: codebook.projected(of) for name, (codebook, of) in segments.items()}
+    ids = [segments[name][0].nearest_to(each) for name, each in latents.items()]
+    return InspectedTokens(torch.cat(ids, dim=1), latents)
 
 
 class VectorQuantizer(nn.Module):

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts import ImageSpec
 from prologue_bench.errors import UserError
-from prologue_plugins.layers.inference import computed, product_type
-from prologue_plugins.layers.passes import Rotation
+from prologue_plugins.layers.inference import through
 from prologue_plugins.layers.settings import TransformerSettings
 from prologue_plugins.layers.transformer import (
     OutputHead,
@@ -71,17 +70,6 @@ def sequence_angles(count: int, settings: TransformerSettings) -> Tensor:
     return rotary_angles(positions, axis_channels(settings), SEQUENCE_THETA)
 
 
-def _through(transformer: Transformer, x: Tensor, positions: Rotation) -> tuple[Tensor, Tensor]:
-    """The output [B, L, D] and the condition, in the faster way where nothing is learned.
-
-    Not under autocast: its roundings, which pick other codes, are then those of training.
-    """
-    learning = transformer.training or torch.is_grad_enabled()
-    if learning or product_type(x.device) != torch.float32:
-        return transformer(x, positions)  # type: ignore[no-any-return]
-    return computed(transformer, x, positions)
-
-
 class PatchEncoder(nn.Module):
     """A transformer over [projected patches, learned queries], without a mask.
 
@@ -112,7 +100,7 @@ class PatchEncoder(nn.Module):
         x = self.project(patches)
         if self.queries is not None:
             x = torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
-        features, _ = _through(self.transformer, x, self.positions())
+        features, _ = through(self.transformer, x, self.positions())
         return features[:, : self.patches], features[:, self.patches :]
 
 
@@ -153,6 +141,6 @@ class PatchDecoder(nn.Module):
         x = self.project(codes)
         if self.queries is not None:
             x = torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
-        features, condition = _through(self.transformer, x, self.positions())
+        features, condition = through(self.transformer, x, self.positions())
         patches: Tensor = self.head(features[:, self.sequence :], condition)
         return patches

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure, Segment
+from prologue_bench.stats.codes import codes_and_perplexity, joint_bits
 from prologue_bench.stats.collapse import collapse_warning
 
 
@@ -87,8 +88,8 @@ class Codebook(Metric):
 
 def use_and_perplexity(ids: NDArray[Any], vocabulary: int) -> tuple[float, float]:
     """Percentage of codes that occur, and 2^entropy of their frequencies, of ids of any shape."""
-    frequencies = np.unique(ids, return_counts=True)[1] / ids.size
-    return 100 * len(frequencies) / vocabulary, float(np.exp2(entropy(frequencies)))
+    codes, perplexity = codes_and_perplexity(ids)
+    return 100 * codes / vocabulary, perplexity
 
 
 def _mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -104,7 +105,6 @@ def collapse_of(ids: NDArray[Any], segment: Segment, whole: tuple[float, float])
     """
     if len(ids) < 2:
         return ""
-    counts = np.unique(ids, axis=0, return_counts=True)[1]
     use, perplexity = whole
     return collapse_warning(
         segment.name,
@@ -112,11 +112,5 @@ def collapse_of(ids: NDArray[Any], segment: Segment, whole: tuple[float, float])
         codes=segment.vocabulary,
         possible=ids.size // segment.codebooks,
         token_bits=float(np.log2(perplexity)),
-        segment_bits=entropy(counts / len(ids)),
+        segment_bits=joint_bits(ids),
     )
-
-
-def entropy(frequencies: NDArray[Any]) -> float:
-    """In bits, of frequencies that sum to one."""
-    occurring = frequencies[frequencies > 0]
-    return float((occurring * np.log2(1 / occurring)).sum())

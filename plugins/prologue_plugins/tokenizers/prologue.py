@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from prologue_bench.contracts import ImageSpec, PriorRequest, Segment, TokenizerOutput, TokenLayout
+from prologue_bench.contracts import (
+    ImageSpec,
+    InspectedTokens,
+    PriorRequest,
+    Segment,
+    TokenizerOutput,
+    TokenLayout,
+)
 from prologue_plugins.layers.initialisation import initialise
-from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer
+from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer, inspected
 from prologue_plugins.layers.vit import to_patches
 from prologue_plugins.tokenizers.settings import PrologueSettings
 from prologue_plugins.tokenizers.vq_2d import VqTokenizer
@@ -64,12 +71,12 @@ class Prologue(VqTokenizer):
         visual, prologue = self.encoder(to_patches(images, self.patch_size))
         return visual, prologue
 
-    def encode(self, images: Tensor) -> Tensor:
+    def inspect(self, images: Tensor) -> InspectedTokens:
         visual, prologue = self.features(images)
-        ids = self.quantizer.codebook.nearest(visual)
-        if self.prologue_quantizer is None:
-            return ids
-        return torch.cat((self.prologue_quantizer.codebook.nearest(prologue), ids), dim=1)
+        segments = {"visual": (self.quantizer.codebook, visual)}
+        if self.prologue_quantizer is not None:
+            segments = {"prologue": (self.prologue_quantizer.codebook, prologue), **segments}
+        return inspected(segments)
 
     def losses(self, images: Tensor) -> TokenizerOutput:
         visual, prologue = self.features(images)

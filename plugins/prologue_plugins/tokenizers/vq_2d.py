@@ -6,6 +6,7 @@ from torch import Tensor
 
 from prologue_bench.contracts import (
     ImageSpec,
+    InspectedTokens,
     PriorRequest,
     Segment,
     Tokenizer,
@@ -13,7 +14,7 @@ from prologue_bench.contracts import (
     TokenLayout,
 )
 from prologue_plugins.layers.initialisation import initialise
-from prologue_plugins.layers.quantizers import OneHotQuantizer, VectorQuantizer
+from prologue_plugins.layers.quantizers import OneHotQuantizer, VectorQuantizer, inspected
 from prologue_plugins.layers.vit import (
     PatchDecoder,
     PatchEncoder,
@@ -78,7 +79,10 @@ class VqTokenizer(Tokenizer):
         return features
 
     def encode(self, images: Tensor) -> Tensor:
-        return self.quantizer.codebook.nearest(self.visual_features(images))
+        return self.inspect(images).ids
+
+    def inspect(self, images: Tensor) -> InspectedTokens:
+        return inspected({"visual": (self.quantizer.codebook, self.visual_features(images))})
 
     def decode(self, ids: Tensor) -> Tensor:
         return self.decode_codes(self.quantizer.codebook.look_up(self.layout.split(ids)["visual"]))

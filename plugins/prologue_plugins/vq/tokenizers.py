@@ -11,7 +11,14 @@ import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
 
-from prologue_bench.contracts import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
+from prologue_bench.contracts import (
+    ImageSpec,
+    InspectedTokens,
+    Segment,
+    Tokenizer,
+    TokenizerOutput,
+    TokenLayout,
+)
 from prologue_plugins.layers.initialisation import initialise
 from prologue_plugins.layers.transformer import full_precision
 from prologue_plugins.layers.vit import (
@@ -56,8 +63,12 @@ class PatchTokenizer(Tokenizer):
             tuple(Segment(name, math.prod(grid), vocabulary, grid) for name in names)
         )
 
-    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Codes [B, N, code width] with a gradient, ids [B, L] and a loss of features [B, N, D]."""
+    def latents(self, features: Tensor) -> Tensor:
+        """What is quantized of the encoder's features [B, N, D]: all of them unless overridden."""
+        return features
+
+    def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Codes [B, N, code width] with a gradient, ids [B, L] and a loss of latents [B, N, D]."""
         raise NotImplementedError
 
     def codes(self, ids: Tensor) -> Tensor:
@@ -65,20 +76,30 @@ class PatchTokenizer(Tokenizer):
         raise NotImplementedError
 
     def encode(self, images: Tensor) -> Tensor:
-        return self._quantize(images)[1]
+        return self._quantize(self._latents(images))[1]
+
+    def inspect(self, images: Tensor) -> InspectedTokens:
+        latents = self._latents(images)
+        # Levels after the first choose codes for what those before them leave over.
+        return InspectedTokens(self._quantize(latents)[1], {self.layout.names[0]: latents})
 
     def decode(self, ids: Tensor) -> Tensor:
         return self._images(self.codes(ids))
 
     def losses(self, images: Tensor) -> TokenizerOutput:
-        codes, ids, loss = self._quantize(images)
+        codes, ids, loss = self._quantize(self._latents(images))
         return TokenizerOutput(self._images(codes), {"vq": loss}, ids)
 
-    def _quantize(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`quantize` of the images' features, in float32: in bfloat16 others may be nearest."""
+    def _latents(self, images: Tensor) -> Tensor:
+        """`latents` of the images' features, in float32: in bfloat16 other codes may be nearest."""
         features, _ = self.encoder(to_patches(images, self.patch_size))
         with full_precision(features):
-            return self.quantize(features.float())
+            return self.latents(features.float())
+
+    def _quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`quantize` in float32."""
+        with full_precision(latents):
+            return self.quantize(latents)
 
     def _images(self, codes: Tensor) -> Tensor:
         return from_patches(self.decoder(codes), self.patch_size, self.grid)
@@ -94,9 +115,9 @@ class FsqTokenizer(PatchTokenizer):
         with torch.device("cpu"):
             self.quantizer = FSQ(levels=list(settings.levels), dim=width)
 
-    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        codes, ids = self.quantizer(features)
-        return codes, ids.long(), features.new_zeros(())
+    def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids = self.quantizer(latents)
+        return codes, ids.long(), latents.new_zeros(())
 
     def codes(self, ids: Tensor) -> Tensor:
         codes: Tensor = self.quantizer.indices_to_codes(ids)
@@ -113,8 +134,8 @@ class LfqTokenizer(PatchTokenizer):
             codebook_size=2**settings.bits, dim=width, entropy_loss_weight=settings.entropy_weight
         )
 
-    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        codes, ids, loss = self.quantizer(features)
+    def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids, loss = self.quantizer(latents)
         return codes, ids, loss
 
     def codes(self, ids: Tensor) -> Tensor:
@@ -140,8 +161,8 @@ class ResidualVqTokenizer(PatchTokenizer):
             ema_update=False,
         )
 
-    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        codes, ids, losses = self.quantizer(features)
+    def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids, losses = self.quantizer(latents)
         return codes, ids.transpose(1, 2).flatten(1), losses.sum()
 
     def codes(self, ids: Tensor) -> Tensor:
@@ -159,8 +180,12 @@ class SimVqTokenizer(PatchTokenizer):
         initialise(settings.initialisation, self.project)
         self.quantizer = SimVQ(dim=settings.code_width, codebook_size=settings.codes)
 
-    def quantize(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        codes, ids, loss = self.quantizer(self.project(features))
+    def latents(self, features: Tensor) -> Tensor:
+        latents: Tensor = self.project(features)
+        return latents
+
+    def quantize(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        codes, ids, loss = self.quantizer(latents)
         return codes, ids, loss
 
     def codes(self, ids: Tensor) -> Tensor:

@@ -117,12 +117,14 @@ class _Line:
 
 
 def shown_losses(losses: Mapping[str, float]) -> str:
-    """The first few losses, behind a comma.
+    """The first few losses behind a comma, and behind them all other figures.
 
-    >>> shown_losses({"l1": 0.12345, "ce": 3.0})
-    ', l1 0.123, ce 3'
+    >>> shown_losses({"prologue bits": 7.25, "loss_l1": 0.12345, "loss_ce": 3.0})
+    ', loss_l1 0.123, loss_ce 3, prologue bits 7.25'
     """
-    return "".join(f", {name} {value:.3g}" for name, value in [*losses.items()][:SHOWN_LOSSES])
+    first = [name for name in losses if name.startswith("loss")][:SHOWN_LOSSES]
+    others = [name for name in losses if not name.startswith("loss")]
+    return "".join(f", {name} {losses[name]:.3g}" for name in (*first, *others))
 
 
 class PlainProgress(Watcher):

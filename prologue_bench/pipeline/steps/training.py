@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.contracts.data import DataSource
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.flops import counted_flops
@@ -18,6 +20,7 @@ from prologue_bench.training import compiling, distributed, terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
+from prologue_bench.training.inside import IMAGES, LookedAt
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.runner import TrainingJob, train
 
@@ -81,12 +84,21 @@ def train_tokenizer(
             parts=parts,
             seed=stage.seed,
             context=context,
+            looked_at=_looked_at(data, training),
         )
     )
     if distributed.is_leader():
         save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
             save_weights(averaged.prior, context.output / "prior.safetensors")
+
+
+def _looked_at(data: DataSource, training: TokenizerTraining) -> LookedAt | None:
+    """The test images by which a training is watched; nothing is chosen by them."""
+    if not training.inspect_steps or not distributed.is_leader():
+        return None
+    chosen = data.subset("test", IMAGES)
+    return LookedAt(images=data.images("test")[chosen], labels=data.labels("test")[chosen])
 
 
 def train_generator(
