@@ -39,6 +39,7 @@ from prologue_plugins.generators.ar import Ar
 from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.codebook import Codebook
+from prologue_plugins.metrics.conditional import ConditionalEntropy
 from prologue_plugins.metrics.elbo import Elbo
 from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.fidelity import DensityCoverage, Kid, PrecisionRecall
@@ -215,6 +216,7 @@ METRICS: dict[str, tuple[Metric, tuple[str, ...]]] = {
     "elbo": (Elbo(ElboSettings()), ("reconstructions", "test_ids")),
     "rate": (Rate(None), ("test_ids",)),
     "codebook": (Codebook(None), ("test_ids",)),
+    "conditional-entropy": (ConditionalEntropy(None), ("train_ids",)),
 }
 
 
