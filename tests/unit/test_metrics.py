@@ -19,7 +19,7 @@ from prologue_plugins.metrics.codebook import Codebook
 from prologue_plugins.metrics.conditional import ConditionalEntropy
 from prologue_plugins.metrics.extractors import efficientnet_lite0, weights_of
 from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
-from prologue_plugins.metrics.probe import Probe, _fitted, one_hots
+from prologue_plugins.metrics.probe import Probe, classifier, one_hots
 from prologue_plugins.metrics.rate import Rate
 from prologue_plugins.metrics.references import read_reference
 from prologue_plugins.metrics.settings import FidSettings, ProbeSettings
@@ -216,13 +216,13 @@ def test_the_probe_s_regularisation_is_chosen_on_validation_images_alone(
 
     def watched(strength: float, vectors: Any, labels: np.ndarray) -> Any:
         fitted.append((strength, len(labels)))
-        return _fitted(strength, vectors, labels)
+        return classifier(strength, vectors, labels)
 
-    monkeypatch.setattr("prologue_plugins.metrics.probe._fitted", watched)
+    monkeypatch.setattr("prologue_plugins.metrics.probe.classifier", watched)
     train_ids, test_ids = ids(200, 1), ids(120, 2)
     train_ids[:, 0] = DATA.labels("train")
     settings = ProbeSettings(inverse_regularisation=(1e-6, 100.0))
-    _, validated = Probe(settings)._selection(inputs(tmp_path))
+    _, validated = Probe(settings).selection(inputs(tmp_path))
     train_ids[validated, 0] = 4  # the validation images say that the first token is worth nothing
     Probe(settings).measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids))
     assert fitted[:2] == [(1e-6, 160), (100.0, 160)]

@@ -258,9 +258,9 @@ def test_the_probe_learns_and_chooses_from_every_class(data: ClassFolders, tmp_p
     )
     [found] = metric.measure(inputs)
     assert found.value == 100
-    learned, validated = metric._selection(inputs)
+    learned, validated = metric.selection(inputs)
     labels = data.labels("train")
-    assert np.bincount(labels[metric._training(inputs)]).tolist() == [5] * CLASSES
+    assert np.bincount(labels[metric.training(inputs)]).tolist() == [5] * CLASSES
     assert sorted(np.bincount(labels[validated], minlength=CLASSES)) == [0] * 2 + [1] * 8
     assert not set(learned) & set(validated)
     assert (

@@ -134,6 +134,12 @@ def prologue_metrics() -> list[Component]:
             summary=("Accuracy of a linear classifier on as many first tokens of every variant."),
         ),
         Component(
+            name="factors",
+            target="prologue_plugins.metrics.factors:Factors",
+            settings="prologue_plugins.metrics.settings:ProbeSettings",
+            summary="How well linear models read known factors of the data from each segment.",
+        ),
+        Component(
             name="cost",
             target="prologue_plugins.metrics.cost:Cost",
             version=2,
