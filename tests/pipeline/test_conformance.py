@@ -27,7 +27,7 @@ BUILT_IN = [
     *[
         ("metric", name)
         for name in (
-            *("rate", "codebook", "conditional-entropy", "cost", "psnr", "elbo", "probe"),
+            *("rate", "codebook", "cost", "psnr", "elbo", "probe"),
             *("factors", "attention"),
         )
     ],

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
-from prologue_bench.contracts import Factor, PlannedInputs, Split
+from prologue_bench.conformance import Broken, Skipped, checks_of
+from prologue_bench.contracts import Component, Factor, PlannedInputs, Split
 from prologue_bench.contracts.checked import CheckedData
 from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.pipeline.held_out import HeldOut, WithoutHeldOut
+from prologue_bench.registry import Registry
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
 from prologue_plugins.metrics.factors import Factors, explained, recalls
@@ -86,13 +88,13 @@ def test_images_that_are_held_out_take_their_factors_with_them() -> None:
 
 
 def test_a_segment_that_holds_a_factor_is_read_and_others_come_to_chance(tmp_path: Path) -> None:
-    data = Shapes(ShapesSettings(size=8, train_images=1000, test_images=400))
-    tokens = {"train": ids(1000, 1), "test": ids(400, 2)}
+    data = Shapes(ShapesSettings(size=8, train_images=600, test_images=400))
+    tokens = {"train": ids(600, 1), "test": ids(400, 2)}
     for split, of in tokens.items():
         factors = data.factors(split)
         of[:, 0] = np.minimum(factors["colour"].values, 4)  # five codes for six colours
         of[:, 3] = np.digitize(factors["size"].values, np.linspace(0.15, 0.35, 7)[1:-1])
-    measured = Factors(ProbeSettings()).measure(
+    measured = Factors(ProbeSettings(inverse_regularisation=(1.0,))).measure(
         inputs(tmp_path, data=data, train_ids=tokens["train"], test_ids=tokens["test"])
     )
     found = by_name(measured)
@@ -129,3 +131,38 @@ def test_factors_apply_to_data_that_have_some_which_vary() -> None:
     ):
         with pytest.raises(error, match=message):
             Factors(settings).check(attrs.evolve(planned, data=Told(told)))
+
+
+class Restless(Shapes):
+    """Its factors differ from one instance to the next."""
+
+    made = 0
+
+    def __init__(self, settings: ShapesSettings) -> None:
+        super().__init__(settings)
+        Restless.made = self.number = Restless.made + 1
+
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        return {"made": Factor(np.full(len(self.labels(split)), float(self.number)))}
+
+
+def test_conformance_holds_factors_to_their_contract() -> None:
+    registry = Registry.load()
+    component = Component(
+        name="restless",
+        target=f"{__name__}:Restless",
+        settings="prologue_plugins.datasets.settings:ShapesSettings",
+        summary="broken",
+    )
+    registry.add("data", component, "a test")
+    values = {"size": 8, "train_images": 8, "test_images": 8}
+
+    def run(name: str, values: Mapping[str, Any]) -> None:
+        checks = checks_of("data", name, dict(values), registry=registry)
+        next(each for each in checks if each.name == "factors").run()
+
+    run("shapes", values)
+    with pytest.raises(Skipped, match="it knows no factors"):
+        run("fashion-mnist-embedded", {})
+    with pytest.raises(Broken, match="factor 'made' of train differs the second time"):
+        run("restless", values)
