@@ -40,6 +40,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             subject.repeats,
         ),
         Check(
+            "factors",
+            "`factors` are int64 with names, or floats, and the same each time and in both splits",
+            subject.factors,
+        ),
+        Check(
             "subset",
             "`subset` is sorted, balanced, seeded, and part of a larger one",
             subject.subset,
@@ -119,6 +124,22 @@ class _Subject:
                 np.array_equal(together, alone),
                 f"{split} images differ with those that are read beside them",
             )
+
+    def factors(self) -> None:
+        one, other = self.make(), self.make()
+        for split in SPLITS:
+            try:
+                found, again = one.factors(split), other.factors(split)
+            except UserError as error:
+                raise Broken(str(error)) from None
+            if not found and not again:
+                raise Skipped("it knows no factors of its images")
+            require(found.keys() == again.keys(), f"other factors of {split} the second time")
+            for name, factor in found.items():
+                require(
+                    np.array_equal(factor.values, again[name].values),
+                    f"factor {name!r} of {split} differs the second time",
+                )
 
     def subset(self) -> None:
         data = self.make()

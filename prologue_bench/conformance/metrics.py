@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from prologue_bench import seeds
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, made, require
 from prologue_bench.contracts.checked import check_needs, problem_of_measurement
-from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
@@ -296,6 +296,13 @@ class _Noise(DataSource):
 
     def labels(self, split: Split) -> NDArray[Any]:
         return self._labels
+
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        rng = np.random.default_rng(2)
+        return {
+            "kind": Factor(rng.integers(3, size=COUNT), ("one", "two", "three")),
+            "amount": Factor(rng.random(COUNT)),
+        }
 
 
 class _Blocks(Tokenizer):

@@ -2,6 +2,7 @@ from .components import Command as Command
 from .components import Component as Component
 from .components import NoSettings as NoSettings
 from .data import DataSource as DataSource
+from .data import Factor as Factor
 from .data import Split as Split
 from .external import FILE as FILE
 from .external import PublishedFile as PublishedFile

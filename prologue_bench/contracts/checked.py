@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.generator import (
     AutoregressiveGenerator,
     Generator,
@@ -238,6 +238,26 @@ def check_inspected_prior(found: object, count: int) -> InspectedPrior:
     return found
 
 
+def problem_of_factor(factor: Factor, count: int) -> str:
+    """What is wrong with a factor of `count` images; empty if nothing is."""
+    kind: type[np.integer[Any] | np.floating[Any]] = np.int64 if factor.names else np.floating
+    values: object = factor.values
+    if not isinstance(values, np.ndarray) or not np.issubdtype(values.dtype, kind):
+        of = f"{values.dtype} {list(values.shape)}" if isinstance(values, np.ndarray) else ""
+        expected = "int64 [N], places in its names" if factor.names else "floats [N]"
+        return f"values are {of or shown(values)}, expected {expected}"
+    if values.shape != (count,):
+        return f"values are {list(values.shape)}, expected [{count}], one for each label"
+    if not isinstance(factor.names, tuple) or not all(isinstance(n, str) for n in factor.names):
+        return f"names are {shown(factor.names)}, expected a tuple of texts"
+    if factor.names and not (values.min() >= 0 and values.max() < len(factor.names)):
+        return (
+            f"values go from {values.min()} to {values.max()}, "
+            f"expected 0 to {len(factor.names) - 1}, places in its names"
+        )
+    return "" if np.isfinite(values).all() else "values hold NaN or infinity"
+
+
 class CheckedData(DataSource):
     """A data source whose every answer is checked against the contract.
 
@@ -291,6 +311,27 @@ class CheckedData(DataSource):
                 f"{self.who}: `labels({split!r})` gave {found.dtype} {list(found.shape)}, "
                 "expected int64 [N]"
             )
+        return found
+
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        found = {each: self._factors(each) for each in typing.get_args(Split)}
+        kinds = [{name: f.names for name, f in each.items()} for each in found.values()]
+        if kinds[0] != kinds[1]:
+            raise UserError(
+                f"{self.who}: `factors` of the two splits differ in name or names of values: "
+                f"found {shown(kinds[0])} and {shown(kinds[1])}, expected the same"
+            )
+        return found[split]
+
+    def _factors(self, split: Split) -> Mapping[str, Factor]:
+        what = f"factors({split!r})"
+        found = self._asked(what, lambda: self.data.factors(split), Mapping)  # type: ignore[type-abstract]
+        for name, factor in found.items():
+            expect(name, str, f"{self.who}: `{what}`", "the name of a factor")
+            place = f"{self.who}: `{what}`: {short(repr(name))}"
+            expect(factor, Factor, place, "its value")
+            if problem := problem_of_factor(factor, len(self.labels(split))):
+                raise UserError(f"{place}: {problem}")
         return found
 
     def images(self, split: Split) -> ImageArray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from attrs import frozen
 
 from prologue_bench.contracts.subsets import class_balanced
 
@@ -14,6 +16,17 @@ if TYPE_CHECKING:
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 
 Split = Literal["train", "test"]
+
+
+@frozen(eq=False)
+class Factor:
+    """What is known of each image of a split, such as its colour.
+
+    `values` are int64 [N], places in `names`; without names they are finite floats [N].
+    """
+
+    values: NDArray[Any]
+    names: tuple[str, ...] = ()
 
 
 class DataSource(ABC):
@@ -57,6 +70,14 @@ class DataSource(ABC):
     @abstractmethod
     def labels(self, split: Split) -> NDArray[Any]:
         """The labels of a split, int64 [N]."""
+
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        """What is known of how the images came about, by name; nothing for most data.
+
+        Both splits have the same factors, with the same names of values. As labels, they are known
+        without decoding an image, and the fingerprint changes with them.
+        """
+        return {}
 
     def subset(self, split: Split, count: int, seed: int = 0) -> NDArray[np.int64]:
         """Sorted indices of `count` images of a split, equally many of every class.

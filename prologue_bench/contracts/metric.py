@@ -69,9 +69,11 @@ class Measurement:
     over the images measured (bootstrap; for shares Wilson's), where the metric knows it: the noise
     that is left when there is one training seed only. It is None where it is not known, never 0.
     `positions` holds the values at each token of a segment, for plots, of which `value` is the
-    mean. `warning` says in words what is wrong with what was measured, such as a collapsed
-    codebook; the report's summary names it with the variant and the seed. `against` names other
-    numbers that a report plots this one against, with the title of each plot.
+    mean or the sum; they may end before the segment where later ones tell nothing. `warning` says
+    in words what is wrong with what was measured, such as a collapsed codebook; the report's
+    summary names it with the variant and the seed. `against` names other numbers that a report
+    plots this one against, with the title of each plot: value against value, or, where this one has
+    `positions_of` a segment, both along the tokens.
 
     Numbers may be those of numpy and torch. A `half_width` that is not a number is one that is not
     known.
@@ -89,7 +91,8 @@ class Measurement:
     half_width: float | None = None
     positions: tuple[float, ...] = ()
     positions_of: str = ""
-    """The segment that `positions` are of, where a report shows them as a map over its grid."""
+    """The segment that `positions` are of, where a report shows them: as a map over its grid, or
+    along the tokens if they are `against` others."""
     warning: str = ""
     against: Mapping[str, str] = field(factory=dict)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.subsets import Picked
 
@@ -41,6 +42,10 @@ class WithoutHeldOut(DataSource):
         labels: NDArray[Any] = self.data.labels(split)
         return labels[self.kept] if split == "train" else labels
 
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        factors = self.data.factors(split)
+        return _picked(factors, self.kept) if split == "train" else factors
+
     def training_views(self) -> ImageArray:
         return Picked(self.data.training_views(), self.kept, self.views)
 
@@ -67,3 +72,15 @@ class HeldOut(WithoutHeldOut):
         return (
             self.data.labels("train")[self.held_out] if split == "test" else super().labels(split)
         )
+
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        return (
+            _picked(self.data.factors("train"), self.held_out)
+            if split == "test"
+            else super().factors(split)
+        )
+
+
+def _picked(factors: Mapping[str, Factor], images: NDArray[np.int64]) -> dict[str, Factor]:
+    """The factors of some images."""
+    return {name: Factor(of.values[images], of.names) for name, of in factors.items()}

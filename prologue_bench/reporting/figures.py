@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container, Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +14,7 @@ from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import Spec
 from prologue_bench.results import inside
-from prologue_bench.results.schema import Columns, Results
+from prologue_bench.results.schema import Columns, MeasurementRecord, Results
 
 CURVE_TITLES = {
     "loss_l1": "Reconstruction, L1",
@@ -44,6 +46,7 @@ def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
         (other, each.name): title
         for run in results.runs
         for each in run.measurements
+        if not each.positions_of
         for other, title in each.against.items()
     }
     return [
@@ -53,37 +56,77 @@ def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
     ]
 
 
-def heat_maps(results: Results) -> list[tuple[str, Spec]]:
-    """Numbers of each token of each variant, such as the codes in use.
+def heat_maps(results: Results) -> dict[str, list[tuple[str, Spec]]]:
+    """Numbers of each token of each variant, such as the codes in use, by what they are.
 
-    Means over seeds, on one scale per segment.
+    Means over seeds, on one scale for each number of a segment.
     """
     grids = {
         (variant.name, segment.name): segment.grid
         for variant in results.variants
         for segment in variant.layout
     }
-    found: dict[tuple[str, str], list[tuple[float, ...]]] = defaultdict(list)
-    units: dict[str, str] = {}
-    for run in results.runs:
-        for each in run.measurements:
-            if segment := each.positions_of:
-                found[run.variant, segment].append(each.positions)
-                units[segment] = each.unit
-    means = {
-        key: [sum(each) / len(each) for each in zip(*values, strict=True)]
-        for key, values in found.items()
+    plain = {each.name for each in _measured(results) if not each.against}
+    found = _along_tokens(results, plain)
+    largest = found.groupby(["of", "segment"]).value.max()
+    shown: dict[str, list[tuple[str, Spec]]] = defaultdict(list)
+    key: Any
+    for key, rows in found.groupby(["of", "variant", "segment"], sort=False):
+        of, variant, segment = key
+        title, most, unit = f"{variant}, {segment}", largest[of, segment], rows.unit.iloc[0]
+        grid, values = grids.get((variant, segment)), rows.value.tolist()
+        shown[of].append((title, plots.position_plot(of, title, values, grid, most, unit)))
+    return dict(shown)
+
+
+def token_curves(results: Results) -> dict[str, list[tuple[str, Spec]]]:
+    """Numbers of each token with those that they are against, by title: a plot for each variant.
+
+    Means over seeds, over the segments in their order, on one scale for all variants.
+    """
+    firsts = {
+        (variant.name, segment.name): sum(each.length for each in variant.layout[:index])
+        for variant in results.variants
+        for index, segment in enumerate(variant.layout)
     }
-    largest: dict[str, float] = defaultdict(float)
-    for (_, segment), values in means.items():
-        largest[segment] = max(largest[segment], *values)
-    shown = []
-    for (variant, segment), values in means.items():
-        title, grid = f"{variant}, {segment}", grids.get((variant, segment))
-        shown.append(
-            (title, plots.position_plot(title, values, grid, largest[segment], units[segment]))
-        )
+    known = {each.name for each in _measured(results) if each.positions_of}
+    asked: dict[str, set[str]] = defaultdict(set)
+    for each in _measured(results):
+        for other, title in each.against.items():
+            if {each.name, other} <= known:
+                asked[title] |= {each.name, other}
+    shown = {}
+    for title, names in asked.items():
+        rows = _along_tokens(results, names)
+        places = [firsts[key] for key in zip(rows.variant, rows.segment, strict=True)]
+        rows = rows.assign(token=rows.token + places)
+        series, largest = rows.of.unique().tolist(), rows.value.max()
+        shown[title] = [
+            (str(variant), plots.token_plot(of, series, largest, f"{title}: {variant}"))
+            for variant, of in rows.groupby("variant", sort=False)
+        ]
     return shown
+
+
+def _measured(results: Results) -> Iterator[MeasurementRecord]:
+    return (each for run in results.runs for each in run.measurements)
+
+
+def _along_tokens(results: Results, names: Container[str]) -> pd.DataFrame:
+    """The positions of measurements by name: variant, of (what), segment, unit, token, value.
+
+    Tokens are numbered from each segment's first; values are means over the seeds that have them.
+    """
+    columns = ["variant", "of", "segment", "unit", "token"]
+    rows = [
+        (run.variant, each.title.removesuffix(f", {segment}"), segment, each.unit, token, value)
+        for run in results.runs
+        for each in run.measurements
+        if (segment := each.positions_of) and each.name in names
+        for token, value in enumerate(each.positions)
+    ]
+    found = pd.DataFrame(rows, columns=[*columns, "value"])
+    return found.groupby(columns, sort=False)[["value"]].mean().reset_index()
 
 
 def curve_plots(results: Results) -> list[tuple[str, Spec]]:

@@ -230,7 +230,12 @@ def pareto_front(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def position_plot(
-    title: str, values: Sequence[float], grid: Sequence[int] | None, largest: float, unit: str
+    what: str,
+    title: str,
+    values: Sequence[float],
+    grid: Sequence[int] | None,
+    largest: float,
+    unit: str,
 ) -> Spec:
     """The value at each token of a segment, where the token stands in the image, or in a row."""
     columns = grid[1] if grid else len(values)
@@ -259,7 +264,35 @@ def position_plot(
             tooltip=tooltip("token", "value"),
         )
     )
-    return spec(chart, f"Codes in use: {title}", HEIGHT * 0.75 if grid else 44)
+    return spec(chart, f"{what} at each token: {title}", HEIGHT * 0.75 if grid else 44)
+
+
+def token_plot(rows: pd.DataFrame, series: Sequence[str], largest: float, title: str) -> Spec:
+    """Numbers along the tokens of a sequence, a line for each, broken between segments.
+
+    `rows` have token, `of` (which of the `series`), segment, unit and value.
+    """
+    chosen = alt.selection_point(name="chosen", fields=["of"], bind="legend")
+    value = alt.Y(
+        "value:Q", title=rows.unit.iloc[0], scale=alt.Scale(domain=[0, largest], nice=True)
+    )
+    base = alt.Chart(data(rows[["token", "of", "segment", "value"]])).encode(
+        x=alt.X("token:Q", title="token", axis=alt.Axis(grid=False, tickMinStep=1)),
+        y=value,
+        color=variant_colour(series, "of"),
+        opacity=opacity_of(chosen, 1.0, 0.08),
+    )
+    lines = base.mark_line(strokeWidth=2).encode(detail=alt.Detail("segment:N"))
+    dots = base.mark_circle(size=20).encode(
+        tooltip=[alt.Tooltip("of:N"), alt.Tooltip("segment:N"), *tooltip("token", "value")]
+    )
+    starts = data(rows.groupby("segment", sort=False)[["token"]].min().reset_index())
+    names = (
+        alt.Chart(starts)
+        .mark_text(align="left", baseline="top", dx=3, color=INK)
+        .encode(x="token:Q", y=alt.value(0), text="segment:N")
+    )
+    return spec(alt.layer(lines.add_params(chosen), dots, names), f"{title}, along the tokens")
 
 
 def _with_unit(rows: pd.DataFrame, metric: str) -> str:

@@ -19,6 +19,7 @@ from prologue_bench.reporting.figures import (
     inside_plots,
     metric_plots,
     search_plots,
+    token_curves,
     tradeoffs,
 )
 from prologue_bench.reporting.formatting import environment
@@ -114,6 +115,7 @@ def render_html(results: Results, pictures: Pictures) -> str:
             plots=metric_plots(main, rows, results),
             detail_plots=metric_plots(detail, rows, results),
             tradeoffs=tradeoffs(rows, results),
+            token_curves=token_curves(results),
             heat_maps=heat_maps(results),
             curves=curve_plots(results),
             inside=inside_plots(results),

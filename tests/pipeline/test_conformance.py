@@ -26,7 +26,10 @@ BUILT_IN = [
     ("generator", "rar"),
     *[
         ("metric", name)
-        for name in ("rate", "codebook", "cost", "psnr", "elbo", "probe", "attention")
+        for name in (
+            *("rate", "codebook", "cost", "psnr", "elbo", "probe"),
+            *("factors", "attention"),
+        )
     ],
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from prologue_plugins.datasets import fashion_mnist
 from prologue_plugins.datasets.fashion_mnist import EmbeddedFashionMnist, FashionMnist, read_idx
 from prologue_plugins.datasets.make_embedded import write_idx
 from prologue_plugins.datasets.settings import FashionMnistSettings, ShapesSettings
-from prologue_plugins.datasets.shapes import Shapes
+from prologue_plugins.datasets.shapes import COLOURS, Shapes
 from tests.conftest import ROOT
 
 
@@ -124,3 +125,78 @@ def test_shapes_repeat_with_their_settings_and_hold_every_class() -> None:
     other = Shapes(ShapesSettings(size=16, seed=1))
     assert other.fingerprint != one.fingerprint
     assert not np.array_equal(other.images("train"), one.images("train"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "fingerprint", "checksum"),
+    [
+        ({}, "shapes-1-32-64-64-0", "1d14a8215f21b2ca"),
+        (
+            {"objects": 3, "texture": True},
+            "shapes-1-32-64-64-0-3-objects-texture",
+            "064cbe9ec07b5381",
+        ),
+    ],
+)
+def test_scenes_stay_as_they_are_under_their_fingerprint(
+    settings: dict[str, Any], fingerprint: str, checksum: str
+) -> None:
+    data = Shapes(ShapesSettings(train_images=64, test_images=64, **settings))
+    assert data.fingerprint == fingerprint
+    assert hashlib.sha256(data.images("test").tobytes()).hexdigest()[:16] == checksum
+
+
+def test_the_factors_of_a_scene_are_what_it_shows() -> None:
+    data = Shapes(ShapesSettings(train_images=200, test_images=40))
+    images, factors = data.images("train").astype(int), data.factors("train")
+    assert factors.keys() == {"shape", "colour", "position_x", "position_y", "size", "background"}
+    assert np.array_equal(factors["shape"].values, data.labels("train"))
+    for index, image in enumerate(images):
+        of = {name: factor.values[index] for name, factor in factors.items()}
+        inside = (image == COLOURS[of["colour"]][:, None, None]).all(axis=0)
+        assert (image[:, ~inside] == round(255 * of["background"])).all()
+        rows, columns = np.nonzero(inside)
+        assert columns.mean() + 0.5 == pytest.approx(32 * of["position_x"], abs=0.6)
+        assert rows.mean() + 0.5 == pytest.approx(
+            32 * of["position_y"], abs=0.3 * 32 * of["size"] + 1
+        )
+        assert np.ptp(columns) + 1 == pytest.approx(2 * 32 * of["size"], abs=16 * of["size"] + 2)
+
+
+def test_scenes_with_several_shapes_show_the_largest_whole_and_say_how_many() -> None:
+    data = Shapes(ShapesSettings(train_images=300, test_images=40, objects=3))
+    images, factors = data.images("train").astype(int), data.factors("train")
+    names = factors["objects"].names
+    assert names == ("1", "2", "3")
+    assert set(factors["objects"].values) == {0, 1, 2}
+    assert np.array_equal(factors["shape"].values, data.labels("train"))
+    colours = COLOURS[factors["colour"].values]
+    x, y = ((32 * factors[f"position_{axis}"].values).astype(int) for axis in "xy")
+    assert np.array_equal(images[np.arange(300), :, y, x], colours), "the largest is in front"
+    alone = factors["objects"].values == 0
+    painted = (images != images[:, :, :1, :1]).any(axis=1)
+    others = (painted & (images != colours[:, :, None, None]).any(axis=1)).any(axis=(1, 2))
+    assert not others[alone].any()
+    assert others[~alone].mean() > 0.7, "in another colour, where it is not the same by chance"
+
+
+def test_textures_follow_their_factor_and_leave_the_rest() -> None:
+    plain, striped = (
+        Shapes(ShapesSettings(train_images=200, test_images=4, texture=texture))
+        for texture in (False, True)
+    )
+    factors = striped.factors("train")
+    for name, factor in plain.factors("train").items():
+        assert np.array_equal(factors[name].values, factor.values)
+    assert factors["stripes"].names == ("vertical", "rising", "horizontal", "falling")
+    images = striped.images("train").astype(float)
+    for image, direction, x, y in zip(
+        images,
+        factors["stripes"].values,
+        *((32 * factors[f"position_{axis}"].values).astype(int) for axis in "xy"),
+        strict=True,
+    ):
+        middle = image[:, y - 1 : y + 2, x - 1 : x + 2]
+        across, down = (np.abs(np.diff(middle, axis=axis)).sum() for axis in (2, 1))
+        if direction in (0, 2):
+            assert (across > down) == (direction == 0)

@@ -8,7 +8,9 @@ from typing import Any
 import pandas as pd
 
 from prologue_bench.reporting.axes import NumericAxis, Tried, numeric_axis
-from prologue_bench.reporting.figures import search_plots
+from prologue_bench.reporting.figures import heat_maps, search_plots, token_curves, tradeoffs
+from prologue_bench.results.frame import frame
+from prologue_bench.results.schema import Results
 from tests.documents import results_of
 
 
@@ -86,3 +88,44 @@ def test_a_search_is_drawn_along_its_number_once_for_each_choice_of_the_others()
     assert domains == [[0.5, 2.5], [0.5, 2.5]]
     without = {**results, "runs": [{**run, "search": None} for run in runs]}
     assert search_plots(results_of(without)) == []
+
+
+def along(name: str, positions: list[float], segment: str, **more: Any) -> dict[str, Any]:
+    title = f"{name}, {segment}"
+    told = {"positions": positions, "positions_of": segment, "unit": "bits"}
+    return {"name": f"{name}_{segment}", "title": title, **told, **more}
+
+
+def two_segments(*seeds: list[dict[str, Any]]) -> Results:
+    layout = [{"name": "prologue", "length": 2}, {"name": "visual", "length": 4, "grid": [2, 2]}]
+    runs = [
+        {"variant": "p", "seed": seed, "measurements": found} for seed, found in enumerate(seeds)
+    ]
+    return results_of({"variants": [{"name": "p", "layout": layout}], "runs": runs})
+
+
+def test_numbers_of_tokens_against_others_are_lines_along_the_tokens() -> None:
+    def measured(shift: float) -> list[dict[str, Any]]:
+        against = {"rate_visual": "Where the bits go", "gone_visual": "Of what is not there"}
+        return [
+            along("rate", [4 + shift, 3], "prologue"),
+            along("rate", [2, 2, 1, 1], "visual"),
+            along("entropy", [1 + shift], "visual", against=against),
+        ]
+
+    results = two_segments(measured(0), measured(1))
+    curves = token_curves(results)
+    assert curves.keys() == {"Where the bits go"}
+    ((variant, spec),) = curves["Where the bits go"]
+    assert variant == "p"
+    points = next(each for each in spec["datasets"].values() if "value" in each)
+    rows = pd.read_csv(io.StringIO(points))
+    assert rows[rows.of == "rate"].token.tolist() == [2, 3, 4, 5], "behind the prologue's two"
+    entropy = rows[rows.of == "entropy"]
+    assert (entropy.token.tolist(), entropy.value.tolist()) == ([2], [1.5])
+    maps = heat_maps(results)
+    assert {name: [title for title, _ in of] for name, of in maps.items()} == {
+        "rate": ["p, prologue", "p, visual"]
+    }
+    assert shown(maps["rate"][0][1]).value.tolist() == [4.5, 3]
+    assert tradeoffs(frame(results), results) == []

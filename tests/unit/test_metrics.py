@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from prologue_bench.contracts import to_bytes
 from prologue_bench.errors import StageError
 from prologue_bench.stats.intervals import half_width, share_half_width
 from prologue_plugins.metrics.codebook import Codebook
+from prologue_plugins.metrics.conditional import ConditionalEntropy
 from prologue_plugins.metrics.extractors import efficientnet_lite0, weights_of
 from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
-from prologue_plugins.metrics.probe import Probe, _fitted, one_hots
+from prologue_plugins.metrics.probe import Probe, classifier, one_hots
 from prologue_plugins.metrics.rate import Rate
 from prologue_plugins.metrics.references import read_reference
 from prologue_plugins.metrics.settings import FidSettings, ProbeSettings
@@ -129,6 +131,20 @@ def test_the_rate_is_the_nll_in_bits(tmp_path: Path) -> None:
     assert found["rate_visual_per_dimension"] * 3 * 32 * 32 == pytest.approx(found["rate_visual"])
 
 
+def test_the_rate_of_a_segment_is_the_sum_over_its_tokens(tmp_path: Path) -> None:
+    generator = type(ar(LAYOUT))(_settings(), LAYOUT, labels=5).eval()
+    test_ids = ids(120)
+    with torch.inference_mode():
+        found = Rate(None).measure(inputs(tmp_path, generator=generator, test_ids=test_ids))
+        costs = generator.nll(torch.from_numpy(test_ids), torch.from_numpy(DATA.labels("test")))
+    told = {each.positions_of: each for each in found if each.positions}
+    assert told.keys() == {"prologue", "visual"}
+    for name, of in told.items():
+        assert of.name == f"rate_{name}"
+        assert of.positions == pytest.approx((costs[name].mean(0) / math.log(2)).tolist(), rel=1e-5)
+        assert sum(of.positions) == pytest.approx(of.value)
+
+
 def _settings() -> Any:
     from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
 
@@ -145,6 +161,41 @@ def test_codebook_use_and_perplexity_by_hand(tmp_path: Path) -> None:
     assert found["codebook_perplexity_visual"] == pytest.approx(1)
     assert found["codebook_perplexity_position_prologue"] == pytest.approx(1)
     assert found["codebook_use_position_prologue"] == pytest.approx(20)
+
+
+def test_joint_bits_and_redundancy_of_a_leading_segment_by_hand(tmp_path: Path) -> None:
+    test_ids = ids(120)
+    halves, thirds = np.arange(120) % 2, np.arange(120) % 3
+    for second, joint, redundancy in ((halves, 1, 1), (thirds, 1 + math.log2(3), 0)):
+        test_ids[:, :2] = np.stack([halves, second], axis=1)
+        found = by_name(Codebook(None).measure(inputs(tmp_path, test_ids=test_ids)))
+        assert found["bits_joint_prologue"] == pytest.approx(joint)
+        assert found["bits_positions_prologue"] == pytest.approx(joint + redundancy)
+        assert found["redundancy_prologue"] == pytest.approx(redundancy, abs=1e-12)
+        assert "bits_joint_visual" not in found, "nothing follows it"
+
+
+def test_conditional_entropies_are_those_of_a_brute_force_and_add_up(tmp_path: Path) -> None:
+    train_ids = ids(200)
+    train_ids[:, 1] = train_ids[:, 0]  # says nothing more
+    measured = ConditionalEntropy(None).measure(inputs(tmp_path, train_ids=train_ids))
+    rows = [(label, *row) for label, row in zip(DATA.labels("train"), train_ids, strict=True)]
+
+    def joint(length: int) -> float:
+        counts = Counter(row[: 1 + length] for row in rows).values()
+        return -sum(count / 200 * math.log2(count / 200) for count in counts)
+
+    bits = np.diff([joint(length) for length in range(7)])
+    found = by_name(measured)
+    assert found["conditional_entropy_prologue"] == pytest.approx(bits[:2].sum())
+    assert found["conditional_entropy_visual"] == pytest.approx(bits[2:].sum())
+    assert found["conditional_entropy_alike_prologue"] == pytest.approx(
+        2 ** np.mean([math.log2(sum(row[:3] == other[:3] for other in rows)) for row in rows])
+    )
+    positions = {each.positions_of: each.positions for each in measured if each.positions_of}
+    assert positions["prologue"][0] == pytest.approx(bits[0])
+    assert positions["prologue"][1:] in ((), (pytest.approx(0, abs=1e-12),))
+    assert positions["visual"] == (), "about ten images share what is before, under sixteen"
 
 
 def test_the_probe_reads_the_class_where_it_is_and_guesses_where_it_is_not(tmp_path: Path) -> None:
@@ -165,13 +216,13 @@ def test_the_probe_s_regularisation_is_chosen_on_validation_images_alone(
 
     def watched(strength: float, vectors: Any, labels: np.ndarray) -> Any:
         fitted.append((strength, len(labels)))
-        return _fitted(strength, vectors, labels)
+        return classifier(strength, vectors, labels)
 
-    monkeypatch.setattr("prologue_plugins.metrics.probe._fitted", watched)
+    monkeypatch.setattr("prologue_plugins.metrics.probe.classifier", watched)
     train_ids, test_ids = ids(200, 1), ids(120, 2)
     train_ids[:, 0] = DATA.labels("train")
     settings = ProbeSettings(inverse_regularisation=(1e-6, 100.0))
-    _, validated = Probe(settings)._selection(inputs(tmp_path))
+    _, validated = Probe(settings).selection(inputs(tmp_path))
     train_ids[validated, 0] = 4  # the validation images say that the first token is worth nothing
     Probe(settings).measure(inputs(tmp_path, train_ids=train_ids, test_ids=test_ids))
     assert fitted[:2] == [(1e-6, 160), (100.0, 160)]

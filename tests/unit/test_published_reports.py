@@ -37,4 +37,6 @@ def test_the_figures_of_metrics_that_did_not_declare_them_stay() -> None:
         "Rate against distortion, the two terms of the -ELBO",
     ]
     segments = [f"{each.name}, {of.name}" for each in results.variants for of in each.layout]
-    assert [title for title, _ in heat_maps(results)] == segments
+    assert {name: [title for title, _ in maps] for name, maps in heat_maps(results).items()} == {
+        "codebook perplexity a position": segments
+    }

@@ -39,6 +39,7 @@ from prologue_plugins.generators.ar import Ar
 from prologue_plugins.generators.settings import ArSettings, ArTransformerSettings
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.codebook import Codebook
+from prologue_plugins.metrics.conditional import ConditionalEntropy
 from prologue_plugins.metrics.elbo import Elbo
 from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.fidelity import DensityCoverage, Kid, PrecisionRecall
@@ -215,6 +216,7 @@ METRICS: dict[str, tuple[Metric, tuple[str, ...]]] = {
     "elbo": (Elbo(ElboSettings()), ("reconstructions", "test_ids")),
     "rate": (Rate(None), ("test_ids",)),
     "codebook": (Codebook(None), ("test_ids",)),
+    "conditional-entropy": (ConditionalEntropy(None), ("train_ids",)),
 }
 
 
@@ -256,9 +258,9 @@ def test_the_probe_learns_and_chooses_from_every_class(data: ClassFolders, tmp_p
     )
     [found] = metric.measure(inputs)
     assert found.value == 100
-    learned, validated = metric._selection(inputs)
+    learned, validated = metric.selection(inputs)
     labels = data.labels("train")
-    assert np.bincount(labels[metric._training(inputs)]).tolist() == [5] * CLASSES
+    assert np.bincount(labels[metric.training(inputs)]).tolist() == [5] * CLASSES
     assert sorted(np.bincount(labels[validated], minlength=CLASSES)) == [0] * 2 + [1] * 8
     assert not set(learned) & set(validated)
     assert (

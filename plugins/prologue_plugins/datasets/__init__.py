@@ -39,6 +39,6 @@ def prologue_data_sources() -> list[Component]:
             name="shapes",
             target="prologue_plugins.datasets.shapes:Shapes",
             settings="prologue_plugins.datasets.settings:ShapesSettings",
-            summary="Procedural coloured shapes with known factors, for tests.",
+            summary="Procedural scenes of coloured shapes with known factors.",
         ),
     ]

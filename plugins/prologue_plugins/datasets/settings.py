@@ -9,6 +9,8 @@ from attrs import field, frozen, validators
 
 MOST_PIXELS = 4096
 """Along an edge."""
+MOST_OBJECTS = 16
+"""In a scene."""
 MOST_DRAWN = 2 * 10**8
 """Pixels of all scenes of a split, which are drawn at once."""
 
@@ -34,13 +36,18 @@ class FashionMnistSettings:
 
 @frozen(kw_only=True)
 class ShapesSettings:
-    """Scenes with one shape each: circle, square, triangle or cross, in any of six colours."""
+    """Scenes of shapes: circles, squares, triangles and crosses, in any of six colours."""
 
     size: int = field(default=32, validator=[validators.ge(8), validators.le(MOST_PIXELS)])
     """Edge of an image in pixels."""
     train_images: int = field(default=2048, validator=[validators.ge(1), _fit_memory])
     test_images: int = field(default=512, validator=[validators.ge(1), _fit_memory])
     seed: int = field(default=0, validator=validators.ge(0))
+    objects: int = field(default=1, validator=[validators.ge(1), validators.le(MOST_OBJECTS)])
+    """Most shapes in a scene. Above 1 each scene has from 1 to so many: the largest in front, and
+    the others around it."""
+    texture: bool = False
+    """Stripe the shapes in any of four directions, and let the background's brightness vary."""
 
 
 @frozen(kw_only=True)

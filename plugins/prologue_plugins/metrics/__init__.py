@@ -105,21 +105,26 @@ def prologue_metrics() -> list[Component]:
             name="rate",
             default_for=("metrics",),
             target="prologue_plugins.metrics.rate:Rate",
-            version=2,
+            version=3,
             summary=(
                 "Bits that the generator needs for the tokens of a test image, "
-                "in total and per segment."
+                "in total, per segment and per token."
             ),
         ),
         Component(
             name="codebook",
             default_for=("metrics",),
             target="prologue_plugins.metrics.codebook:Codebook",
-            version=3,
+            version=4,
             summary=(
-                "Share of codes in use and perplexity of each segment and position, "
-                "on the test images."
+                "Share of codes in use and perplexity of each segment and position, and joint bits "
+                "of leading segments, on the test images."
             ),
+        ),
+        Component(
+            name="conditional-entropy",
+            target="prologue_plugins.metrics.conditional:ConditionalEntropy",
+            summary="Bits that each token of the training images adds to those before it.",
         ),
         Component(
             name="probe",
@@ -127,6 +132,12 @@ def prologue_metrics() -> list[Component]:
             settings="prologue_plugins.metrics.settings:ProbeSettings",
             version=5,
             summary=("Accuracy of a linear classifier on as many first tokens of every variant."),
+        ),
+        Component(
+            name="factors",
+            target="prologue_plugins.metrics.factors:Factors",
+            settings="prologue_plugins.metrics.settings:ProbeSettings",
+            summary="How well linear models read known factors of the data from each segment.",
         ),
         Component(
             name="cost",

@@ -20,6 +20,12 @@ class Codebook(Metric):
     codebooks each is taken alone too, and the numbers are their means. Warns of a collapsed
     codebook: a segment that uses under 5% of its codes, or carries under 1 bit. Nothing here is as
     large as the vocabulary.
+
+    A segment that others follow, such as a prologue, also has its joint bits, the entropy of its
+    tokens together over the images; the sum over its tokens of the entropy of each alone; and their
+    difference, the redundancy between tokens (multi-information, Studený and Vejnarová 1998).
+    The entropies are those of the observed frequencies, so that of N images none is above log2(N).
+    A last segment, such as visual tokens, tells nearly all images apart and would come to that.
     """
 
     needs = ("tokens",)
@@ -45,7 +51,37 @@ class Codebook(Metric):
                 found.append(
                     self._measurement(inputs, segment, name, unit, float(np.mean(values)), values)
                 )
+            if segment.name != inputs.layout.names[-1]:
+                found += self._bits(inputs, segment, ids)
         return found
+
+    def _bits(self, inputs: MetricInputs, segment: Segment, ids: NDArray[Any]) -> list[Measurement]:
+        """What a segment's ids [N, length] tell of an image."""
+        joint, apart = joint_bits(ids), sum(joint_bits(column[:, None]) for column in ids.T)
+        return [
+            Measurement(
+                name=f"{name}_{segment.name}",
+                title=f"{title}, {segment.name}",
+                value=value,
+                unit="bits/image",
+                direction="neutral",
+                count=len(ids),
+                detail=name == "bits_positions",
+                protocol=Procedure(
+                    name="token-entropy",
+                    details={
+                        "images": f"test split, {len(ids)} images",
+                        "fingerprint": inputs.data.fingerprint,
+                        "entropy": f"of observed frequencies, at most {np.log2(len(ids)):.2f} bits",
+                    },
+                ),
+            )
+            for name, title, value in (
+                ("bits_joint", "joint bits", joint),
+                ("bits_positions", "bits of each token alone, added up", apart),
+                ("redundancy", "redundancy between tokens", apart - joint),
+            )
+        ]
 
     def _measurement(
         self,

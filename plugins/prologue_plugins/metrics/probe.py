@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from prologue_bench.contracts import (
     Measurement,
     Metric,
     MetricInputs,
+    Need,
     PlannedInputs,
     Procedure,
     TokenLayout,
@@ -30,7 +32,89 @@ MOST_COLUMNS = 2**20
 """Of one-hots; with more, only those that occur in training are held."""
 
 
-class Probe(Metric):
+Fit: TypeAlias = Callable[[float, "csr_matrix", NDArray[Any]], Any]
+"""Learns from one-hots and targets with an inverse regularisation; gives what has `predict`."""
+Score: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], float]
+"""How good predictions are, from targets and predictions; higher is better."""
+
+
+class TokenProbe(Metric):
+    """What the probes have in common: which images they learn from, and how strength is chosen."""
+
+    needs: Sequence[Need] = ("tokens",)
+
+    def __init__(self, settings: ProbeSettings) -> None:
+        self.settings = settings
+
+    def details(self, inputs: MetricInputs) -> dict[str, str]:
+        """What the protocol says about training.
+
+        Which strength was chosen is a result, and differs between variants.
+        """
+        train = len(self.training(inputs))
+        strengths = ", ".join(f"{value:g}" for value in self.settings.inverse_regularisation)
+        if len(self.settings.inverse_regularisation) > 1:
+            learned, validated = map(len, self.selection(inputs))
+            strengths += (
+                f", the best on {validated} of those, in the classes' proportions, "
+                f"after learning from {learned} others"
+            )
+        whole = len(inputs.data.labels("train"))
+        return {
+            "train": describe_subset("train split", train, whole),
+            "inverse_regularisation": strengths,
+        }
+
+    def training(self, inputs: MetricInputs | PlannedInputs) -> NDArray[np.int64]:
+        """The training images that the classifier learns from."""
+        return inputs.data.subset("train", self.settings.train_images)
+
+    def selection(
+        self, inputs: MetricInputs | PlannedInputs
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The training images that strengths learn from, and those that they are validated on."""
+        used = inputs.data.subset(
+            "train", min(self.settings.train_images, self.settings.selection_images)
+        )
+        validated = stratified(
+            inputs.data.labels("train")[used], round(self.settings.validation_share * len(used))
+        )
+        return np.delete(used, validated), used[validated]
+
+    def predicted(
+        self,
+        inputs: MetricInputs,
+        place: slice,
+        layout: TokenLayout,
+        targets: NDArray[Any],
+        fit: Fit,
+        score: Score,
+    ) -> NDArray[Any]:
+        """Predictions for the test images [N] from their tokens at a place, of that layout.
+
+        They are learned from the `targets` of the training images [M], with the strength of
+        regularisation that scores best on those that are set aside.
+        """
+        train_ids, test_ids = inputs.train_ids[:, place], inputs.test_ids[:, place]
+        training = self.training(inputs)
+        seen = seen_columns(train_ids[training], layout)
+
+        def examples(images: NDArray[np.int64]) -> tuple[csr_matrix, NDArray[Any]]:
+            return one_hots(train_ids[images], layout, seen), targets[images]
+
+        strengths = self.settings.inverse_regularisation
+        chosen = strengths[0]
+        if len(strengths) > 1:
+            learned, (vectors, truth) = (examples(images) for images in self.selection(inputs))
+            scores = [score(truth, fit(each, *learned).predict(vectors)) for each in strengths]
+            chosen = strengths[int(np.argmax(scores))]
+        found: NDArray[Any] = fit(chosen, *examples(training)).predict(
+            one_hots(test_ids, layout, seen)
+        )
+        return found
+
+
+class Probe(TokenProbe):
     """Test accuracy of logistic regression on the one-hots of the first n tokens.
 
     n runs over the lengths of the variants' leading segments, so that a prologue is compared with
@@ -39,16 +123,13 @@ class Probe(Metric):
 
     needs = ("tokens", "prefixes")
 
-    def __init__(self, settings: ProbeSettings) -> None:
-        self.settings = settings
-
     def check(self, planned: PlannedInputs) -> None:
         if len(np.unique(planned.data.labels("train"))) < 2:
             raise DoesNotApply(
                 "the training images are of one class, so there is nothing to tell apart"
             )
         check_prefixes(planned, planned.layout.length)
-        labels, train = planned.data.labels("train"), self._training(planned)
+        labels, train = planned.data.labels("train"), self.training(planned)
         if len(np.unique(labels[train])) < 2:
             raise UserError(
                 f"probe: train_images: found one class among {len(train)} images, "
@@ -56,7 +137,7 @@ class Probe(Metric):
             )
         if len(self.settings.inverse_regularisation) < 2:
             return
-        learned, validated = self._selection(planned)
+        learned, validated = self.selection(planned)
         if not len(validated) or len(np.unique(labels[learned])) < 2:
             raise UserError(
                 f"probe: selection_images: found {len(learned)} images to learn from and "
@@ -68,7 +149,11 @@ class Probe(Metric):
         lengths = [n for n in inputs.prefixes if n <= inputs.layout.length]
         found = []
         for index, length in enumerate(lengths):
-            right = self._right(inputs, length)
+            labels = inputs.data.labels("train")
+            answers = self.predicted(
+                inputs, slice(0, length), inputs.layout, labels, classifier, _accuracy
+            )
+            right = answers == inputs.data.labels("test")
             share = float(right.mean())
             width = share_half_width(share, len(right))
             found.append(
@@ -85,7 +170,7 @@ class Probe(Metric):
                         details={
                             "tokens": f"the first {length}",
                             "classifier": "logistic regression on one-hots",
-                            **self._details(inputs),
+                            **self.details(inputs),
                             "test": f"test split, {len(right)} images",
                             "fingerprint": inputs.data.fingerprint,
                         },
@@ -95,66 +180,24 @@ class Probe(Metric):
             inputs.advance(index + 1, len(lengths))
         return found
 
-    def _details(self, inputs: MetricInputs) -> dict[str, str]:
-        """What the protocol says about training.
 
-        Which strength was chosen is a result, and differs between variants.
-        """
-        train = len(self._training(inputs))
-        strengths = ", ".join(f"{value:g}" for value in self.settings.inverse_regularisation)
-        if len(self.settings.inverse_regularisation) > 1:
-            learned, validated = map(len, self._selection(inputs))
-            strengths += (
-                f", the best on {validated} of those, in the classes' proportions, "
-                f"after learning from {learned} others"
-            )
-        whole = len(inputs.data.labels("train"))
-        return {
-            "train": describe_subset("train split", train, whole),
-            "inverse_regularisation": strengths,
-        }
-
-    def _training(self, inputs: MetricInputs | PlannedInputs) -> NDArray[np.int64]:
-        """The training images that the classifier learns from."""
-        return inputs.data.subset("train", self.settings.train_images)
-
-    def _selection(
-        self, inputs: MetricInputs | PlannedInputs
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The training images that strengths learn from, and those that they are validated on."""
-        used = inputs.data.subset(
-            "train", min(self.settings.train_images, self.settings.selection_images)
-        )
-        validated = stratified(
-            inputs.data.labels("train")[used], round(self.settings.validation_share * len(used))
-        )
-        return np.delete(used, validated), used[validated]
-
-    def _right(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
-        """Whether each test image is classified rightly [N]."""
-        labels, ids = inputs.data.labels("train"), inputs.train_ids[:, :length]
-        seen = seen_columns(ids[self._training(inputs)], inputs.layout)
-
-        def examples(images: NDArray[np.int64]) -> tuple[csr_matrix, NDArray[Any]]:
-            return one_hots(ids[images], inputs.layout, seen), labels[images]
-
-        strengths = self.settings.inverse_regularisation
-        chosen = strengths[0]
-        if len(strengths) > 1:
-            learned, validated = (examples(images) for images in self._selection(inputs))
-            scores = [_fitted(strength, *learned).score(*validated) for strength in strengths]
-            chosen = strengths[int(np.argmax(scores))]
-        fitted = _fitted(chosen, *examples(self._training(inputs)))
-        found = fitted.predict(one_hots(inputs.test_ids[:, :length], inputs.layout, seen))
-        right: NDArray[Any] = found == inputs.data.labels("test")
-        return right
-
-
-def _fitted(inverse_regularisation: float, vectors: csr_matrix, labels: NDArray[Any]) -> Any:
+def classifier(
+    inverse_regularisation: float,
+    vectors: csr_matrix,
+    labels: NDArray[Any],
+    class_weight: Literal["balanced"] | None = None,
+) -> Any:
     """scikit-learn's logistic regression."""
     from sklearn.linear_model import LogisticRegression  # takes long to import
 
-    return LogisticRegression(C=inverse_regularisation, max_iter=ITERATIONS).fit(vectors, labels)
+    model = LogisticRegression(
+        C=inverse_regularisation, max_iter=ITERATIONS, class_weight=class_weight
+    )
+    return model.fit(vectors, labels)
+
+
+def _accuracy(labels: NDArray[Any], found: NDArray[Any]) -> float:
+    return float((labels == found).mean())
 
 
 def one_hots(

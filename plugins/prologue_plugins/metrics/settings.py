@@ -165,12 +165,12 @@ def _strengths(instance: object, attribute: attrs.Attribute[Any], value: tuple[f
 
 @frozen(kw_only=True)
 class ProbeSettings:
-    """Logistic regression on one-hot tokens."""
+    """Linear models of one-hot tokens."""
 
     inverse_regularisation: tuple[float, ...] = field(
         default=(0.01, 0.1, 1.0), validator=_strengths
     )
-    """Values of scikit-learn's C to choose from."""
+    """Values of scikit-learn's C to choose from; ridge regression's alpha is 1 / C."""
     validation_share: float = field(default=0.2, validator=[validators.gt(0), validators.lt(1)])
     """Share of the images that C is chosen with, in the classes' proportions, on which it is
     validated; the classifier then learns from all."""
