@@ -35,6 +35,7 @@ from .published import compared as compared
 from .published import images_differ as images_differ
 from .settings import A_FILE as A_FILE
 from .settings import HOW_NOT_WHAT as HOW_NOT_WHAT
+from .settings import OF_TRAINING as OF_TRAINING
 from .settings import unread as unread
 from .subsets import Picked as Picked
 from .subsets import class_balanced as class_balanced

@@ -10,6 +10,7 @@ from attrs import evolve, frozen
 from prologue_bench.config.ablation import Ablation, Experiment, Resolved
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.settings import differing_models
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
 from prologue_bench.pipeline.checks import Checks, LeftOut
@@ -400,25 +401,53 @@ def _generator_stage(
         )
         return ImportedGenerator(tokens=tokens, generator=experiment.generator, imported=key)
     if training.joint:
-        if model.prior is None:
-            raise UserError(
-                f"generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these "
-                "settings has no joint prior; expected one that has, or joint: false"
-            )
+        prior = _trained_prior(experiment, tokens, model, "joint", "joint: false")
         if not experiment.tokenizer_training.prior_labels:
             raise UserError(
                 "generator_training.joint: the joint prior sees no labels; "
                 "set tokenizer_training.prior_labels: true"
             )
-        if isinstance(tokens.tokenizer, ImportedTokenizer):
-            raise UserError(
-                "generator_training.joint: the tokenizer is imported, without a prior; "
-                "set generator_training.imported too"
-            )
-        return TakePrior(tokens=tokens, generator=_prior(experiment).kept_as)
+        return TakePrior(tokens=tokens, generator=prior.kept_as)
+    if training.start == "joint-prior" and not isinstance(model, ContinuousTokenizer):
+        prior = _trained_prior(experiment, tokens, model, "start", "start: new")
+        _check_alike(experiment.generator, prior)
     generator = experiment.generator.kept_as
     return TrainGenerator(
         tokens=tokens, generator=generator, training=training, seed=experiment.seed
+    )
+
+
+def _trained_prior(
+    experiment: Experiment, tokens: EncodeImages, model: Tokenizer, setting: str, otherwise: str
+) -> Resolved:
+    """The joint prior whose weights a setting of generator_training takes over.
+
+    Raises UserError where none is trained here.
+    """
+    if model.prior is None:
+        raise UserError(
+            f"generator_training.{setting}: tokenizer {experiment.tokenizer.name!r} with these "
+            f"settings has no joint prior; expected one that has, or {otherwise}"
+        )
+    if isinstance(tokens.tokenizer, ImportedTokenizer):
+        raise UserError(
+            f"generator_training.{setting}: the tokenizer is imported, without a prior; "
+            "set generator_training.imported too"
+        )
+    return _prior(experiment)
+
+
+def _check_alike(generator: Resolved, prior: Resolved) -> None:
+    """Raises UserError where a generator cannot start from the weights of a joint prior."""
+    if generator.name != prior.name:
+        differs = f"they are {generator.name!r} and {prior.name!r}"
+    elif names := differing_models(generator.settings, prior.settings):
+        differs = f"they differ in {', '.join(names)}"
+    else:
+        return
+    raise UserError(
+        "generator_training.start: joint-prior: found a generator unlike "
+        f"tokenizer_training.prior, expected one of its kind and size; {differs}"
     )
 
 

@@ -240,8 +240,13 @@ class TrainGenerator(Stage):
     seed: int
 
     @property
+    def from_prior(self) -> bool:
+        """Whether it starts from the weights of the tokenizer's joint prior."""
+        return self.training.start == "joint-prior"
+
+    @property
     def inputs(self) -> tuple[Stage, ...]:
-        return (self.tokens,)
+        return (self.tokens, *((self.tokens.tokenizer,) if self.from_prior else ()))
 
     def reads(self) -> dict[str, Any]:
         training = key_values(self.training)
