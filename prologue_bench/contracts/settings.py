@@ -37,7 +37,11 @@ def differing_models(one: Any, other: Any, place: str = "") -> list[str]:
     for field in attrs.fields(type(one)):
         if OF_TRAINING.items() <= field.metadata.items():
             continue
-        mine, theirs, name = getattr(one, field.name), getattr(other, field.name), place + field.name
+        mine, theirs, name = (
+            getattr(one, field.name),
+            getattr(other, field.name),
+            place + field.name,
+        )
         if attrs.has(type(mine)) and type(mine) is type(theirs):
             found += differing_models(mine, theirs, f"{name}.")
         elif mine != theirs:

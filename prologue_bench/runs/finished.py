@@ -33,14 +33,15 @@ class FinishedRun:
     generator: Generator
     sampling: Sampling
 
-    def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
-        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] if given.
+    def draw(self, labels: Tensor, seed: int, fixed: Tensor | None = None) -> Tensor:
+        """Ids [B, L] for labels [B].
 
-        Raises StageError where the models compute nothing that can be drawn from.
+        `fixed` [B, n] has ids that are given for the first n tokens, and FREE where one is drawn
+        all the same. Raises StageError where the models compute nothing that can be drawn from.
         """
         with self._computing("draw tokens"):
             return draw_ids(
-                self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed
+                self.generator, self.sampling, self.images.none_label, labels, fixed, "drawn", seed
             )
 
     @torch.inference_mode()

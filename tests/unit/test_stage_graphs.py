@@ -65,7 +65,10 @@ def test_a_generator_that_starts_from_the_prior_is_another_training_that_reads_i
             "of its kind and size; they differ in transformer.width, tied",
         ),
         (["generator={use: rar}"], "of its kind and size; they are 'rar' and 'ar'"),
-        (["vary.tokenizer.prologue_tokens=[0]"], "start: tokenizer .prologue. with these settings has no joint prior"),
+        (
+            ["vary.tokenizer.prologue_tokens=[0]"],
+            "start: tokenizer .prologue. with these settings has no joint prior",
+        ),
     ],
 )
 def test_a_generator_unlike_the_prior_cannot_start_from_it(
