@@ -27,7 +27,7 @@ from prologue_bench.pipeline.precision import as_trained
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import draw_ids
-from prologue_bench.sampling.grids import row_labels, shared_prefixes
+from prologue_bench.sampling.grids import row_labels, sharing_tokens
 from prologue_bench.storage.files import write_bytes
 from prologue_bench.training.context import StageContext
 
@@ -73,7 +73,7 @@ def _sharing_first_tokens(
             return drawn(labels, prefix, "drawn", seed)
 
     labels = row_labels(SAMPLE_ROWS, COLUMNS, len(spec.class_names))
-    ids = shared_prefixes(draw, labels, COLUMNS, stage.shared, seed=0)
+    ids = sharing_tokens(draw, labels, COLUMNS, [range(stage.shared)] * (SAMPLE_ROWS - 1), seed=0)
     with torch.inference_mode():
         images: NDArray[Any] = to_bytes(tokenizer.decode(ids)).cpu().numpy()
     return images
