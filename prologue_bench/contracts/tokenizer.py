@@ -83,6 +83,14 @@ class Tokenizer(nn.Module, ABC):
     def losses(self, images: Tensor) -> TokenizerOutput:
         """Reconstruction, losses, ids, relaxed one-hots of images [B, C, H, W], with gradients."""
 
+    def patch_attention(self, images: Tensor) -> Tensor | None:
+        """How strongly each token of the first segment reads each patch: [n, rows, columns].
+
+        Attention of the tokens' queries in the encoder's last layer, averaged over heads and
+        images [B, C, H, W]. None where there is no such thing.
+        """
+        return None
+
     @classmethod
     def foundation(cls, settings: Any) -> tuple[str, Mapping[str, Any]] | None:
         """The tokenizer, by name and settings, that must be trained before this one; None for most.

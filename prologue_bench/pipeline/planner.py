@@ -9,15 +9,17 @@ from attrs import evolve, frozen
 
 from prologue_bench.config.ablation import Ablation, Experiment, Resolved
 from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.contracts.generator import AutoregressiveGenerator
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.settings import differing_models
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
-from prologue_bench.pipeline.checks import Checks, LeftOut
+from prologue_bench.pipeline.checks import Checks, LeftOut, shows_attention
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import loss_class, needs_of
+from prologue_bench.pipeline.pictures import SHARED_TOKENS, spread
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
@@ -26,9 +28,11 @@ from prologue_bench.pipeline.stages import (
     ImportedGenerator,
     ImportedTokenizer,
     Measure,
+    PictureAttention,
     PictureReconstructions,
     PictureSamples,
     PictureStage,
+    PictureTokens,
     Reconstruct,
     SampleImages,
     SearchSampling,
@@ -171,7 +175,7 @@ def make_plan(
             pipeline = _pipeline(experiment, checks, held_out, workspace)
         if experiment.variant.name not in drawn:
             drawn.add(experiment.variant.name)
-            pipeline = evolve(pipeline, pictures=_pictures(pipeline, checks.prefixes))
+            pipeline = evolve(pipeline, pictures=_pictures(pipeline, checks.prefixes, workspace))
         pipelines.append(pipeline)
     estimator = Estimator(workspace)
     planned: dict[str, PlannedStage] = {}
@@ -309,11 +313,13 @@ def _pipeline(
     )
 
 
-def _pictures(pipeline: Pipeline, prefixes: tuple[int, ...]) -> tuple[PictureStage, ...]:
+def _pictures(
+    pipeline: Pipeline, prefixes: tuple[int, ...], workspace: Workspace
+) -> tuple[PictureStage, ...]:
     """The pictures of a variant.
 
     Rows of samples share a variant's prologue, and of others equally many first tokens as the
-    shortest prologue has.
+    shortest prologue has; other rows share one of these tokens each.
     """
     pictures: list[PictureStage] = [
         PictureReconstructions(reconstructions=pipeline.reconstructions)
@@ -322,6 +328,17 @@ def _pictures(pipeline: Pipeline, prefixes: tuple[int, ...]) -> tuple[PictureSta
         shared = pipeline.layout.leading or min(prefixes, default=0)
         shared = shared if shared < pipeline.layout.length else 0
         pictures.append(PictureSamples(samples=pipeline.samples, shared=shared))
+        resolved = pipeline.generator.generator
+        labels = workspace.data_of(pipeline.tokenizer).spec.labels
+        generator = workspace.generator_on_meta(resolved, pipeline.layout, labels)
+        # Generators of other kinds may be able to fix only first tokens.
+        if shared > 1 and isinstance(generator, AutoregressiveGenerator):
+            places = spread(shared, SHARED_TOKENS)
+            pictures.append(PictureTokens(samples=pipeline.samples, places=places))
+        if shows_attention(resolved, pipeline.layout, labels, workspace):
+            pictures.append(
+                PictureAttention(tokens=pipeline.tokens, generator=pipeline.generator, first=shared)
+            )
     return tuple(pictures)
 
 

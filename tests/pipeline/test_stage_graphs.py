@@ -38,6 +38,8 @@ def test_one_stage_samples_from_the_joint_prior(
         "measure",
         "picture-reconstructions",
         "picture-samples",
+        "picture-tokens",
+        "picture-attention",
     ]
     pipeline = plan.pipelines[0]
     assert isinstance(pipeline.generator, TakePrior)

@@ -64,6 +64,15 @@ class Prologue(VqTokenizer):
         visual, prologue = self.encoder(to_patches(images, self.patch_size))
         return visual, prologue
 
+    def patch_attention(self, images: Tensor) -> Tensor | None:
+        if self.prologue_quantizer is None:
+            return None
+        return self.query_attention(to_patches(images, self.patch_size)).unflatten(1, self.grid)
+
+    def query_attention(self, patches: Tensor) -> Tensor:
+        """Attention of the prologue's queries [n, N] to patches [B, N, values], over images."""
+        return self.encoder.attention(patches)
+
     def encode(self, images: Tensor) -> Tensor:
         visual, prologue = self.features(images)
         ids = self.quantizer.codebook.nearest(visual)
