@@ -24,7 +24,9 @@ ATTENTION_IMAGES = 200
 """Test images that attention is averaged over."""
 LARGEST_MAP = 128
 """Edge of a picture of attention in pixels; of longer sequences, several tokens share a pixel."""
-TILE = 28
+SQUARE = 120
+"""Edge in pixels up to which smaller pictures of attention are enlarged by whole numbers."""
+TILE = 42
 """Least edge in pixels of a heat map over an image's grid."""
 MOST_TILES = 64
 SHADES = np.array([[255, 255, 255], [107, 174, 214], [8, 48, 107]], dtype=np.float64)
@@ -91,14 +93,20 @@ def attention_sheet(maps: NDArray[Any], lengths: Sequence[int]) -> NDArray[Any]:
     squares = []
     for weights in maps:
         own = weights[weights > 0]
-        small, inside = _fewer(weights), np.cumsum(lengths)[:-1]
+        small = _enlarged(_fewer(weights), SQUARE // len(weights))
         square = shaded(small, float(np.quantile(own, 0.99)) if own.size else 0.0)
-        for place in sorted((inside * len(small) // len(weights)).tolist(), reverse=True):
+        inside = np.cumsum(lengths)[:-1] * len(small) // len(weights)
+        for place in reversed(inside.tolist()):
             for axis in (1, 2):
                 colour = np.array(BORDER, dtype=np.uint8)[:, None]
                 square = np.insert(square, place, colour, axis=axis)
         squares.append(square)
     return sheet(np.stack(squares), min(len(squares), 4))
+
+
+def _enlarged(values: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Values [height, width], each as a square of at least one pixel."""
+    return values.repeat(max(1, factor), axis=0).repeat(max(1, factor), axis=1)
 
 
 def _fewer(weights: NDArray[Any]) -> NDArray[Any]:
@@ -117,9 +125,8 @@ def heat_map_sheet(maps: Sequence[NDArray[Any]]) -> NDArray[Any]:
     columns = min(COLUMNS, len(maps[0]))
     lines = []
     for tiles in maps:
-        factor = max(1, -(-TILE // min(tiles.shape[1:])))
-        most = float(tiles.max())
-        large = [shaded(tile, most).repeat(factor, 1).repeat(factor, 2) for tile in tiles]
+        factor, most = -(-TILE // min(tiles.shape[1:])), float(tiles.max())
+        large = [shaded(_enlarged(tile, factor), most) for tile in tiles]
         lines.append(sheet(_framed(np.stack(large)), columns))
     gap = np.full((3 * GAP, lines[0].shape[1], 3), 255, dtype=np.uint8)
     return np.concatenate([part for line in lines for part in (line, gap)][:-1])

@@ -10,6 +10,8 @@ from prologue_bench.pipeline.pictures import (
     BORDER,
     GAP,
     LARGEST_MAP,
+    SQUARE,
+    TILE,
     attention_sheet,
     heat_map_sheet,
     shaded,
@@ -38,12 +40,13 @@ def test_shades_go_from_white_at_nothing_to_dark_at_the_most() -> None:
 
 def test_each_layer_s_attention_is_a_square_with_lines_between_segments() -> None:
     found = attention_sheet(causal(3, 6), [2, 4])
-    assert found.shape == (7, 3 * 7 + 2 * GAP, 3)
-    assert (found[2, :7] == BORDER).all()
-    assert (found[:, 2] == BORDER).all()
+    side = SQUARE // 6
+    assert found.shape == (SQUARE + 1, 3 * (SQUARE + 1) + 2 * GAP, 3)
+    assert (found[2 * side, : SQUARE + 1] == BORDER).all()
+    assert (found[:, 2 * side] == BORDER).all()
     assert found[0, 0].tolist() == WHITE  # the first token attends to no token
-    assert found[1, 0].tolist() != WHITE
-    assert found[1, 3].tolist() == WHITE  # no token attends to later ones
+    assert found[side, 0].tolist() != WHITE
+    assert found[side, 3 * side].tolist() == WHITE  # no token attends to later ones
 
 
 def test_long_sequences_give_small_pictures() -> None:
@@ -64,10 +67,11 @@ def test_heat_maps_stand_in_rows_with_scales_of_their_own() -> None:
     first = np.zeros((3, 7, 7))
     first[1, 2, 4] = 0.5
     found = heat_map_sheet([first, 10 * first])
-    tile = 4 * 7 + 2
+    factor = TILE // 7
+    tile = TILE + 2
     height = 2 * tile + 3 * GAP
     assert found.shape == (height, 3 * tile + 2 * GAP, 3)
-    top, left = 1 + 2 * 4, tile + GAP + 1 + 4 * 4
+    top, left = 1 + 2 * factor, tile + GAP + 1 + 4 * factor
     for start in (0, tile + 3 * GAP):
         assert found[start + top, left].tolist() == DARK
         assert found[start + top, left - 1].tolist() == WHITE

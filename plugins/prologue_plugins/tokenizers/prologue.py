@@ -67,7 +67,8 @@ class Prologue(VqTokenizer):
     def patch_attention(self, images: Tensor) -> Tensor | None:
         if self.prologue_quantizer is None:
             return None
-        return self.query_attention(to_patches(images, self.patch_size)).unflatten(1, self.grid)
+        found = self.query_attention(to_patches(images, self.patch_size))
+        return torch.unflatten(found, 1, self.grid)
 
     def query_attention(self, patches: Tensor) -> Tensor:
         """Attention of the prologue's queries [n, N] to patches [B, N, values], over images."""

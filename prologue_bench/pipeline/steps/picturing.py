@@ -146,6 +146,7 @@ def picture_attention(
     if not stage.first or not grids:
         return
     segment, first = grids[-1], min(stage.first, MOST_TILES)
+    assert segment.grid is not None
     attended = maps[-1][layout.span(segment.name), :first].T
     attended = attended.reshape(first, *segment.grid, segment.codebooks).mean(axis=-1)
     rows = [attended]
@@ -167,7 +168,7 @@ def _mean(
     of: Callable[[slice], Tensor | None], count: int, context: StageContext
 ) -> NDArray[np.float64]:
     """The mean over `count` images of what is itself the mean over those of a slice."""
-    total = 0.0
+    total: NDArray[np.float64] | float = 0.0
     for start in range(0, count, INFERENCE_BATCH):
         context.check_stop()
         rows = slice(start, min(start + INFERENCE_BATCH, count))
