@@ -128,6 +128,9 @@ class GeneratorTraining(Training):
     """Share of images whose label is replaced by "none"."""
     joint: bool = False
     """Take the tokenizer's joint prior as the generator, and train none ("OneStage")."""
+    start: Literal["new", "joint-prior"] = "new"
+    """Initial weights: new ones, or those of the joint prior at the end of the tokenizer's training
+    (its moving average), which must be of the generator's kind and size."""
 
 
 @frozen(kw_only=True)

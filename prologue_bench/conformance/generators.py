@@ -27,7 +27,12 @@ from prologue_bench.conformance.checks import (
     same_shapes,
 )
 from prologue_bench.contracts.checked import check_inspected_prior
-from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
+from prologue_bench.contracts.generator import (
+    AutoregressiveGenerator,
+    Generator,
+    JointPrior,
+    fixed_at,
+)
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.errors import StageError, UserError
@@ -88,8 +93,8 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         Check(
             "sampling",
             (
-                "drawn with and without guidance and a prefix, an image's ids do not depend on the "
-                "batch that it is in"
+                "drawn with and without guidance and fixed tokens, an image's ids do not depend on "
+                "the batch that it is in"
             ),
             on_all(_Subject.sampling),
         ),
@@ -394,11 +399,14 @@ class _Subject:
     def sampling(self) -> None:
         generator = self.make()
         layout, none = self.layout, self.spec.none_label
-        fixed = self.ids[:, : layout.length // 2]
+        half = self.ids[:, : layout.length // 2]
+        every = [None, half]
+        if isinstance(generator, AutoregressiveGenerator):  # others may fix only first tokens
+            every.append(fixed_at(self.ids, range(1, layout.length, 2)))
         for sampling in (Sampling(), Sampling(guidance={ALL_TOKENS: Guidance(scale=3.0)})):
-            for prefix in (None, fixed):
+            for fixed in every:
                 draw = partial(draw_ids, generator, sampling, none)
-                together = draw(self.classes, prefix, "conformance")
+                together = draw(self.classes, fixed, "conformance")
                 try:
                     layout.check(together, BATCH)
                 except ValueError as error:
@@ -406,7 +414,7 @@ class _Subject:
                 alone = [
                     draw(
                         self.classes[i : i + 1],
-                        None if prefix is None else prefix[i : i + 1],
+                        None if fixed is None else fixed[i : i + 1],
                         "conformance",
                         first=i,
                     )

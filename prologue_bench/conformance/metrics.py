@@ -21,7 +21,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, made, require
 from prologue_bench.contracts.checked import check_needs, problem_of_measurement
 from prologue_bench.contracts.data import DataSource, Factor, Split
-from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.generator import FREE, Generator
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import Segment, TokenLayout
 from prologue_bench.contracts.metric import (
@@ -219,7 +219,7 @@ class _Subject:
         ]
         needs = tuple(metric.needs)
 
-        def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
+        def draw(labels: Tensor, fixed: Tensor | None, seed: int) -> Tensor:
             drawn = seeds.generator("draw", seed)
             found = torch.cat(
                 [
@@ -228,8 +228,9 @@ class _Subject:
                 ],
                 dim=1,
             )
-            if prefix is not None:
-                found[:, : prefix.shape[1]] = prefix
+            if fixed is not None:
+                given = fixed != FREE
+                found[:, : fixed.shape[1]][given] = fixed[given]
             return found
 
         return MetricInputs(

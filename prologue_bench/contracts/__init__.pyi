@@ -10,12 +10,14 @@ from .external import content_of as content_of
 from .external import existing_file as existing_file
 from .external import external_file as external_file
 from .fetching import may_fetch as may_fetch
+from .generator import FREE as FREE
 from .generator import AutoregressiveGenerator as AutoregressiveGenerator
 from .generator import Drawing as Drawing
 from .generator import Generator as Generator
 from .generator import InspectedPrior as InspectedPrior
 from .generator import JointPrior as JointPrior
 from .generator import ParallelGenerator as ParallelGenerator
+from .generator import fixed_at as fixed_at
 from .hooks import INTERFACE_VERSION as INTERFACE_VERSION
 from .hooks import hookimpl as hookimpl
 from .images import ImageArray as ImageArray
@@ -37,6 +39,7 @@ from .published import compared as compared
 from .published import images_differ as images_differ
 from .settings import A_FILE as A_FILE
 from .settings import HOW_NOT_WHAT as HOW_NOT_WHAT
+from .settings import OF_TRAINING as OF_TRAINING
 from .settings import unread as unread
 from .subsets import Picked as Picked
 from .subsets import class_balanced as class_balanced

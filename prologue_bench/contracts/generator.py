@@ -12,6 +12,17 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts.layout import TokenLayout
 
+FREE = -1
+"""Among ids that are fixed, stands for a token that is drawn."""
+
+
+def fixed_at(ids: Tensor, places: Sequence[int]) -> Tensor:
+    """Ids [B, L] with FREE everywhere but at these places of the L."""
+    fixed = torch.full_like(ids, FREE)
+    fixed[:, list(places)] = ids[:, list(places)]
+    return fixed
+
+
 State = TypeVar("State")
 """What an autoregressive generator remembers between steps, such as a KV cache: any class."""
 
@@ -74,8 +85,9 @@ class Generator(nn.Module, ABC):
 class AutoregressiveGenerator(Generator, Generic[State]):
     """A generator that draws step by step, in the layout's order.
 
-    The sampler owns temperatures, guidance, top-k, top-p and fixed prefixes. It calls `start` once
-    per batch, then `decode_step` once per step of `steps`.
+    The sampler owns temperatures, guidance, top-k, top-p and fixed tokens. It calls `start` once
+    per batch, then `decode_step` once per step of `steps`, but not for steps that are fixed as a
+    whole at the beginning or at the end.
     """
 
     @property
@@ -115,8 +127,10 @@ class AutoregressiveGenerator(Generator, Generic[State]):
 class Drawing:
     """One batch of images that a `ParallelGenerator` is asked for, on the generator's device.
 
-    `labels` are [B], and `none_label` is what guidance goes away from. `prefix` [B, n] fixes the
-    first n tokens. `temperatures` has one number per segment; `guidance` has one scale per token,
+    `labels` are [B], and `none_label` is what guidance goes away from. `fixed` [B, L] has the ids
+    that are given, and FREE where a token is drawn; it is None where all are. Where only first
+    tokens are fixed, as many for all images, `prefix` [B, n] holds them, and is None otherwise.
+    `temperatures` has one number per segment; `guidance` has one scale per token,
     where 1 is none: scale * conditional + (1 - scale) * unconditional logits. `top_k` (0: all) and
     `top_p` (1: all) cut each token's distribution. `noise(name, n)` gives float64 [B, n], uniform
     in [0, 1), the same for an image in whatever batch it is drawn: name each purpose, such as the
@@ -131,6 +145,7 @@ class Drawing:
     top_k: int
     top_p: float
     noise: Callable[[str, int], Tensor]
+    fixed: Tensor | None = None
 
 
 class ParallelGenerator(Generator):

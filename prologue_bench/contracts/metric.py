@@ -216,9 +216,10 @@ class MetricInputs:
 
     @property
     def draw(self) -> Callable[[Tensor, Tensor | None, int], Tensor]:
-        """`draw(labels, prefix, seed)` gives ids [B, L] of samples.
+        """`draw(labels, fixed, seed)` gives ids [B, L] of samples.
 
-        The sampling settings are the variant's, the first tokens fixed to `prefix` [B, n].
+        The sampling settings are the variant's. `fixed` [B, n] has ids that are given for the first
+        n tokens, and FREE where one is drawn all the same; `fixed_at` makes it from ids.
         """
         return self._declared("draw", "draw", self._draw)
 

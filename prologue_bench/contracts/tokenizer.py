@@ -103,6 +103,14 @@ class Tokenizer(nn.Module, ABC):
         """
         return InspectedTokens(self.encode(images))
 
+    def patch_attention(self, images: Tensor) -> Tensor | None:
+        """How strongly each token of the first segment reads each patch: [n, rows, columns].
+
+        Attention of the tokens' queries in the encoder's last layer, averaged over heads and
+        images [B, C, H, W]. None where there is no such thing.
+        """
+        return None
+
     @classmethod
     def foundation(cls, settings: Any) -> tuple[str, Mapping[str, Any]] | None:
         """The tokenizer, by name and settings, that must be trained before this one; None for most.

@@ -13,6 +13,7 @@ from prologue_bench.config.ablation import Ablation, Experiment, Resolved
 from prologue_bench.config.settings import Training
 from prologue_bench.contracts.data import DataSource, Split
 from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.metric import PlannedInputs
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
@@ -219,22 +220,13 @@ class _Variant:
         who, generator = self.generator.generator.component.called("generator"), inputs.generator
         if "likelihood" in needs and not (generator and generator.has_likelihood):
             raise DoesNotApply(f"{who} has no likelihood")
-        if "attention" in needs and not (generator and self._shows_attention(generator)):
+        if "attention" in needs and not (
+            generator
+            and shows_attention(
+                self.generator.generator, generator.layout, self.data.spec.labels, self.workspace
+            )
+        ):
             raise DoesNotApply(f"{who} does not show its attention")
-
-    def _shows_attention(self, generator: Generator) -> bool:
-        """Whether it has attention to show, as far as can be told without its weights."""
-        if type(generator).attention is Generator.attention:
-            return False
-        small = self.workspace.small_generator(
-            self.generator.generator, generator.layout, self.data.spec.labels
-        )
-        try:
-            with torch.device("cpu" if small else "meta"), torch.no_grad():
-                ids, labels = torch.zeros(1, generator.layout.length).long(), torch.zeros(1).long()
-                return (small or generator).attention(ids, labels) is not None
-        except Exception:  # one that cannot run without memory will tell when it is measured
-            return True
 
     @contextmanager
     def _at(self, place: str) -> Iterator[None]:
@@ -257,6 +249,22 @@ class _Variant:
             raise UserError(
                 f"{self.where}{place}: cannot be checked: {brief(error)}{place_of(error)}"
             ) from error
+
+
+def shows_attention(
+    resolved: Resolved, layout: TokenLayout, labels: int, workspace: Workspace
+) -> bool:
+    """Whether a generator has attention to show, as far as can be told without its weights."""
+    generator = workspace.generator_on_meta(resolved, layout, labels)
+    if type(generator).attention is Generator.attention:
+        return False
+    small = workspace.small_generator(resolved, layout, labels)
+    try:
+        with torch.device("cpu" if small else "meta"), torch.no_grad():
+            ids, none = torch.zeros(1, layout.length).long(), torch.zeros(1).long()
+            return (small or generator).attention(ids, none) is not None
+    except Exception:  # one that cannot run without memory will tell when it is measured
+        return True
 
 
 def _check_foundation(

@@ -172,7 +172,9 @@ def count_steps(stage: stages.Stage, workspace: Workspace) -> int | None:
         if isinstance(stage, stages.SampleImages) or search is None:
             return tokens * _batches(sampling.samples, sampling.batch_size)
         return tokens * len(search.points()) * _batches(search.samples, sampling.batch_size)
-    if isinstance(stage, stages.PictureSamples) and stage.shared:
+    if isinstance(stage, stages.PictureTokens) or (
+        isinstance(stage, stages.PictureSamples) and stage.shared
+    ):
         return 2 * workspace.layout_of(stage.samples.generator.tokens.tokenizer).length
     return None
 

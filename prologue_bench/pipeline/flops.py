@@ -25,7 +25,7 @@ from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError
 from prologue_bench.guard import pass_interrupt
 from prologue_bench.pipeline import models, stages
-from prologue_bench.pipeline.pictures import COLUMNS, SAMPLE_ROWS
+from prologue_bench.pipeline.pictures import ATTENTION_IMAGES, COLUMNS, SAMPLE_ROWS
 from prologue_bench.pipeline.workspace import SMALL, Workspace, identity
 from prologue_bench.sampling.decoding import draw_ids, guidance_scales, is_guided
 
@@ -273,6 +273,18 @@ def _picturing(stage: stages.PictureSamples, at: _OnMeta) -> float:
     return COLUMNS * SAMPLE_ROWS * each
 
 
+def _picturing_tokens(stage: stages.PictureTokens, at: _OnMeta) -> float:
+    generator, sampling = stage.samples.generator, stage.samples.sampling
+    each = 2 * _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
+    return COLUMNS * (len(stage.places) + 1) * each
+
+
+def _picturing_attention(stage: stages.PictureAttention, at: _OnMeta) -> float:
+    """About a pass over each sequence."""
+    generator, ids, label = _one_sequence(stage.generator, at)
+    return ATTENTION_IMAGES * _count(lambda: generator.losses(ids, label))
+
+
 _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
     stages.TrainTokenizer: _tokenizer_training,
     stages.TrainGenerator: _generator_training,
@@ -281,6 +293,8 @@ _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
     stages.SampleImages: _sampling,
     stages.SearchSampling: _searching,
     stages.PictureSamples: _picturing,
+    stages.PictureTokens: _picturing_tokens,
+    stages.PictureAttention: _picturing_attention,
 }
 
 _WITHOUT_WORK = (stages.TakePrior, stages.PictureReconstructions)

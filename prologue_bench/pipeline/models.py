@@ -22,6 +22,8 @@ from prologue_bench.storage.weights import load_state
 M = TypeVar("M", bound=nn.Module)
 TOKENIZER_WEIGHTS, GENERATOR_WEIGHTS = "tokenizer.safetensors", "generator.safetensors"
 """Names of the weights in artifacts and exports."""
+PRIOR_WEIGHTS = "prior.safetensors"
+"""Beside those of a tokenizer that was trained with a joint prior."""
 
 
 def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:

@@ -9,14 +9,17 @@ from attrs import evolve, frozen
 
 from prologue_bench.config.ablation import Ablation, Experiment, Resolved
 from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.contracts.generator import AutoregressiveGenerator
 from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.settings import differing_models
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
-from prologue_bench.pipeline.checks import Checks, LeftOut
+from prologue_bench.pipeline.checks import Checks, LeftOut, shows_attention
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import loss_class, needs_of
+from prologue_bench.pipeline.pictures import SHARED_TOKENS, spread
 from prologue_bench.pipeline.stages import (
     DataRef,
     EncodeImages,
@@ -25,9 +28,11 @@ from prologue_bench.pipeline.stages import (
     ImportedGenerator,
     ImportedTokenizer,
     Measure,
+    PictureAttention,
     PictureReconstructions,
     PictureSamples,
     PictureStage,
+    PictureTokens,
     Reconstruct,
     SampleImages,
     SearchSampling,
@@ -170,7 +175,7 @@ def make_plan(
             pipeline = _pipeline(experiment, checks, held_out, workspace)
         if experiment.variant.name not in drawn:
             drawn.add(experiment.variant.name)
-            pipeline = evolve(pipeline, pictures=_pictures(pipeline, checks.prefixes))
+            pipeline = evolve(pipeline, pictures=_pictures(pipeline, checks.prefixes, workspace))
         pipelines.append(pipeline)
     estimator = Estimator(workspace)
     planned: dict[str, PlannedStage] = {}
@@ -308,11 +313,13 @@ def _pipeline(
     )
 
 
-def _pictures(pipeline: Pipeline, prefixes: tuple[int, ...]) -> tuple[PictureStage, ...]:
+def _pictures(
+    pipeline: Pipeline, prefixes: tuple[int, ...], workspace: Workspace
+) -> tuple[PictureStage, ...]:
     """The pictures of a variant.
 
     Rows of samples share a variant's prologue, and of others equally many first tokens as the
-    shortest prologue has.
+    shortest prologue has; other rows share one of these tokens each.
     """
     pictures: list[PictureStage] = [
         PictureReconstructions(reconstructions=pipeline.reconstructions)
@@ -321,6 +328,17 @@ def _pictures(pipeline: Pipeline, prefixes: tuple[int, ...]) -> tuple[PictureSta
         shared = pipeline.layout.leading or min(prefixes, default=0)
         shared = shared if shared < pipeline.layout.length else 0
         pictures.append(PictureSamples(samples=pipeline.samples, shared=shared))
+        resolved = pipeline.generator.generator
+        labels = workspace.data_of(pipeline.tokenizer).spec.labels
+        generator = workspace.generator_on_meta(resolved, pipeline.layout, labels)
+        # Generators of other kinds may be able to fix only first tokens.
+        if shared > 1 and isinstance(generator, AutoregressiveGenerator):
+            places = spread(shared, SHARED_TOKENS)
+            pictures.append(PictureTokens(samples=pipeline.samples, places=places))
+        if shows_attention(resolved, pipeline.layout, labels, workspace):
+            pictures.append(
+                PictureAttention(tokens=pipeline.tokens, generator=pipeline.generator, first=shared)
+            )
     return tuple(pictures)
 
 
@@ -400,25 +418,53 @@ def _generator_stage(
         )
         return ImportedGenerator(tokens=tokens, generator=experiment.generator, imported=key)
     if training.joint:
-        if model.prior is None:
-            raise UserError(
-                f"generator_training.joint: tokenizer {experiment.tokenizer.name!r} with these "
-                "settings has no joint prior; expected one that has, or joint: false"
-            )
+        prior = _trained_prior(experiment, tokens, model, "joint", "joint: false")
         if not experiment.tokenizer_training.prior_labels:
             raise UserError(
                 "generator_training.joint: the joint prior sees no labels; "
                 "set tokenizer_training.prior_labels: true"
             )
-        if isinstance(tokens.tokenizer, ImportedTokenizer):
-            raise UserError(
-                "generator_training.joint: the tokenizer is imported, without a prior; "
-                "set generator_training.imported too"
-            )
-        return TakePrior(tokens=tokens, generator=_prior(experiment).kept_as)
+        return TakePrior(tokens=tokens, generator=prior.kept_as)
+    if training.start == "joint-prior" and not isinstance(model, ContinuousTokenizer):
+        prior = _trained_prior(experiment, tokens, model, "start", "start: new")
+        _check_alike(experiment.generator, prior)
     generator = experiment.generator.kept_as
     return TrainGenerator(
         tokens=tokens, generator=generator, training=training, seed=experiment.seed
+    )
+
+
+def _trained_prior(
+    experiment: Experiment, tokens: EncodeImages, model: Tokenizer, setting: str, otherwise: str
+) -> Resolved:
+    """The joint prior whose weights a setting of generator_training takes over.
+
+    Raises UserError where none is trained here.
+    """
+    if model.prior is None:
+        raise UserError(
+            f"generator_training.{setting}: tokenizer {experiment.tokenizer.name!r} with these "
+            f"settings has no joint prior; expected one that has, or {otherwise}"
+        )
+    if isinstance(tokens.tokenizer, ImportedTokenizer):
+        raise UserError(
+            f"generator_training.{setting}: the tokenizer is imported, without a prior; "
+            "set generator_training.imported too"
+        )
+    return _prior(experiment)
+
+
+def _check_alike(generator: Resolved, prior: Resolved) -> None:
+    """Raises UserError where a generator cannot start from the weights of a joint prior."""
+    if generator.name != prior.name:
+        differs = f"they are {generator.name!r} and {prior.name!r}"
+    elif names := differing_models(generator.settings, prior.settings):
+        differs = f"they differ in {', '.join(names)}"
+    else:
+        return
+    raise UserError(
+        "generator_training.start: joint-prior: found a generator unlike "
+        f"tokenizer_training.prior, expected one of its kind and size; {differs}"
     )
 
 

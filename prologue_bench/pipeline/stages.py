@@ -243,8 +243,13 @@ class TrainGenerator(Stage):
     seed: int
 
     @property
+    def from_prior(self) -> bool:
+        """Whether it starts from the weights of the tokenizer's joint prior."""
+        return self.training.start == "joint-prior"
+
+    @property
     def inputs(self) -> tuple[Stage, ...]:
-        return (self.tokens,)
+        return (self.tokens, *((self.tokens.tokenizer,) if self.from_prior else ()))
 
     def reads(self) -> dict[str, Any]:
         training = key_values(self.training)
@@ -439,7 +444,50 @@ class PictureSamples(Stage):
         return {"shared": self.shared}
 
 
-PictureStage = PictureReconstructions | PictureSamples
+@frozen(kw_only=True, slots=False)
+class PictureTokens(Stage):
+    """tokens.png: samples in rows that share one token of one sample, which stands first."""
+
+    kind = "picture-tokens"
+    samples: SampleImages
+    places: tuple[int, ...]
+    """Of the shared tokens among the L, one for each row but the last."""
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return self.samples.inputs
+
+    def reads(self) -> dict[str, Any]:
+        points = sampling_points(self.samples.sampling)
+        for point in points:
+            for unread in ("samples", "seed", "batch_size"):
+                point.pop(unread, None)
+        return {"places": list(self.places), "sampling": points}
+
+
+@frozen(kw_only=True, slots=False)
+class PictureAttention(Stage):
+    """attention.png: the generator's attention in each layer, averaged over test images.
+
+    heatmaps.png: how strongly the tokens of the image's grid attend to each of the first ones and,
+    where the tokenizer shows it, how strongly these read each patch.
+    """
+
+    kind = "picture-attention"
+    tokens: EncodeImages
+    generator: GeneratorStage
+    first: int
+    """How many first tokens have heat maps; 0 where there are none to compare."""
+
+    @property
+    def inputs(self) -> tuple[Stage, ...]:
+        return (self.tokens, self.generator, *((self.tokens.tokenizer,) if self.first else ()))
+
+    def reads(self) -> dict[str, Any]:
+        return {"data": self.tokens.tokenizer.data.key(), "first": self.first}
+
+
+PictureStage = PictureReconstructions | PictureSamples | PictureTokens | PictureAttention
 
 
 def components_of(stage: Stage) -> tuple[tuple[str, Component], ...]:
@@ -448,8 +496,10 @@ def components_of(stage: Stage) -> tuple[tuple[str, Component], ...]:
         return (("metric", stage.metric.component), *components_of(stage.samples))
     if isinstance(stage, SearchSampling):
         return (("metric", stage.metric.component), *components_of(stage.generator))
-    if isinstance(stage, PictureSamples):
+    if isinstance(stage, PictureSamples | PictureTokens):
         return components_of(stage.samples)
+    if isinstance(stage, PictureAttention):
+        return components_of(stage.generator)
     if isinstance(stage, PictureReconstructions):
         return components_of(stage.reconstructions)
     if isinstance(stage, SampleImages):

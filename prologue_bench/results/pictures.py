@@ -17,7 +17,10 @@ from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import one_data_set
 
 ORIGINALS = "originals"
-VARIANT_PICTURES = ("reconstructions", "samples", "prefixes")
+VARIANT_PICTURES = (
+    *("reconstructions", "samples", "prefixes"),
+    *("tokens", "attention", "heatmaps"),
+)
 ASSETS = "assets"
 """The folder of a report's pictures."""
 PICTURE_NAME = re.compile(
@@ -32,9 +35,8 @@ MOST_PIXELS, LONGEST_SIDE = 2**26, 2**15
 class Pictures:
     """PNG files by name.
 
-    They are "originals", and "reconstructions-i", "samples-i" and "prefixes-i" for the i-th
-    variant. In results that were put together from several data sets, "originals-i" is of the i-th
-    source.
+    They are "originals", and one "KIND-i" of the i-th variant for each of VARIANT_PICTURES. In
+    results that were put together from several data sets, "originals-i" is of the i-th source.
     """
 
     files: dict[str, bytes] = field(factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from attrs import frozen
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from prologue_bench.config.settings import Sampling
 from prologue_bench.contracts.generator import Generator
-from prologue_bench.contracts.images import ImageSpec, to_bytes
+from prologue_bench.contracts.images import ImageSpec, to_bytes, to_float
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError, shortened
 from prologue_bench.sampling.decoding import draw_ids
@@ -33,15 +34,24 @@ class FinishedRun:
     generator: Generator
     sampling: Sampling
 
-    def draw(self, labels: Tensor, seed: int, prefix: Tensor | None = None) -> Tensor:
-        """Ids [B, L] for labels [B]; the first tokens are those of `prefix` [B, n] if given.
+    def draw(self, labels: Tensor, seed: int, fixed: Tensor | None = None) -> Tensor:
+        """Ids [B, L] for labels [B].
 
-        Raises StageError where the models compute nothing that can be drawn from.
+        `fixed` [B, n] has ids that are given for the first n tokens, and FREE where one is drawn
+        all the same. Raises StageError where the models compute nothing that can be drawn from.
         """
         with self._computing("draw tokens"):
             return draw_ids(
-                self.generator, self.sampling, self.images.none_label, labels, prefix, "drawn", seed
+                self.generator, self.sampling, self.images.none_label, labels, fixed, "drawn", seed
             )
+
+    @torch.inference_mode()
+    def encode(self, images: NDArray[np.uint8]) -> Tensor:
+        """Ids [L] of one uint8 image [1, C, H, W]. Raises StageError as `draw` does."""
+        with self._computing("encode an image"):
+            ids = self.tokenizer.encode(to_float(torch.from_numpy(np.array(images))))
+            self.tokenizer.layout.check(ids, 1)
+        return ids[0]
 
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> NDArray[Any]:

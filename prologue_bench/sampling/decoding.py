@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor
 
 from prologue_bench import seeds
 from prologue_bench.config.settings import ALL_TOKENS, Sampling
 from prologue_bench.contracts.generator import (
+    FREE,
     AutoregressiveGenerator,
     Drawing,
     Generator,
@@ -31,12 +33,12 @@ def sample_ids(
     sampling: Sampling,
     rng: torch.Generator,
     none_label: int,
-    prefix: Tensor | None = None,
+    fixed: Tensor | None = None,
 ) -> Tensor:
     """Draw ids [B, L] for labels [B], as `ids_of_noise` does from noise of `rng`."""
     shape = (len(labels), generator.layout.length)
     noise = torch.rand(shape, generator=rng, device=rng.device, dtype=torch.float64)
-    return ids_of_noise(generator, labels, sampling, noise.to(labels.device), none_label, prefix)
+    return ids_of_noise(generator, labels, sampling, noise.to(labels.device), none_label, fixed)
 
 
 ROWS = 512
@@ -54,21 +56,22 @@ def ids_of_noise(
     sampling: Sampling,
     noise: Tensor,
     none_label: int,
-    prefix: Tensor | None = None,
+    fixed: Tensor | None = None,
 ) -> Tensor:
     """Ids [B, L] for labels [B], each token chosen by its own number of the uniform noise [B, L].
 
     Logits are guided, divided by the segment's temperature, cut to the `top_k` likeliest and then
-    to `top_p`; only ids of the segment at hand have any. `prefix` [B, n] fixes the first n tokens,
-    whatever segments they are of: steps that are fixed as a whole are read at once, and one that is
-    fixed in part is drawn around what is fixed. Conditional and unconditional logits come from one
-    pass over a batch of 2 B. On a CPU, the images are drawn in equal parts of at most `ROWS`.
+    to `top_p`; only ids of the segment at hand have any. `fixed` [B, n] has ids that are given for
+    the first n tokens, and FREE where one is drawn all the same. A token is drawn given all tokens
+    before it, drawn or fixed; what is fixed behind it has no influence. Steps before the first
+    drawn token are read at once, and a step that is fixed in part is drawn around what is fixed.
+    Conditional and unconditional logits come from one pass over a batch of 2 B. On a CPU, the
+    images are drawn in equal parts of at most `ROWS`.
     """
-    ids = labels.new_empty(len(labels), generator.layout.length)
-    fixed = 0 if prefix is None else prefix.shape[1]
-    if prefix is not None:
-        ids[:, :fixed] = prefix
-    steps = _planned_steps(generator, sampling, fixed, labels.device)
+    ids = labels.new_full((len(labels), generator.layout.length), FREE)
+    if fixed is not None:
+        ids[:, : fixed.shape[1]] = fixed
+    steps = _planned_steps(generator, sampling, None if fixed is None else ids, labels.device)
     parts = 1
     if labels.device.type == "cpu":
         guided = any(step.guided for step in steps)
@@ -86,8 +89,10 @@ class _Step:
     segment: Segment
     span: slice
     """Where its tokens stand among the L."""
-    fixed: int
-    """How many of them a prefix fixes."""
+    read: slice
+    """The tokens before it that no step has seen."""
+    fixed: Literal["none", "some", "all"]
+    """How many of its tokens are given."""
     guided: bool
     """Whether the unconditional logits are computed, in this step and all others."""
     factors: tuple[Tensor, Tensor] | None
@@ -99,15 +104,21 @@ class _Step:
 def _planned_steps(
     generator: AutoregressiveGenerator[Any],
     sampling: Sampling,
-    fixed: int,
+    fixed: Tensor | None,
     device: torch.device,
 ) -> list[_Step]:
-    """The steps that draw anything behind a prefix of `fixed` tokens."""
+    """The steps from the first to the last that draws, for ids [B, L], FREE where that is done."""
     scales = guidance_scales(generator.layout, sampling)
-    guided = is_guided(scales[fixed:])
-    planned = []
+    drawn = whole = [True] * len(scales)
+    if fixed is not None:
+        free = fixed == FREE
+        drawn, whole = free.any(dim=0).tolist(), free.all(dim=0).tolist()
+    guided = is_guided([scale for scale, is_drawn in zip(scales, drawn, strict=True) if is_drawn])
+    planned: list[_Step] = []
+    last = max((place for place, is_drawn in enumerate(drawn) if is_drawn), default=-1)
     for segment, span in step_spans(generator):
-        if span.stop <= fixed:
+        draws = any(drawn[span])
+        if span.start > last or not (planned or draws):
             continue
         temperature, factors = sampling.temperature_of(segment.name), None
         if guided:
@@ -116,8 +127,10 @@ def _planned_steps(
                 (each / temperature).float().to(device) for each in (own, 1 - own)
             )
             factors = conditional, unconditional
+        read = slice(planned[-1].span.start if planned else 0, span.start)
+        given: Literal["none", "some", "all"] = "none" if all(whole[span]) else "some"
         planned.append(
-            _Step(segment, span, max(0, fixed - span.start), guided, factors, temperature)
+            _Step(segment, span, read, given if draws else "all", guided, factors, temperature)
         )
     return planned
 
@@ -132,7 +145,7 @@ def _draw_part(
     noise: Tensor,
     ids: Tensor,
 ) -> State:
-    """Put the ids [B, L] of labels [B] behind those that are fixed.
+    """Put an id wherever the ids [B, L] of labels [B] are FREE.
 
     The state of the part before is used up, and that of this part given back.
     """
@@ -140,13 +153,15 @@ def _draw_part(
     if guided:
         labels = torch.cat((labels, torch.full_like(labels, none_label)))
     state = generator.start(labels) if before is None else generator.restart(before, labels)
-    chosen = ids[:, : steps[0].span.start] if steps and steps[0].span.start else None
     for step in steps:
-        if guided and chosen is not None:
-            chosen = torch.cat((chosen, chosen))
-        logits = generator.decode_step(state, chosen)
+        read = ids[:, step.read] if step.span.start else None
+        if guided and read is not None:
+            read = torch.cat((read, read))
+        logits = generator.decode_step(state, read)
         count = step.span.stop - step.span.start
         _check_logits(logits, (len(labels), count, step.segment))
+        if step.fixed == "all":
+            continue
         if step.factors is not None:
             conditional, unconditional = logits.chunk(2)
             logits = torch.addcmul(unconditional * step.factors[1], conditional, step.factors[0])
@@ -155,8 +170,9 @@ def _draw_part(
         logits = restrict(logits.flatten(0, 1), sampling.top_k, sampling.top_p)
         probabilities = logits.softmax(dim=-1, dtype=torch.float32)
         chosen = choose(probabilities, noise[:, step.span].reshape(-1, 1)).view(len(ids), -1)
-        if step.fixed:
-            chosen[:, : step.fixed] = ids[:, step.span][:, : step.fixed]
+        if step.fixed == "some":
+            there = ids[:, step.span]
+            chosen = torch.where(there == FREE, chosen, there)
         ids[:, step.span] = chosen
     return state
 
@@ -263,24 +279,25 @@ def draw_ids(
     sampling: Sampling,
     none_label: int,
     labels: Tensor,
-    prefix: Tensor | None,
+    fixed: Tensor | None,
     *names: seeds.Name,
     first: int = 0,
 ) -> Tensor:
     """Ids [B, L] for labels [B] of images `first`, `first` + 1 ..., tensors being on any device.
 
+    `fixed` [B, n] has ids that are given for the first n tokens, FREE where one is drawn.
     `names` say what is drawn for, such as ("samples", sampling seed): the noise is that of
     `image_noise`, or of streams of (*names, purpose, image) for a generator that draws in a way of
     its own. Raises StageError for ids that are none.
     """
     device = next(generator.parameters()).device
     labels, images = labels.to(device), range(first, first + len(labels))
-    prefix = None if prefix is None else prefix.to(device)
+    fixed = None if fixed is None else fixed.to(device)
     if isinstance(generator, AutoregressiveGenerator):
         noise = image_noise(generator.layout, images, *names).to(device)
-        return ids_of_noise(generator, labels, sampling, noise, none_label, prefix)
+        return ids_of_noise(generator, labels, sampling, noise, none_label, fixed)
     if isinstance(generator, ParallelGenerator):
-        return _drawn_in_parallel(generator, labels, sampling, none_label, prefix, images, names)
+        return _drawn_in_parallel(generator, labels, sampling, none_label, fixed, images, names)
     raise StageError(f"found a {type(generator).__name__}, expected a generator that can be drawn")
 
 
@@ -290,7 +307,7 @@ def _drawn_in_parallel(
     labels: Tensor,
     sampling: Sampling,
     none_label: int,
-    prefix: Tensor | None,
+    fixed: Tensor | None,
     images: range,
     names: tuple[seeds.Name, ...],
 ) -> Tensor:
@@ -299,11 +316,14 @@ def _drawn_in_parallel(
         return torch.from_numpy(np.array(rows).reshape(len(images), count)).to(labels.device)
 
     layout = generator.layout
+    if fixed is not None:
+        fixed = F.pad(fixed, (0, layout.length - fixed.shape[1]), value=FREE)
     ids = generator.draw(
         Drawing(
             labels=labels,
             none_label=none_label,
-            prefix=prefix,
+            prefix=None if fixed is None else _prefix(fixed),
+            fixed=fixed,
             temperatures={name: sampling.temperature_of(name) for name in layout.names},
             guidance=tuple(guidance_scales(layout, sampling)),
             top_k=sampling.top_k,
@@ -315,6 +335,18 @@ def _drawn_in_parallel(
         return ids
     with of_component("`draw`", StageError):
         layout.check(ids, len(labels))
-        if prefix is not None and not torch.equal(ids[:, : prefix.shape[1]], prefix):
-            raise ValueError("the first ids are not those of `prefix`")
+        wrong = [] if fixed is None else ((fixed != FREE) & (ids != fixed)).any(dim=0).tolist()
+        if any(wrong):
+            raise ValueError(
+                f"found another id for token {wrong.index(True)}, counted from 0, expected that of "
+                "`fixed` in its Drawing"
+            )
     return ids
+
+
+def _prefix(fixed: Tensor) -> Tensor | None:
+    """The first ids [B, n] of fixed ids [B, L]; None where not just these are fixed."""
+    given = fixed != FREE
+    length = int(given.all(dim=0).sum())
+    is_prefix = bool(given[:, :length].all()) and not bool(given[:, length:].any())
+    return fixed[:, :length] if is_prefix else None

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prologue_bench.contracts import (
+    FREE,
     AutoregressiveGenerator,
     Component,
     ContinuousTokenizer,
@@ -224,13 +225,14 @@ class Masked(ParallelGenerator):
         labels, length = drawing.labels, self.layout.length
         none = torch.full_like(labels, drawing.none_label)
         ids = labels.new_zeros(len(labels), length)
-        fixed = 0 if drawing.prefix is None else drawing.prefix.shape[1]
-        if drawing.prefix is not None:
-            ids[:, :fixed] = drawing.prefix
+        hidden = torch.ones_like(ids, dtype=torch.bool)
+        if drawing.fixed is not None:
+            hidden = drawing.fixed == FREE
+            ids = torch.where(hidden, ids, drawing.fixed)
         temperatures = [drawing.temperatures[s.name] for s in self.layout for _ in range(s.length)]
         noise = drawing.noise("tokens", length)
-        hidden = torch.arange(length, device=labels.device).expand(len(labels), -1) >= fixed
-        for places in (range(fixed, length, 2), range(fixed + 1, length, 2)):
+        unknown = [place for place in range(length) if hidden[:, place].any()]
+        for places in (unknown[::2], unknown[1::2]):
             with_label, without = self.logits(ids, labels, hidden), self.logits(ids, none, hidden)
             hidden = hidden.clone()
             for place in places:
@@ -239,7 +241,8 @@ class Masked(ParallelGenerator):
                 shares = (logits / temperatures[place]).softmax(-1).double().cumsum(-1)
                 point = noise[:, place, None].contiguous()
                 chosen = torch.searchsorted(shares, point, right=True)
-                ids[:, place] = chosen[:, 0].clamp(max=logits.shape[1] - 1)
+                chosen = chosen[:, 0].clamp(max=logits.shape[1] - 1)
+                ids[:, place] = torch.where(hidden[:, place], chosen, ids[:, place])
                 hidden[:, place] = False
         return ids
 

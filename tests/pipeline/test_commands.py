@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from prologue_bench.cli.app import cli
+from prologue_bench.config.ablation import resolve_alone
 from prologue_bench.errors import UserError
+from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
 from tests.conftest import SMOKE
 
@@ -38,7 +40,7 @@ def invoke(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
 
 
 def test_plan_shows_the_stages_for_people_and_for_scripts(invoke: Invoke) -> None:
-    assert "16 stages, 16 cached" in invoke("plan", "tiny.yaml").output
+    assert "20 stages, 20 cached" in invoke("plan", "tiny.yaml").output
     records = json.loads(invoke("plan", "tiny.yaml", "--set", "sampling.seed=3", "--json").output)
     assert {record["stage"] for record in records if not record["cached"]} == {
         "sample",
@@ -178,14 +180,59 @@ def test_sample_draws_what_was_asked_for(invoke: Invoke, tmp_path: Path) -> None
         (("--class", "cat"), "--class cat: no such class"),
         (("--training-seed", "7"), "has no training seed 7; it has 0"),
         (("--variant", "prologue_tokens=0", "--fix-prologue"), "are of one segment"),
+        (
+            ("--fix", "prolog"),
+            "--fix prolog: there is no segment 'prolog'; did you mean 'prologue'",
+        ),
+        (("--fix", "prologue:0,2"), "--fix prologue:0,2: found 2, expected numbers from 0 to 1"),
+        (("--fix", "prologue", "--fix", "visual"), "--fix: found all tokens, expected some that"),
+        (("--fix", "prologue", "--rows", "1"), "--rows 1: the last row shares no tokens"),
+        (("--of", "3"), "--of: says whose tokens are shared; say which ones with --fix"),
+        (("--of", "60", "--fix", "prologue"), "--of 60: the grid has 60 images, counted from 0"),
+        (("--of", "test:900000", "--fix", "prologue"), "--of test:900000: found "),
+        (("--of", "none.png", "--fix", "prologue"), "--of none.png: cannot be read (No such file"),
+        (("--of", str(tmp_path / "a.png"), "--fix", "prologue"), "pixels, expected 28 x 28, as t"),
     ):
         assert message in str(invoke("sample", "report", *options).exception)
+
+
+def test_tokens_of_one_image_are_shared_by_all_rows_but_the_last(
+    invoke: Invoke, finished: Path, tmp_path: Path
+) -> None:
+    """The image itself stands first in each row: a sample, a test image, or that in a file."""
+
+    def draw(name: str, *options: str) -> np.ndarray:
+        where = ("--rows", "3", "--columns", "4", "--out", str(tmp_path / name))
+        found = invoke("sample", "report", *where, *options)
+        assert found.exit_code == 0, found.exception
+        return cells(tmp_path / name, 3, 4)
+
+    plain = draw("plain.png")
+    shared = draw("shared.png", "--fix", "prologue:1", "--of", "6")
+    assert np.array_equal(shared[0], plain[6])
+    assert np.array_equal(shared[4], plain[6])
+    assert not np.array_equal(shared[8], plain[6])
+    from_test = draw("test.png", "--fix", "prologue", "--of", "test:5")
+    results = json.loads((finished / "report" / "results.json").read_text())
+    assert results["data"]["shape"] == [1, 28, 28]
+    image = (
+        Registry.load()
+        .find("data", results["data"]["name"])
+        .load()(
+            resolve_alone(
+                "data", results["data"]["name"], results["data"]["settings"], None, Registry.load()
+            ).settings
+        )
+    )
+    Image.fromarray(np.asarray(image.images("test")[5])[0]).save(tmp_path / "own.png")
+    label = str(image.labels("test")[5])
+    own = ("--of", str(tmp_path / "own.png"), "--class", label)
+    assert np.array_equal(draw("file.png", "--fix", "prologue", *own), from_test)
 
 
 def test_a_fixed_prologue_is_shared_by_a_row(finished: Path, registry: object) -> None:
     import torch
 
-    from prologue_bench.registry import Registry
     from prologue_bench.runs.loading import load_run
     from prologue_bench.storage.store import Store
 

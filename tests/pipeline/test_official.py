@@ -327,6 +327,8 @@ def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
         "measure",
         "picture-reconstructions",
         "picture-samples",
+        "picture-tokens",
+        "picture-attention",
     ]
     with pytest.raises(
         UserError, match=r"other settings than the experiment's; found settings.prologue_codebook"

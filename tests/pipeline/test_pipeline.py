@@ -99,7 +99,8 @@ def test_a_generator_is_trained_only_where_a_metric_looks_at_it(load: Load, stor
         }
 
     tokenizer = {"train-tokenizer", "encode", "reconstruct", "measure", "picture-reconstructions"}
-    generation = {"train-generator", "sample", "picture-samples"}
+    generation = {"train-generator", "sample", "picture-samples", "picture-tokens"}
+    generation.add("picture-attention")
     assert kinds("[psnr, codebook, probe]") == tokenizer
     for metric in ("gfid", "rate", "layout", "cost"):
         assert kinds(f"[psnr, {metric}]") == tokenizer | generation
@@ -117,7 +118,9 @@ def test_keys_depend_on_what_is_read_and_on_nothing_else(load: Load, store: Stor
     assert keys("title=Another title", "tokenizer_training.checkpoint_steps=3") == base
     changed = keys("sampling.temperature=0.5")
     differing = {name for name in base if base[name] != changed[name]}
-    assert {name.split("prologue")[0] for name in differing} == {"sample", "picture-samples"}
+    assert {name.split("prologue")[0] for name in differing} == {
+        *("sample", "picture-samples", "picture-tokens")
+    }
     changed = keys("tokenizer_training.prior_optimisation.weight_decay=0.5")
     assert (
         changed["train-tokenizerprologue_tokens=0 seed 0"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from safetensors.torch import load_file
 
 from prologue_bench.config.ablation import Ablation
@@ -37,6 +38,8 @@ def test_one_stage_samples_from_the_joint_prior(
         "measure",
         "picture-reconstructions",
         "picture-samples",
+        "picture-tokens",
+        "picture-attention",
     ]
     pipeline = plan.pipelines[0]
     assert isinstance(pipeline.generator, TakePrior)
@@ -44,6 +47,32 @@ def test_one_stage_samples_from_the_joint_prior(
     taken = load_file(store.get(pipeline.generator.key) / "generator.safetensors")
     assert prior.keys() == taken.keys()
     assert all(taken[name].equal(value) for name, value in prior.items())
+
+
+def test_a_generator_continues_from_the_weights_of_the_joint_prior(
+    load: Callable[..., Ablation], store: Store, recorder: Recorder
+) -> None:
+    """A training of one step that is too small to change a weight leaves the prior's."""
+    same = "{use: ar, transformer: {width: 16, layers: 1, heads: 1}}"
+    plan = make_plan(
+        load(
+            "vary.tokenizer.prologue_tokens=[2]",
+            "baseline=null",
+            "metrics=[rate]",
+            f"tokenizer_training.prior={same}",
+            f"generator={same}",
+            "generator_training.start=joint-prior",
+            "generator_training.steps=1",
+            "generator_training.optimisation.learning_rate=1e-30",
+        ),
+        Workspace(store),
+    )
+    assert execute(plan, Workspace(store), recorder, lambda: False).failures == {}
+    pipeline = plan.pipelines[0]
+    prior = load_file(store.get(pipeline.tokenizer.key) / "prior.safetensors")
+    continued = load_file(store.get(pipeline.generator.key) / "generator.safetensors")
+    assert prior.keys() == continued.keys()
+    assert all(torch.allclose(continued[name], value, atol=1e-6) for name, value in prior.items())
 
 
 def test_post_trains_its_foundation_once_and_keeps_it(

@@ -17,7 +17,7 @@ from prologue_bench.cli.app import cli
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.config.settings import Guidance, Sampling
 from prologue_bench.conformance import Skipped, checks_of
-from prologue_bench.contracts import ContinuousTokenizer, Segment, TokenLayout
+from prologue_bench.contracts import ContinuousTokenizer, Segment, TokenLayout, fixed_at
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.flops import stage_flops
@@ -129,7 +129,7 @@ def test_a_step_draws_all_of_its_tokens_from_one_pass(
         assert torch.equal((2 * one - other).argmax(-1), ids[:, start : start + count])
     for fixed in range(layout.length + 1):  # also in the middle of a step
         again = sample_ids(
-            generator, LABELS, sampling, torch.Generator(), NONE, prefix=ids[:, :fixed]
+            generator, LABELS, sampling, torch.Generator(), NONE, fixed=ids[:, :fixed]
         )
         assert torch.equal(again, ids)
 
@@ -175,7 +175,11 @@ def test_a_parallel_generator_is_held_to_its_prefix_and_vocabulary() -> None:
     prefix = torch.zeros(3, 2).long()
     ids = draw_ids(Masked(None, LEVELS, 4), Sampling(), NONE, LABELS, prefix, "x")
     assert ids[:, :2].eq(0).all()
-    with pytest.raises(StageError, match="the first ids are not those of `prefix`"):
+    anywhere = fixed_at(ids, [2, 5])
+    again = draw_ids(Masked(None, LEVELS, 4), Sampling(), NONE, LABELS, anywhere, "y")
+    assert torch.equal(again[:, [2, 5]], ids[:, [2, 5]])
+    assert not torch.equal(again, ids)
+    with pytest.raises(StageError, match="found another id for token 0, counted from 0"):
         draw_ids(Stubborn(None, LEVELS, 4), Sampling(), NONE, LABELS, prefix, "x")
 
 

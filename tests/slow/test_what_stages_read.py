@@ -165,6 +165,8 @@ def test_stages_open_what_their_keys_declare(
         "measure",
         "picture-reconstructions",
         "picture-samples",
+        "picture-tokens",
+        "picture-attention",
     }
     assert [
         wrong for planned in plan.stages for wrong in run_alone(planned, plan, store, tmp_path)

@@ -18,7 +18,7 @@ from torch import Tensor
 from prologue_bench import seeds
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.config.settings import GeneratorTraining, TokenizerTraining
-from prologue_bench.sampling.grids import shared_prefixes
+from prologue_bench.sampling.grids import sharing_tokens
 from prologue_bench.training.hooks import StepSeedHook
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from tests.conftest import ROOT
@@ -210,7 +210,7 @@ def test_two_purposes_of_a_step_do_not_share_their_draws() -> None:
     assert not torch.equal(other.draws(256)["unlabelled"], drawn["unlabelled"])
 
 
-def test_shared_prefixes_of_neighbouring_seeds_have_nothing_in_common() -> None:
+def test_shared_tokens_of_neighbouring_seeds_have_nothing_in_common() -> None:
     used: list[int] = []
 
     def draw(labels: Tensor, seed: int, prefix: Tensor | None) -> Tensor:
@@ -218,7 +218,7 @@ def test_shared_prefixes_of_neighbouring_seeds_have_nothing_in_common() -> None:
         return torch.zeros(len(labels), 4, dtype=torch.int64)
 
     for seed in range(20):
-        shared_prefixes(draw, torch.zeros(6, dtype=torch.int64), 3, 2, seed)
+        sharing_tokens(draw, torch.zeros(6, dtype=torch.int64), 3, [range(2)], seed)
     assert len(used) == 40
     assert distinct(used)
 

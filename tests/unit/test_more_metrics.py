@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from scipy.spatial.distance import cdist
 from scipy.stats import laplace
 
 from prologue_bench.config.settings import Sampling
-from prologue_bench.contracts import StageCost, to_bytes
-from prologue_bench.errors import StageError
+from prologue_bench.contracts import FREE, PlannedInputs, StageCost, to_bytes
+from prologue_bench.errors import DoesNotApply, StageError
 from prologue_bench.sampling.decoding import sample_ids
+from prologue_bench.texts.ranges import parse_ranges, ranges
 from prologue_plugins.metrics import features
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.cost import Cost, Speed
@@ -207,8 +209,21 @@ def test_persistence_is_the_mean_over_pairs_by_brute_force() -> None:
     assert found.mean() == pytest.approx(np.mean(inside) - np.mean(between))
 
 
-def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("settings", "name", "places"),
+    [
+        ({}, "3", [0, 1, 2]),
+        ({"positions": (0, 2)}, "at_0_2", [0, 2]),
+        ({"positions": (1, 2, 5), "segment": "visual"}, "visual_at_1-2_5", [4, 5, 8]),
+        ({"segment": "prologue"}, "prologue", [0, 1, 2]),
+    ],
+)
+def test_layout_resamples_around_the_shared_tokens_and_measures_what_they_fix(
+    settings: dict[str, Any],
+    name: str,
+    places: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tokenizer = prologue().eval()
     for parameter in tokenizer.decoder.parameters():  # else all tokens decode to one grey
@@ -216,20 +231,21 @@ def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
     generator = ar(tokenizer.layout)
     drawn = []
 
-    def draw(labels: torch.Tensor, prefix: torch.Tensor | None, seed: int) -> torch.Tensor:
+    def draw(labels: torch.Tensor, fixed: torch.Tensor | None, seed: int) -> torch.Tensor:
         ids = sample_ids(
-            generator, labels % 3, Sampling(), torch.Generator().manual_seed(seed), 3, prefix
+            generator, labels % 3, Sampling(), torch.Generator().manual_seed(seed), 3, fixed
         )
-        drawn.append((ids, prefix))
+        drawn.append((ids, fixed))
         return ids
 
     monkeypatch.setattr(
         "prologue_plugins.metrics.layout.extract_features",
         lambda images, *_: images.reshape(len(images), -1).astype(float),
     )
-    settings = LayoutSettings(groups_per_class=2, group_size=3, lowpass=2)
     with torch.inference_mode():
-        found = Layout(settings).measure(
+        found = Layout(
+            LayoutSettings(groups_per_class=2, group_size=3, lowpass=2, **settings)
+        ).measure(
             inputs(
                 tmp_path,
                 layout=tokenizer.layout,
@@ -239,16 +255,59 @@ def test_layout_resamples_behind_the_prefix_and_measures_what_it_fixes(
                 draw=draw,
             )
         )
-    assert [m.name for m in found] == ["layout_pixels_3", "layout_features_3"]
-    ids, prefix = drawn[-1]
-    assert prefix is not None
+    assert [m.name for m in found] == [f"layout_pixels_{name}", f"layout_features_{name}"]
+    ids, fixed = drawn[-1]
+    assert fixed is not None
     with torch.inference_mode():
         pixels = to_bytes(tokenizer.decode(ids)).reshape(len(ids), -1).numpy().astype(float)
     shape = (len(DATA.spec.class_names), 2, 3)
     assert found[1].value == pytest.approx(persistence(pixels, shape).mean())
     assert found[1].value != 0
-    assert torch.equal(ids[:, :3], prefix)
-    assert torch.equal(ids[0, :3], ids[2, :3])
+    assert torch.equal(ids[:, places], fixed[:, places])
+    assert torch.equal(ids[0, places], ids[2, places])
+    assert int((fixed != FREE).sum(dim=1).max()) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"segment": "prolog"}, "found no segment 'prolog', but prologue, visual"),
+        ({"segment": "prologue", "positions": (0, 2)}, "found 2 tokens of segment 'prologue', exp"),
+        ({"positions": (6,)}, "found 6 tokens of an image, expected more than 6"),
+        ({"positions": tuple(range(6))}, "nothing is left to be drawn"),
+    ],
+)
+def test_layout_of_tokens_that_are_not_there_does_not_apply(
+    settings: dict[str, Any], message: str
+) -> None:
+    planned = PlannedInputs(data=DATA, layout=LAYOUT, prefixes=(), samples=10, tokenizer=None)
+    with pytest.raises(DoesNotApply, match=message):
+        Layout(LayoutSettings(**settings)).check(planned)
+
+
+def test_positions_rise_and_are_counted_from_0() -> None:
+    for wrong in ((1, 0), (0, 0), (-1,)):
+        with pytest.raises(ValueError, match="must be different numbers that rise"):
+            LayoutSettings(positions=wrong)
+
+
+@pytest.mark.parametrize("text", ["0", "0,3-5", "1-3", "0,2,4"])
+def test_ranges_are_read_as_they_are_written(text: str) -> None:
+    assert ranges(parse_ranges(text, 6)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "found '', expected a number"),
+        ("1,x", "found 'x', expected a number or a range"),
+        ("5-3", "found the range 5-3, expected 3-5"),
+        ("0,6", "found 6, expected numbers from 0 to 5"),
+    ],
+)
+def test_a_text_that_is_no_ranges_says_what_was_found(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_ranges(text, 6)
 
 
 @torch.inference_mode()

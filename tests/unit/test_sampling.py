@@ -10,9 +10,9 @@ from torch import Tensor
 
 from prologue_bench.config.settings import Guidance, Sampling
 from prologue_bench.config.structure import structure
-from prologue_bench.contracts import Segment, TokenLayout
+from prologue_bench.contracts import FREE, Segment, TokenLayout, fixed_at
 from prologue_bench.errors import UserError
-from prologue_bench.sampling.decoding import guidance_scales, sample_ids
+from prologue_bench.sampling.decoding import draw_ids, guidance_scales, sample_ids
 from prologue_bench.seeds import generator as generator_of
 from prologue_plugins.generators.ar import Ar, ArState
 from tests.factories.models import LAYOUTS, ar, random_ids, rar
@@ -133,12 +133,78 @@ def test_a_fixed_prefix_of_any_length_continues_as_if_it_had_been_drawn(
     sampling = Sampling(top_k=1, guidance=guidance)
     whole = sample_ids(generator, LABELS, sampling, rng(), NONE)
     for length in range(layout.length + 1):
-        again = sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=whole[:, :length])
+        again = sample_ids(generator, LABELS, sampling, rng(), NONE, fixed=whole[:, :length])
         assert torch.equal(again, whole)
     other = random_ids(layout)[:, :1]
     assert torch.equal(
-        sample_ids(generator, LABELS, sampling, rng(), NONE, prefix=other)[:, :1], other
+        sample_ids(generator, LABELS, sampling, rng(), NONE, fixed=other)[:, :1], other
     )
+
+
+@pytest.mark.parametrize("places", [(3,), (0, 3), (1, 2, 5), (2, 3, 4, 5), ()])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("guidance", [{}, {"all": Guidance(schedule="linear", scale=4.0)}])
+def test_any_tokens_can_be_fixed_and_those_behind_are_drawn_given_them(
+    layout: TokenLayout, guidance: dict[str, Guidance], places: tuple[int, ...]
+) -> None:
+    """Greedy, each drawn token is the likeliest in a pass over the whole sequence."""
+    generator = ar(layout)
+    sampling = Sampling(top_k=1, guidance=guidance)
+    given = random_ids(layout)
+    places = tuple(place for place in places if place < layout.length)
+    ids = sample_ids(generator, LABELS, sampling, rng(), NONE, fixed_at(given, places))
+    layout.check(ids, len(LABELS))
+    assert torch.equal(ids[:, places], given[:, places])
+    conditional = generator.logits(ids, LABELS)
+    unconditional = generator.logits(ids, torch.full_like(LABELS, NONE))
+    scales = guidance_scales(layout, sampling)
+    for token in set(range(layout.length)) - set(places):
+        name, index = generator._segment_at(token)
+        place = generator.vocabulary.spans[name].start + index
+        rows = generator.vocabulary.rows(name)
+        scale = scales[token]
+        guided = scale * conditional[:, place, rows] + (1 - scale) * unconditional[:, place, rows]
+        assert torch.equal(guided.argmax(-1), ids[:, token])
+
+
+def test_what_is_fixed_changes_no_noise_and_may_differ_between_images() -> None:
+    """Tokens before a fixed one are those without it; images fix tokens of their own."""
+    generator = ar(LAYOUT)
+    plain = sample_ids(generator, LABELS, Sampling(), rng(), NONE)
+    given = random_ids(LAYOUT)
+    own = torch.full_like(given, FREE)
+    own[0, 1], own[1, 4] = given[0, 1], given[1, 4]
+    ids = sample_ids(generator, LABELS, Sampling(), rng(), NONE, own)
+    assert ids[0, 1] == given[0, 1]
+    assert ids[1, 4] == given[1, 4]
+    assert torch.equal(ids[0, :1], plain[0, :1])
+    assert torch.equal(ids[1, :4], plain[1, :4])
+    assert torch.equal(ids[2], plain[2])
+
+
+def test_images_with_fixed_tokens_do_not_depend_on_their_batch() -> None:
+    generator, fixed = ar(LAYOUT), fixed_at(random_ids(LAYOUT), [1, 3])
+    together = draw_ids(generator, Sampling(), NONE, LABELS, fixed, "x")
+    alone = [
+        draw_ids(generator, Sampling(), NONE, LABELS[i : i + 1], fixed[i : i + 1], "x", first=i)
+        for i in range(3)
+    ]
+    assert torch.equal(torch.cat(alone), together)
+
+
+@pytest.mark.parametrize("places", [(0, 1, 2), (3, 4, 5), (0, 5), (2,), (0, 1, 2, 3, 4, 5)])
+def test_steps_that_are_fixed_at_either_end_cost_no_pass(places: tuple[int, ...]) -> None:
+    plain = ar(LAYOUT)
+    plain.__class__ = Recording
+    assert isinstance(plain, Recording)
+    given = random_ids(LAYOUT)
+    plain.calls = []
+    ids = sample_ids(plain, LABELS, Sampling(), rng(), NONE, fixed_at(given, places))
+    drawn = [place for place in range(6) if place not in places]
+    steps = range(drawn[0], drawn[-1] + 1) if drawn else range(0)
+    assert len(plain.calls) == len(steps)
+    if steps and steps[0]:
+        assert plain.calls[0] == ids[:, : steps[0]].tolist()
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

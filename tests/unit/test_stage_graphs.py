@@ -11,6 +11,7 @@ from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.config.files import Overrides
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.stages import TrainGenerator
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
@@ -29,6 +30,52 @@ def test_one_stage_needs_a_conditional_prior(
 ) -> None:
     with pytest.raises(UserError, match=message):
         make_plan(load(*values, "baseline=null", "generator_training.joint=true"), Workspace(store))
+
+
+def planned(load: Callable[..., Ablation], store: Store, *values: str) -> TrainGenerator:
+    """The generator's stage of one variant with a prologue."""
+    plan = make_plan(
+        load("vary.tokenizer.prologue_tokens=[2]", "baseline=null", *values), Workspace(store)
+    )
+    stage = plan.pipelines[0].generator
+    assert isinstance(stage, TrainGenerator)
+    return stage
+
+
+ALIKE = "tokenizer_training.prior={use: ar, transformer: {width: 16, layers: 1, heads: 1}}"
+START = "generator_training.start=joint-prior"
+
+
+def test_a_generator_that_starts_from_the_prior_is_another_training_that_reads_it(
+    load: Callable[..., Ablation], store: Store
+) -> None:
+    small = "generator={use: ar, transformer: {width: 16, layers: 1, heads: 1, dropout: 0.2}}"
+    new, continued = (planned(load, store, ALIKE, small, *more) for more in ((), (START,)))
+    assert new.inputs == (new.tokens,)
+    assert continued.inputs == (continued.tokens, continued.tokens.tokenizer)
+    assert new.key != continued.key
+    assert new.tokens.key == continued.tokens.key
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            ["generator={use: ar, tied: true, transformer: {width: 32, layers: 1, heads: 1}}"],
+            "of its kind and size; they differ in transformer.width, tied",
+        ),
+        (["generator={use: rar}"], "of its kind and size; they are 'rar' and 'ar'"),
+        (
+            ["vary.tokenizer.prologue_tokens=[0]"],
+            "start: tokenizer .prologue. with these settings has no joint prior",
+        ),
+    ],
+)
+def test_a_generator_unlike_the_prior_cannot_start_from_it(
+    load: Callable[..., Ablation], store: Store, values: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        planned(load, store, ALIKE, START, *values)
 
 
 def test_a_segment_that_no_variant_has_is_a_user_error(

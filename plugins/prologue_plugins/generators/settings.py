@@ -6,6 +6,7 @@ from typing import Any
 
 from attrs import field, frozen, validators
 
+from prologue_bench.contracts import OF_TRAINING
 from prologue_plugins.layers.settings import (
     MOST_RATIO,
     Initialisation,
@@ -22,7 +23,9 @@ class ArTransformerSettings(TransformerSettings):
         default=11 / 4, validator=[validators.gt(0), validators.le(MOST_RATIO), has_channels]
     )
     bias: bool = False
-    dropout: float = field(default=0.1, validator=[validators.ge(0.0), validators.lt(1.0)])
+    dropout: float = field(
+        default=0.1, validator=[validators.ge(0.0), validators.lt(1.0)], metadata=OF_TRAINING
+    )
 
 
 @frozen(kw_only=True)
@@ -31,7 +34,7 @@ class ArSettings:
 
     transformer: ArTransformerSettings = ArTransformerSettings()
     tied: bool = False
-    initialisation: Initialisation = "open"
+    initialisation: Initialisation = field(default="open", metadata=OF_TRAINING)
     """Initial weights: `paper` draws all as the paper's implementation does, with closed gates;
     `open` starts with open gates."""
 
@@ -43,8 +46,12 @@ class RarSettings(ArSettings):
     In between, the share of shuffled images falls linearly.
     """
 
-    shuffled_until: float = field(default=0.5, validator=[validators.ge(0), validators.le(1)])
-    ordered_from: float = field(default=0.75, validator=[validators.ge(0), validators.le(1)])
+    shuffled_until: float = field(
+        default=0.5, validator=[validators.ge(0), validators.le(1)], metadata=OF_TRAINING
+    )
+    ordered_from: float = field(
+        default=0.75, validator=[validators.ge(0), validators.le(1)], metadata=OF_TRAINING
+    )
 
     @ordered_from.validator
     def _after(self, attribute: Any, value: float) -> None:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
+from prologue_bench.contracts import OF_TRAINING
+
 StraightThrough = Literal["softmax", "vq"]
 """How the gradient passes a quantizer whose ids the prior reads."""
 
@@ -73,7 +75,9 @@ class TransformerSettings:
     )
     bias: bool = True
     """Biases in the output, feed-forward and gate layers."""
-    dropout: float = field(default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)])
+    dropout: float = field(
+        default=0.0, validator=[validators.ge(0.0), validators.lt(1.0)], metadata=OF_TRAINING
+    )
     """Share that training sets to zero: of residual branches, of the condition's channels (drawn
     for each image), and of the input embeddings of autoregressive models."""
     rotary_axes: tuple[int, int, int] | None = field(default=None, validator=_fills_head)

@@ -97,11 +97,20 @@ class PatchEncoder(nn.Module):
 
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Patches [B, N, inputs] to features of patches [B, N, D] and of queries [B, n, D]."""
-        x = self.project(patches)
-        if self.queries is not None:
-            x = torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
-        features, _ = through(self.transformer, x, self.positions())
+        features, _ = through(self.transformer, self._inputs(patches), self.positions())
         return features[:, : self.patches], features[:, self.patches :]
+
+    def _inputs(self, patches: Tensor) -> Tensor:
+        """Patches [B, N, inputs], projected, and queries: [B, N + n, D]."""
+        x: Tensor = self.project(patches)
+        if self.queries is None:
+            return x
+        return torch.cat((x, self.queries.expand(len(x), -1, -1)), dim=1)
+
+    def attention(self, patches: Tensor) -> Tensor:
+        """Attention of queries to patches in the last layer [n, N], over heads and images."""
+        maps = self.transformer.attention(self._inputs(patches), self.positions())
+        return maps[-1, self.patches :, : self.patches]
 
 
 class PatchDecoder(nn.Module):

@@ -1,11 +1,13 @@
-"""Layout persistence: how much of an image its first tokens fix."""
+"""Layout persistence: how much of an image its first tokens, or others, fix."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
@@ -16,13 +18,66 @@ from prologue_bench.contracts import (
     MetricInputs,
     PlannedInputs,
     Procedure,
+    TokenLayout,
+    fixed_at,
     to_bytes,
 )
+from prologue_bench.errors import DoesNotApply, listed
 from prologue_bench.seeds import Name, stream
 from prologue_bench.stats.intervals import half_width
+from prologue_bench.texts.ranges import ranges
 from prologue_plugins.metrics.features import check_features, extract_features, extractor_details
 from prologue_plugins.metrics.prefixes import check_prefixes
 from prologue_plugins.metrics.settings import LayoutSettings
+
+
+@frozen
+class _Shared:
+    """The tokens that a group shares."""
+
+    places: Sequence[int]
+    """Among the L."""
+    name: str
+    title: str
+    text: str
+    """As the procedure has it."""
+
+
+def _first(length: int) -> _Shared:
+    return _Shared(range(length), str(length), f"first {length} tokens", f"the first {length}")
+
+
+def _chosen(settings: LayoutSettings, layout: TokenLayout) -> _Shared:
+    """The tokens that settings name."""
+    numbers, of = ranges(settings.positions), f" of {settings.segment}" if settings.segment else ""
+    parts = [settings.segment, f"at_{numbers.replace(',', '_')}" if numbers else ""]
+    text = f"{'tokens' if numbers else 'all tokens'}{f' {numbers}' if numbers else ''}{of}"
+    return _Shared(
+        _places(settings, layout),
+        "_".join(filter(None, parts)),
+        text,
+        f"{text}, counted from 0" if numbers else text,
+    )
+
+
+def _places(settings: LayoutSettings, layout: TokenLayout) -> list[int]:
+    """Where the tokens that settings name stand among the L.
+
+    Raises DoesNotApply where a layout does not have them, or no others.
+    """
+    if settings.segment and settings.segment not in layout.names:
+        raise DoesNotApply(f"found no segment {settings.segment!r}, but {listed(layout.names)}")
+    span = layout.span(settings.segment) if settings.segment else slice(0, layout.length)
+    count = span.stop - span.start
+    if settings.positions and settings.positions[-1] >= count:
+        where = f"segment {settings.segment!r}" if settings.segment else "an image"
+        raise DoesNotApply(
+            f"found {count} tokens of {where}, expected more than {settings.positions[-1]}"
+        )
+    places = [span.start + each for each in settings.positions or range(count)]
+    if len(places) == layout.length:
+        raise DoesNotApply("all tokens would be shared, so that nothing is left to be drawn")
+    return places
 
 
 class Layout(Metric):
@@ -30,7 +85,8 @@ class Layout(Metric):
 
     n runs over the lengths of the variants' leading segments, so that a prologue is compared with
     equally many first tokens of the baseline. Similarity is the correlation of low-pass pixels, and
-    of features, around the mean of the class; so what the class fixes does not count.
+    of features, around the mean of the class; so what the class fixes does not count. Instead of
+    the first n, any other tokens can be shared: tokens before them are then drawn as without them.
     """
 
     needs = ("tokenizer", "draw", "prefixes")
@@ -39,37 +95,49 @@ class Layout(Metric):
         self.settings = settings
 
     def check(self, planned: PlannedInputs) -> None:
-        check_prefixes(planned, planned.layout.length - 1)
+        if self._chooses:
+            _places(self.settings, planned.layout)
+        else:
+            check_prefixes(planned, planned.layout.length - 1)
         check_features(self.settings, planned)
 
+    @property
+    def _chooses(self) -> bool:
+        """Whether the settings say which tokens are shared."""
+        return bool(self.settings.positions or self.settings.segment)
+
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        lengths = [n for n in inputs.prefixes if n < inputs.layout.length]
+        shared = (
+            [_chosen(self.settings, inputs.layout)]
+            if self._chooses
+            else [_first(n) for n in inputs.prefixes if n < inputs.layout.length]
+        )
         found = []
-        for index, length in enumerate(lengths):
-            images = self._resampled(inputs, length)
+        for index, tokens in enumerate(shared):
+            images = self._resampled(inputs, tokens.places)
             pixels = adaptive_avg_pool2d(torch.from_numpy(images).float(), self.settings.lowpass)
             features = extract_features(
                 images, self.settings, inputs.device, lambda done, total: None
             )
             for space, vectors in (("pixels", pixels.flatten(1).numpy()), ("features", features)):
                 values = persistence(vectors, self._shape(inputs))
-                found.append(self._measurement(inputs, length, space, values, len(images)))
-            inputs.advance(index + 1, len(lengths))
+                found.append(self._measurement(inputs, tokens, space, values, len(images)))
+            inputs.advance(index + 1, len(shared))
         return found
 
     def _shape(self, inputs: MetricInputs) -> tuple[int, int, int]:
         classes = max(1, len(inputs.data.spec.class_names))
         return classes, self.settings.groups_per_class, self.settings.group_size
 
-    def _resampled(self, inputs: MetricInputs, length: int) -> NDArray[Any]:
-        """uint8 images, class by class and group by group; a group shares its first tokens."""
+    def _resampled(self, inputs: MetricInputs, places: Sequence[int]) -> NDArray[Any]:
+        """uint8 images, class by class and group by group; a group shares the tokens there."""
         classes, groups, size = self._shape(inputs)
         labels = torch.arange(classes).repeat_interleave(groups)
-        first = _draw(inputs, labels, None, "shared tokens", self.settings.seed)[:, :length]
+        first = _draw(inputs, labels, None, "shared tokens", self.settings.seed)
         ids = _draw(
             inputs,
             labels.repeat_interleave(size),
-            first.repeat_interleave(size, dim=0),
+            fixed_at(first, places).repeat_interleave(size, dim=0),
             "other tokens",
             self.settings.seed,
         )
@@ -78,10 +146,10 @@ class Layout(Metric):
         return torch.cat(images).numpy()
 
     def _measurement(
-        self, inputs: MetricInputs, length: int, space: str, values: NDArray[Any], count: int
+        self, inputs: MetricInputs, shared: _Shared, space: str, values: NDArray[Any], count: int
     ) -> Measurement:
         details: dict[str, str | int | float | bool | None] = {
-            "tokens": f"the first {length}",
+            "tokens": shared.text,
             "groups_per_class": self.settings.groups_per_class,
             "group_size": self.settings.group_size,
             "seed": self.settings.seed,
@@ -97,8 +165,8 @@ class Layout(Metric):
         else:
             details.update(extractor_details(self.settings))
         return Measurement(
-            name=f"layout_{space}_{length}",
-            title=f"layout persistence, {space}, first {length} tokens",
+            name=f"layout_{space}_{shared.name}",
+            title=f"layout persistence, {space}, {shared.title}",
             value=float(values.mean()),
             half_width=half_width(values),
             unit="",
@@ -109,15 +177,13 @@ class Layout(Metric):
         )
 
 
-def _draw(inputs: MetricInputs, labels: Tensor, prefix: Tensor | None, *names: Name) -> Tensor:
+def _draw(inputs: MetricInputs, labels: Tensor, fixed: Tensor | None, *names: Name) -> Tensor:
     """Ids of samples in batches, each with a seed of its own."""
     parts = []
     for start in range(0, len(labels), 250):
         rows = slice(start, start + 250)
         parts.append(
-            inputs.draw(
-                labels[rows], None if prefix is None else prefix[rows], stream(*names, start)
-            )
+            inputs.draw(labels[rows], None if fixed is None else fixed[rows], stream(*names, start))
         )
     return torch.cat(parts)
 

@@ -132,10 +132,21 @@ class DensityCoverageSettings(PrecisionRecallSettings):
     neighbours: int = field(default=5, validator=[validators.ge(1), validators.le(MOST)])
 
 
+def _rising(instance: object, attribute: attrs.Attribute[Any], value: tuple[int, ...]) -> None:
+    if list(value) != sorted(set(value)) or min(value, default=0) < 0:
+        raise ValueError(f"{attribute.name!r} must be different numbers that rise: {list(value)}")
+
+
 @frozen(kw_only=True)
 class LayoutSettings(FeatureSettings):
-    """Groups of samples that share their first tokens."""
+    """Groups of samples that share their first tokens, or others."""
 
+    positions: tuple[int, ...] = field(default=(), validator=_rising)
+    """Which tokens are shared, counted from 0, all in one set. Without these, they are the first n,
+    for the lengths of the variants' leading segments."""
+    segment: str = ""
+    """The segment that positions are counted in, of which all tokens are shared without any; empty
+    counts in the whole sequence, so that variants without the segment can be compared."""
     groups_per_class: int = field(default=8, validator=[validators.ge(2), validators.le(MOST)])
     group_size: int = field(default=4, validator=[validators.ge(2), validators.le(MOST)])
     lowpass: int = field(default=7, validator=[validators.ge(1), validators.le(MOST)])

@@ -71,6 +71,16 @@ class Prologue(VqTokenizer):
         visual, prologue = self.encoder(to_patches(images, self.patch_size))
         return visual, prologue
 
+    def patch_attention(self, images: Tensor) -> Tensor | None:
+        if self.prologue_quantizer is None:
+            return None
+        found = self.query_attention(to_patches(images, self.patch_size))
+        return torch.unflatten(found, 1, self.grid)
+
+    def query_attention(self, patches: Tensor) -> Tensor:
+        """Attention of the prologue's queries [n, N] to patches [B, N, values], over images."""
+        return self.encoder.attention(patches)
+
     def inspect(self, images: Tensor) -> InspectedTokens:
         visual, prologue = self.features(images)
         segments = {"visual": (self.quantizer.codebook, visual)}

@@ -78,7 +78,15 @@ class ProloguePost(Prologue):
         return TokenizerOutput(None, {}, self.quantizer.codebook.nearest(features))
 
     def features(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        patches = to_patches(images, self.patch_size)
+        visual, read = self._read(to_patches(images, self.patch_size))
+        _, prologue = self.prologue_encoder(read)
+        return visual, prologue
+
+    def query_attention(self, patches: Tensor) -> Tensor:
+        return self.prologue_encoder.attention(self._read(patches)[1])
+
+    def _read(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """The features of visual tokens [B, N, D], and what the second encoder reads of patches."""
         with torch.no_grad():
             visual, _ = self.encoder(patches)
             sources: dict[str, Callable[[], Tensor]] = {
@@ -86,6 +94,4 @@ class ProloguePost(Prologue):
                 "encoder-output": lambda: visual,
                 "before-quantization": lambda: self.quantizer.codebook.latents(visual),
             }
-            reads = sources[self.prologue_input]()
-        _, prologue = self.prologue_encoder(reads)
-        return visual, prologue
+            return visual, sources[self.prologue_input]()

@@ -15,7 +15,12 @@ from prologue_bench.guard import brief, pass_interrupt
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.steps.coding import encode_images, reconstruct
 from prologue_bench.pipeline.steps.measuring import measure
-from prologue_bench.pipeline.steps.picturing import picture_reconstructions, picture_samples
+from prologue_bench.pipeline.steps.picturing import (
+    picture_attention,
+    picture_reconstructions,
+    picture_samples,
+    picture_tokens,
+)
 from prologue_bench.pipeline.steps.sampling import decode_samples, draw_tokens, search_sampling
 from prologue_bench.pipeline.steps.training import take_prior, train_generator, train_tokenizer
 from prologue_bench.pipeline.workspace import Workspace
@@ -45,6 +50,8 @@ _WORK: dict[type[stages.Stage], Callable[[Any, Workspace, StageContext], None]] 
     stages.Measure: measure,
     stages.PictureReconstructions: picture_reconstructions,
     stages.PictureSamples: picture_samples,
+    stages.PictureTokens: picture_tokens,
+    stages.PictureAttention: picture_attention,
 }
 
 _SHARED = (stages.TrainTokenizer, stages.TrainGenerator, stages.EncodeImages, stages.SampleImages)

@@ -54,9 +54,9 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
             draw_ids, generator, chosen_sampling(stage.samples, store), data.spec.none_label
         )
 
-        def draw(labels: Tensor, prefix: Tensor | None, seed: int) -> Tensor:
+        def draw(labels: Tensor, fixed: Tensor | None, seed: int) -> Tensor:
             with as_trained(stage.samples.generator, context.device):
-                return sampled(labels, prefix, "metric", stage.metric.name, seed)
+                return sampled(labels, fixed, "metric", stage.metric.name, seed)
 
     inputs = MetricInputs(
         metric=stage.metric.name,

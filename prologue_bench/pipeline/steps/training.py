@@ -15,7 +15,7 @@ from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.flops import counted_flops
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.pipeline.workspace import Workspace
-from prologue_bench.storage.weights import save_weights
+from prologue_bench.storage.weights import load_state, save_weights
 from prologue_bench.training import compiling, distributed, terms
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
@@ -90,7 +90,7 @@ def train_tokenizer(
     if distributed.is_leader():
         save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
-            save_weights(averaged.prior, context.output / "prior.safetensors")
+            save_weights(averaged.prior, context.output / models.PRIOR_WEIGHTS)
 
 
 def _looked_at(data: DataSource, training: TokenizerTraining) -> LookedAt | None:
@@ -113,6 +113,9 @@ def train_generator(
         "generator",
         stage.seed,
     )
+    if stage.from_prior:
+        path = workspace.store.get(stage.tokens.tokenizer.key) / models.PRIOR_WEIGHTS
+        generator.load_state_dict(load_state(path))
     training = compiling.decided(
         stage.training, partial(counted_flops, stage, workspace), [generator], context
     )
@@ -133,6 +136,6 @@ def train_generator(
 def take_prior(stage: stages.TakePrior, workspace: Workspace, context: StageContext) -> None:
     """The joint prior becomes the generator."""
     shutil.copyfile(
-        workspace.store.get(stage.tokens.tokenizer.key) / "prior.safetensors",
+        workspace.store.get(stage.tokens.tokenizer.key) / models.PRIOR_WEIGHTS,
         context.output / models.GENERATOR_WEIGHTS,
     )
