@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process per core, and one thread in each; what the tests of a file share is made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-slow test-all bench campaign docs lint install install-dev
+.PHONY: demo test test-slow test-all bench campaign reports docs lint install install-dev
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
@@ -29,6 +29,14 @@ bench: install-dev
 # Takes hours: runs all tries of all campaigns and writes their table into docs/reliability.md.
 campaign: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.slow --write --jobs $$(nproc)
+
+# The published reports, anew: a day on two cores. What is finished stays in the store, and the same command goes on.
+REPORTS := prologue_count tokenizers guidance ar_scale ce_weight prologue_codebook straight_through visual_dropout \
+    colour_scenes
+SEEDS := 0,1,2,3,4
+reports: install
+	for name in $(REPORTS); do \
+	    $(BIN)/prologue-bench run ablations/$$name.yaml --seeds $(SEEDS) --reuse reports/$$name || exit 1; done
 
 docs: install-dev
 	$(BIN)/mkdocs build
