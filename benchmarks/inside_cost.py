@@ -1,6 +1,6 @@
 """What looking inside a tokenizer's training costs, with and without a prologue.
 
-    python benchmarks/inside_cost.py --steps 500 --pairs 3 --set offers.encoder.width=64 ...
+    python benchmarks/inside_cost.py --small --steps 250 --pairs 3 [--tokens 0 8] [--set KEY=VALUE]
 
 Prints a Markdown table. Each pair is one training that is looked into and one that is not, from the
 same seed, in turns in one process on one thread; the `share` is what the looks themselves took of
