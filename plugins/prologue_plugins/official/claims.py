@@ -95,11 +95,13 @@ class Evidence:
         found = self.difference
         if self.verdict() != "cannot tell" or found.half_width is None:
             return None
-        margin = self._margin()[0]
+        asks_for_none = self.expected == "equal"
+        # No effect is equivalent to none unless a margin was stated beforehand.
+        margin = self._margin()[0] if asks_for_none or found.margin is not None else -1.0
         for seeds in range(found.count + 1, MOST_SEEDS + 1):
             width = found.half_width * narrowing(found, seeds)
             inside = abs(found.mean) + width <= margin
-            outside = abs(found.mean) - width > (margin if self.expected == "equal" else 0)
+            outside = abs(found.mean) - width > (margin if asks_for_none else 0)
             if inside or outside:
                 return seeds
         return None
