@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,6 +18,8 @@ from prologue_bench.texts.settings import short_names
 
 def plain(value: object) -> str:
     """A setting's value; a dash for none."""
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {plain(each)}' for name, each in value.items())})"
     return "–" if value is None else str(value)
 
 

@@ -267,6 +267,10 @@ def position_plot(
     return spec(chart, f"{what} at each token: {title}", HEIGHT * 0.75 if grid else 44)
 
 
+LINE_HEIGHT = 12
+"""Pixels between names of segments."""
+
+
 def token_plot(rows: pd.DataFrame, series: Sequence[str], largest: float, title: str) -> Spec:
     """Numbers along the tokens of a sequence, a line for each, broken between segments.
 
@@ -286,13 +290,15 @@ def token_plot(rows: pd.DataFrame, series: Sequence[str], largest: float, title:
     dots = base.mark_circle(size=20).encode(
         tooltip=[alt.Tooltip("of:N"), alt.Tooltip("segment:N"), *tooltip("token", "value")]
     )
-    starts = data(rows.groupby("segment", sort=False)[["token"]].min().reset_index())
-    names = (
-        alt.Chart(starts)
-        .mark_text(align="left", baseline="top", dx=3, color=INK)
+    starts = rows.groupby("segment", sort=False)[["token"]].min().reset_index()
+    # One below the other: short segments leave no room for their names.
+    names = [
+        alt.Chart(data(starts[index : index + 1]))
+        .mark_text(align="left", baseline="top", dx=3, dy=LINE_HEIGHT * index, color=INK)
         .encode(x="token:Q", y=alt.value(0), text="segment:N")
-    )
-    return spec(alt.layer(lines.add_params(chosen), dots, names), f"{title}, along the tokens")
+        for index in range(len(starts))
+    ]
+    return spec(alt.layer(lines.add_params(chosen), dots, *names), f"{title}, along the tokens")
 
 
 def _with_unit(rows: pd.DataFrame, metric: str) -> str:

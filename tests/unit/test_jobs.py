@@ -75,12 +75,12 @@ def test_a_failed_stage_takes_those_behind_it_along(plan: Plan) -> None:
     graph.start(first)
     graph.end(first, Ending(failure="for a reason"))
     assert set(graph.outcome.failures.values()) == {"for a reason"}
-    assert len(graph.outcome.failures) == 8
+    assert len(graph.outcome.failures) == 10
     assert recorder.failures == {first.experiment: "for a reason"}
     while (ready := graph.ready()) and graph.start(ready[0]) is None:
         graph.end(ready[0], Ending())
     assert graph.is_done
-    assert len(recorder.ran) == 1 + 8
+    assert len(recorder.ran) == 1 + 10
 
 
 @pytest.mark.parametrize(
@@ -101,16 +101,16 @@ def test_two_jobs_take_as_long_as_one_of_two_equal_chains(plan: Plan) -> None:
     assert makespan(plan.missing, 2) == pytest.approx(everything / 2)
     longest = max(critical_paths(plan.missing).values())
     assert longest == makespan(plan.missing, 16) == 100 + 2 + 50 + 3 + 1
-    assert widest(plan.missing, 16) == 6, "two samples' metric and picture, two pictures"
+    assert widest(plan.missing, 16) == 10, "of each variant a metric and four pictures"
     assert widest(plan.missing, 2) == 2
     assert makespan((), 2) == 0 == widest((), 2)
 
 
 def test_a_stage_of_unknown_length_counts_as_the_middle_one(plan: Plan) -> None:
     unknown = lengths(plan, lambda each: None if each.stage.kind == "measure" else 7.0)
-    assert makespan(unknown.missing, 1) == 16 * 7
+    assert makespan(unknown.missing, 1) == 20 * 7
     nothing = lengths(plan, lambda each: None)
-    assert makespan(nothing.missing, 1) == 16 * 60
+    assert makespan(nothing.missing, 1) == 20 * 60
 
 
 MACHINE = Machine(cores=8, physical_cores=4)
@@ -304,7 +304,7 @@ def test_lines_of_several_stages_carry_their_names_and_losses(
     progress.finished(first, 50.0)
     progress.failed(second, "a reason")
     said = out.getvalue().splitlines()
-    assert "about 2 min 39 s left in total" in said[0]
+    assert "about 2 min 41 s left in total" in said[0]
     assert said[2:] == [
         "[2/16] train-tokenizer · prologue_tokens=2 seed 0: 20/100, 0.5/s, 2 min 40 s left, "
         "loss_l1 0.123",
@@ -331,6 +331,6 @@ def test_the_live_display_has_a_line_for_each_running_stage(plan: Plan) -> None:
         assert notes[1].endswith("loss_l1 0.5")
         progress._say_budget()
         whole = str(progress.bars.tasks[0].fields["note"])
-        assert whole == "stage 2 of 16, about 1 min 49 s left in total", "both are half done"
+        assert whole == "stage 2 of 16, about 1 min 51 s left in total", "both are half done"
         progress.finished(first, 10.0)
         assert len(progress.bars.tasks) == 2

@@ -62,8 +62,8 @@ def test_what_a_node_has_is_read_from_ray() -> None:
 
 def test_stages_share_cpus_and_gpus(plan: Plan) -> None:
     assert share_of([SMALL, LARGE], plan.missing, 3) == Share(3)
-    # Six stages can run at once, and 20 CPUs are there.
-    assert share_of([SMALL, LARGE], plan.missing, None) == Share(3)
+    # Ten stages can run at once, and 20 CPUs are there.
+    assert share_of([SMALL, LARGE], plan.missing, None) == Share(2)
     assert share_of([SMALL], plan.missing, None) == Share(1)
     assert share_of([SMALL, GPUS], plan.missing, None) == Share(8, 1)
     assert Share(3).at_a_time([SMALL, LARGE]) == 1 + 5
