@@ -10,7 +10,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist l
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
 	    --set data=fashion-mnist-embedded --set 'vary.tokenizer.prologue_tokens=[0, 4, 8]' \
-	    --set 'metrics=[rfid, gfid, rate, codebook, probe]' --out reports/demo
+	    --set 'metrics=[rfid, gfid, generation-gap, rate, codebook, probe]' --out reports/demo
 
 test: install-dev # unit, pipeline and browser
 	$(PYTEST)

@@ -1,4 +1,4 @@
-"""Sampling, encoding and features at the sizes of profile `micro`, beside an older revision.
+"""Sampling, encoding and features at 96 channels and 3 layers, beside an older revision.
 
     python benchmarks/sampling_speed.py [TASK ...] [--against REVISION] [--rounds N] [--whole]
 

@@ -1,4 +1,4 @@
-"""One training step of profile `micro` on one thread, beside that of an older revision.
+"""One training step at 96 channels and 3 layers on one thread, beside that of an older revision.
 
     python benchmarks/training_step.py [--against REVISION] [--steps N] [--blocks N]
 
@@ -24,7 +24,7 @@ from typing import Any
 from revisions import BASELINE, ROOT, checkout
 
 BATCH = 64
-"""Images per step in profile `micro`."""
+"""Images per step."""
 PROLOGUE_TOKENS = 16
 KINDS = {
     "tokenizer": "tokenizer step, 16 prologue tokens",

@@ -78,6 +78,24 @@ def test_a_segment_of_few_codes_or_under_one_bit_is_a_collapse(
 
 
 @pytest.mark.parametrize(
+    ("ids", "collapsed"),
+    [
+        (RNG.integers(5, size=(500, 8)), False),  # few codes, and nearly 9 bits of the image
+        (np.where(RNG.random((500, 8)) < 0.05, 1, 0), False),  # 0.3 bits per token, 2 in all
+        (np.tile(np.arange(8), (500, 1)), True),
+        (np.where(RNG.random((500, 8)) < 0.01, 1, 0), True),
+    ],
+)
+def test_a_segment_that_leads_others_is_judged_by_what_it_tells_of_the_image(
+    ids: NDArray[Any], collapsed: bool
+) -> None:
+    segment = Segment("prologue", 8, 128)
+    found = collapse_of(ids, segment, use_and_perplexity(ids, 128), leads=True)
+    assert bool(found) == collapsed
+    assert not collapsed or "bits per image" in found
+
+
+@pytest.mark.parametrize(
     ("known", "collapsed"),
     [
         ({"use": 4.9}, True),

@@ -115,7 +115,7 @@ def prologue_metrics() -> list[Component]:
             name="codebook",
             default_for=("metrics",),
             target="prologue_plugins.metrics.codebook:Codebook",
-            version=4,
+            version=5,
             summary=(
                 "Share of codes in use and perplexity of each segment and position, and joint bits "
                 "of leading segments, on the test images."

@@ -18,8 +18,8 @@ class Codebook(Metric):
 
     For a whole segment, and as the mean over its positions, each taken alone. With several
     codebooks each is taken alone too, and the numbers are their means. Warns of a collapsed
-    codebook: a segment that uses under 5% of its codes, or carries under 1 bit. Nothing here is as
-    large as the vocabulary.
+    codebook: a segment that uses under 5% of its codes, or carries under 1 bit; of segments that
+    others follow, the bits alone count. Nothing here is as large as the vocabulary.
 
     A segment that others follow, such as a prologue, also has its joint bits, the entropy of its
     tokens together over the images; the sum over its tokens of the entropy of each alone; and their
@@ -43,7 +43,8 @@ class Codebook(Metric):
                 _mean([use_and_perplexity(column, segment.vocabulary) for column in columns])
                 for columns in zip(*(book.T for book in books), strict=True)
             ]
-            warning = collapse_of(ids, segment, whole)
+            leads = segment.name != inputs.layout.names[-1]
+            warning = collapse_of(ids, segment, whole, leads)
             for index, (name, unit) in enumerate((("use", "%"), ("perplexity", "codes"))):
                 values = tuple(each[index] for each in alone)
                 told = warning if name == "use" else ""
@@ -51,7 +52,7 @@ class Codebook(Metric):
                 found.append(
                     self._measurement(inputs, segment, name, unit, float(np.mean(values)), values)
                 )
-            if segment.name != inputs.layout.names[-1]:
+            if leads:
                 found += self._bits(inputs, segment, ids)
         return found
 
@@ -133,14 +134,22 @@ def _mean(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     return float(np.mean([use for use, _ in pairs])), float(np.mean([each for _, each in pairs]))
 
 
-def collapse_of(ids: NDArray[Any], segment: Segment, whole: tuple[float, float]) -> str:
+def collapse_of(
+    ids: NDArray[Any], segment: Segment, whole: tuple[float, float], leads: bool = False
+) -> str:
     """The warning of a segment's ids [N, length]; `whole` holds its use and perplexity.
 
     What the segment carries is the entropy of its ids together over images: codes that differ
-    between positions, but not between images, carry nothing.
+    between positions, but not between images, carry nothing. A segment that leads others, such as a
+    prologue, is judged by that alone: it has to tell images apart, and a few codes at several
+    positions can.
     """
     if len(ids) < 2:
         return ""
+    if leads:
+        return collapse_warning(
+            segment.name, use=None, codes=segment.vocabulary, segment_bits=joint_bits(ids)
+        )
     use, perplexity = whole
     return collapse_warning(
         segment.name,
