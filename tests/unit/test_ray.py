@@ -149,7 +149,7 @@ def test_nodes_that_come_and_go_are_said() -> None:
     assert lines[0].startswith("node small is lost; what ran there goes on elsewhere")
     assert lines[1] == "node gpus has joined (32 CPUs, 4 GPUs)"
     assert cluster_line([SMALL, LARGE], Share(2)) == (
-        "Ray: 2 nodes (large, small) with 20 CPUs; up to 10 stages at a time, each with 2 CPUs"
+        "Ray: 2 nodes (large, small) with 20 CPUs; 10 stages at a time at most, each with 2 CPUs"
     )
 
 

@@ -304,9 +304,10 @@ def cluster_line(nodes: Sequence[Node], share: Share) -> str:
     """What a run has of the cluster."""
     names = sorted({node.name for node in nodes})
     total = amount(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes))
+    count = share.at_a_time(nodes)
     return (
         f"Ray: {len(nodes)} node{'s' * (len(nodes) != 1)} ({listed(names)}) with {total}; "
-        f"up to {share.at_a_time(nodes)} stages at a time, each with "
+        f"{count} stage{'s' * (count != 1)} at a time at most, each with "
         f"{amount(share.cpus, share.gpus)}"
     )
 
