@@ -41,7 +41,7 @@ def test_run_report_and_run_again(smoke_file: Path, tmp_path: Path, call: Call) 
     assert first.code == 0, first.err
     assert "Report: reports/tiny/report.html" in first.out
     assert "| prologue_tokens=0 (baseline) |" in first.out
-    assert re.search(r"\[\d+/16\] measure rate", first.err)
+    assert re.search(r"\[\d+/20\] measure rate", first.err)
     folder = tmp_path / "reports" / "tiny"
     optional = {"results.parquet"}  # where pyarrow is installed
     assert {path.name for path in folder.iterdir()} - optional == {
@@ -73,7 +73,7 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
     assert shown.code == 0
     numbers = r"[0-9a-f]{20} +0\.[0-9]{2}M +[0-9.e+]+ +<0\.1 +about"
     assert re.search(rf"train-tokenizer · prologue_tokens=2 seed 0 +{numbers}", shown.out)
-    assert "16 stages, 0 cached; the rest takes about" in shown.out
+    assert "20 stages, 0 cached; the rest takes about" in shown.out
     assert not (tmp_path / "store").exists()
     assert not (tmp_path / "reports").exists()
 
@@ -132,7 +132,7 @@ def test_a_failed_variant_gives_a_report_and_exit_code_1(
     )
     assert found.code == 1
     assert re.search(
-        r"prologue-bench: 1 stage failed, and 7 behind it did not run: "
+        r"prologue-bench: 1 stage failed, and 9 behind it did not run: "
         r"loss\S* is (nan|inf) at step \d+",
         found.err,
     )

@@ -72,6 +72,8 @@ def test_a_plan_after_a_smoke_run_takes_no_hours_from_seconds(
             "--set",
             "data=fashion-mnist-embedded",
             "--set",
+            "sampling.search=null",
+            "--set",
             "vary.tokenizer.prologue_tokens=[0]",
             "--set",
             "metrics=[rfid, gfid]",

@@ -142,6 +142,18 @@ def test_the_table_says_what_the_differences_say_that_it_does_not_show() -> None
 def test_one_seed_cannot_tell_anything() -> None:
     found = results({"0": {"gfid": [10.0], "rfid": [3.0]}, "4": {"gfid": [1.0], "rfid": [3.0]}})
     assert set(verdicts(found).values()) == {"cannot tell"}
+    assert [each.verdict_text for each in examine(found) if each.evidence] == [
+        "cannot tell (1 of 1)"
+    ] * 2
+
+
+def test_intervals_over_images_alone_say_nothing_of_the_seeds_that_would_settle_a_claim() -> None:
+    found = results({"0": {"gfid": [10.0]}, "4": {"gfid": [1.0]}})
+    for run in found["runs"]:
+        run["measurements"][0]["half_width"] = 0.5
+    (claim,) = (each for each in examine(found) if each.evidence)
+    assert claim.evidence[0].difference.basis == "images"
+    assert claim.verdict_text == "cannot tell (1 of 1)"
 
 
 def test_special_variants_speak_of_their_own_claims_only() -> None:

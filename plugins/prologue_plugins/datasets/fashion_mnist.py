@@ -46,7 +46,7 @@ FILES = {
 WAYS = (
     "Get it in one of these ways: apt-get install dataset-fashion-mnist; "
     "set FASHION_MNIST or --set data.root=FOLDER to the folder of its four files; "
-    "or use the subset in the package with --set data=fashion-mnist-embedded"
+    "or use the subset in the package with --profile quick --set data=fashion-mnist-embedded"
 )
 CONNECTION_TIMEOUT_SECONDS = 20.0
 MOST_BYTES = 2**29

@@ -95,6 +95,8 @@ class Evidence:
         found = self.difference
         if self.verdict() != "cannot tell" or found.half_width is None:
             return None
+        if found.basis != "training seeds":
+            return None
         asks_for_none = self.expected == "equal"
         # No effect is equivalent to none unless a margin was stated beforehand.
         margin = self._margin()[0] if asks_for_none or found.margin is not None else -1.0
