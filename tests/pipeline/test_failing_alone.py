@@ -172,7 +172,7 @@ def test_what_fails_in_all_processes_is_a_failed_stage_and_the_run_goes_on(folde
     endings = run_two(folder, "both")
     assert [each.code for each in endings] == [1, 0], endings[0].err
     assert (
-        "1 stage failed, and 7 behind it did not run: "
+        "1 stage failed, and 9 behind it did not run: "
         "loss 'failing' of failing_loss.py: MemoryError: device out of memory" in endings[0].err
     )
 

@@ -312,7 +312,7 @@ def test_nothing_is_published_that_is_not_there(
     arguments = ["store", "push", str(tmp_path / "remote"), "--store", str(store.root)]
     missing = invoke(*arguments, "--for", str(report), "--publish")
     assert isinstance(missing.exception, PrologueBenchError)
-    assert f"16 artifacts not in {store.root}" in missing.output
+    assert f"20 artifacts not in {store.root}" in missing.output
     assert "--for" in str(invoke(*arguments, "--publish").exception)
     assert (report / "results.json").read_bytes() == before
 
