@@ -42,8 +42,8 @@ def test_the_report_opens_offline_without_errors_or_overflow(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     broken = "[...document.images].filter(i => !i.complete || !i.naturalWidth).length"
     assert page.evaluate(broken) == 0
-    assert page.locator("figure img").count() == 7, (
-        "originals, and three grids for each of two variants"
+    assert page.locator("figure img").count() == 13, (
+        "originals, and six grids for each of two variants"
     )
     assert page.locator("#summary tbody tr").first.inner_text().startswith("prologue_tokens=0")
 
@@ -161,7 +161,7 @@ def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page:
     assert merged.baseline == "tiny: prologue_tokens=0"
     page.goto((out / "report.html").as_uri())
     assert page.locator("#summary table.sortable").first.locator("tbody tr").count() == 4
-    assert page.locator("figure img").count() == 1 + 3 * 4
+    assert page.locator("figure img").count() == 1 + 6 * 4
     assert "name its folder with --out" in str(run.invoke(cli, arguments).exception)
     assert "no such variant" in str(
         run.invoke(cli, [*arguments, "--out", str(out), "--baseline", "x"]).exception

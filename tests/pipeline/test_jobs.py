@@ -27,7 +27,7 @@ def test_two_jobs_give_the_results_of_one_bit_by_bit(
     assert listener.most == 2
     assert {"loss_l1", "loss_ce"} <= listener.losses
     manifests = list(store.manifests())
-    assert len(manifests) == 16 == len(list(store.root.glob("artifacts/*/log.txt")))
+    assert len(manifests) == 20 == len(list(store.root.glob("artifacts/*/log.txt")))
     assert all(each["machine"].startswith("cpu x 1 on") for each in manifests)
     assert all(2e8 < each["peak_memory"] < 4e9 for each in manifests)
     assert not children()

@@ -34,7 +34,7 @@ def never() -> bool:
 def test_a_second_run_does_nothing(load: Load, store: Store, recorder: Recorder) -> None:
     outcome = execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     assert outcome.failures == {}
-    assert len(recorder.ran) == 16
+    assert len(recorder.ran) == 20
     again = Recorder()
     plan = make_plan(load(), Workspace(Store(store.root)))
     assert plan.missing == ()
@@ -192,7 +192,7 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
     execute(make_plan(load(), Workspace(store)), Workspace(store), recorder, never)
     assert recorder.ran[0].startswith(kind)
     logs = [path.read_text() for path in store.root.glob("artifacts/*/log.txt")]
-    assert len(logs) == 16, "every stage has a log"
+    assert len(logs) == 20, "every stage has a log"
     assert sum("ended by Interrupted: stopped after step" in log for log in logs) == 1
     assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
 
@@ -208,7 +208,7 @@ def test_a_failed_variant_is_reported_and_the_rest_goes_on(
     assert "is nan at step" in next(iter(recorder.failures.values())) or "inf" in str(
         recorder.failures
     )
-    assert len(outcome.failures) == 8, "the stages behind the failed one fail with it"
+    assert len(outcome.failures) == 10, "the stages behind the failed one fail with it"
     assert any(line.startswith("measure") for line in recorder.ran if "0.001" in line)
 
 

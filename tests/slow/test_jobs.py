@@ -105,7 +105,7 @@ def test_a_signal_lets_every_worker_save_and_the_same_command_goes_on(
     again = begin(smoke_file, store.root, *LONG)
     _, errors = again.communicate(timeout=500)
     assert again.returncode == 0, errors
-    assert len(list(store.manifests())) == 16
+    assert len(list(store.manifests())) == 20
     logs = [path.read_text() for path in store.root.glob("artifacts/*/log.txt")]
     assert sum("ended by Interrupted: stopped after step" in log for log in logs) == 2
 
@@ -138,5 +138,5 @@ def test_two_runs_with_two_jobs_each_share_the_work(smoke_file: Path, store: Sto
     for run in runs:
         _, errors = run.communicate(timeout=400)
         assert run.returncode == 0, errors
-    assert len(list(store.manifests())) == 16
+    assert len(list(store.manifests())) == 20
     assert not list((store.root / "work").iterdir())

@@ -36,7 +36,7 @@ def test_two_runs_side_by_side_share_the_work(load: Load, store: Store, smoke_fi
     for run in runs:
         _, errors = run.communicate(timeout=300)
         assert run.returncode == 0, errors.decode()
-    assert len(list((store.root / "artifacts").iterdir())) == 16
+    assert len(list((store.root / "artifacts").iterdir())) == 20
     assert not list((store.root / "work").iterdir())
 
 
