@@ -22,6 +22,7 @@ from .hooks import INTERFACE_VERSION as INTERFACE_VERSION
 from .hooks import hookimpl as hookimpl
 from .images import ImageArray as ImageArray
 from .images import ImageSpec as ImageSpec
+from .images import channels_first as channels_first
 from .images import to_bytes as to_bytes
 from .images import to_float as to_float
 from .layout import Segment as Segment

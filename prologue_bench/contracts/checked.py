@@ -313,6 +313,15 @@ class CheckedData(DataSource):
             )
         return found
 
+    def names(self, split: Split) -> tuple[str, ...]:
+        found = self._asked(f"names({split!r})", lambda: self.data.names(split), tuple)
+        if found and len(found) != len(self.labels(split)):
+            raise UserError(
+                f"{self.who}: `names({split!r})` gave {len(found)} names, expected one for each "
+                "image, or none"
+            )
+        return tuple(expect(each, str, self.who, "`names`") for each in found)
+
     def factors(self, split: Split) -> Mapping[str, Factor]:
         found = {each: self._factors(each) for each in typing.get_args(Split)}
         kinds = [{name: f.names for name, f in each.items()} for each in found.values()]

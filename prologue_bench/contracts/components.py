@@ -15,8 +15,8 @@ from prologue_bench.errors import UserError
 from prologue_bench.guard import of_component, short, shown
 
 _REFERENCE = validators.matches_re(r"[\w.]+:\w+")
-ROLES = ("prior", "metrics", "search")
-"""In which a component can stand where an ablation names none."""
+ROLES = ("prior", "metrics", "search", "measure", "files")
+"""In which a component can stand where none is named."""
 OWN = "prologue-bench "
 """What the origins of this project's own components begin with."""
 
@@ -58,8 +58,9 @@ class Component:
     """What to install where the component's module cannot be imported, such as
     prologue-bench[vq]."""
     default_for: tuple[str, ...] = field(default=(), validator=_each(validators.in_(ROLES)))
-    """Where it is taken if an ablation names none: a generator as "prior", a metric among "metrics"
-    or for "search"."""
+    """Where it is taken if none is named: a generator as an ablation's "prior", a metric among its
+    "metrics" or for its "search", a metric of images for "measure". A data source for "files" is
+    given what `measure` reads, in its settings `root` and `size`."""
     weights: tuple[str, ...] = field(default=(), validator=_each(_REFERENCE))
     """Each `PublishedFile` that it may have to fetch ("module:OBJECT"), for `doctor` to look
     for."""

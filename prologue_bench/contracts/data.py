@@ -71,6 +71,13 @@ class DataSource(ABC):
     def labels(self, split: Split) -> NDArray[Any]:
         """The labels of a split, int64 [N]."""
 
+    def names(self, split: Split) -> tuple[str, ...]:
+        """What each image of a split is called, such as the path of its file; empty without names.
+
+        `measure` pairs reconstructions with their images by these.
+        """
+        return ()
+
     def factors(self, split: Split) -> Mapping[str, Factor]:
         """What is known of how the images came about, by name; nothing for most data.
 

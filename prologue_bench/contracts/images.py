@@ -12,7 +12,7 @@ import torch
 from attrs import field, frozen, validators
 from torch import Tensor
 
-from prologue_bench.errors import StageError
+from prologue_bench.errors import StageError, UserError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +65,25 @@ class ImageArray(typing.Protocol):
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         """uint8 [n, C, H, W] for a slice or a list of numbers."""
+
+
+def channels_first(images: NDArray[Any], who: str) -> NDArray[Any]:
+    """uint8 [N, C, H, W] of [N, H, W, C], [N, C, H, W] or grey [N, H, W], with C of 1 or 3.
+
+    Where both could be meant, channels come last. Raises UserError, which begins with `who`, for
+    anything else, and for no images.
+    """
+    if images.dtype == np.uint8 and images.ndim in (3, 4) and images.size:
+        if images.ndim == 3:
+            return images[:, None]
+        if images.shape[3] in (1, 3):
+            return images.transpose(0, 3, 1, 2)
+        if images.shape[1] in (1, 3):
+            return images
+    raise UserError(
+        f"{who}: found images of {images.dtype} {list(images.shape)}, "
+        "expected uint8 [N, H, W, C] with 1 or 3 channels"
+    )
 
 
 def to_float(images: Tensor) -> Tensor:

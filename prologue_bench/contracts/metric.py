@@ -166,6 +166,7 @@ class MetricInputs:
     known: Mapping[str, str] = field(factory=dict)
     _reconstructions: NDArray[Any] | None = None
     _samples: NDArray[Any] | None = None
+    _sample_labels: NDArray[Any] | None = None
     _train_ids: NDArray[Any] | None = None
     _test_ids: NDArray[Any] | None = None
     _tokenizer: Tokenizer | None = None
@@ -181,7 +182,7 @@ class MetricInputs:
 
     @property
     def samples(self) -> NDArray[Any]:
-        """Images of the classes in turn, as `sample_labels` says: uint8 [N, C, H, W]."""
+        """Images of the classes that `sample_labels` says: uint8 [N, C, H, W]."""
         return self._declared("samples", "samples", self._samples)
 
     @property
@@ -239,7 +240,9 @@ class MetricInputs:
 
     @property
     def sample_labels(self) -> NDArray[np.int64]:
-        """The labels of the samples, int64 [N]."""
+        """The labels of the samples, int64 [N]: the classes in turn, if nothing else is known."""
+        if self._sample_labels is not None:
+            return self._sample_labels
         return self.data.spec.labels_in_turn(len(self.samples))
 
     def sample_subset(self, count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -269,23 +272,29 @@ class PlannedInputs:
     Ask `data` for its spec and labels, whose number is that of the images, and not for images,
     which may take long to read. `samples` says how many will be drawn. `tokenizer` and `generator`
     are models without memory for their weights (on torch's meta device, where they allow that);
-    `generator` is None where no metric needs one. `imported` names those of the two that were
-    trained elsewhere. `layout` and `prefixes` are those of `MetricInputs`.
+    `generator` is None where no metric needs one, and both are where images alone are measured.
+    `imported` names those of the two that were trained elsewhere. `layout` and `prefixes` are those
+    of `MetricInputs`. `reconstructions` says how many there are, where they are not of the whole
+    test split.
     """
 
     data: DataSource
     layout: TokenLayout
     prefixes: tuple[int, ...]
     samples: int
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None = None
     generator: Generator | None = None
     imported: frozenset[Literal["tokenizer", "generator"]] = frozenset()
+    reconstructions: int | None = None
 
 
 class Metric(ABC):
     """A measurement of finished artifacts. The constructor takes the component's settings."""
 
     needs: Sequence[Need] = ()
+    paired: bool = True
+    """Whether reconstructions are compared with their images one by one. A metric that compares the
+    two sets as a whole says False, so that `measure` takes any images for it."""
 
     def check(self, planned: PlannedInputs) -> None:  # noqa: B027 - optional
         """Say before anything is trained what `measure` could not do; nothing for most metrics.

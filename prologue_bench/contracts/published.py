@@ -37,7 +37,9 @@ def images_differ(spec: ImageSpec, count: int, what: str = "samples") -> list[st
             f"images of {spec.channels} x {spec.height} x {spec.width} instead of 3 x {SIZE} x "
             f"{SIZE}"
         )
-    if len(spec.class_names) != CLASSES:
+    if not spec.class_names:
+        found.append("classes that are not known")
+    elif len(spec.class_names) != CLASSES:
         found.append("other classes than ImageNet's")
     if count != IMAGES:
         found.append(f"{count:,} {what} instead of {IMAGES:,}")

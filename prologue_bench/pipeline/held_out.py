@@ -42,6 +42,10 @@ class WithoutHeldOut(DataSource):
         labels: NDArray[Any] = self.data.labels(split)
         return labels[self.kept] if split == "train" else labels
 
+    def names(self, split: Split) -> tuple[str, ...]:
+        names = self.data.names(split)
+        return tuple(names[each] for each in self.kept) if names and split == "train" else names
+
     def factors(self, split: Split) -> Mapping[str, Factor]:
         factors = self.data.factors(split)
         return _picked(factors, self.kept) if split == "train" else factors
@@ -72,6 +76,12 @@ class HeldOut(WithoutHeldOut):
         return (
             self.data.labels("train")[self.held_out] if split == "test" else super().labels(split)
         )
+
+    def names(self, split: Split) -> tuple[str, ...]:
+        if split == "train":
+            return super().names(split)
+        names = self.data.names("train")
+        return tuple(names[each] for each in self.held_out) if names else ()
 
     def factors(self, split: Split) -> Mapping[str, Factor]:
         return (

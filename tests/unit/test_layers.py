@@ -23,7 +23,7 @@ LAYERS = (
     {"sampling", "training"},
     {"pipeline"},
     {"reporting", "regression"},
-    {"runs", "conformance"},
+    {"runs", "conformance", "measuring"},
     {"cli"},
     {"__main__"},
 )

@@ -36,6 +36,13 @@ def prologue_data_sources() -> list[Component]:
             version=3,
         ),
         Component(
+            name="image-files",
+            default_for=("files",),
+            target="prologue_plugins.datasets.files:ImageFiles",
+            settings="prologue_plugins.datasets.settings:ImageFilesSettings",
+            summary="All images of a folder, zip, tar or .npz, to be measured.",
+        ),
+        Component(
             name="shapes",
             target="prologue_plugins.datasets.shapes:Shapes",
             settings="prologue_plugins.datasets.settings:ShapesSettings",

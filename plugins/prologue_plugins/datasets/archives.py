@@ -1,7 +1,7 @@
-"""Files of a data set, in a folder or in a zip that is read in place.
+"""Files of a data set, in a folder, or in a zip or tar that is read in place.
 
-Both may hold anything: links in circles, devices, members that claim any size. Names are listed in
-bounded time, and no more of a file is read than an image may have.
+All of them may hold anything: links in circles, devices, members that claim any size. Names are
+listed in bounded time, and no more of a file is read than an image may have.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tarfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.storage.checksums import known_checksums, noted_checksums
-from prologue_plugins.datasets.decoding import IMAGES
+from prologue_bench.storage.checksums import known_checksum, known_checksums, noted_checksums
+from prologue_plugins.datasets.decoding import IMAGES, Picture, read_picture
 from prologue_plugins.datasets.names import first_line, is_hidden, shortened
+from prologue_plugins.datasets.turns import Turns
 
 MANY = 10_000
 """Files from which on it is said that all of them are read."""
@@ -32,6 +35,8 @@ become 5 GB."""
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # not on every system
 WAYS = 16
 """How often one folder may be reached, by links to it or to the folders above it."""
+_turns = Turns(BYTES)
+"""Threads hold so many bytes of files at the same time."""
 UNREAD = "unread"
 """In place of the checksum of a file that is not there, no file, too large, or not to be read: it
 is a broken image."""
@@ -201,6 +206,53 @@ class ZipArchive(Archive):
         return self.checksums(names)
 
 
+class TarArchive(Archive):
+    """A tar that is not compressed, such as a shard of webdataset; read in place.
+
+    Of members of one name the last one counts.
+    """
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """Where in the file each ordinary member begins, and its bytes."""
+        try:
+            with tarfile.open(self.path, "r:") as file:
+                return {
+                    info.name.removeprefix("./"): (info.offset_data, info.size)
+                    for info in file
+                    if info.isreg() and not info.issparse()
+                }
+        except PermissionError as error:
+            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
+        except Exception as error:  # of many kinds, for headers that are damaged
+            raise UserError(
+                f"{self.path}: not a complete tar without compression: {first_line(error)}; "
+                "unpack it, or fetch it again"
+            ) from None
+
+    def list_names(self) -> Iterable[str]:
+        return self._places
+
+    def size(self, name: str) -> int:
+        return self._places[name][1]
+
+    def read(self, name: str) -> bytes:
+        start, size = self._places[name]
+        if size > BYTES:
+            raise ValueError(TOO_LARGE)
+        with self.path.open("rb") as file:  # one for each thread
+            file.seek(start)
+            return file.read(size)
+
+    def checksums(self, names: Sequence[str]) -> list[str]:
+        """Of the whole file, with each member's place in it."""
+        whole = known_checksum(self.path)
+        return [f"{whole}:{start}:{size}" for start, size in map(self._places.__getitem__, names)]
+
+    def noted_checksums(self, names: Sequence[str]) -> list[str] | None:
+        return self.checksums(names) if noted_checksums([self.path]) else None
+
+
 TOO_LARGE = f"more than the {BYTES // 1_000_000} MB of a file that are read; make it smaller"
 
 
@@ -221,6 +273,12 @@ def open_archive(path: Path, ways: str) -> Archive:
     if stat.S_ISREG(mode):
         return ZipArchive(path)
     raise MissingDataError(f"{path.absolute()}: neither a folder nor a zip file. {ways}")
+
+
+def read_image(archive: Archive, name: str, edge: int | None) -> Picture:
+    """An image of an archive, as `read_picture` reads it. Raises an error of any kind."""
+    with _turns.of(archive.size(name)):
+        return read_picture(archive.read(name), edge)
 
 
 def _place(status: os.stat_result) -> tuple[int, int]:

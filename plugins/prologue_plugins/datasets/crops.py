@@ -1,4 +1,4 @@
-"""Crops of large images to squares, uint8 [3, S, S]."""
+"""Crops of large images to squares, uint8 [C, S, S]."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def centre_crop(image: Image.Image, size: int) -> NDArray[Any]:
-    """ADM's centre crop, [3, S, S]."""
+    """ADM's centre crop, [C, S, S]: three channels of RGB, one of grey."""
     pixels = np.asarray(shrink(image, size))
     top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
     return _planes(pixels[top : top + size, left : left + size])
@@ -65,4 +65,4 @@ def ten_crops(image: Image.Image, size: int) -> NDArray[Any]:
 
 
 def _planes(pixels: NDArray[Any]) -> NDArray[Any]:
-    return pixels.transpose(2, 0, 1)
+    return np.atleast_3d(pixels).transpose(2, 0, 1)

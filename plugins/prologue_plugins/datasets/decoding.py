@@ -77,6 +77,11 @@ class Picture:
     remarks: frozenset[str]
 
 
+def is_image(name: str) -> bool:
+    """Whether a file is called as an image is."""
+    return name.lower().endswith(IMAGES)
+
+
 def read_picture(content: bytes, edge: int | None = None) -> Picture:
     """An image file, shrunk to a shorter edge of `edge` pixels if that is given.
 

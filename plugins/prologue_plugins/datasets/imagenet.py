@@ -31,19 +31,17 @@ from prologue_bench.contracts import DataSource, ImageArray, ImageSpec, Split
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.storage.files import user_cache, user_path, write_text
 from prologue_bench.texts.lines import escaped
-from prologue_plugins.datasets.archives import BYTES, MANY, UNREAD, Archive, open_archive
+from prologue_plugins.datasets.archives import MANY, UNREAD, Archive, open_archive, read_image
 from prologue_plugins.datasets.crops import VIEWS, centre_crop, needed_edge, ten_crops
 from prologue_plugins.datasets.decoding import (
     IMAGES,
     REMARKS,
     VERSION,
-    Picture,
     broken_because,
-    read_picture,
+    is_image,
 )
-from prologue_plugins.datasets.names import shortened
+from prologue_plugins.datasets.names import by_ending, shortened
 from prologue_plugins.datasets.settings import ImageFolderSettings, ImageNetSettings
-from prologue_plugins.datasets.turns import Turns
 
 KAGGLE_FOLDER = "ILSVRC/Data/CLS-LOC/"
 VALIDATION_LABELS = "LOC_val_solution.csv"
@@ -63,8 +61,6 @@ SHOWN = 10
 """Names of files that a note lists."""
 PART = 2_000
 """Images that are looked at before more are handed to the threads."""
-_turns = Turns(BYTES)
-"""Threads hold so many bytes of files at the same time."""
 
 
 @frozen
@@ -146,6 +142,9 @@ class ClassFolders(DataSource):
     def labels(self, split: Split) -> NDArray[Any]:
         return self._listings[split].labels
 
+    def names(self, split: Split) -> tuple[str, ...]:
+        return self._listings[split].names
+
     @property
     def notes(self) -> tuple[str, ...]:
         found = [
@@ -161,15 +160,15 @@ class ClassFolders(DataSource):
                 f"left out: {_images(len(elsewhere))} not directly inside a folder SPLIT/CLASS/: "
                 f"{_listed(elsewhere)}"
             )
-        places = {file.place for file in self._class_files if _is_image(file.name)}
+        places = {file.place for file in self._class_files if is_image(file.name)}
         others = [
             file.name
             for file in self._class_files
-            if file.place in places and not _is_image(file.name)
+            if file.place in places and not is_image(file.name)
         ]
         if others:
             found.append(
-                f"left out: files in folders of classes, {_by_ending(others)}; "
+                f"left out: files in folders of classes, {by_ending(others)}; "
                 f"read are {', '.join(IMAGES)}"
             )
         return tuple(found)
@@ -202,7 +201,7 @@ class ClassFolders(DataSource):
 
         Raises UserError where two have some and no setting says which.
         """
-        images = [file for file in self._class_files if _is_image(file.name)]
+        images = [file for file in self._class_files if is_image(file.name)]
         places = sorted({file.place for file in images})
         if len(places) > 1:
             raise UserError(
@@ -223,7 +222,7 @@ class ClassFolders(DataSource):
         """Name in the archive and name of the class of every image."""
         found: dict[Split, list[tuple[str, str]]] = {"train": [], "test": []}
         for file in self._class_files:
-            if file.folder in ("train", self._test_folder) and _is_image(file.name):
+            if file.folder in ("train", self._test_folder) and is_image(file.name):
                 found["train" if file.folder == "train" else "test"].append((file.name, file.of))
         return found
 
@@ -234,7 +233,7 @@ class ClassFolders(DataSource):
         }
         within = {name.rpartition("/")[0] for name in known}
         known |= {folder for each in within for folder in _folders(each)}
-        others = [name for name in self.archive.names() if _is_image(name) and name not in known]
+        others = [name for name in self.archive.names() if is_image(name) and name not in known]
         return [name for name in others if not name.startswith(KAGGLE_FOLDER)]
 
     def _instead(self) -> str:
@@ -242,7 +241,7 @@ class ClassFolders(DataSource):
         if elsewhere := self._elsewhere():
             return f"{_images(len(elsewhere))} elsewhere, such as {shortened(elsewhere[0])}"
         return (
-            _by_ending([name for name in self.archive.names() if not _is_image(name)])
+            by_ending([name for name in self.archive.names() if not is_image(name)])
             or "no other files"
         )
 
@@ -462,7 +461,7 @@ class LazyCrops:
     def _crops(self, image: int) -> NDArray[Any]:
         name, edge = self.names[image], needed_edge(self.size, self.views)
         try:
-            picture = _read_picture(self.archive, name, edge)
+            picture = read_image(self.archive, name, edge)
         except Exception as error:  # of many kinds, and none says which file it is
             raise UserError(
                 f"{self.archive.path}: {shortened(name)} cannot be read ({broken_because(error)}), "
@@ -506,7 +505,7 @@ def _inspected(archive: Archive, checksums: Mapping[str, str], edge: int) -> Ins
 
     def inspected(name: str) -> tuple[str, frozenset[str]]:
         try:
-            remarks = _read_picture(archive, name, edge).remarks
+            remarks = read_image(archive, name, edge).remarks
         except Exception as error:  # decoders raise errors of all kinds for damaged files
             return broken_because(error), frozenset()
         # A file that could not be read before may be another one each time.
@@ -523,24 +522,9 @@ def _inspected(archive: Archive, checksums: Mapping[str, str], edge: int) -> Ins
     return Inspection(broken, {remark: counts[remark] for remark in REMARKS if counts[remark]})
 
 
-def _read_picture(archive: Archive, name: str, edge: int) -> Picture:
-    with _turns.of(archive.size(name)):
-        return read_picture(archive.read(name), edge)
-
-
 def _images(count: int) -> str:
     return f"{count:,} image{'s' * (count != 1)}"
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGES)
-
-
 def _listed(names: Iterable[str]) -> str:
     return ", ".join(shortened(name) for name in sorted(names)[:SHOWN])
-
-
-def _by_ending(names: Sequence[str]) -> str:
-    """How many files have which ending: "12 .tif, 1 .txt"."""
-    endings = Counter(os.path.splitext(name)[1].lower() or "without an ending" for name in names)
-    return ", ".join(f"{count} {shortened(ending)}" for ending, count in endings.most_common(5))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
+from collections.abc import Sequence
+
 from prologue_bench.errors import abridged
 from prologue_bench.texts.lines import escaped
 
@@ -28,6 +32,12 @@ def is_hidden(name: str) -> bool:
 def shortened(text: str) -> str:
     """A text, or its beginning and end, as it can be printed."""
     return abridged(escaped(text), LONGEST)
+
+
+def by_ending(names: Sequence[str]) -> str:
+    """How many files have which ending: "12 .tif, 1 .txt"."""
+    endings = Counter(os.path.splitext(name)[1].lower() or "without an ending" for name in names)
+    return ", ".join(f"{count} {shortened(ending)}" for ending, count in endings.most_common(5))
 
 
 def first_line(error: Exception) -> str:

@@ -65,6 +65,17 @@ class ImageFolderSettings:
 
 
 @frozen(kw_only=True)
+class ImageFilesSettings:
+    """Images wherever they are kept."""
+
+    root: str | None = None
+    """A folder, with all that is below it; a zip or tar; an .npz or .npy of uint8."""
+    size: int = field(default=0, validator=[validators.ge(0), validators.le(MOST_PIXELS)])
+    """Edge in pixels to which all images are cropped and resized, by ADM's centre crop; 0 takes
+    them as they are, if all have one size."""
+
+
+@frozen(kw_only=True)
 class ImageNetSettings(ImageFolderSettings):
     """Without `root`, the environment variable IMAGENET is the folder or zip."""
 

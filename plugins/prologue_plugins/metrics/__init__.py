@@ -12,7 +12,7 @@ def prologue_metrics() -> list[Component]:
     return [
         Component(
             name="rfid",
-            default_for=("metrics",),
+            default_for=("metrics", "measure"),
             target="prologue_plugins.metrics.fid:ReconstructionFid",
             settings="prologue_plugins.metrics.settings:FidSettings",
             version=3,
@@ -21,7 +21,7 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="gfid",
-            default_for=("metrics", "search"),
+            default_for=("metrics", "search", "measure"),
             target="prologue_plugins.metrics.fid:GenerationFid",
             settings="prologue_plugins.metrics.settings:FidSettings",
             version=3,
@@ -53,6 +53,7 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="precision-recall",
+            default_for=("measure",),
             target="prologue_plugins.metrics.fidelity:PrecisionRecall",
             settings="prologue_plugins.metrics.settings:PrecisionRecallSettings",
             version=5,
@@ -61,6 +62,7 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="density-coverage",
+            default_for=("measure",),
             target="prologue_plugins.metrics.fidelity:DensityCoverage",
             settings="prologue_plugins.metrics.settings:DensityCoverageSettings",
             version=5,
@@ -69,12 +71,14 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="psnr",
+            default_for=("measure",),
             target="prologue_plugins.metrics.pixels:Psnr",
             version=3,
             summary="Peak signal-to-noise ratio of reconstructions.",
         ),
         Component(
             name="ssim",
+            default_for=("measure",),
             target="prologue_plugins.metrics.pixels:Ssim",
             version=3,
             summary="Structural similarity of reconstructions.",

@@ -242,12 +242,14 @@ def chosen_samples(count: int, whole: int) -> dict[str, str]:
 
 
 def sampling_note(inputs: MetricInputs, count: int) -> list[str]:
-    """Whether this number of samples cannot be equally many of every class."""
+    """Whether this number of samples is not equally many of every class."""
     classes = max(1, len(inputs.data.spec.class_names))
-    if count < classes:
-        return [f"samples of {count} of the {classes} classes only"]
-    return (
-        [f"{count} samples of {classes} classes: some classes have one more"]
-        if count % classes
-        else []
-    )
+    labels = inputs.sample_labels
+    chosen = labels if count >= len(labels) else labels[inputs.sample_subset(count)]
+    counts = np.bincount(chosen, minlength=classes)
+    least, most = int(counts.min()), int(counts.max())
+    if not least:
+        return [f"samples of {np.count_nonzero(counts)} of the {classes} classes only"]
+    if most - least == 1:
+        return [f"{count} samples of {classes} classes: some classes have one more"]
+    return [f"from {least} to {most} samples of each class"] if most > least else []

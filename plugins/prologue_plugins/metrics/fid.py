@@ -60,6 +60,7 @@ class Fid(Metric):
     title: str
     against: Mapping[str, str] = MappingProxyType({})
     artifact: Need
+    paired = False
 
     def __init__(self, settings: FidSettings) -> None:
         self.settings = settings
@@ -70,14 +71,19 @@ class Fid(Metric):
 
     def _check(self, settings: FidSettings, planned: PlannedInputs) -> None:
         features = check_features(settings, planned)
-        test = len(planned.data.labels("test"))
-        count = test if self.artifact == "reconstructions" else planned.samples
+        if settings.images and planned.reconstructions is not None:
+            refuse(
+                f"{self.name}: images", "found a setting for ablations; expected a limit instead"
+            )
+        given = planned.reconstructions if self.artifact == "reconstructions" else planned.samples
+        count = len(planned.data.labels("test")) if given is None else given
         count = min(count, settings.images or count)
         refuse(self.name, too_few(count, features, settings.few_samples))
         if settings.reference:
             path = user_path(settings.reference)
             check_reference(path, settings, planned.data.spec, features)
         else:
+            test = len(planned.data.labels("test"))
             refuse(f"{self.name}: the test images", too_few(test, features, settings.few_samples))
         if settings.extrapolate:
             refuse(self.name, too_few_to_extrapolate(count, features))

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
-import math
-import zipfile
-import zlib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.contracts import ImageSpec, MetricInputs
-from prologue_bench.errors import StageError, UserError, shortened
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.storage.checksums import fingerprint, known_checksum
+from prologue_bench.storage.npz import read_arrays, read_headers
 from prologue_plugins.metrics.features import load_features
 from prologue_plugins.metrics.frechet import Moments, moments, too_few
 from prologue_plugins.metrics.settings import FidSettings
 
-UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    SyntaxError,
-    MemoryError,
-    ArithmeticError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-)
-"""What a damaged or hostile archive can end in."""
 SYMMETRY = 1e-4
 """By how much of its largest entry a covariance may differ from its transpose: published ones are
 rounded."""
 MOMENTS = {"mu", "sigma"}
 IMAGES = "arr_0"
 """Under which ADM's batches hold their images, [N, H, W, C]."""
+EXPECTED = f"an .npz with mu and sigma, or images as {IMAGES}"
 
 
 def read_reference(path: Path, settings: FidSettings, inputs: MetricInputs) -> tuple[Moments, str]:
@@ -52,7 +33,7 @@ def read_reference(path: Path, settings: FidSettings, inputs: MetricInputs) -> t
     from the images in `arr_0`. Raises StageError when the file has neither, or its images are of
     another size or another number of channels than those that are measured.
     """
-    names = _headers(path)
+    names = read_headers(path, EXPECTED)
     if _uses_moments(names, settings.extractor == "inception-v3-compat"):
         found = _given_moments(path, _read(path, MOMENTS))
     elif IMAGES in names:
@@ -73,7 +54,7 @@ def check_reference(path: Path, settings: FidSettings, images: ImageSpec, featur
     Moments are read; of images only their shape is, since they may be gigabytes.
     """
     try:
-        headers = _headers(path)
+        headers = read_headers(path, EXPECTED)
         use_moments = _uses_moments(headers, settings.extractor == "inception-v3-compat")
         if use_moments and len(headers["mu"][0]) == 1 and headers["mu"][0] != (features,):
             problem = f"found mu of {headers['mu'][0][0]} features, expected {features}"
@@ -96,44 +77,6 @@ def check_reference(path: Path, settings: FidSettings, images: ImageSpec, featur
         raise UserError(f"{path}: {problem}")
 
 
-def _headers(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
-    """Shape and type of each array of an .npz."""
-    found = {}
-    if path.exists() and not path.is_file():
-        raise StageError(f"{path}: not a file; expected an .npz")
-    with _readable(path), zipfile.ZipFile(path) as file:
-        for name in file.namelist():
-            if name.endswith(".npy"):
-                with file.open(name) as array:
-                    version = np.lib.format.read_magic(array)
-                    read = {(1, 0): np.lib.format.read_array_header_1_0}.get(
-                        version, np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(array)
-                    size = math.prod(shape) * dtype.itemsize
-                    if (
-                        min(shape, default=0) < 0
-                        or size != file.getinfo(name).file_size - array.tell()
-                    ):
-                        raise ValueError(
-                            f"{name} is of another size than its shape {shape} of {dtype}"
-                        )
-                    found[name.removesuffix(".npy")] = (shape, dtype)
-    return found
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise StageError(
-            f"{path}: no such file; expected an .npz with mu and sigma, or images as {IMAGES}"
-        ) from None
-    except UNREADABLE as error:
-        raise StageError(f"{path}: cannot be read as .npz: {shortened(str(error), 160)}") from None
-
-
 def _uses_moments(names: Collection[str], prefer_moments: bool) -> bool:
     return set(names) >= MOMENTS and (prefer_moments or IMAGES not in names)
 
@@ -147,8 +90,7 @@ def _neither(path: Path, names: Collection[str]) -> StageError:
 
 
 def _read(path: Path, names: Collection[str]) -> Mapping[str, NDArray[Any]]:
-    with _readable(path), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in names}
+    return read_arrays(path, names, EXPECTED)
 
 
 def _given_moments(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Moments:
