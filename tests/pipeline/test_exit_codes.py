@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from prologue_bench.cli.commands import COMMANDS
@@ -81,6 +82,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory, finished: Path) -> Path:
     weights.write_bytes(weights.read_bytes() + b"x")
     (folder / "leaves.py").write_text(PLUGIN.replace("{act}", "sys.exit(0)"))
     (folder / "leaves_at_import.py").write_text("import sys\nsys.exit(0)\n")
+    np.savez(
+        folder / "images.npz", arr_0=np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
+    )
+    np.savez(folder / "objects.npz", arr_0=np.array([{}], dtype=object))
     (folder / "without").mkdir()
     (folder / "without" / "mmengine.py").write_text("raise ImportError('libGL.so.1 is missing')\n")
     return folder
@@ -97,6 +102,7 @@ TABLE = {
     "sample": (0, "sample report --rows 1 --columns 1 --out sample.png"),
     "export": (0, "export report --out export"),
     "compare": (0, "compare report worse"),
+    "measure": (0, "measure images.npz --against images.npz --metrics psnr --store measured"),
     "claims": (0, "claims report"),
     "bless": (0, "bless report --out baseline.json"),
     "regress": (0, "regress report --against report"),
@@ -137,6 +143,10 @@ TABLE = {
     "sample, no variant": (2, "sample report --variant none"),
     "export, no option": (2, "export report"),
     "compare, no results": (2, "compare report nowhere"),
+    "measure, no images": (2, "measure nowhere.npz --against images.npz"),
+    "measure, no reference": (2, "measure images.npz"),
+    "measure, objects": (2, "measure objects.npz --against images.npz"),
+    "measure, too few": (2, "measure images.npz --against images.npz --metrics gfid"),
     "claims, no results": (2, "claims nowhere"),
     "bless, no results": (2, "bless nowhere"),
     "regress, no baseline": (2, "regress report --against nowhere"),

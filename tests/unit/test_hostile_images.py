@@ -507,7 +507,7 @@ def test_a_plan_reads_no_image_and_says_so_until_a_run_has(
     root = folder(tmp_path / "set")
     (root / "train/a/odd.png").write_bytes(b"no image")
     with monkeypatch.context() as patch:
-        for module, name in ((imagenet, "read_picture"), (archives, "known_checksums")):
+        for module, name in ((archives, "read_picture"), (archives, "known_checksums")):
             patch.setattr(
                 module, name, lambda *arguments, **options: pytest.fail("an image was read")
             )
@@ -516,7 +516,7 @@ def test_a_plan_reads_no_image_and_says_so_until_a_run_has(
     assert "set: 11 images found by name and not looked at yet" in first.output
     fingerprint = source(root).fingerprint
     with monkeypatch.context() as patch:
-        patch.setattr(imagenet, "read_picture", lambda *arguments: pytest.fail("an image was read"))
+        patch.setattr(archives, "read_picture", lambda *arguments: pytest.fail("an image was read"))
         second = planned(tmp_path, "--set", f"data.root={root}")
         outline = source(root).outline()
     assert second.exit_code == 0
@@ -548,7 +548,7 @@ def test_plan_and_doctor_download_nothing_and_decode_nothing(
     monkeypatch.delenv("FASHION_MNIST", raising=False)
     monkeypatch.setattr("torchvision.datasets.FashionMNIST", fails)
     monkeypatch.setattr("torch.hub.download_url_to_file", fails)
-    monkeypatch.setattr(imagenet, "read_picture", fails)
+    monkeypatch.setattr(archives, "read_picture", fails)
     monkeypatch.setenv("IMAGENET", str(folder(tmp_path / "set")))
     found = planned(tmp_path, "--set", "data={use: fashion-mnist}")
     assert found.exit_code == 0, found.output

@@ -74,7 +74,7 @@ def test_the_centre_crop_is_adm_s() -> None:
 def test_few_broken_images_are_left_out_counted_and_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prologue_plugins.datasets import imagenet
+    from prologue_plugins.datasets import archives, imagenet
 
     monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
     path = make_zip(tmp_path / "a.zip", broken=2)
@@ -86,7 +86,7 @@ def test_few_broken_images_are_left_out_counted_and_listed(
     )
     whole = ImageNet(ImageNetSettings(root=str(make_zip(tmp_path / "b.zip")), size=32))
     assert source.fingerprint != whole.fingerprint
-    monkeypatch.setattr(imagenet, "read_picture", pytest.fail)  # the answer is kept
+    monkeypatch.setattr(archives, "read_picture", pytest.fail)  # the answer is kept
     assert len(ImageNet(ImageNetSettings(root=str(path), size=32)).broken) == 2
 
 

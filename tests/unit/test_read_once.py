@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from prologue_bench.storage.store import Store
-from prologue_plugins.datasets import imagenet
+from prologue_plugins.datasets import archives
 from prologue_plugins.metrics.fid import GenerationFid
 from prologue_plugins.metrics.fidelity import Kid
 from prologue_plugins.metrics.settings import FidSettings, KidSettings
@@ -69,8 +69,8 @@ def test_features_of_known_images_are_found_without_the_images(
     decoded = []
     source = data(make_images(tmp_path / "set"))
     _ = source.labels("test")
-    read = imagenet.read_picture
-    monkeypatch.setattr(imagenet, "read_picture", lambda *given: decoded.append(1) or read(*given))
+    read = archives.read_picture
+    monkeypatch.setattr(archives, "read_picture", lambda *given: decoded.append(1) or read(*given))
     samples = np.random.default_rng(0).integers(0, 256, (60, 3, 8, 8), dtype=np.uint8)
     given = inputs(tmp_path, data=source, samples=samples, known={"samples": "one", "test": "two"})
     gfid, kid = (
