@@ -221,15 +221,15 @@ def test_the_numbers_are_torch_fidelity_s_own(extractor: str, tmp_path: Path) ->
 
     register(extractor)
     small = extractor == "fashion-mnist-cnn"
-    own, others = (NOISY, GREY) if small else (NOISY[:20], GREY[:20])
+    own, others = (NOISY, GREY) if small else (NOISY[:10], GREY[:10])
     expected = calculate_metrics(
         input1=Images(own),
         input2=Images(others),
         fid=small,
         kid=True,
         prc=True,
-        kid_subset_size=15,
-        kid_subsets=10,
+        kid_subset_size=8,
+        kid_subsets=5,
         rng_seed=0,
         feature_extractor=extractor,
         cuda=False,
@@ -237,7 +237,7 @@ def test_the_numbers_are_torch_fidelity_s_own(extractor: str, tmp_path: Path) ->
         cache=False,
         save_cpu_ram=True,
     )
-    settings = {"extractor": extractor, "resize": 224, "kid.subset_size": 15, "kid.subsets": 10}
+    settings = {"extractor": extractor, "resize": 224, "kid.subset_size": 8, "kid.subsets": 5}
     names = [*(["gfid", "rfid"] if small else []), "kid", "precision-recall"]
     found = measured(tmp_path, own, others, *names, settings=settings)
     if small:
@@ -273,8 +273,8 @@ def test_statistics_alone_serve_the_distance_and_nothing_else(tmp_path: Path) ->
 def test_a_data_set_s_test_images_are_the_reference_with_the_protocol_of_ablations(
     tmp_path: Path,
 ) -> None:
-    shapes = {"data.test_images": 70, "data.size": 28, "few_samples": "shrink", "resize": 32}
-    found = measured(tmp_path, COLOURS, "shapes", "gfid", settings=shapes)
+    shapes = {"data.test_images": 70, "data.size": 28, "resize": 32}
+    found = measured(tmp_path, COLOURS, "shapes", "precision-recall", settings=shapes)
     details = found.records[0].protocol.details
     assert details["reference"] == "test split, 70 images"
     assert "classes that are not known" in found.records[0].protocol.note
