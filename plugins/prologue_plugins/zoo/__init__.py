@@ -49,4 +49,40 @@ def prologue_tokenizers() -> list[Component]:
             "settings:VarVqSettings",
             "VAR's multi-scale residual VQ (Tian et al. 2024), frozen.",
         ),
+        _component(
+            "maskgit-vqgan",
+            "maskgit:MaskGitVqgan",
+            "settings_maskgit:MaskGitVqganSettings",
+            "MaskGIT's VQGAN (Chang et al. 2022), frozen.",
+        ),
+        _component(
+            "titok",
+            "titok:TiTok",
+            "settings_maskgit:TiTokSettings",
+            "TiTok (Yu et al. 2024), tokens without a grid, frozen.",
+        ),
+        _component(
+            "maskbit",
+            "maskbit:MaskBit",
+            "settings_maskgit:MaskBitSettings",
+            "MaskBit's tokenizers (Weber et al. 2024), LFQ, frozen.",
+        ),
+        _component(
+            "vqgan-plus",
+            "maskbit:VqganPlus",
+            "settings_maskgit:VqganPlusSettings",
+            "VQGAN+ (Weber et al. 2024), frozen.",
+        ),
+        _component(
+            "bsq-vit",
+            "bsq:BsqVit",
+            "settings_maskgit:BsqVitSettings",
+            "BSQ-ViT (Zhao et al. 2024), binary spherical quantization, frozen.",
+        ),
+        _component(
+            "cosmos-di",
+            "cosmos:CosmosDi",
+            "settings_maskgit:CosmosDiSettings",
+            "Cosmos' discrete image tokenizers (NVIDIA 2024), FSQ, frozen.",
+        ),
     ]

@@ -133,8 +133,11 @@ class ZooTokenizer(Tokenizer, Generic[S]):
         yield "latents", latents
         ids = self.ids_of(latents)
         yield "ids", ids
-        yield "quant", self.codes_of(ids)
+        codes = self.codes_of(ids)
+        yield "quant", codes
         yield "reconstructions", self.decode(ids)
+        if self.input_range != ZooTokenizer.input_range:
+            yield "native_reconstructions", self.images_of(codes)
 
     def _native(self, images: Tensor) -> Tensor:
         low, high = self.input_range

@@ -31,6 +31,11 @@ FAMILIES = (
     "prologue_plugins.zoo.ibq",
     "prologue_plugins.zoo.magvit2",
     "prologue_plugins.zoo.var",
+    "prologue_plugins.zoo.maskgit",
+    "prologue_plugins.zoo.titok",
+    "prologue_plugins.zoo.maskbit",
+    "prologue_plugins.zoo.bsq",
+    "prologue_plugins.zoo.cosmos",
 )
 """Modules with a function `golden`. Several may know a configuration: taming VQGAN and IBQ differ
 in no setting and no name of a tensor, only in which code they choose."""
