@@ -266,7 +266,9 @@ def test_profiles_of_the_paper_s_sizes_start_as_in_the_paper(
 
 def test_every_preset_starts_as_in_the_paper(registry: Registry) -> None:
     presets = [
-        preset for card in preset_cards(registry) if (preset := find_preset(*card, registry))
+        preset
+        for card in preset_cards(registry)
+        if (preset := find_preset(*card, registry)) and preset.release is None
     ]
     assert len(presets) >= 10
     for preset in presets:
