@@ -17,6 +17,22 @@ from prologue_bench.registry import PRESET_FOLDERS, Kind, Registry
 
 
 @frozen(kw_only=True)
+class Release:
+    """Where the weights of a published model are, and what its authors say of it."""
+
+    code: str
+    """The official implementation."""
+    files: tuple[str, ...]
+    """The released files, each where it is found."""
+    licence: str
+    """Of code and weights."""
+    results: Mapping[str, str] = field(factory=dict)
+    """Published numbers by metric, as printed."""
+    protocol: str = ""
+    """How these were measured, and where they are printed."""
+
+
+@frozen(kw_only=True)
 class Preset:
     """A component with settings, a card of registry/tokenizers or registry/generators.
 
@@ -29,6 +45,8 @@ class Preset:
     settings: Mapping[str, Any] = field(factory=dict)
     checkpoint: Mapping[str, Any] = field(factory=dict)
     """What of a released checkpoint fits this preset; for importers."""
+    release: Release | None = None
+    """Of a model that others published."""
 
 
 @frozen(kw_only=True)

@@ -109,7 +109,7 @@ def check_folder(folder: Path) -> list[Comparison]:
             f"{folder}: its models cannot be computed: {shortened(str(error), 160)}"
         ) from error
     return [
-        _compare(name, golden[name], computed.get(name))
+        compare(name, golden[name], computed.get(name))
         for name in sorted(golden)
         if name not in INPUTS
     ]
@@ -240,7 +240,7 @@ def _sequence(generator: Ar, ids: Tensor) -> Tensor:
     return generator.vocabulary.sequence(ids)
 
 
-def _compare(name: str, expected: Tensor, found: Tensor | None) -> Comparison:
+def compare(name: str, expected: Tensor, found: Tensor | None) -> Comparison:
     if found is None:
         return Comparison(name, problem="not known here")
     if found.shape != expected.shape:

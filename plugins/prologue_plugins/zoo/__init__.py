@@ -1,0 +1,52 @@
+"""Published tokenizers with their released weights, frozen: a module for each family."""
+
+from __future__ import annotations
+
+from prologue_bench.contracts import Component, hookimpl
+
+INTERFACE_VERSION = 2
+
+
+def _component(name: str, target: str, settings: str, summary: str) -> Component:
+    return Component(
+        name=name,
+        target=f"prologue_plugins.zoo.{target}",
+        settings=f"prologue_plugins.zoo.{settings}",
+        summary=summary,
+    )
+
+
+@hookimpl
+def prologue_tokenizers() -> list[Component]:
+    return [
+        _component(
+            "llamagen-vq",
+            "llamagen:LlamaGenVq",
+            "settings:LlamaGenVqSettings",
+            "LlamaGen's VQ tokenizers (Sun et al. 2024), frozen.",
+        ),
+        _component(
+            "taming-vqgan",
+            "taming:TamingVqgan",
+            "settings:TamingVqganSettings",
+            "VQGAN (Esser et al. 2021) and latent diffusion's VQ models, frozen.",
+        ),
+        _component(
+            "ibq",
+            "ibq:Ibq",
+            "settings:IbqSettings",
+            "IBQ (Shi et al. 2024), frozen.",
+        ),
+        _component(
+            "open-magvit2",
+            "magvit2:OpenMagvit2",
+            "settings:OpenMagvit2Settings",
+            "Open-MAGVIT2 (Luo et al. 2024), LFQ, frozen.",
+        ),
+        _component(
+            "var-vq",
+            "var:VarVq",
+            "settings:VarVqSettings",
+            "VAR's multi-scale residual VQ (Tian et al. 2024), frozen.",
+        ),
+    ]

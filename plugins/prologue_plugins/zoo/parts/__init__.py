@@ -1,0 +1,1 @@
+"""Layers that several published tokenizers share, each written once."""

@@ -1,0 +1,155 @@
+"""Released weights as a mapping of tensors, whatever they are wrapped in; no pickle runs code.
+
+Files are safetensors, or PyTorch's with nothing in them but tensors and plain values: others are
+refused, with the way to convert them.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prologue_bench.errors import UserError, listed, shortened
+from prologue_bench.storage.weights import UNREADABLE, read_tensors
+from prologue_plugins.official.names import Shapes, check_shapes
+
+State = Mapping[str, Tensor]
+CONTAINERS = ("ema", "model", "state_dict")
+"""Entries that may hold the state dict, in order of preference."""
+AVERAGES = "model_ema."
+"""In front of moving averages, whose names have no dots after it."""
+TRAINING = ("loss.",)
+"""Beginnings of names that only training has: discriminator and LPIPS."""
+DATA_PARALLEL = "module."
+CONVERT = (
+    "where you trust it, load it with torch, pick out its state dict, and write that by "
+    "safetensors.torch.save_file"
+)
+
+
+def read_state(path: Path, average: bool = True) -> State:
+    """The tensors of a released file under their official names.
+
+    Where a file holds a moving average beside raw weights, `average` says which is taken. Raises
+    UserError for a file that is none, and for one that could run code.
+    """
+    state = _tensors(_content(path), path)
+    while state and all(name.startswith(DATA_PARALLEL) for name in state):
+        state = {name.removeprefix(DATA_PARALLEL): value for name, value in state.items()}
+    plain = {
+        name: value for name, value in state.items() if not name.startswith((AVERAGES, *TRAINING))
+    }
+    averages = {name: value for name, value in state.items() if name.startswith(AVERAGES)}
+    if not average:
+        return plain
+    return {
+        name: averages.get(AVERAGES + name.replace(".", ""), value) for name, value in plain.items()
+    }
+
+
+def _content(path: Path) -> Any:
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start[8:] == b"{":
+        return read_tensors(path)
+    zipped = zipfile.is_zipfile(path)
+    if zipped and _is_torchscript(path):
+        raise UserError(f"{path}: a TorchScript archive, which holds code, is refused; {CONVERT}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+    except pickle.UnpicklingError as error:
+        found = _global(str(error))
+        raise UserError(
+            f"{path}: a pickle with {found}, which could run code, is refused; {CONVERT}"
+        ) from None
+    except (*UNREADABLE, EOFError) as error:
+        raise UserError(
+            f"{path}: found neither safetensors nor weights of PyTorch: "
+            f"{shortened(str(error) or type(error).__name__, 100)}"
+        ) from None
+
+
+def _is_torchscript(path: Path) -> bool:
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("constants.pkl") for name in archive.namelist())
+
+
+def _global(text: str) -> str:
+    """What PyTorch did not load, from the text of its error."""
+    for mark in ("Unsupported global: GLOBAL ", "Unsupported class "):
+        if mark in text:
+            return shortened(text.split(mark, 1)[1].split()[0])
+    return "more than tensors"
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """The state dict in what a file holds."""
+    for name in CONTAINERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+            break
+    if not isinstance(content, Mapping):
+        raise UserError(f"{path}: found {type(content).__name__}, expected a state dict of tensors")
+    other = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if other or not content:
+        found = f"also {listed(map(shortened, other[:3]))}" if other else "no tensors"
+        raise UserError(
+            f"{path}: found {found}, expected a state dict of tensors, or one under "
+            f"{' or '.join(CONTAINERS)}"
+        )
+    return {str(name): value for name, value in content.items()}
+
+
+def fitting(value: Tensor, where: str) -> Tensor:
+    """A tensor in float32 where it is of floats. Raises UserError when it is not finite."""
+    if not value.is_floating_point():
+        return value
+    if not torch.isfinite(value).all():
+        raise UserError(f"{where} holds NaN or infinity, expected finite numbers")
+    return value.float().contiguous()
+
+
+def check_fit(expected: Shapes, found: Shapes, where: str) -> None:
+    """Raises UserError with what is missing, left over or of another shape.
+
+    Where a preset has these shapes, it is named.
+    """
+    try:
+        check_shapes(expected, found, where)
+    except UserError as error:
+        if presets := _presets_of(found):
+            wanted = _presets_of(expected)
+            of = f", not of {' or '.join(wanted)}" if wanted else ""
+            raise UserError(
+                f"{where}: these are weights of {' or '.join(presets)}{of}; "
+                f"{str(error).removeprefix(f'{where}: ')}"
+            ) from None
+        raise
+
+
+def _presets_of(shapes: Shapes) -> list[str]:
+    """Presets of published tokenizers whose released files have these shapes."""
+    from prologue_bench.config.presets import find_preset
+    from prologue_bench.config.structure import structure
+    from prologue_bench.registry import Registry
+    from prologue_plugins.zoo.base import ZooTokenizer
+
+    registry, found = Registry.load(), []
+    for name in registry.cards("tokenizers"):
+        preset = find_preset("tokenizer", name, registry)
+        if preset is None or preset.use not in registry.entries["tokenizer"]:
+            continue
+        component = registry.find("tokenizer", preset.use)
+        if not component.target.startswith("prologue_plugins.zoo."):
+            continue
+        cls = component.load()
+        settings = structure(component.load_settings(), preset.settings, f"preset {name}")
+        if issubclass(cls, ZooTokenizer) and cls.shapes(settings) == shapes:
+            found.append(name)
+    return found
