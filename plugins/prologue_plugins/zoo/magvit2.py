@@ -15,24 +15,10 @@ from torch.nn import functional as F
 from prologue_plugins.zoo.base import ZooTokenizer
 from prologue_plugins.zoo.golden import State, computed
 from prologue_plugins.zoo.parts.codebooks import ids_to_signs, signs_to_ids, to_grid
-from prologue_plugins.zoo.parts.taming import EPS, ResidualBlock, group_norm
+from prologue_plugins.zoo.parts.taming import EPS, Level, group_norm, residual_blocks
 from prologue_plugins.zoo.settings import OpenMagvit2Settings
 
 CHANNELS = 3
-
-
-def _blocks(inputs: int, outputs: int, count: int, groups: int) -> nn.ModuleList:
-    widths = [inputs, *[outputs] * count]
-    return nn.ModuleList(
-        ResidualBlock(first, second, groups, bias=False)
-        for first, second in itertools.pairwise(widths)
-    )
-
-
-def _through(blocks: nn.ModuleList, x: Tensor) -> Tensor:
-    for block in blocks:
-        x = block(x)
-    return x
 
 
 class Encoder(nn.Module):
@@ -45,22 +31,18 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(CHANNELS, settings.ch, 3, padding=1, bias=False)
         self.down = nn.ModuleList()
         for level, (inputs, outputs) in enumerate(itertools.pairwise([settings.ch, *widths])):
-            parts = nn.Module()
-            parts.block = _blocks(inputs, outputs, count, groups)
-            if level < len(widths) - 1:
-                parts.downsample = nn.Conv2d(outputs, outputs, 3, stride=2, padding=1)
-            self.down.append(parts)
-        self.mid_block = _blocks(widths[-1], widths[-1], count, groups)
+            halved = {"downsample": nn.Conv2d(outputs, outputs, 3, stride=2, padding=1)}
+            blocks = residual_blocks(inputs, outputs, count, groups, bias=False)
+            self.down.append(Level(blocks, (), **(halved if level < len(widths) - 1 else {})))
+        self.mid_block = residual_blocks(widths[-1], widths[-1], count, groups, bias=False)
         self.norm_out = group_norm(widths[-1], groups)
         self.conv_out = nn.Conv2d(widths[-1], settings.bits, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_in(x)
         for level in self.down:
-            x = _through(level.block, x)
-            if hasattr(level, "downsample"):
-                x = level.downsample(x)
-        out: Tensor = self.conv_out(F.silu(self.norm_out(_through(self.mid_block, x))))
+            x = level(x)
+        out: Tensor = self.conv_out(F.silu(self.norm_out(self.mid_block(x))))
         return out
 
 
@@ -108,24 +90,20 @@ class Decoder(nn.Module):
         groups, count = settings.norm_groups, settings.num_res_blocks
         widths = [settings.ch * factor for factor in settings.ch_mult]
         self.conv_in = nn.Conv2d(settings.bits, widths[-1], 3, padding=1)
-        self.mid_block = _blocks(widths[-1], widths[-1], count, groups)
+        self.mid_block = residual_blocks(widths[-1], widths[-1], count, groups, bias=False)
         self.up, self.adaptive = nn.ModuleList(), nn.ModuleList()
         for level, (outputs, inputs) in enumerate(itertools.pairwise([*widths, widths[-1]])):
-            parts = nn.Module()
-            parts.block = _blocks(inputs, outputs, count, groups)
-            if level > 0:
-                parts.upsample = DepthToSpace(outputs)
-            self.up.append(parts)
+            doubled = {"upsample": DepthToSpace(outputs)} if level > 0 else {}
+            blocks = residual_blocks(inputs, outputs, count, groups, bias=False)
+            self.up.append(Level(blocks, (), **doubled))
             self.adaptive.append(AdaptiveNorm(settings.bits, inputs, groups))
         self.norm_out = group_norm(widths[0], groups)
         self.conv_out = nn.Conv2d(widths[0], CHANNELS, 3, padding=1)
 
     def forward(self, codes: Tensor) -> Tensor:
-        x = _through(self.mid_block, self.conv_in(codes))
+        x = self.mid_block(self.conv_in(codes))
         for level, adaptive in zip(reversed(self.up), reversed(self.adaptive), strict=True):
-            x = _through(level.block, adaptive(x, codes))
-            if hasattr(level, "upsample"):
-                x = level.upsample(x)
+            x = level(adaptive(x, codes))
         out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return out
 

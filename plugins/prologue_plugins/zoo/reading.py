@@ -6,6 +6,7 @@ refused, with the way to convert them.
 
 from __future__ import annotations
 
+import math
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ AVERAGES = "model_ema."
 TRAINING = ("loss.",)
 """Beginnings of names that only training has: discriminator and LPIPS."""
 DATA_PARALLEL = "module."
+SMALLEST = 10_000_000
+"""Numbers in the smallest released file, roughly: what holds fewer is none of them."""
 CONVERT = (
     "where you trust it, load it with torch, pick out its state dict, and write that by "
     "safetensors.torch.save_file"
@@ -123,33 +126,35 @@ def check_fit(expected: Shapes, found: Shapes, where: str) -> None:
     try:
         check_shapes(expected, found, where)
     except UserError as error:
-        if presets := _presets_of(found):
-            wanted = _presets_of(expected)
-            of = f", not of {' or '.join(wanted)}" if wanted else ""
-            raise UserError(
-                f"{where}: these are weights of {' or '.join(presets)}{of}; "
-                f"{str(error).removeprefix(f'{where}: ')}"
-            ) from None
-        raise
+        if sum(math.prod(shape) for shape in found.values()) < SMALLEST:
+            raise
+        known = _preset_shapes()
+        presets, wanted = (
+            " or ".join(name for name, shapes in known.items() if shapes == each)
+            for each in (found, expected)
+        )
+        if not presets:
+            raise
+        raise UserError(
+            f"{where}: these are weights of {presets}{f', not of {wanted}' if wanted else ''}; "
+            f"{str(error).removeprefix(f'{where}: ')}"
+        ) from None
 
 
-def _presets_of(shapes: Shapes) -> list[str]:
-    """Presets of published tokenizers whose released files have these shapes."""
+def _preset_shapes() -> dict[str, Shapes]:
+    """Names and shapes of the released file of each preset of a published tokenizer."""
     from prologue_bench.config.presets import find_preset
     from prologue_bench.config.structure import structure
     from prologue_bench.registry import Registry
     from prologue_plugins.zoo.base import ZooTokenizer
 
-    registry, found = Registry.load(), []
+    registry, found = Registry.load(), {}
     for name in registry.cards("tokenizers"):
         preset = find_preset("tokenizer", name, registry)
-        if preset is None or preset.use not in registry.entries["tokenizer"]:
+        if preset is None or preset.release is None:
             continue
         component = registry.find("tokenizer", preset.use)
-        if not component.target.startswith("prologue_plugins.zoo."):
-            continue
-        cls = component.load()
         settings = structure(component.load_settings(), preset.settings, f"preset {name}")
-        if issubclass(cls, ZooTokenizer) and cls.shapes(settings) == shapes:
-            found.append(name)
+        if issubclass(cls := component.load(), ZooTokenizer):
+            found[name] = cls.shapes(settings)
     return found

@@ -19,7 +19,7 @@ from prologue_plugins.zoo.golden import State, computed
 from prologue_plugins.zoo.parts.codebooks import from_grid, to_grid
 from prologue_plugins.zoo.parts.taming import Shape
 from prologue_plugins.zoo.settings import VarVqSettings
-from prologue_plugins.zoo.taming import ConvolutionalVq
+from prologue_plugins.zoo.taming import ConvolutionalVq, Quantizer
 
 STATISTIC = "quantize.ema_vocab_hit_SV"
 """How often training chose each code on each level."""
@@ -31,6 +31,16 @@ class SharedConvolutions(nn.Module):
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
         self.qresi_ls = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(count))
+
+
+class MultiScaleQuantizer(Quantizer):
+    """One codebook for all levels, the convolutions, and a statistic of training."""
+
+    def __init__(self, settings: VarVqSettings) -> None:
+        super().__init__(settings.vocab_size, settings.z_channels)
+        self.quant_resi = SharedConvolutions(settings.share_quant_resi, settings.z_channels)
+        hits = torch.zeros(len(settings.v_patch_nums), settings.vocab_size)
+        self.register_buffer("ema_vocab_hit_SV", hits)
 
 
 def chosen_convolutions(levels: int, count: int) -> list[int]:
@@ -53,6 +63,7 @@ class VarVq(ConvolutionalVq):
     """A segment for each level; every level quantizes what the levels before it leave over."""
 
     name = "var-vq"
+    quantize: MultiScaleQuantizer
 
     def build(self, settings: VarVqSettings) -> None:
         shape = Shape(
@@ -66,9 +77,7 @@ class VarVq(ConvolutionalVq):
         )
         width = settings.z_channels
         self.assemble(shape, shape, settings.vocab_size, width, settings.quant_conv_ks)
-        self.quantize.quant_resi = SharedConvolutions(settings.share_quant_resi, width)
-        hits = torch.zeros(len(settings.v_patch_nums), settings.vocab_size)
-        self.quantize.register_buffer("ema_vocab_hit_SV", hits)
+        self.quantize = MultiScaleQuantizer(settings)
 
     @property
     def factor(self) -> int:
@@ -147,8 +156,9 @@ class VarVq(ConvolutionalVq):
         if level < len(settings.v_patch_nums) - 1:
             codes = F.interpolate(codes, size=self.grid, mode="bicubic")
         chosen = chosen_convolutions(len(settings.v_patch_nums), settings.share_quant_resi)
-        mixed: Tensor = self.quantize.quant_resi.qresi_ls[chosen[level]](codes)
-        return codes * (1 - settings.quant_resi) + mixed * settings.quant_resi
+        mixed = self.quantize.quant_resi.qresi_ls[chosen[level]](codes)
+        added: Tensor = codes * (1 - settings.quant_resi) + mixed * settings.quant_resi
+        return added
 
     def _check(self, images: ImageSpec) -> None:
         super()._check(images)

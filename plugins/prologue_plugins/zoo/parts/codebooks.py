@@ -18,7 +18,7 @@ MOST_SCORES = 2**25
 def _best(scores: Callable[[Tensor], Tensor], vectors: Tensor, codes: int) -> Tensor:
     """Ids [N] of the highest of the scores [n, K] of vectors [N, c], the lowest id of equals."""
     rows = max(1, MOST_SCORES // codes)
-    return torch.cat([scores(part).argmax(dim=-1) for part in vectors.split(rows)])
+    return torch.cat([scores(part).argmax(dim=-1) for part in torch.split(vectors, rows)])
 
 
 def nearest(vectors: Tensor, codebook: Tensor) -> Tensor:

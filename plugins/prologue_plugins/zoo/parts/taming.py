@@ -7,7 +7,7 @@ after Ho et al. 2020). Letters: B batch, C channels, h and w the sides of featur
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 from torch import Tensor, nn
@@ -38,7 +38,20 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
-        return h + (self.nin_shortcut(x) if self.changes else x)
+        out: Tensor = h + (self.nin_shortcut(x) if self.changes else x)
+        return out
+
+
+def residual_blocks(
+    inputs: int, outputs: int, count: int, groups: int, bias: bool = True
+) -> nn.Sequential:
+    """So many blocks in a row, of which the first changes the channels."""
+    return nn.Sequential(
+        *(
+            ResidualBlock(first, second, groups, bias)
+            for first, second in itertools.pairwise([inputs, *[outputs] * count])
+        )
+    )
 
 
 class Attention(nn.Module):
@@ -46,6 +59,11 @@ class Attention(nn.Module):
 
     With `fused`, one convolution gives queries, then keys, then values.
     """
+
+    q: nn.Conv2d
+    k: nn.Conv2d
+    v: nn.Conv2d
+    qkv: nn.Conv2d
 
     def __init__(self, channels: int, groups: int, fused: bool = False) -> None:
         super().__init__()
@@ -112,26 +130,36 @@ class Shape:
         """Channels of the levels, the finest first."""
         return [self.ch * factor for factor in self.ch_mult]
 
+    def level(
+        self, index: int, inputs: int, outputs: int, blocks: int, **after: nn.Module
+    ) -> Level:
+        """The level of that index with so many blocks."""
+        count = blocks if index in self.attention else 0
+        return Level(
+            residual_blocks(inputs, outputs, blocks, self.groups),
+            [Attention(outputs, self.groups, self.fused) for _ in range(count)],
+            **after,
+        )
+
 
 class Level(nn.Module):
-    """Residual blocks, each followed by attention where the level has it."""
+    """Residual blocks, each followed by attention where the level has it; then `after`, by name."""
 
-    def __init__(self, shape: Shape, inputs: int, outputs: int, blocks: int, attends: bool) -> None:
+    def __init__(self, block: nn.Sequential, attn: Iterable[Attention], **after: nn.Module) -> None:
         super().__init__()
-        widths = [inputs, *[outputs] * blocks]
-        self.block = nn.ModuleList(
-            ResidualBlock(first, second, shape.groups)
-            for first, second in itertools.pairwise(widths)
-        )
-        self.attn = nn.ModuleList(
-            Attention(outputs, shape.groups, shape.fused) for _ in range(blocks if attends else 0)
-        )
+        self.block = block
+        self.attn = nn.ModuleList(attn)
+        self.after = tuple(after)
+        for name, module in after.items():
+            self.add_module(name, module)
 
     def forward(self, x: Tensor) -> Tensor:
         for index, block in enumerate(self.block):
             x = block(x)
             if self.attn:
                 x = self.attn[index](x)
+        for name in self.after:
+            x = self.get_submodule(name)(x)
         return x
 
 
@@ -164,10 +192,8 @@ class Encoder(nn.Module):
         self.conv_in = nn.Conv2d(shape.image_channels, shape.ch, 3, padding=1)
         self.down = nn.ModuleList()
         for level, (inputs, outputs) in enumerate(zip([shape.ch, *widths], widths, strict=False)):
-            part = Level(shape, inputs, outputs, shape.num_res_blocks, level in shape.attention)
-            if level in resampled:
-                part.downsample = Downsample(outputs)
-            self.down.append(part)
+            after = {"downsample": Downsample(outputs)} if level in resampled else {}
+            self.down.append(shape.level(level, inputs, outputs, shape.num_res_blocks, **after))
         self.mid = Middle(shape, widths[-1])
         self.norm_out = group_norm(widths[-1], shape.groups)
         self.conv_out = nn.Conv2d(widths[-1], shape.z_channels, 3, padding=1)
@@ -176,8 +202,6 @@ class Encoder(nn.Module):
         x = self.conv_in(x)
         for level in self.down:
             x = level(x)
-            if hasattr(level, "downsample"):
-                x = level.downsample(x)
         out: Tensor = self.conv_out(F.silu(self.norm_out(self.mid(x))))
         return out
 
@@ -195,10 +219,8 @@ class Decoder(nn.Module):
         for level, (outputs, inputs) in enumerate(
             zip(widths, [*widths[1:], widths[-1]], strict=True)
         ):
-            part = Level(shape, inputs, outputs, shape.num_res_blocks + 1, level in shape.attention)
-            if level in resampled:
-                part.upsample = Upsample(outputs)
-            self.up.append(part)
+            after = {"upsample": Upsample(outputs)} if level in resampled else {}
+            self.up.append(shape.level(level, inputs, outputs, shape.num_res_blocks + 1, **after))
         self.norm_out = group_norm(widths[0], shape.groups)
         self.conv_out = nn.Conv2d(widths[0], shape.image_channels, 3, padding=1)
 
@@ -206,7 +228,5 @@ class Decoder(nn.Module):
         x = self.mid(self.conv_in(x))
         for level in reversed(self.up):
             x = level(x)
-            if hasattr(level, "upsample"):
-                x = level.upsample(x)
         out: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return out
