@@ -26,6 +26,8 @@ from prologue_bench.errors import UserError, shortened
 from prologue_bench.storage.files import checksum, follow_umask
 
 M = TypeVar("M", bound=nn.Module)
+Shapes = dict[str, tuple[int, ...]]
+"""Shapes of tensors by name."""
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 UNREADABLE = (
     SafetensorError,
@@ -216,6 +218,30 @@ def check_fit(module: nn.Module, headers: Mapping[str, Header], weights: Path) -
                 f"{weights}: does not fit the settings: {shortened(name, 80)} is {header}, "
                 f"expected {expected[name]}"
             )
+
+
+def check_shapes(expected: Shapes, found: Shapes, where: str) -> None:
+    """Raises UserError that says what is missing, left over or of another shape."""
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    wrong = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
+    problems = []
+    if missing:
+        problems.append(f"missing {_some(missing)}")
+    if extra:
+        problems.append(f"left over {_some(extra)}")
+    if wrong:
+        name = wrong[0]  # one of those expected, so it is short
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        problems.append(
+            f"{name} has shape {list(found[name])}, expected {list(expected[name])}{more}"
+        )
+    if problems:
+        raise UserError(f"{where}: does not fit: {'; '.join(problems)}")
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(map(shortened, names[:3])) + more
 
 
 def made(what: str, build: Callable[[], M]) -> M:

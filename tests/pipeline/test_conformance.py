@@ -35,8 +35,10 @@ BUILT_IN = [
 
 
 WITHOUT_PRIOR = {"prior-gradient"}
+FROZEN = {"losses", "precision", "relaxed", "gradient", "prior-gradient"}
+ZOO = ("llamagen-vq", "taming-vqgan", "ibq", "open-magvit2", "var-vq")
 SKIPPED = {
-    "diffusers-vq": {"losses", "precision", "relaxed", "gradient", "prior-gradient"},
+    **dict.fromkeys(("diffusers-vq", *ZOO), FROZEN),
     **dict.fromkeys(("vq-1d", "vq-2d", "fsq", "lfq", "simvq"), WITHOUT_PRIOR),
     "residual-vq": WITHOUT_PRIOR | {"device"},
 }

@@ -270,7 +270,7 @@ def test_images_that_do_not_fit_are_one_line() -> None:
         LlamaGenVq(LlamaGenVqSettings(), ImageSpec(channels=3, height=18, width=16))
     with pytest.raises(UserError, match="images of 2 channels, expected 1 or 3"):
         LlamaGenVq(LlamaGenVqSettings(), ImageSpec(channels=2, height=16, width=16))
-    with pytest.raises(UserError, match="expected 16 x 16 for levels of up to 4 x 4"):
+    with pytest.raises(UserError, match="expected 28 x 28 for levels of up to 7 x 7"):
         VarVq(VarVqSettings(), ImageSpec(channels=3, height=32, width=32))
 
 

@@ -21,14 +21,9 @@ from prologue_bench.registry import Kind, Registry
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.store import Store
+from prologue_bench.storage.weights import Shapes, check_shapes
 from prologue_plugins.official.files import PICKLES, read_shapes, read_tensors
-from prologue_plugins.official.names import (
-    Part,
-    Shapes,
-    check_shapes,
-    load_official,
-    official_shapes,
-)
+from prologue_plugins.official.names import Part, load_official, official_shapes
 
 IMAGENET = ImageSpec(
     channels=3, height=256, width=256, class_names=tuple(str(index) for index in range(1000))

@@ -122,10 +122,14 @@ def check_golden(folder: Path, tolerance: float) -> None:
     DIR holds config.json, the state dicts and io.safetensors of a model of the paper's
     implementation, or of a published tokenizer.
     """
-    from prologue_plugins.official.golden import check_folder
-    from prologue_plugins.zoo.golden import check_zoo_folder, is_zoo
+    if (folder / "weights.safetensors").exists():  # the paper's models have a file for each part
+        from prologue_plugins.zoo.golden import check_zoo_folder
 
-    comparisons = check_zoo_folder(folder, tolerance) if is_zoo(folder) else check_folder(folder)
+        comparisons = check_zoo_folder(folder, tolerance)
+    else:
+        from prologue_plugins.official.golden import check_folder
+
+        comparisons = check_folder(folder)
     width = max(len(comparison.name) for comparison in comparisons)
     click.echo(f"{'tensor':<{width}}  {'largest error':>13}  ids    verdict")
     for each in comparisons:

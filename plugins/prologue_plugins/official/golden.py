@@ -6,25 +6,24 @@ and outputs of the paper's implementation.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import torch
-from attrs import frozen
 from torch import Tensor
 
 from prologue_bench.config.settings import Guidance, Sampling
 from prologue_bench.contracts import ImageSpec, Tokenizer
 from prologue_bench.errors import UserError, shortened
 from prologue_bench.sampling.decoding import sample_ids
-from prologue_bench.storage.weights import at_most, made
+from prologue_bench.storage.weights import at_most, check_shapes, made
 from prologue_plugins.generators.ar import Ar
+from prologue_plugins.layers.golden import Comparison, compare
 from prologue_plugins.layers.vit import to_patches
 from prologue_plugins.official.config import OfficialConfig
 from prologue_plugins.official.files import read_shapes, read_tensors
-from prologue_plugins.official.names import Part, check_shapes, load_official, official_shapes
+from prologue_plugins.official.names import Part, load_official, official_shapes
 from prologue_plugins.tokenizers.prologue import Prologue
 from prologue_plugins.tokenizers.prologue_post import ProloguePost
 from prologue_plugins.tokenizers.vq_2d import VqTokenizer
@@ -38,25 +37,6 @@ GUIDANCES: Mapping[str, Mapping[str, Guidance]] = {
         "visual": Guidance(schedule="cosine", scale=3.75, power=0.2),
     },
 }
-
-
-@frozen
-class Comparison:
-    """One tensor: its largest absolute error, or for ids whether all are equal.
-
-    Else `problem` says why there is neither.
-    """
-
-    name: str
-    error: float | None = None
-    equal: bool | None = None
-    problem: str = ""
-
-    def holds(self, tolerance: float) -> bool:
-        """Whether the two tensors agree."""
-        if self.error is not None:
-            return self.error < tolerance
-        return self.equal is True
 
 
 def check_folder(folder: Path) -> list[Comparison]:
@@ -238,18 +218,3 @@ def _gradients(tokenizer: Tokenizer, loss: Tensor) -> Iterator[tuple[str, Tensor
 def _sequence(generator: Ar, ids: Tensor) -> Tensor:
     """Ids [B, L] in the autoregressive vocabulary, separators put in: [B, T]."""
     return generator.vocabulary.sequence(ids)
-
-
-def compare(name: str, expected: Tensor, found: Tensor | None) -> Comparison:
-    if found is None:
-        return Comparison(name, problem="not known here")
-    if found.shape != expected.shape:
-        return Comparison(
-            name, problem=f"shape {list(found.shape)}, expected {list(expected.shape)}"
-        )
-    if found.is_floating_point() != expected.is_floating_point():
-        return Comparison(name, problem=f"type {found.dtype}, expected {expected.dtype}")
-    if not expected.is_floating_point():
-        return Comparison(name, equal=bool(torch.equal(found.long(), expected.long())))
-    error = float((found.double() - expected.double()).abs().max()) if expected.numel() else 0.0
-    return Comparison(name, error=math.inf if math.isnan(error) else error)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from prologue_bench.contracts import Generator, Tokenizer, TokenLayout
-from prologue_bench.errors import UserError, shortened
+from prologue_bench.errors import UserError
+from prologue_bench.storage.weights import Shapes, check_shapes
 
 Part = Literal["encoder", "decoder", "ar"]
-Shapes = dict[str, tuple[int, ...]]
 
 _MODULES: dict[str, tuple[Part, str]] = {
     "encoder.": ("encoder", "enc."),
@@ -132,30 +132,6 @@ def load_official(
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise UserError(f"{part}: {there} holds NaN or infinity, expected finite numbers")
     model.load_state_dict(loaded, strict=not _is_tied(model))
-
-
-def check_shapes(expected: Shapes, found: Shapes, where: str) -> None:
-    """Raises UserError that says what is missing, left over or of another shape."""
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    wrong = sorted(name for name in expected.keys() & found.keys() if expected[name] != found[name])
-    problems = []
-    if missing:
-        problems.append(f"missing {_some(missing)}")
-    if extra:
-        problems.append(f"left over {_some(extra)}")
-    if wrong:
-        name = wrong[0]  # one of those expected, so it is short
-        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-        problems.append(
-            f"{name} has shape {list(found[name])}, expected {list(expected[name])}{more}"
-        )
-    if problems:
-        raise UserError(f"{where}: does not fit: {'; '.join(problems)}")
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(map(shortened, names[:3])) + more
 
 
 def _is_tied(model: nn.Module) -> bool:

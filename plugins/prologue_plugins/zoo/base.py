@@ -14,8 +14,8 @@ from prologue_bench.contracts import ImageSpec, Segment, Tokenizer, TokenizerOut
 from prologue_bench.errors import UserError
 from prologue_bench.seeds import seeded
 from prologue_bench.storage.files import user_path
+from prologue_bench.storage.weights import Shapes
 from prologue_plugins.layers.transformer import full_precision
-from prologue_plugins.official.names import Shapes
 from prologue_plugins.zoo.reading import State, check_fit, fitting, read_state
 from prologue_plugins.zoo.settings import RANDOM, ZooSettings
 

@@ -22,7 +22,7 @@ from prologue_bench.errors import UserError, shortened
 from prologue_bench.results.documents import LARGEST_CONFIG
 from prologue_bench.results.reading import read_json
 from prologue_bench.storage.weights import at_most, read_tensors
-from prologue_plugins.official.golden import Comparison, compare
+from prologue_plugins.layers.golden import Comparison, compare
 
 State = Mapping[str, Tensor]
 FAMILIES = (
@@ -41,11 +41,6 @@ FAMILIES = (
 in no setting and no name of a tensor, only in which code they choose."""
 WEIGHTS, OUTPUTS, CONFIG = "weights.safetensors", "io.safetensors", "config.json"
 INPUTS = ("images", "native_images", "labels", "orders")
-
-
-def is_zoo(folder: Path) -> bool:
-    """Whether it is a folder of this kind, and not of the paper's models."""
-    return (folder / WEIGHTS).exists()
 
 
 def check_zoo_folder(folder: Path, tolerance: float) -> list[Comparison]:

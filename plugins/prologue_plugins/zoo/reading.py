@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from prologue_bench.errors import UserError, listed, shortened
-from prologue_bench.storage.weights import UNREADABLE, read_tensors
-from prologue_plugins.official.names import Shapes, check_shapes
+from prologue_bench.storage.weights import UNREADABLE, Shapes, check_shapes, read_tensors
 
 State = Mapping[str, Tensor]
 CONTAINERS = ("ema", "model", "state_dict")

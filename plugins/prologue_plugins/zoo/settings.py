@@ -136,7 +136,7 @@ class VarVqSettings(ZooSettings):
     """Also the width of a code."""
     vocab_size: int = field(default=64, validator=[validators.ge(2), validators.le(2**24)])
     """Codes, which the levels share."""
-    v_patch_nums: tuple[int, ...] = sizes(1, 2, 4)
+    v_patch_nums: tuple[int, ...] = sizes(1, 2, 4, 7)
     """Tokens on a side of each level, the coarsest first; the last has the latents' sides."""
     share_quant_resi: int = size(4, 64)
     """How many convolutions of enlarged codes the levels share."""
