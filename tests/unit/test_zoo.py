@@ -44,7 +44,7 @@ PRESETS = {
         "pretrain256_16384": "open-magvit2-pretrain-16384",
         "pretrain256_262144": "open-magvit2-pretrain-262144",
     },
-    "var_vq": {"vae_ch160v4096z32": "var-vq"},
+    "var_vq": {"vae_ch160v4096z32": "var-vq-256"},
 }
 IMAGES = ImageSpec(channels=3, height=16, width=8)
 
