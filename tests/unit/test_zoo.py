@@ -52,6 +52,7 @@ IMAGES = ImageSpec(channels=3, height=16, width=8)
 def shapes_of(preset_name: str, registry: Registry) -> dict[str, tuple[int, ...]]:
     preset = find_preset("tokenizer", preset_name, registry)
     assert preset is not None
+    assert preset.use != preset_name, "the component would be taken in its place"
     component = registry.find("tokenizer", preset.use)
     settings = structure(component.load_settings(), preset.settings, preset_name)
     found: dict[str, tuple[int, ...]] = component.load().shapes(settings)
