@@ -90,15 +90,16 @@ def measure(
         if value is not None and (isinstance(value, bool) or value < 1):
             raise UserError(f"{name}: found {value}, expected a whole number from 1 on")
     with registry.blaming(UserError):
-        wanted = _wanted(metrics, chosen, registry, statistics_in(reference)[0])
+        statistics, has_images = statistics_in(reference)
+        wanted = _wanted(metrics, chosen, registry, statistics)
         own = open_source(images, "images", registry, size or 0, {})
         other = None
-        if statistics_in(reference)[1]:
+        if has_images:
             other = open_source(reference, "reference", registry, size or 0, own_data)
         task = _Task(
             images=own,
             reference=other,
-            statistics=statistics_in(reference)[0],
+            statistics=statistics,
             limit=limit,
             size=size,
             must_pair=metrics is not None and any(map(_is_paired, wanted)),

@@ -38,6 +38,11 @@ def joint_bits(ids: NDArray[Any]) -> float:
     return entropy(counts / len(ids))
 
 
+def position_bits(ids: NDArray[Any]) -> float:
+    """Entropies in bits of each position of ids [N, n] alone, added up."""
+    return sum(entropy(frequencies(column)) for column in ids.T)
+
+
 def redundancy(ids: NDArray[Any]) -> float:
     """What positions say twice: the sum of their entropies minus the joint one, in bits."""
-    return sum(entropy(frequencies(column)) for column in ids.T) - joint_bits(ids)
+    return position_bits(ids) - joint_bits(ids)

@@ -232,11 +232,9 @@ def figures_of_images(model: TokenizerModel, looked_at: LookedAt) -> Figures:
 def _evaluation(model: LossModel) -> Iterator[None]:
     """Evaluation without gradients, in the training's precision; the modes are put back."""
     modes = {module: module.training for module in model.modules()}
-    device = next(model.parameters()).device
-    low = model.training_settings.precision == "bfloat16"
     model.eval()
     try:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=low):
+        with torch.no_grad(), model.autocast():
             yield
     finally:
         for module, mode in modes.items():

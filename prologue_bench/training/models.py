@@ -61,11 +61,15 @@ class LossModel(BaseModel):
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Losses:
         """Losses of one batch, each a scalar; mmengine adds up those whose names hold "loss"."""
-        device = next(self.parameters()).device
-        precision = self.training_settings.precision
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        with self.autocast():
             losses = self.losses(**batch)
         return {name: value.float() for name, value in losses.items()}
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The precision asked for, on the device of the weights."""
+        device = next(self.parameters()).device
+        low = self.training_settings.precision == "bfloat16"
+        return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
     def random(self, *names: seeds.Name) -> torch.Generator:
         """A generator for one purpose in this step, the same in all processes."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.contracts import Measurement, Metric, MetricInputs, Procedure, Segment
-from prologue_bench.stats.codes import codes_and_perplexity, joint_bits
+from prologue_bench.stats.codes import codes_and_perplexity, joint_bits, position_bits
 from prologue_bench.stats.collapse import collapse_warning
 
 
@@ -58,7 +58,7 @@ class Codebook(Metric):
 
     def _bits(self, inputs: MetricInputs, segment: Segment, ids: NDArray[Any]) -> list[Measurement]:
         """What a segment's ids [N, length] tell of an image."""
-        joint, apart = joint_bits(ids), sum(joint_bits(column[:, None]) for column in ids.T)
+        joint, apart = joint_bits(ids), position_bits(ids)
         return [
             Measurement(
                 name=f"{name}_{segment.name}",

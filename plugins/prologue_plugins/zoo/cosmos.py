@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from prologue_bench.errors import UserError
 from prologue_plugins.zoo.base import CHANNELS, ZooTokenizer
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import to_grid
 from prologue_plugins.zoo.parts.taming import Decoder, Encoder, Shape
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings_maskgit import CosmosDiSettings
 
 MARGIN = 1e-3

@@ -23,8 +23,8 @@ from prologue_bench.results.documents import LARGEST_CONFIG
 from prologue_bench.results.reading import read_json
 from prologue_bench.storage.weights import at_most, read_tensors
 from prologue_plugins.layers.golden import Comparison, compare
+from prologue_plugins.zoo.reading import State
 
-State = Mapping[str, Tensor]
 FAMILIES = (
     "prologue_plugins.zoo.llamagen",
     "prologue_plugins.zoo.taming",

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import largest_product
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings import IbqSettings
 from prologue_plugins.zoo.taming import TamingVqgan, official_settings
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import nearest, unit
 from prologue_plugins.zoo.parts.taming import Shape
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings import LlamaGenVqSettings
 from prologue_plugins.zoo.taming import ConvolutionalVq
 

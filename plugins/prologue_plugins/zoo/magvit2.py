@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prologue_plugins.zoo.base import ZooTokenizer
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import ids_to_signs, signs_to_ids, to_grid
 from prologue_plugins.zoo.parts.taming import EPS, Level, group_norm, residual_blocks
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings import OpenMagvit2Settings
 
 CHANNELS = 3

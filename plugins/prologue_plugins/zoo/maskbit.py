@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.maskgit import CONV_SETTINGS, CodebookOfMaskGit, MaskGitFamily
 from prologue_plugins.zoo.parts.codebooks import from_grid, ids_to_signs, signs_to_ids, to_grid
 from prologue_plugins.zoo.parts.maskgit import MASKBIT
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings_maskgit import MaskBitSettings, VqganPlusSettings
 from prologue_plugins.zoo.taming import Quantizer
 

@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from prologue_plugins.zoo.base import ZooTokenizer
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import from_grid, nearest, to_grid
 from prologue_plugins.zoo.parts.maskgit import MASKGIT, Decoder, Encoder, Style
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings_maskgit import ConvSettings, MaskGitVqganSettings
 from prologue_plugins.zoo.taming import Quantizer
 

@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from prologue_plugins.zoo.base import ZooTokenizer
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import from_grid, nearest, to_grid
 from prologue_plugins.zoo.parts.taming import Decoder, Encoder, Shape
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings import TamingVqganSettings
 
 

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts import ImageSpec, Segment, TokenLayout
 from prologue_plugins.zoo.base import ZooTokenizer
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import nearest, unit
 from prologue_plugins.zoo.parts.maskgit import MASKGIT, RGB, Decoder
 from prologue_plugins.zoo.parts.vit import EPSILON, blocks, check_one_size, grid_side, positions
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings_maskgit import TiTokSettings, VitSize
 from prologue_plugins.zoo.taming import Quantizer
 

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 
 from prologue_bench.contracts import ImageSpec, Segment, TokenLayout
 from prologue_bench.errors import UserError
-from prologue_plugins.zoo.golden import State, computed
+from prologue_plugins.zoo.golden import computed
 from prologue_plugins.zoo.parts.codebooks import from_grid, to_grid
 from prologue_plugins.zoo.parts.taming import Shape
+from prologue_plugins.zoo.reading import State
 from prologue_plugins.zoo.settings import VarVqSettings
 from prologue_plugins.zoo.taming import ConvolutionalVq, Quantizer
 
