@@ -169,6 +169,12 @@ def problem_of_measurement(each: object) -> str:
         )
     if not isinstance(each.protocol, Procedure):
         return f"{each.name}: protocol is {shown(each.protocol)}, expected a Procedure"
+    for name, value in each.protocol.details.items():
+        if not isinstance(value, str | int | float | bool | None):
+            return (
+                f"{each.name}: {name} of its protocol is {shown(value)}, "
+                "expected a text, a number, true, false or None"
+            )
     for name in ("value", "half_width", "count"):
         value = getattr(each, name)
         number = isinstance(value, int | float | np.number) and not isinstance(value, bool)

@@ -529,8 +529,14 @@ def sampling_points(sampling: Sampling) -> list[dict[str, Any]]:
 
 
 def sampling_told(sampling: Sampling) -> dict[str, Any]:
-    """Sampling settings by dotted name for protocols, without the values that a search replaces."""
-    values = flat_values(key_values(sampling))
+    """Sampling settings by dotted name for protocols, without the values that a search replaces.
+
+    Protocols hold single values; a list, such as a search's values of a setting, is a text there.
+    """
+    values = {
+        name: json.dumps(value) if isinstance(value, list) else value
+        for name, value in flat_values(key_values(sampling)).items()
+    }
     replaced = tuple(sampling.search.grid) if sampling.search else ()
     return {
         name: value

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.settings import Sampling, Search
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.collect import _search_notes
 from prologue_bench.pipeline.held_out import HeldOut, WithoutHeldOut
 from prologue_bench.pipeline.planner import make_plan
+from prologue_bench.pipeline.stages import sampling_told
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_plugins.datasets.imagenet import ImageNet
@@ -119,3 +121,11 @@ def test_an_imported_tokenizer_may_have_seen_them_and_a_note_says_so(
             "prologue_tokens=0"
         )
     ]
+
+
+def test_protocols_of_a_searched_variant_hold_single_values() -> None:
+    grid = {"temperature": (0.9, {"prologue": 0.7, "default": 0.8}), "top_k": (0, 5)}
+    told = sampling_told(Sampling(search=Search(grid=grid, samples=100)))
+    assert told["search.grid.temperature"] == '[0.9, {"prologue": 0.7, "default": 0.8}]'
+    assert told["search.grid.top_k"] == "[0, 5]"
+    assert all(isinstance(value, str | int | float | bool | None) for value in told.values())

@@ -210,6 +210,10 @@ def measured(**changes: Any) -> Any:
         (lambda: [measured(value=float("nan"))], "a is not a finite number"),
         (lambda: [measured(), measured()], "found a twice"),
         (lambda: [measured(protocol=None)], "protocol is None"),
+        (
+            lambda: [measured(protocol=Procedure(name="p", details={"sizes": [1, 2]}))],
+            r"a: sizes of its protocol is \[1, 2\] .list., expected a text, a number",
+        ),
     ],
 )
 def test_what_a_metric_gives_wrong_names_it(found: Callable[[], Any], message: str) -> None:
