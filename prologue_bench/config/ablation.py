@@ -635,9 +635,8 @@ class _Resolver:
         choice = expand_preset(kind, choice, self.registry, where)
         component = self.registry.find(kind, choice.use, where)
         settings = component.load_settings()
-        offered = {
-            key: value for key, value in self.profile.offers.items() if key in _names(settings)
-        }
+        offers = self.profile.offers if component.takes_offers else {}
+        offered = {key: value for key, value in offers.items() if key in _names(settings)}
         values = merge(offered, choice.settings, where)
         who = f"{where}: settings of {component.called(kind)}"
         with of_component(who), _told(where, choice.settings, offered, self._profile):

@@ -61,7 +61,8 @@ class AblationFile:
 class Profile:
     """Sizes and budgets, a card of registry/profiles.
 
-    `offers` are defaults for components: each takes those that it declares a setting for.
+    `offers` are defaults for components: each takes those that it declares a setting for, unless
+    its `takes_offers` is False.
     """
 
     name: str

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError
 
-IMAGES = ImageSpec(channels=3, height=28, width=28, class_names=("a", "b", "c", "d", "e"))
+
+def made_up(side: int) -> ImageSpec:
+    """Colour images of five classes that components are checked on."""
+    return ImageSpec(channels=3, height=side, width=side, class_names=("a", "b", "c", "d", "e"))
+
+
+IMAGES = made_up(28)
 """Made-up images that components are checked on: small, in colour, with a side that 4 and 7
 divide."""
 BATCH = 6

@@ -54,6 +54,9 @@ class Component:
     version: int = field(default=1, converter=operator.index, validator=validators.ge(1))
     builds_on: bool = field(default=False, validator=validators.instance_of(bool))
     """Of a tokenizer: whether it builds on another one, see `Tokenizer.foundation`."""
+    takes_offers: bool = field(default=True, validator=validators.instance_of(bool))
+    """Whether a profile's `offers` reach its settings. Not those of a published tokenizer: its
+    released weights say what its sizes are."""
     requires: str = field(default="", converter=_one_line)
     """What to install where the component's module cannot be imported, such as
     prologue-bench[vq]."""

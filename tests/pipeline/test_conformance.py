@@ -12,13 +12,17 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from prologue_bench.cli.app import cli
+from prologue_bench.config.ablation import resolve_alone
 from prologue_bench.conformance import Broken, Check, Skipped, checks_of
+from prologue_bench.conformance.checks import made_up
 from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Procedure
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.registry import Registry
+from prologue_plugins import zoo
 from prologue_plugins.generators.rar import Rar
 from prologue_plugins.metrics.codebook import Codebook
 from prologue_plugins.tokenizers.prologue import Prologue
+from prologue_plugins.zoo.settings_maskgit import TiTokSettings
 
 BUILT_IN = [
     *[("tokenizer", name) for name in Registry.load().entries["tokenizer"]],
@@ -36,13 +40,14 @@ BUILT_IN = [
 
 WITHOUT_PRIOR = {"prior-gradient"}
 FROZEN = {"losses", "precision", "relaxed", "gradient", "prior-gradient"}
-ZOO = ("llamagen-vq", "taming-vqgan", "ibq", "open-magvit2", "var-vq")
 SKIPPED = {
-    **dict.fromkeys(("diffusers-vq", *ZOO), FROZEN),
+    **dict.fromkeys(("diffusers-vq", *(each.name for each in zoo.prologue_tokenizers())), FROZEN),
     **dict.fromkeys(("vq-1d", "vq-2d", "fsq", "lfq", "simvq"), WITHOUT_PRIOR),
     "residual-vq": WITHOUT_PRIOR | {"device"},
 }
 """What says nothing of a component: frozen ones do not learn, and not all ask for a prior."""
+SIDES = {"titok": 16, "bsq-vit": 16}
+"""Those that take images of one size only, that of their learned positions."""
 
 
 def skips(check: Check) -> bool:
@@ -56,7 +61,7 @@ def skips(check: Check) -> bool:
 
 @pytest.mark.parametrize(("kind", "name"), BUILT_IN)
 def test_built_in_components_keep_their_contracts(kind: Any, name: str, registry: Registry) -> None:
-    checks = list(checks_of(kind, name, registry=registry))
+    checks = list(checks_of(kind, name, images=made_up(SIDES.get(name, 28)), registry=registry))
     without_ids = {"reconstruct"} if kind == "tokenizer" else set()
     expected = SKIPPED.get(name, set()) | without_ids
     assert {check.name for check in checks if skips(check)} == expected
@@ -304,6 +309,15 @@ def prologue_tokenizers():
     assert "breaks" in str(shown.exception)
     unknown = CliRunner().invoke(cli, ["check-plugin", "vq-3d"])
     assert "unknown component 'vq-3d'; did you mean 'vq-2d'" in str(unknown.exception)
+    resized = CliRunner().invoke(cli, ["check-plugin", "psnr", "--image-size", "16"])
+    assert resized.exit_code == 0, resized.output
+    fixed = CliRunner().invoke(cli, ["check-plugin", "bsq-vit", "--image-size", "20"])
+    assert "found images of 20 x 20, expected 16 x 16" in fixed.output
+
+
+def test_profiles_offer_nothing_to_published_tokenizers(registry: Registry) -> None:
+    settings = resolve_alone("tokenizer", "titok", {}, "smoke", registry).settings
+    assert settings == TiTokSettings()
 
 
 def test_wrong_settings_are_one_line(registry: Registry) -> None:

@@ -13,6 +13,7 @@ def _component(name: str, target: str, settings: str, summary: str) -> Component
         target=f"prologue_plugins.zoo.{target}",
         settings=f"prologue_plugins.zoo.{settings}",
         summary=summary,
+        takes_offers=False,
     )
 
 

@@ -33,23 +33,34 @@ CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric", "data", "loss")
     help="A setting of the component, such as levels=[4,4].",
 )
 @click.option(
+    "--image-size",
+    type=click.IntRange(1, 1024),
+    default=28,
+    show_default=True,
+    metavar="PIXELS",
+    help="The side of the made-up images, for a component that takes one size only.",
+)
+@click.option(
     "--traceback", is_flag=True, help="Show the traceback of each check that raised an error."
 )
 @plugin_option
-def check_plugin(name: str, kind: str | None, values: tuple[str, ...], traceback: bool) -> None:
+def check_plugin(
+    name: str, kind: str | None, values: tuple[str, ...], image_size: int, traceback: bool
+) -> None:
     """Check that the component NAME keeps its contract; exit code 1 if not.
 
-    The component is built at the size of profile `smoke`, for made-up colour images of 28 pixels.
-    A data source is checked on its own images.
+    The component is built at the size of profile `smoke`, for made-up colour images. A data source
+    is checked on its own images.
     """
     from prologue_bench.config.sections import parse_override
     from prologue_bench.conformance import checks_of
+    from prologue_bench.conformance.checks import made_up
 
     found = _kind(name, kind)
     settings = dict(parse_override(value) for value in values)
     entry = the_registry().find_entry(found, name)
     click.echo(f"{found} {name}, version {entry.component.version} of {entry.origin}")
-    checks = checks_of(found, name, settings, registry=the_registry())
+    checks = checks_of(found, name, settings, made_up(image_size), registry=the_registry())
     broken = [check.name for check in checks if not _passes(check, traceback)]
     if broken:
         raise PrologueBenchError(
