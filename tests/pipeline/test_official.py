@@ -237,6 +237,11 @@ def import_all(
     return list(importer.run(preset, parts))
 
 
+def test_layouts_of_generators_are_those_of_the_paper_s_tokenizers(registry: Registry) -> None:
+    # IBQ and Open-MAGVIT2 have 262,144 codes, MaskGIT's VQGAN 1,024, Cosmos 64,000.
+    assert not checkpoint._layouts_by_vocabulary(registry).keys() & {1024, 64000, 262144}
+
+
 def test_import_takes_the_average_of_the_tokenizer_and_the_raw_generator(
     released: Path, tiny_registry: Registry, store: Store
 ) -> None:

@@ -211,11 +211,16 @@ def find_parts(folder: Path) -> Iterator[PartFile]:
 
 
 def _layouts_by_vocabulary(registry: Registry) -> dict[int, TokenLayout]:
-    """A token layout for each size of autoregressive vocabulary that a tokenizer preset gives."""
+    """A token layout for each size of autoregressive vocabulary that a tokenizer preset gives.
+
+    Presets of other publications are left out: the paper's generators were not trained on them.
+    """
     found: dict[int, TokenLayout] = {}
     for name in registry.cards("tokenizers"):
         preset = find_preset("tokenizer", name, registry)
         assert preset is not None
+        if preset.release is not None:
+            continue
         try:
             with torch.device("meta"):
                 layout = build_tokenizer(_resolve("tokenizer", preset, registry), IMAGENET).layout
