@@ -17,6 +17,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.storage.remotes.urls import KINDS
 from tests.conftest import ROOT
 
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 README = (ROOT / "README.md").read_text()
 DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
 RESULTS = DOCS["results.md"]
@@ -52,16 +53,31 @@ def test_every_kind_of_remote_is_documented_with_its_extra() -> None:
         assert not kind.extra or f"'prologue-bench[{kind.extra}]'" in DOCS["stores.md"]
 
 
-@pytest.mark.parametrize("text", [README, *DOCS.values()])
+@pytest.mark.parametrize("text", [README, CONTRIBUTING, *DOCS.values()])
 def test_links_lead_somewhere(text: str) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (ROOT / target).exists() or (ROOT / "docs" / target).exists(), target
 
 
-def test_the_readme_s_make_targets_exist() -> None:
+def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     assert {"demo", "test"} <= targets
-    assert set(re.findall(r"^make ([a-z-]+)", README, flags=re.M)) <= targets
+    for text in (README, CONTRIBUTING):
+        named = set(re.findall(r"^make ([a-z-]+)", text, flags=re.M))
+        assert named
+        assert named <= targets
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    run = [
+        step["run"]
+        for path in workflows
+        for job in yaml_values.read(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    ]
+    made = {words[1] for command in run if (words := command.split())[0] == "make"}
+    assert made == {"docs", "test-slow"}
+    assert made <= targets
+    assert any(".ci/run" in command for command in run)
 
 
 def test_the_readme_s_example_is_what_new_writes_and_can_be_planned(

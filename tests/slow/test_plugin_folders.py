@@ -74,7 +74,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
             if path.name != missing:
                 (package / path.name).symlink_to(path)
         (root / missing / "tiny.yaml").write_text(SMOKE)
-    code = "from tests.pipeline.test_plugin_folders import look; look()"
+    code = "from tests.slow.test_plugin_folders import look; look()"
     subprocess.run([sys.executable, "-c", code, str(root)], cwd=ROOT, check=True)
     return {path.name: json.loads((path / "found.json").read_text()) for path in root.iterdir()}
 
