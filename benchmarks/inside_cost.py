@@ -71,6 +71,7 @@ def stage_of(workspace: Workspace, tokens: int, steps: int, values: tuple[str, .
         f"tokenizer.prologue_tokens={tokens}",
         f"tokenizer_training.steps={steps}",
         "tokenizer_training.compile=false",
+        "sampling.search=null",
         "metrics=[codebook]",
     )
     overrides = Overrides(values=(*own, *values), profile="micro", seeds=(0,))

@@ -280,3 +280,18 @@ def test_the_foundation_of_post_starts_as_post_does() -> None:
     name, values = ProloguePost.foundation(settings)
     assert (name, values["initialisation"]) == ("vq-2d", "paper")
     assert attrs.evolve(Vq2dSettings(), **values).initialisation == "paper"
+
+
+def test_queries_of_the_1d_baseline_start_as_far_apart_as_asked() -> None:
+    def started(deviation: float) -> Vq1d:
+        torch.manual_seed(0)
+        settings = Vq1dSettings(**VISUAL, tokens=8, query_deviation=deviation)
+        return Vq1d(settings, IMAGES)
+
+    near, far = started(0.02), started(1.0)
+    for name, weight in near.state_dict().items():
+        factor = 50.0 if name.endswith("queries") else 1.0
+        assert torch.allclose(far.state_dict()[name], factor * weight), name
+    images = torch.rand(2, 3, 16, 16) * 2 - 1
+    codes = [len(each.encode(images)[0].unique()) for each in (near, far)]
+    assert codes[0] < codes[1]

@@ -63,6 +63,12 @@ class Vq1dSettings(VqSettings):
 
     tokens: int = field(default=256, validator=[validators.ge(1), validators.le(MOST_TOKENS)])
     """Learned queries of the encoder, whose features are quantized."""
+    query_deviation: float = field(
+        default=0.02, validator=[validators.gt(0), validators.lt(math.inf)]
+    )
+    """Standard deviation of the learned queries of encoder and decoder at the start, 0.02 in the
+    paper. With few layers, queries that small are alike after the first one, and all tokens
+    become one code."""
 
 
 _TARGETS = ("prologue", "visual")
