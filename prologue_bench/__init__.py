@@ -1,17 +1,24 @@
-"""prologue-bench: a benchmark for image tokenizers and autoregressive generators built on them."""
+"""prologue-bench: a benchmark for image tokenizers and autoregressive generators built on them.
+
+In Python, `evaluate` measures a tokenizer, `measure` images. Nothing is imported until it is used.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prologue_bench.measuring import evaluate as evaluate
     from prologue_bench.measuring import measure as measure
+
+INTERFACE = {"evaluate": "measuring", "measure": "measuring"}
+"""The functions, and the parts of the package that they are in."""
 
 
 def __getattr__(name: str) -> Any:
-    """`measure`, and `__version__`, which is that of the installed package; both take a moment."""
-    if name == "measure":
-        from prologue_bench.measuring import measure
+    """The functions, and `__version__`, which is that of the installed package."""
+    if name in INTERFACE:
+        from importlib import import_module
 
-        return measure
+        return getattr(import_module(f"prologue_bench.{INTERFACE[name]}"), name)
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version
@@ -20,3 +27,7 @@ def __getattr__(name: str) -> Any:
         return version("prologue-bench")
     except PackageNotFoundError:  # a checkout on the path that nobody installed
         return "0+unknown"
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *INTERFACE, "__version__"])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,44 +14,42 @@ import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
-from prologue_bench.config.ablation import Resolved, resolve_alone
-from prologue_bench.contracts.checked import check_measurements
+from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts.images import ImageArray
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.metric import Measurement, Metric, MetricInputs, PlannedInputs
+from prologue_bench.contracts.metric import MetricInputs, PlannedInputs
 from prologue_bench.contracts.subsets import class_balanced
-from prologue_bench.errors import DoesNotApply, PrologueBenchError, UserError
-from prologue_bench.guard import of_component
+from prologue_bench.errors import UserError
 from prologue_bench.measuring import pairs
+from prologue_bench.measuring.numbers import Advance, left_out, measured
 from prologue_bench.measuring.result import ImageMeasurements
 from prologue_bench.measuring.sources import (
+    SEED,
     Given,
     Reference,
     Source,
     StatisticsAlone,
+    describe_choice,
     open_source,
     statistics_in,
     taken,
 )
-from prologue_bench.pipeline.models import build_metric, needs_of
+from prologue_bench.measuring.wanted import Metrics, is_paired, wanted
+from prologue_bench.pipeline.models import needs_of
 from prologue_bench.registry import Registry
-from prologue_bench.results.schema import MeasurementRecord, ProtocolRecord
+from prologue_bench.results.schema import MeasurementRecord
 from prologue_bench.storage.store import Store, default_store
 from prologue_bench.training.context import INFERENCE_BATCH
 
 OF_IMAGES = (("reconstructions",), ("samples",))
 """What a metric may need to be measured on images alone."""
-SEED = 0
-"""Of the choice among images."""
 SIZE_RULE = "all images cropped at their centre and resized to {0} x {0}, as ADM does"
-Advance = Callable[[str, int, int], None]
-"""Is told a metric's name, how much of its work is done, and of how much."""
 
 
 def measure(
     images: Given,
     reference: Given,
-    metrics: Sequence[str | Mapping[str, Any]] | None = None,
+    metrics: Metrics | None = None,
     *,
     limit: int | None = None,
     size: int | None = None,
@@ -91,7 +88,11 @@ def measure(
             raise UserError(f"{name}: found {value}, expected a whole number from 1 on")
     with registry.blaming(UserError):
         statistics, has_images = statistics_in(reference)
-        wanted = _wanted(metrics, chosen, registry, statistics)
+        names = registry.defaults("metric", "measure") if metrics is None else metrics
+        offers = {} if statistics is None else {"reference": str(statistics)}
+        chosen_metrics = wanted(names, chosen, registry, **offers)
+        for each in chosen_metrics:
+            _check_of_images(each)
         own = open_source(images, "images", registry, size or 0, {})
         other = None
         if has_images:
@@ -102,15 +103,14 @@ def measure(
             statistics=statistics,
             limit=limit,
             size=size,
-            must_pair=metrics is not None and any(map(_is_paired, wanted)),
+            must_pair=metrics is not None and any(map(is_paired, chosen_metrics)),
         )
         records, notes = [], list(task.notes)
-        for resolved in wanted:
-            with _left_out(resolved, notes, explicit=metrics is not None):
+        for resolved in chosen_metrics:
+            with left_out(resolved, notes, explicit=metrics is not None):
                 if metrics is None and not task.is_meant(resolved):
                     continue
-                found = task.measured(resolved, cache or Store(default_store()).cache, advance)
-                records += [_record(each) for each in found]
+                records += task.measured(resolved, cache or Store(default_store()).cache, advance)
     if not records:
         raise UserError(f"nothing was measured: {'; '.join(notes) or 'no metric is installed'}")
     return ImageMeasurements(
@@ -121,77 +121,13 @@ def measure(
     )
 
 
-@contextmanager
-def _left_out(resolved: Resolved, notes: list[str], explicit: bool) -> Iterator[None]:
-    """A metric that nobody named is left out with a note where it cannot be measured."""
-    try:
-        yield
-    except DoesNotApply as error:
-        if explicit:
-            raise UserError(f"{resolved.name}: {error}") from None
-        notes.append(f"{resolved.name} is left out: {error}")
-    except PrologueBenchError as error:
-        if explicit:
-            raise
-        notes.append(f"{resolved.name} is left out: {error}")
-
-
-def _wanted(
-    metrics: Sequence[str | Mapping[str, Any]] | None,
-    settings: Mapping[str, Any],
-    registry: Registry,
-    statistics: Path | None,
-) -> list[Resolved]:
-    """The metrics with their settings, each checked to be of images alone."""
-    given: list[tuple[str, dict[str, Any]]] = []
-    for each in registry.defaults("metric", "measure") if metrics is None else metrics:
-        values = {"use": each} if isinstance(each, str) else dict(each)
-        name = values.pop("use", None)
-        if not isinstance(name, str):
-            raise UserError(f"metrics: found {each!r}, expected a name or a mapping with 'use'")
-        if name in [known for known, _ in given]:
-            raise UserError(f"metrics: found {name!r} twice, expected each metric once")
-        given.append((name, values))
-    if not given:
-        raise UserError("metrics: found none, expected at least one")
-    fields = {
-        name: {field.name for field in attrs.fields(_settings_of(name, registry))}
-        for name, _ in given
-    }
-    for key in settings:
-        owner, dot, _ = key.partition(".")
-        if dot and owner not in fields:
-            raise UserError(f"{key}: {owner!r} is none of the metrics {', '.join(fields)}")
-        if not dot and not any(key in known for known in fields.values()):
-            raise UserError(f"{key}: no such setting of {', '.join(fields)}")
-    found = []
-    for name, values in given:
-        shared = {key: value for key, value in settings.items() if key in fields[name]}
-        own = {
-            key.partition(".")[2]: value
-            for key, value in settings.items()
-            if key.startswith(f"{name}.")
-        }
-        if statistics is not None and "reference" in fields[name]:
-            shared = {"reference": str(statistics), **shared}
-        resolved = resolve_alone("metric", name, {**values, **shared, **own}, None, registry)
-        if (needs := needs_of(resolved)) not in OF_IMAGES:
-            raise UserError(
-                f"metric {name!r} needs {', '.join(needs) or 'nothing'}, expected a metric that "
-                "needs reconstructions alone or samples alone: there is no model here"
-            )
-        found.append(resolved)
-    return found
-
-
-def _settings_of(name: str, registry: Registry) -> type[Any]:
-    return registry.find("metric", name, "metrics").load_settings()
-
-
-def _is_paired(metric: Resolved) -> bool:
-    """Whether a metric compares reconstructions with their images one by one."""
-    cls: type[Metric] = metric.component.load()
-    return needs_of(metric) == ("reconstructions",) and cls.paired
+def _check_of_images(metric: Resolved) -> None:
+    """Raises UserError for a metric of more than images."""
+    if (needs := needs_of(metric)) not in OF_IMAGES:
+        raise UserError(
+            f"metric {metric.name!r} needs {', '.join(needs) or 'nothing'}, expected a metric that "
+            "needs reconstructions alone or samples alone: there is no model here"
+        )
 
 
 @frozen(kw_only=True, slots=False)
@@ -281,8 +217,8 @@ class _Task:
     def _choice(self) -> str:
         """What a protocol says of them, as metrics say it of a choice of their own."""
         labels, names = self._labels
-        kind = "class-balanced" if names else "random"
-        return f"{kind} subset of {self.limit} of {len(labels)}, seed {SEED}"
+        assert self.limit is not None
+        return describe_choice(self.limit, len(labels), bool(names))
 
     @cached_property
     def _taken(self) -> tuple[ImageArray, NDArray[np.int64] | None]:
@@ -300,35 +236,28 @@ class _Task:
 
     def measured(
         self, resolved: Resolved, cache: Path, advance: Advance | None
-    ) -> list[Measurement]:
-        """What a metric says.
-
-        Raises UserError or DoesNotApply before anything is computed, StageError after that.
-        """
-        who = resolved.component.called("metric")
-        with of_component(who):
-            metric = build_metric(resolved)
-            inputs = self._inputs(resolved, cache, advance)
-            count = len(self._taken[0])
-            metric.check(
-                PlannedInputs(
-                    data=inputs.data,
-                    layout=inputs.layout,
-                    prefixes=(),
-                    samples=count,
-                    reconstructions=count,
-                )
-            )
-            with torch.inference_mode():
-                found = check_measurements(metric.measure(inputs), who)
-        return [self._stamped(each) for each in found]
+    ) -> list[MeasurementRecord]:
+        """As `numbers.measured`."""
+        count = len(self._taken[0])
+        return measured(
+            resolved,
+            lambda: self._inputs(resolved, cache, advance),
+            lambda inputs: PlannedInputs(
+                data=inputs.data,
+                layout=inputs.layout,
+                prefixes=(),
+                samples=count,
+                reconstructions=count,
+            ),
+            self._added,
+        )
 
     def _inputs(self, resolved: Resolved, cache: Path, advance: Advance | None) -> MetricInputs:
         (need,) = needs_of(resolved)
         images, places = self._taken
         labels, class_names = self._labels
         if need == "reconstructions":
-            paired = _is_paired(resolved)
+            paired = is_paired(resolved)
             data = self._reference(class_names, self._limited if paired else None)
         else:
             data = self._reference(class_names, None)
@@ -362,15 +291,15 @@ class _Task:
             return StatisticsAlone(self.statistics, spec)
         return Reference(self.reference.data, class_names, chosen)
 
-    def _stamped(self, found: Measurement) -> Measurement:
-        """With what was done to the images before, as a part of the protocol."""
+    @property
+    def _added(self) -> dict[str, str]:
+        """What protocols say of what was done to the images before."""
         added: dict[str, str] = {}
         if self.size:
             added["size"] = SIZE_RULE.format(self.size)
         if self._limited is not None:
             added["chosen"] = self._choice
-        protocol = attrs.evolve(found.protocol, details={**found.protocol.details, **added})
-        return attrs.evolve(found, protocol=protocol)
+        return added
 
 
 def _fitted(images: ImageArray, source: Source, reference: Source) -> ImageArray:
@@ -421,9 +350,3 @@ class _Grey:
 
     def __getitem__(self, index: Any, /) -> NDArray[Any]:
         return self.images[index][:, :1]
-
-
-def _record(found: Measurement) -> MeasurementRecord:
-    values = {each.name: getattr(found, each.name) for each in attrs.fields(Measurement)}
-    protocol = ProtocolRecord(**attrs.asdict(found.protocol))
-    return MeasurementRecord(**{**values, "protocol": protocol, "against": {}})

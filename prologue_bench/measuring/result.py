@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from prologue_bench.errors import nearest
+from prologue_bench.errors import UserError, nearest
 from prologue_bench.results.caveats import caveats
 from prologue_bench.results.plain import plain
 from prologue_bench.results.protocols import protocol_hash
 from prologue_bench.results.schema import MeasurementRecord, ProtocolRecord
+from prologue_bench.storage.files import user_path, write_text
 from prologue_bench.texts.numbers import number, short
 
 if TYPE_CHECKING:
@@ -50,6 +53,32 @@ class ImageMeasurements:
             for each in self.records
         ]
         return pd.DataFrame(rows, columns=[*names, "protocol"])
+
+    def save(self, path: str | Path) -> Path:
+        """Write what `as_json` gives, and so each number with its protocol. Returns the path.
+
+        Raises UserError where it cannot be written.
+        """
+        place = user_path(path)
+        text = json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
+        try:
+            write_text(place, text + "\n")
+        except OSError as error:
+            raise UserError(f"{place}: cannot be written: {error.strerror}") from None
+        return place
+
+    def __str__(self) -> str:
+        """A small table, as wide as its cells need, with the notes below."""
+        rows = [COLUMNS, *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if index in (0, 4) else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([f"{self.images} against {self.reference}", *lines, *self.sentences()])
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, as `--json` prints them."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from prologue_bench.config.ablation import Resolved, resolve_alone
 from prologue_bench.contracts.checked import CheckedData
-from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.images import ImageArray, ImageSpec, channels_first
 from prologue_bench.contracts.subsets import Picked
 from prologue_bench.errors import UserError, nearest
@@ -30,6 +30,8 @@ Given = str | Path | NDArray[Any] | DataSource
 MOMENTS = {"mu.npy", "sigma.npy"}
 """What an .npz of statistics, such as ADM's reference batches, holds beside images, or alone."""
 IMAGES = {"arr_0.npy", "images.npy"}
+SEED = 0
+"""Of the choice among images."""
 AT_ONCE = 2**30
 """Bytes of images that are put into another order in memory; more are read as they are asked
 for."""
@@ -91,11 +93,20 @@ class Reference(DataSource):
         return found if self.chosen is None else _digest(found, self.chosen)
 
     def images(self, split: Split) -> ImageArray:
-        return taken(self.data.images(split), self.chosen)
+        return taken(self.data.images(split), self.chosen if split == "test" else None)
 
     def labels(self, split: Split) -> NDArray[Any]:
         labels: NDArray[Any] = self.data.labels(split)
-        return labels if self.chosen is None else labels[self.chosen]
+        return labels if self.chosen is None or split != "test" else labels[self.chosen]
+
+    def factors(self, split: Split) -> Mapping[str, Factor]:
+        found = self.data.factors(split)
+        if self.chosen is None or split != "test":
+            return found
+        return {
+            name: attrs.evolve(each, values=each.values[self.chosen])
+            for name, each in found.items()
+        }
 
 
 class StatisticsAlone(DataSource):
@@ -198,6 +209,12 @@ def taken(images: ImageArray, chosen: NDArray[np.int64] | None) -> ImageArray:
         found: NDArray[Any] = images[chosen]
         return found
     return Picked(images, chosen)
+
+
+def describe_choice(count: int, whole: int, balanced: bool) -> str:
+    """What a protocol says of `count` images, as metrics say it of a choice of their own."""
+    kind = "class-balanced" if balanced else "random"
+    return f"{kind} subset of {count} of {whole}, seed {SEED}"
 
 
 def _digest(text: str, array: NDArray[Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import hashlib
+import math
 import os
 import tempfile
 import time
@@ -19,8 +20,11 @@ import platformdirs
 from prologue_bench.errors import UserError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
+IN_MEMORY = 2**30
+"""Bytes of an array; a larger one lies in a temporary file."""
 FORGOTTEN_SECONDS = 60.0
 """After which a file of a process that is not here is nobody's: another machine may be writing
 it."""
@@ -117,6 +121,16 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
     with _aside(path) as file:
         np.save(file, array)
+
+
+def temporary_array(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array of bytes to be filled; a large one lies in a file that goes when nobody holds it."""
+    import numpy as np
+
+    if math.prod(shape) <= IN_MEMORY:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile(prefix="prologue-bench-") as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
 def _forget_killed(path: Path) -> None:

@@ -7,10 +7,8 @@ first is asked for.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import posixpath
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +23,7 @@ from PIL import Image
 
 from prologue_bench.contracts import DataSource, ImageArray, ImageSpec, Split, channels_first
 from prologue_bench.errors import MissingDataError, StageError, UserError, listed
-from prologue_bench.storage.files import user_path
+from prologue_bench.storage.files import temporary_array, user_path
 from prologue_bench.storage.npz import read_arrays, read_headers, readable
 from prologue_bench.texts.lines import escaped
 from prologue_plugins.datasets.archives import (
@@ -40,8 +38,6 @@ from prologue_plugins.datasets.decoding import IMAGES, broken_because, is_image
 from prologue_plugins.datasets.names import by_ending, shortened
 from prologue_plugins.datasets.settings import ImageFilesSettings
 
-IN_MEMORY = 2**30
-"""Bytes of decoded images; more of them lie in a temporary file."""
 PART = 256
 """Images that are handed to the threads at once."""
 ARRAYS, LABELS = ("arr_0", "images"), ("arr_1", "labels")
@@ -190,7 +186,7 @@ def _decoded(archive: Archive, names: Sequence[str], edge: int) -> NDArray[Any]:
         return centre_crop(image, edge) if edge else np.asarray(image).transpose(2, 0, 1)
 
     first = decoded(names[0])
-    out, grey = _room((len(names), *first.shape)), True
+    out, grey = temporary_array((len(names), *first.shape)), True
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, len(names), PART):
             part = names[start : start + PART]
@@ -207,14 +203,6 @@ def _decoded(archive: Archive, names: Sequence[str], edge: int) -> NDArray[Any]:
     return out[:, :1].copy() if grey else out
 
 
-def _room(shape: tuple[int, ...]) -> NDArray[Any]:
-    """An array to be filled; a large one lies in a file that is gone when nobody holds it."""
-    if math.prod(shape) <= IN_MEMORY:
-        return np.empty(shape, np.uint8)
-    with tempfile.TemporaryFile(prefix="prologue-bench-") as file:
-        return np.memmap(file, np.uint8, "w+", shape=shape)
-
-
 def _of_arrays(path: Path, edge: int) -> Found:
     """What an .npz holds, or the images of an .npy."""
     try:
@@ -223,7 +211,7 @@ def _of_arrays(path: Path, edge: int) -> Found:
         raise UserError(str(error)) from None
     images = channels_first(images, str(path))
     if edge and images.shape[2:] != (edge, edge):
-        resized = _room((len(images), images.shape[1], edge, edge))
+        resized = temporary_array((len(images), images.shape[1], edge, edge))
         for row, image in enumerate(images):
             pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
             resized[row] = centre_crop(Image.fromarray(np.ascontiguousarray(pixels)), edge)
