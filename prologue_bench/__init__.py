@@ -1,15 +1,23 @@
 """prologue-bench: a benchmark for image tokenizers and autoregressive generators built on them.
 
-In Python, `evaluate` measures a tokenizer, `measure` images. Nothing is imported until it is used.
+In Python, `evaluate` measures a tokenizer, `measure` images, and `run` runs an ablation. Nothing is
+imported until it is used.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prologue_bench.measuring import evaluate as evaluate
-    from prologue_bench.measuring import measure as measure
+    from prologue_bench.measuring.evaluate import evaluate as evaluate
+    from prologue_bench.measuring.measure import measure as measure
+    from prologue_bench.results.loading import load_results as load_results
+    from prologue_bench.runs.running import run as run
 
-INTERFACE = {"evaluate": "measuring", "measure": "measuring"}
+INTERFACE = {
+    "evaluate": "measuring",
+    "load_results": "results.loading",
+    "measure": "measuring",
+    "run": "runs.running",
+}
 """The functions, and the parts of the package that they are in."""
 
 

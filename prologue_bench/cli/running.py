@@ -61,6 +61,7 @@ class Running:
         from prologue_bench.pipeline.reuse import fill_in
         from prologue_bench.pipeline.workspace import Workspace
         from prologue_bench.reporting.replacing import keep_remarks
+        from prologue_bench.runs.running import check_report_place, what_failed
 
         workspace, outcome = Workspace(self.store), Outcome()
         seeds, rule = len(self.ablation.seeds), self.rule
@@ -70,7 +71,7 @@ class Running:
             self._run_only(plan.of_variants(self.only), workspace)
             return
         if not so_far:
-            self._check_place(plan)
+            check_report_place(plan, self.folder, self.force)
 
         def finish(part: Plan, outcome: Outcome) -> tuple[Results, Pictures]:
             part = self._fetch(part)
@@ -93,7 +94,7 @@ class Running:
                 f"nothing of {self.ablation.name} is finished in {self.store.root}; "
                 "no report is written"
             )
-        failed = _what_failed(plan, outcome)
+        failed = what_failed(plan, outcome)
         self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
         unsent = "" if so_far else self._send(plan)
         if problems := "; ".join(filter(None, (undecidable, failed, unsent))):
@@ -101,8 +102,10 @@ class Running:
 
     def _run_only(self, plan: Plan, workspace: Workspace) -> None:
         """Run some variants' stages. Raises PrologueBenchError where some failed."""
+        from prologue_bench.runs.running import what_failed
+
         plan = self._fetch(plan)
-        failed = _what_failed(plan, self._execute(plan, workspace))
+        failed = what_failed(plan, self._execute(plan, workspace))
         if problems := "; ".join(filter(None, (failed, self._send(plan)))):
             raise PrologueBenchError(problems)
         click.echo(f"Finished: {', '.join(self.only)}; run without --only for the report")
@@ -179,29 +182,6 @@ class Running:
             click.echo(table)
         click.echo(f"Report: {place}")
 
-    def _check_place(self, plan: Plan) -> None:
-        """As `check_place` of reports, before anything is run."""
-        from prologue_bench.reporting.replacing import check_place, report_in
-        from prologue_bench.results.pictures import picture_names
-
-        keys = {measure.key for pipeline in plan.pipelines for measure in pipeline.measures}
-        names = picture_names(len(plan.first_pipelines), 0)
-        there = report_in(self.folder)
-        check_place(self.folder, plan.ablation.name, keys, names, self.force, there)
-
 
 def _say(text: str) -> None:
     click.echo(f"prologue-bench: {text}", err=True)
-
-
-def _what_failed(plan: Plan, outcome: Outcome) -> str:
-    """How many stages failed, how many did not run because of those, and each reason once."""
-    if not outcome.failures:
-        return ""
-    over = [stage for each in plan.stages if (stage := each.stage).key in outcome.failures]
-    behind = sum(any(each.key in outcome.failures for each in stage.inputs) for stage in over)
-    failed = len(over) - behind
-    text = f"{failed} stage{'s' * (failed > 1)} failed"
-    if behind:
-        text += f", and {behind} behind {'it' if failed == 1 else 'them'} did not run"
-    return f"{text}: {'; '.join(dict.fromkeys(outcome.failures.values()))}"

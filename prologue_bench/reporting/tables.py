@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prologue_bench.reporting.added_seeds import added_seeds
@@ -67,7 +68,6 @@ def render_markdown(results: Results) -> str:
     rows = measured(results)
     cells = summary(results)
     main, _ = split_metrics(metric_infos(rows), rows, results)
-    judged = is_judged(cells)
     if not main:
         return _no_measurements(results)
     lines = [
@@ -81,16 +81,12 @@ def render_markdown(results: Results) -> str:
             for sentence in (*caveats(measurements_of(results)), *added_seeds(results))
             for line in (markdown_line(sentence), "")
         ),
-        f"{_from(results)}. " + reading(len(most_seeds(results)), cells),
+        f"{markdown_line(_from(results))}. " + reading(len(most_seeds(results)), cells),
         "",
         "| variant | " + " | ".join(markdown_line(_head(info)) for info in main) + " |",
         "| --- |" + " ---: |" * len(main),
     ]
-    for variant in results.variants:
-        shown = [
-            _markdown_cell(cells.get(variant.name, {}).get(info.name), judged) for info in main
-        ]
-        name = f"{variant.name} (baseline)" if variant.name == results.baseline else variant.name
+    for name, *shown in _rows(results, cells, main):
         lines.append(f"| {markdown_line(name)} | " + " | ".join(shown) + " |")
     lines += _not_measured(results)
     if unfinished := unfinished_runs(results):
@@ -102,6 +98,35 @@ def render_markdown(results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
+def summary_table(results: Results) -> tuple[list[str], list[str], list[list[str]]]:
+    """The sentences, the head and the rows of the summary table, as plain texts."""
+    rows, cells = measured(results), summary(results)
+    main, _ = split_metrics(metric_infos(rows), rows, results)
+    sentences = [
+        *results.remarks,
+        *findings(cells, main, results),
+        *caveats(measurements_of(results)),
+        *added_seeds(results),
+        f"{_from(results)}. {reading(len(most_seeds(results)), cells)}",
+        *left_out(results),
+    ]
+    return sentences, ["variant", *map(_head, main)], _rows(results, cells, main)
+
+
+def _rows(
+    results: Results, cells: Mapping[str, Mapping[str, Cell]], main: Sequence[MetricInfo]
+) -> list[list[str]]:
+    """A variant's name, and its cell for each metric."""
+    judged = is_judged(cells)
+    return [
+        [
+            f"{variant.name} (baseline)" if variant.name == results.baseline else variant.name,
+            *(_cell_text(cells.get(variant.name, {}).get(info.name), judged) for info in main),
+        ]
+        for variant in results.variants
+    ]
+
+
 def _from(results: Results) -> str:
     """Data, profile and number of training seeds, of each of several results where they differ."""
     told = {}
@@ -110,10 +135,10 @@ def _from(results: Results) -> str:
         shape = "" if one_data_set(results) else f" {' × '.join(map(str, data.shape[1:]))}"
         count = f"{seeds} seed{'s' * (seeds > 1)}"
         text = f"ata {data.name}{shape}, profile {source.profile}, {count}"
-        told[source.label] = markdown_line(text)
+        told[source.label] = text
     if len(set(told.values())) == 1:
         return "D" + next(iter(told.values()))
-    return "; ".join(f"{markdown_line(label)}: d{text}" for label, text in told.items())
+    return "; ".join(f"{label}: d{text}" for label, text in told.items())
 
 
 def render_latex(results: Results) -> str:
@@ -247,7 +272,7 @@ def _mark(cell: Cell, judged: bool) -> str:
     return marks.get(cell.verdict, "") if judged else ""
 
 
-def _markdown_cell(cell: Cell | None, judged: bool) -> str:
+def _cell_text(cell: Cell | None, judged: bool) -> str:
     if cell is None:
         return "–"
     text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")

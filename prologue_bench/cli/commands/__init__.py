@@ -11,7 +11,7 @@ SUMMARIES = {
     "demo": "Draw samples from finished runs on a web page.",
     "doctor": "Check what is installed, found and missing: data, weights, devices.",
     "export": "Write a finished run's models, with a model card, to a folder.",
-    "list": "List the components, presets and profiles that are installed.",
+    "list": "List the components, presets, profiles and ablations that are installed.",
     "measure": "Measure images against a reference, without an ablation.",
     "new": "Write a tokenizer, generator, metric, data source or ablation to start from.",
     "plan": "Show the stages of an ablation, what is cached and how long the rest takes.",

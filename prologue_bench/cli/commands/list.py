@@ -20,12 +20,15 @@ L = TypeVar("L")
 @click.argument(
     "kind",
     required=False,
-    type=click.Choice(["tokenizer", "generator", "metric", "data", "loss", "preset", "profile"]),
+    type=click.Choice(
+        ["tokenizer", "generator", "metric", "data", "loss", "preset", "profile", "ablation"]
+    ),
 )
 @plugin_option
 def list_components(kind: str | None) -> None:
-    """List the components, presets and profiles that are installed, with their origin."""
+    """List what is installed: components with their origin, presets, profiles and ablations."""
     from prologue_bench.config.files import load_profile
+    from prologue_bench.config.packaged import ablation_files, title_of
     from prologue_bench.config.presets import find_preset, preset_cards
 
     registry = the_registry()
@@ -48,6 +51,11 @@ def list_components(kind: str | None) -> None:
         rows += [
             ("profile", profile.name, profile.summary, "prologue-bench") for profile in profiles
         ]
+    if kind in (None, "ablation"):
+        rows += _readable(
+            ablation_files(registry).items(),
+            lambda found: ("ablation", found[0], title_of(found[1]), "prologue-bench"),
+        )
     before = None
     for of, name, summary, origin in rows:
         if of != before:

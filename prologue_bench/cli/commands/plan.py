@@ -197,15 +197,16 @@ def read_ablation(
     values: tuple[str, ...],
     rule: Rule | None = None,
 ) -> Ablation:
-    """The checked ablation of a file, with what the command line puts over it.
+    """The checked ablation of a file or name, with what the command line puts over it.
 
     It is one that the rule by which seeds are added can decide.
     """
     from prologue_bench.config.ablation import load_ablation
     from prologue_bench.config.files import Overrides
+    from prologue_bench.config.packaged import find_ablation
 
     overrides = Overrides(values=values, profile=profile, seeds=parse_seeds(seeds))
-    ablation = load_ablation(path, the_registry(), overrides)
+    ablation = load_ablation(find_ablation(path, the_registry()), the_registry(), overrides)
     if rule is not None:
         rule.check(ablation)
     return ablation
