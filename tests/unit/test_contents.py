@@ -25,7 +25,7 @@ from prologue_bench.storage import checksums
 from prologue_bench.storage.checksums import STATE, known_checksum, known_checksums
 from prologue_bench.storage.files import checksum, user_cache
 from prologue_bench.storage.store import Store
-from prologue_plugins.datasets import imagenet
+from prologue_plugins.datasets import imagenet, labelled
 from prologue_plugins.datasets.fashion_mnist import FashionMnist
 from prologue_plugins.datasets.settings import FashionMnistSettings
 from tests.factories.image_folders import data, keep_times, make_images, reads, settle
@@ -69,7 +69,7 @@ def test_what_is_not_read_is_not_in_the_fingerprint(tmp_path: Path) -> None:
 def test_repaired_images_are_seen_and_images_that_break_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
+    monkeypatch.setattr(labelled, "BROKEN_ALLOWED", 0.2)
     root = make_images(tmp_path / "set", "png")
     path = root / "train/a/1.png"
     good = path.read_bytes()
@@ -90,7 +90,7 @@ def test_repaired_images_are_seen_and_images_that_break_are_found(
 def test_a_damaged_list_of_broken_images_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
+    monkeypatch.setattr(labelled, "BROKEN_ALLOWED", 0.2)
     root = make_images(tmp_path / "set", "png")
     (root / "train/a/1.png").write_bytes(b"no image")
     assert len(data(root).broken) == 1
@@ -102,7 +102,7 @@ def test_a_damaged_list_of_broken_images_is_made_anew(
 def test_a_link_to_nothing_is_a_broken_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
+    monkeypatch.setattr(labelled, "BROKEN_ALLOWED", 0.2)
     root = make_images(tmp_path / "set")
     (root / "train/a/9.bmp").symlink_to(tmp_path / "nowhere.bmp")
     assert data(root).broken.keys() == {"train/a/9.bmp"}

@@ -36,7 +36,7 @@ from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
 from prologue_bench.texts.lines import CONTROLS, escaped
-from prologue_plugins.datasets import archives, decoding, fashion_mnist, imagenet
+from prologue_plugins.datasets import archives, decoding, fashion_mnist, labelled
 from prologue_plugins.datasets.archives import FolderArchive
 from prologue_plugins.datasets.crops import shrink
 from prologue_plugins.datasets.decoding import read_picture
@@ -55,7 +55,7 @@ NOBODY = 12345
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.6)
+    monkeypatch.setattr(labelled, "BROKEN_ALLOWED", 0.6)
 
 
 def plain(seed: int) -> bytes:

@@ -74,9 +74,9 @@ def test_the_centre_crop_is_adm_s() -> None:
 def test_few_broken_images_are_left_out_counted_and_listed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from prologue_plugins.datasets import archives, imagenet
+    from prologue_plugins.datasets import archives, labelled
 
-    monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.2)
+    monkeypatch.setattr(labelled, "BROKEN_ALLOWED", 0.2)
     path = make_zip(tmp_path / "a.zip", broken=2)
     source = ImageNet(ImageNetSettings(root=str(path), size=32))
     assert source.labels("train").tolist() == [0] * 2 + [1] * 4 + [2] * 4

@@ -18,7 +18,7 @@ from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.store import Store
-from prologue_plugins.datasets import decoding, imagenet
+from prologue_plugins.datasets import decoding, labelled
 from prologue_plugins.datasets.decoding import read_picture
 from prologue_plugins.datasets.imagenet import ImageNet
 from prologue_plugins.datasets.settings import ImageNetSettings
@@ -239,7 +239,7 @@ def test_other_pixels_are_another_fingerprint_and_another_key(
 ) -> None:
     root = folder(tmp_path / "set", plain)
     before = source(root).fingerprint
-    monkeypatch.setattr(imagenet, "VERSION", decoding.VERSION + 1)
+    monkeypatch.setattr(labelled, "VERSION", decoding.VERSION + 1)
     assert source(root).fingerprint != before
     data = f"data={{use: image-folder, root: {root}, size: 14}}"
     ref = make_plan(load(data), Workspace(store)).pipelines[0].tokenizer.data
@@ -280,7 +280,7 @@ def test_a_name_that_is_no_utf_8_is_read_and_can_be_printed(
     (root / "train/b").rename(root / "train" / b"caf\xe9".decode(errors="surrogateescape"))
     (root / "val/b").rename(root / "val" / b"caf\xe9".decode(errors="surrogateescape"))
     (root / "train/a" / b"\xe9.png".decode(errors="surrogateescape")).write_bytes(plain(1)[:50])
-    monkeypatch.setattr(imagenet, "BROKEN_ALLOWED", 0.5)
+    monkeypatch.setattr(labelled, "BROKEN_ALLOWED", 0.5)
     data = source(root)
     assert data.spec.class_names == ("a", r"caf\udce9")
     assert len(data.fingerprint) == 16

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +24,7 @@ from prologue_plugins.datasets.settings import ImageFilesSettings
 from prologue_plugins.metrics.extractors import register
 from tests.factories.image_files import encoded
 from tests.factories.measuring import noisy
+from tests.factories.places import folder, npz, tarred, zipped
 
 REGISTRY = Registry.load()
 CNN = {"extractor": "fashion-mnist-cnn"}
@@ -49,34 +47,6 @@ def files(images: np.ndarray, ending: str = "png", place: str = "{}") -> dict[st
         f"{place.format(index)}.{ending}": encoded(Image.fromarray(image.squeeze()))
         for index, image in enumerate(images)
     }
-
-
-def folder(root: Path, content: dict[str, bytes]) -> Path:
-    for name, data in content.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(data)
-    return root
-
-
-def zipped(path: Path, content: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as file:
-        for name, data in content.items():
-            file.writestr(name, data)
-    return path
-
-
-def tarred(path: Path, content: dict[str, bytes], mode: Any = "w") -> Path:
-    with tarfile.open(path, mode) as file:
-        for name, data in content.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            file.addfile(info, io.BytesIO(data))
-    return path
-
-
-def npz(path: Path, **arrays: Any) -> Path:
-    np.savez(path, **arrays)
-    return path
 
 
 def measured(tmp_path: Path, images: Any, reference: Any, *metrics: Any, **given: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Data sources: Fashion-MNIST, whole or a subset, ImageNet, folders of images, and test shapes."""
+"""Data sources: published data sets, images of your own wherever they are, and test shapes."""
 
 from __future__ import annotations
 
@@ -34,6 +34,18 @@ def prologue_data_sources() -> list[Component]:
             settings="prologue_plugins.datasets.settings:ImageFolderSettings",
             summary="Your own images: a folder or zip with one subfolder per class.",
             version=3,
+        ),
+        Component(
+            name="webdataset",
+            target="prologue_plugins.datasets.webdataset:WebDataset",
+            settings="prologue_plugins.datasets.settings:WebDatasetSettings",
+            summary="Your own images: tar shards, read in place.",
+        ),
+        Component(
+            name="cifar10",
+            target="prologue_plugins.datasets.cifar10:Cifar10",
+            settings="prologue_plugins.datasets.settings:Cifar10Settings",
+            summary="60,000 colour photographs, 32 x 32 pixels, 10 classes, by torchvision.",
         ),
         Component(
             name="image-files",

@@ -13,7 +13,8 @@ import tarfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,9 @@ class ZipArchive(Archive):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open file, which another process cannot use."""
-        return {**super().__getstate__(), "_open": None}
+        state = {**super().__getstate__(), "_open": None}
+        state.pop("_members", None)
+        return state
 
     def _zip(self) -> zipfile.ZipFile:
         # A forked process must not share the file's position with its parent.
@@ -177,14 +180,26 @@ class ZipArchive(Archive):
                 ) from None
         return self._open[1]
 
+    @cached_property
+    def _members(self) -> dict[str, str]:
+        """What the zip calls its files, by names with slashes: some programs write backslashes."""
+        return {
+            name.replace("\\", "/"): name
+            for name in self._zip().namelist()
+            if not name.endswith(("/", "\\"))
+        }
+
+    def _info(self, name: str) -> zipfile.ZipInfo:
+        return self._zip().getinfo(self._members[name])
+
     def list_names(self) -> Iterable[str]:
-        return (name for name in self._zip().namelist() if not name.endswith("/"))
+        return self._members
 
     def size(self, name: str) -> int:
-        return self._zip().getinfo(name).file_size
+        return self._info(name).file_size
 
     def read(self, name: str) -> bytes:
-        info = self._zip().getinfo(name)
+        info = self._info(name)
         if info.file_size > BYTES:
             raise ValueError(TOO_LARGE)
         if info.compress_type not in METHODS:
@@ -199,7 +214,7 @@ class ZipArchive(Archive):
 
     def checksums(self, names: Sequence[str]) -> list[str]:
         """From the archive's own table: size and CRC-32."""
-        infos = map(self._zip().getinfo, names)
+        infos = map(self._info, names)
         return [f"{info.file_size}:{info.CRC}" for info in infos]
 
     def noted_checksums(self, names: Sequence[str]) -> list[str] | None:
@@ -253,6 +268,65 @@ class TarArchive(Archive):
         return self.checksums(names) if noted_checksums([self.path]) else None
 
 
+class TarShards(Archive):
+    """Several tars below one folder. A file is called SHARD.tar/NAME."""
+
+    def __init__(self, path: Path, shards: Sequence[str]) -> None:
+        super().__init__(path)
+        self.shards = {shard: TarArchive(path / shard) for shard in shards}
+
+    @staticmethod
+    def shard_of(name: str) -> str:
+        """The shard that a file is in."""
+        before, ending, _ = name.partition(".tar/")
+        return before + ending[:-1]
+
+    def _placed(self, name: str) -> tuple[TarArchive, str]:
+        shard = self.shard_of(name)
+        return self.shards[shard], name[len(shard) + 1 :]
+
+    def list_names(self) -> Iterable[str]:
+        for shard, tar in self.shards.items():
+            yield from (f"{shard}/{name}" for name in tar.list_names())
+
+    def size(self, name: str) -> int:
+        tar, member = self._placed(name)
+        return tar.size(member)
+
+    def read(self, name: str) -> bytes:
+        tar, member = self._placed(name)
+        return tar.read(member)
+
+    def checksums(self, names: Sequence[str]) -> list[str]:
+        return self._of_each(names, TarArchive.checksums)
+
+    def noted_checksums(self, names: Sequence[str]) -> list[str] | None:
+        with suppress(LookupError):
+            return self._of_each(names, _noted)
+        return None
+
+    def _of_each(
+        self, names: Sequence[str], ask: Callable[[TarArchive, Sequence[str]], list[str]]
+    ) -> list[str]:
+        """What each shard says of its own files, in the order of the names."""
+        members: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            members.setdefault(self.shard_of(name), []).append(index)
+        found = [""] * len(names)
+        for shard, indices in members.items():
+            own = [names[index][len(shard) + 1 :] for index in indices]
+            for index, text in zip(indices, ask(self.shards[shard], own), strict=True):
+                found[index] = text
+        return found
+
+
+def _noted(tar: TarArchive, names: Sequence[str]) -> list[str]:
+    """Raises LookupError where a file would have to be read."""
+    if (found := tar.noted_checksums(names)) is None:
+        raise LookupError
+    return found
+
+
 TOO_LARGE = f"more than the {BYTES // 1_000_000} MB of a file that are read; make it smaller"
 
 
@@ -270,6 +344,11 @@ def open_archive(path: Path, ways: str) -> Archive:
         ) from None
     if stat.S_ISDIR(mode):
         return FolderArchive(path)
+    if path.suffix.lower() == ".npz":
+        raise UserError(
+            f"{path.absolute()}: found an .npz, expected a folder or zip; `prologue-bench measure` "
+            f"and data image-files read its images and labels. {ways}"
+        )
     if stat.S_ISREG(mode):
         return ZipArchive(path)
     raise MissingDataError(f"{path.absolute()}: neither a folder nor a zip file. {ways}")

@@ -6,7 +6,6 @@ import gzip
 import hashlib
 import math
 import os
-import socket
 import struct
 import zlib
 from collections.abc import Iterable
@@ -18,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.contracts import DataSource, ImageSpec, NoSettings, Split, may_fetch
+from prologue_bench.contracts import DataSource, ImageSpec, NoSettings, Split
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.storage.checksums import known_checksums
 from prologue_bench.storage.files import user_cache, user_path
-from prologue_plugins.datasets.names import first_line
+from prologue_plugins.datasets.downloads import why_not_fetched
 from prologue_plugins.datasets.settings import FashionMnistSettings
 
 CLASSES = (
@@ -48,7 +47,6 @@ WAYS = (
     "set FASHION_MNIST or --set data.root=FOLDER to the folder of its four files; "
     "or use the subset in the package with --profile quick --set data=fashion-mnist-embedded"
 )
-CONNECTION_TIMEOUT_SECONDS = 20.0
 MOST_BYTES = 2**29
 """Of an idx file: nearly 700,000 images."""
 PIECE = 2**20
@@ -218,26 +216,6 @@ def _locate(settings: FashionMnistSettings) -> Path:
     for folder in [*places, DEBIAN_FOLDER, raw]:
         if all(_find(folder, name) for name in FILES.values()):
             return folder
-    reason = "downloads are switched off"
-    if settings.download and not may_fetch():
-        reason = "it is downloaded when it runs"
-    elif settings.download:
-        reason = _download(cache_folder) or ""
-        if not reason:
-            return raw
+    if not (reason := why_not_fetched("FashionMNIST", cache_folder, settings.download)):
+        return raw
     raise MissingDataError(f"data set 'fashion-mnist' was not found ({reason}). {WAYS}")
-
-
-def _download(folder: Path) -> str | None:
-    """Let torchvision fetch the files; returns why it failed."""
-    from torchvision.datasets import FashionMNIST
-
-    waited = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(CONNECTION_TIMEOUT_SECONDS)
-    try:
-        FashionMNIST(str(folder), download=True)
-    except Exception as error:
-        return f"the download failed: {first_line(error).rstrip(':')}"
-    finally:
-        socket.setdefaulttimeout(waited)
-    return None

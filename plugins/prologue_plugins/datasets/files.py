@@ -25,7 +25,6 @@ from prologue_bench.contracts import DataSource, ImageArray, ImageSpec, Split, c
 from prologue_bench.errors import MissingDataError, StageError, UserError, listed
 from prologue_bench.storage.files import temporary_array, user_path
 from prologue_bench.storage.npz import read_arrays, read_headers, readable
-from prologue_bench.texts.lines import escaped
 from prologue_plugins.datasets.archives import (
     Archive,
     FolderArchive,
@@ -33,6 +32,7 @@ from prologue_plugins.datasets.archives import (
     ZipArchive,
     read_image,
 )
+from prologue_plugins.datasets.classes import LARGEST, class_numbers, classes_by_folder
 from prologue_plugins.datasets.crops import centre_crop
 from prologue_plugins.datasets.decoding import IMAGES, broken_because, is_image
 from prologue_plugins.datasets.names import by_ending, shortened
@@ -45,6 +45,8 @@ ARRAYS, LABELS = ("arr_0", "images"), ("arr_1", "labels")
 TAR, COMPRESSED = ".tar", (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 KINDS = "a folder, a zip, a tar, an .npz or .npy"
 EXPECTED = f"uint8 [N, H, W, C] as {' or '.join(ARRAYS)}"
+UNREAD_IMAGES = (".tif", ".tiff", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm")
+"""Endings of images that are not read, so that none of them is passed over."""
 NO_CLASSES: tuple[str, ...] = ()
 
 
@@ -124,13 +126,18 @@ def _of_archive(archive: Archive, edge: int) -> Found:
             f"{archive.path}: found {there}, expected images with one of the endings "
             f"{', '.join(IMAGES)}"
         )
-    places = [name.replace("\\", "/") for name in names]
-    _check_one_split(archive.path, places)
-    classes = _numbers_beside(archive, names) or _folders(places)
+    if unread := [name for name in everything if name.lower().endswith(UNREAD_IMAGES)]:
+        raise UserError(
+            f"{archive.path}: found {by_ending(unread)} beside {len(names):,} images, which are "
+            f"not read: only {', '.join(IMAGES)} are; convert or remove them, since leaving some "
+            "out would change the numbers"
+        )
+    _check_one_split(archive.path, names)
+    classes = class_numbers(archive, names) or classes_by_folder(names)
     class_names = tuple(classes[1]) if classes else NO_CLASSES
     labels = np.asarray(classes[0] if classes else [0] * len(names), dtype=np.int64)
     found = _decoded(archive, names, edge)
-    return Found(found, labels, class_names, tuple(posixpath.splitext(each)[0] for each in places))
+    return Found(found, labels, class_names, tuple(posixpath.splitext(each)[0] for each in names))
 
 
 def _check_one_split(path: Path, places: Iterable[str]) -> None:
@@ -141,35 +148,6 @@ def _check_one_split(path: Path, places: Iterable[str]) -> None:
             f"{path}: found train/ and {others[0]}/, expected images of one split; "
             f"name {path / others[0]}"
         )
-
-
-def _folders(places: Sequence[str]) -> tuple[list[int], list[str]] | None:
-    """Label of each image and the names of the classes, if images lie in several folders."""
-    folders = [escaped(posixpath.basename(posixpath.dirname(place))) for place in places]
-    names = sorted(set(folders))
-    if len(names) < 2 or "" in names:
-        return None
-    number = {name: index for index, name in enumerate(names)}
-    return [number[folder] for folder in folders], names
-
-
-def _numbers_beside(archive: Archive, names: Sequence[str]) -> tuple[list[int], list[str]] | None:
-    """The same from webdataset's .cls files, one for each image; None without them."""
-    beside = {name for name in archive.names() if name.endswith(".cls")}
-    if not beside:
-        return None
-    labels = []
-    for name in names:
-        folder, base = posixpath.split(name)
-        other = posixpath.join(folder, f"{base.partition('.')[0]}.cls")
-        text = archive.read(other)[:20].strip() if other in beside else b""
-        if not text.isdigit() or int(text) >= 10**6:
-            found = repr(text.decode(errors="replace")) if other in beside else "no such file"
-            raise UserError(
-                f"{archive.path}: {shortened(other)}: found {found}, expected the number of a class"
-            )
-        labels.append(int(text))
-    return labels, [str(each) for each in range(max(labels) + 1)]
 
 
 def _decoded(archive: Archive, names: Sequence[str], edge: int) -> NDArray[Any]:
@@ -245,7 +223,7 @@ def _npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
             )
     arrays = read_arrays(path, {name, *([known] if known else [])}, EXPECTED)
     labels = arrays[known] if known else None
-    if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < 10**6:
+    if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < LARGEST:
         raise UserError(
             f"{path}: found {known} from {labels.min()} to {labels.max()}, "
             "expected numbers of classes, counted from 0"

@@ -51,17 +51,43 @@ class ShapesSettings:
 
 
 @frozen(kw_only=True)
-class ImageFolderSettings:
-    """A folder or zip with one subfolder per class under train/ and under val/ or test/."""
+class CropSettings:
+    """How images become squares."""
 
-    root: str | None = None
     size: int = field(default=256, validator=[validators.ge(8), validators.le(MOST_PIXELS)])
     """Edge of the square crops in pixels."""
     crops: Literal["centre", "ten"] = "centre"
     """Views of each training image: the centre, or the centre and four corners, each also
     mirrored."""
+
+
+@frozen(kw_only=True)
+class ImageFolderSettings(CropSettings):
+    """A folder or zip with one subfolder per class under train/ and under val/ or test/."""
+
+    root: str | None = None
     test_split: Literal["val", "test"] | None = None
     """Folder of the test images; must be said where there are both."""
+
+
+@frozen(kw_only=True)
+class WebDatasetSettings(CropSettings):
+    """A folder of tar shards that are not compressed."""
+
+    root: str | None = None
+    train: str = "*train*.tar"
+    """Pattern of the names of the training shards, relative to `root`."""
+    test: str = "*val*.tar"
+
+
+@frozen(kw_only=True)
+class Cifar10Settings:
+    """Where to look; without `root`, the environment variable CIFAR10 and the cache."""
+
+    root: str | None = None
+    """The folder that holds cifar-10-batches-py, as torchvision unpacks it."""
+    download: bool = True
+    """Let torchvision download it when it is nowhere else."""
 
 
 @frozen(kw_only=True)

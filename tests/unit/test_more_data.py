@@ -1,0 +1,212 @@
+"""Data sets that people have: CIFAR-10, tar shards, and folders and zips of all kinds."""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from prologue_bench.conformance import Skipped, checks_of
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.registry import Registry
+from prologue_plugins.datasets.cifar10 import FOLDER, Cifar10
+from prologue_plugins.datasets.crops import centre_crop
+from prologue_plugins.datasets.files import ImageFiles
+from prologue_plugins.datasets.imagenet import ClassFolders
+from prologue_plugins.datasets.settings import (
+    Cifar10Settings,
+    ImageFilesSettings,
+    ImageFolderSettings,
+    WebDatasetSettings,
+)
+from prologue_plugins.datasets.webdataset import WebDataset
+from tests.factories.image_files import encoded
+from tests.factories.places import folder, npz, tarred, zipped
+
+REGISTRY = Registry.load()
+RNG = np.random.default_rng(0)
+PICTURES = [Image.fromarray(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)) for _ in range(12)]
+
+
+def keeps_its_contract(name: str, settings: Mapping[str, Any]) -> None:
+    checks = checks_of("data", name, settings, registry=REGISTRY)
+    assert len(checks) >= 7
+    for check in checks:
+        with contextlib.suppress(Skipped):
+            check.run()
+
+
+def shard(path: Path, first: int, count: int, classes: int = 3) -> Path:
+    content = {}
+    for index in range(first, first + count):
+        content[f"{index:04}.png"] = encoded(PICTURES[index])
+        if classes:
+            content[f"{index:04}.cls"] = f"{index % classes}\n".encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return tarred(path, content)
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    shard(tmp_path / "set" / "my-train-000.tar", 0, 4)
+    shard(tmp_path / "set" / "more" / "my-train-001.tar", 4, 4)
+    shard(tmp_path / "set" / "my-val-000.tar", 8, 4)
+    return tmp_path / "set"
+
+
+def web(root: Path, **settings: Any) -> WebDataset:
+    return WebDataset(WebDatasetSettings(root=str(root), size=8, **settings))
+
+
+def test_shards_are_read_in_place_by_the_crops_of_folders(shards: Path) -> None:
+    given = {"root": str(shards), "size": 8, "train": "**/*train*.tar"}
+    data = WebDataset(WebDatasetSettings(**given))
+    assert data.spec.class_names == ("0", "1", "2")
+    assert data.names("test") == tuple(f"my-val-000.tar/{index:04}.png" for index in range(8, 12))
+    places = {int(name[-8:-4]): row for row, name in enumerate(data.names("train"))}
+    images = np.asarray(data.images("train")[[places[5], places[0]]])
+    assert np.array_equal(images[0], centre_crop(PICTURES[5], 8))
+    assert np.array_equal(images[1], centre_crop(PICTURES[0], 8))
+    assert {index: int(data.labels("train")[row]) for index, row in places.items()} == {
+        index: index % 3 for index in range(8)
+    }
+    keeps_its_contract("webdataset", given)
+
+
+def test_a_shard_s_content_is_in_the_fingerprint(shards: Path) -> None:
+    before = web(shards).fingerprint
+    assert before == web(shards).fingerprint
+    assert web(shards, crops="ten").fingerprint != before
+    assert web(shards, train="**/*train*.tar").fingerprint != before
+    shard(shards / "my-val-000.tar", 7, 4)
+    assert web(shards).fingerprint != before
+
+
+def test_without_numbers_folders_are_classes_and_else_there_is_one(tmp_path: Path) -> None:
+    for split, at in (("train", 0), ("val", 4)):
+        content = {f"{'ab'[index % 2]}/{index}.png": encoded(PICTURES[at]) for index in range(4)}
+        (tmp_path / "set").mkdir(exist_ok=True)
+        tarred(tmp_path / "set" / f"{split}.tar", content)
+        shard(tmp_path / "plain" / f"{split}.tar", at, 3, classes=0)
+    assert web(tmp_path / "set").spec.class_names == ("a", "b")
+    assert web(tmp_path / "set").labels("test").tolist() == [0, 0, 1, 1]
+    assert web(tmp_path / "plain").spec.class_names == ("image",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"root": None}, "no root is given"),
+        ({"train": "*{000..146}.tar"}, r"no train shards .*; found .*my-train-000\.tar, my-"),
+        ({"test": "*.tar"}, r"found my-train-000\.tar both by data\.train .* and by data\.test"),
+        ({"test": "empty.tar"}, r"found no test images with one of the endings .*; found 1 \.txt"),
+        ({"test": "half.tar"}, r"0009\.cls: found no such file, expected the number of a class"),
+        ({"test": "words.tar"}, r"0009\.cls: found 'dog', expected the number of a class"),
+        ({"test": "cut.tar"}, "not a complete tar without compression"),
+    ],
+)
+def test_what_is_wrong_with_shards_is_one_line(
+    settings: dict[str, Any], says: str, shards: Path
+) -> None:
+    tarred(shards / "empty.tar", {"a.txt": b"a"})
+    tarred(shards / "half.tar", {"0009.png": encoded(PICTURES[9])})
+    tarred(shards / "words.tar", {"0009.png": encoded(PICTURES[9]), "0009.cls": b"dog"})
+    (shards / "cut.tar").write_bytes((shards / "half.tar").read_bytes()[:700])
+    given = {"root": str(shards), "size": 8, **settings}
+    with pytest.raises(UserError, match=says) as error:
+        WebDataset(WebDatasetSettings(**given)).labels("test")
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What torchvision unpacks, with four images a batch."""
+    rng = np.random.default_rng(0)
+    place = tmp_path / "cifar" / FOLDER
+    place.mkdir(parents=True)
+    for index, name in enumerate([*(f"data_batch_{n}" for n in range(1, 6)), "test_batch"]):
+        batch = {
+            "data": rng.integers(0, 256, (4, 3072), dtype=np.uint8),
+            "labels": [(index + n) % 10 for n in range(4)],
+        }
+        (place / name).write_bytes(pickle.dumps(batch))
+    names = {"label_names": [f"class {n}" for n in range(10)]}
+    (place / "batches.meta").write_bytes(pickle.dumps(names))
+    monkeypatch.setattr("torchvision.datasets.cifar.check_integrity", lambda *_: True)
+    return place.parent
+
+
+def test_cifar_10_is_read_as_torchvision_unpacks_it(cifar: Path) -> None:
+    data = Cifar10(Cifar10Settings(root=str(cifar)))
+    first = pickle.loads((cifar / FOLDER / "data_batch_1").read_bytes())
+    assert np.array_equal(data.images("train")[:4].reshape(4, -1), first["data"])
+    assert data.images("train").shape == (20, 3, 32, 32)
+    assert data.labels("test").tolist() == [5, 6, 7, 8]
+    assert data.spec.class_names[0] == "airplane"
+    again = Cifar10(Cifar10Settings(root=str(cifar / FOLDER)))
+    assert again.fingerprint == data.fingerprint
+    keeps_its_contract("cifar10", {"root": str(cifar)})
+
+
+def test_cifar_10_that_is_not_there_or_damaged_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("CIFAR10", raising=False)
+    (tmp_path / FOLDER).mkdir()
+    with pytest.raises(UserError, match="cannot be read: Dataset not found or corrupted"):
+        Cifar10(Cifar10Settings(root=str(tmp_path))).images("test")
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", fails)
+    with pytest.raises(MissingDataError, match="the download failed: no route to host"):
+        Cifar10(Cifar10Settings())
+    with pytest.raises(MissingDataError, match=r"downloads are switched off\)\. Set CIFAR10"):
+        Cifar10(Cifar10Settings(download=False))
+    with pytest.raises(MissingDataError, match="found no folder cifar-10-batches-py"):
+        Cifar10(Cifar10Settings(root=str(tmp_path / "elsewhere")))
+
+
+def classes(separator: str = "/", ending: str = "png") -> dict[str, bytes]:
+    places = [("train", "a", 0), ("train", "b", 1), ("val", "a", 2), ("val", "b", 3)]
+    return {
+        separator.join(("set", split, of, f"{index}.{ending}")): encoded(PICTURES[index])
+        for split, of, index in places
+    }
+
+
+def in_classes(root: Path) -> ClassFolders:
+    return ClassFolders(ImageFolderSettings(root=str(root), size=8))
+
+
+def test_zips_with_backslashes_and_endings_in_capitals_are_read(tmp_path: Path) -> None:
+    expected = in_classes(zipped(tmp_path / "slashes.zip", classes()))
+    found = in_classes(zipped(tmp_path / "backslashes.zip", classes("\\", "PNG")))
+    assert found.fingerprint == expected.fingerprint
+    assert np.array_equal(found.images("test")[:], expected.images("test")[:])
+
+
+def test_what_is_not_read_is_named_with_what_would_be(tmp_path: Path) -> None:
+    nested = {
+        name.replace("/a/", "/a/deep/").replace("/b/", "/b/deep/"): data
+        for name, data in classes().items()
+    }
+    with pytest.raises(UserError, match=r"in train/CLASS/ .*found 4 images elsewhere, such as set"):
+        in_classes(folder(tmp_path / "nested", nested)).spec  # noqa: B018
+    with pytest.raises(UserError, match=r"endings .*\.webp.*; found 4 \.tiff"):
+        in_classes(folder(tmp_path / "tiffs", classes(ending="tiff"))).spec  # noqa: B018
+    arrays = npz(tmp_path / "set.npz", images=np.zeros((2, 8, 8, 3), np.uint8), labels=np.arange(2))
+    with pytest.raises(UserError, match=r"found an \.npz, expected a folder or zip; .*image-files"):
+        in_classes(arrays)
+    mixed = folder(tmp_path / "mixed", {"0.png": encoded(PICTURES[0]), "1.TIF": b"", "2.gif": b""})
+    with pytest.raises(UserError, match=r"found 1 \.tif, 1 \.gif beside 1 images, which are not"):
+        ImageFiles(ImageFilesSettings(root=str(mixed))).spec  # noqa: B018
+    webp = folder(tmp_path / "webp", {"0.WEBP": encoded(PICTURES[0], "WEBP")})
+    assert ImageFiles(ImageFilesSettings(root=str(webp))).spec.width == 16
