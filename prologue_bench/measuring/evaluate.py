@@ -301,30 +301,27 @@ class _Task:
             return []
         bits = sum(each.length * math.log2(each.vocabulary) for each in self.layout)
         spec = self.source.data.spec
+        tokens = " + ".join(f"{each.length} of {each.vocabulary}" for each in self.layout)
         protocol = Procedure(
             name="token-bits",
-            details={
-                "tokens": self.layout.length,
-                "code": "log2 of the number of codes for each token",
-                "codes": ", ".join(f"{each.vocabulary}" for each in self.layout),
-            },
+            details={"tokens": tokens, "pixels": f"{spec.height} x {spec.width}"},
         )
         return [
             record(
                 Measurement(
                     name=name,
-                    title=name.replace("_", " "),
+                    title="bits of tokens",
                     value=value,
-                    unit="bits",
+                    unit=unit,
                     direction="neutral",
-                    count=len(self.coded.images),
+                    count=1,
                     protocol=protocol,
                 ),
                 {},
             )
-            for name, value in (
-                ("bits_per_image", bits),
-                ("bits_per_pixel", bits / (spec.height * spec.width)),
+            for name, value, unit in (
+                ("token_bits", bits, "bits/image"),
+                ("token_bits_per_pixel", bits / (spec.height * spec.width), "bits/pixel"),
             )
         ]
 
