@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prologue_bench.contracts import Component, hookimpl
 
+EXTRA = "prologue-bench[hub]"
+
 
 @hookimpl
 def prologue_data_sources() -> list[Component]:
@@ -40,6 +42,13 @@ def prologue_data_sources() -> list[Component]:
             target="prologue_plugins.datasets.webdataset:WebDataset",
             settings="prologue_plugins.datasets.settings:WebDatasetSettings",
             summary="Your own images: tar shards, read in place.",
+        ),
+        Component(
+            name="huggingface",
+            target="prologue_plugins.datasets.huggingface:HuggingFace",
+            settings="prologue_plugins.datasets.settings:HuggingFaceSettings",
+            summary="A data set of the Hugging Face hub, by name, revision and columns.",
+            requires=EXTRA,
         ),
         Component(
             name="cifar10",

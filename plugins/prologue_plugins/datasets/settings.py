@@ -81,6 +81,25 @@ class WebDatasetSettings(CropSettings):
 
 
 @frozen(kw_only=True)
+class HuggingFaceSettings(CropSettings):
+    """A data set of the Hugging Face hub that is kept as Parquet files."""
+
+    name: str | None = None
+    """ORG/NAME on the hub, or a folder that holds the files."""
+    revision: str | None = None
+    """Its commit or tag on the hub; none for a folder."""
+    config: str = ""
+    """The folder of the files of one configuration, where there are several."""
+    train: str = "train"
+    """The split that has the training images."""
+    test: str = "test"
+    image: str = "image"
+    """The column of the images."""
+    label: str = "label"
+    """The column of the classes, numbers or texts; empty takes all images as one class."""
+
+
+@frozen(kw_only=True)
 class Cifar10Settings:
     """Where to look; without `root`, the environment variable CIFAR10 and the cache."""
 

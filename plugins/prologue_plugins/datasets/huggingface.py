@@ -1,0 +1,156 @@
+"""Data sets of the Hugging Face hub: those that are kept as Parquet files, as nearly all are."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import cached_property
+from pathlib import Path
+
+from prologue_bench.contracts import Split, may_fetch
+from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.storage.files import user_path
+from prologue_bench.texts.lines import escaped
+from prologue_plugins.datasets.labelled import LabelledImages
+from prologue_plugins.datasets.names import first_line
+from prologue_plugins.datasets.parquet import (
+    EXTRA,
+    ParquetImages,
+    check_columns,
+    class_names,
+    read_labels,
+    split_files,
+)
+from prologue_plugins.datasets.settings import HuggingFaceSettings
+
+REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+ONE_CLASS = "image"
+REASONS = {
+    "GatedRepoError": "its licence must be accepted on the hub, and a token given",
+    "RepositoryNotFoundError": "there is no such data set, or it is private",
+    "RevisionNotFoundError": "it has no such revision",
+}
+"""What errors of the hub's client mean, by their names."""
+
+
+class HuggingFace(LabelledImages):
+    """Images of a data set, or of a folder that holds the files of one, as square crops."""
+
+    settings: HuggingFaceSettings
+
+    def __init__(self, settings: HuggingFaceSettings) -> None:
+        title, root = _located(settings)
+        self.files = split_files(
+            root, {"train": settings.train, "test": settings.test}, settings.config
+        )
+        for paths in self.files.values():
+            check_columns(paths[0], settings.image, settings.label)
+        super().__init__(ParquetImages(title, self.files, settings.image), settings)
+
+    @cached_property
+    def _values(self) -> dict[Split, list[str]]:
+        """The class of each image, by its name or number."""
+        column, found = self.settings.label, {}
+        names = class_names(self.files["train"][0], column) if column else []
+        for split, paths in self.files.items():
+            if not column:
+                assert isinstance(self.archive, ParquetImages)
+                found[split] = [ONE_CLASS] * self.archive.rows[split]
+                continue
+            values = read_labels(paths, column)
+            if isinstance(values[0], int) and not 0 <= min(values) <= max(values) < 10**6:
+                raise UserError(
+                    f"{self.archive.path}: data.label: found numbers from {min(values)} to "
+                    f"{max(values)} in column {column!r}, expected numbers of classes, from 0 on"
+                )
+            named = [
+                names[value] if isinstance(value, int) and value < len(names) else str(value)
+                for value in values
+            ]
+            found[split] = [escaped(each) for each in named]
+        return found
+
+    @cached_property
+    def _found(self) -> dict[Split, list[tuple[str, str]]]:
+        return {
+            split: [(f"{split}/{row:08}", of) for row, of in enumerate(values)]
+            for split, values in self._values.items()
+        }
+
+    @cached_property
+    def _classes(self) -> list[str]:
+        """As the hub names them, else in order: numbers by size, texts by their letters."""
+        column = self.settings.label
+        if column and (names := class_names(self.files["train"][0], column)):
+            known = [escaped(each) for each in names]
+        else:
+            own = set(self._values["train"])
+            known = sorted(own, key=lambda each: (each.isdecimal() and int(each), each))
+            if all(each.isdecimal() for each in known):
+                known = [str(number) for number in range(int(known[-1]) + 1)]
+        unknown = {each for values in self._values.values() for each in values} - set(known)
+        if unknown:
+            raise UserError(
+                f"{self.archive.path}: data.label: found the class {min(unknown)!r}, which is none "
+                f"of the {len(known)} of the training images"
+            )
+        return known
+
+
+def _located(settings: HuggingFaceSettings) -> tuple[str, Path]:
+    """What messages call the data, and the folder of its files: a local one, or the hub's cache."""
+    name, revision = settings.name, settings.revision
+    if name is None:
+        raise MissingDataError(
+            "data set 'huggingface': no name is given; set data.name to ORG/NAME of the hub with "
+            "data.revision, or to a folder of Parquet files"
+        )
+    if (path := user_path(name)).is_dir() and revision is None:
+        return str(path), path
+    if not REPOSITORY.fullmatch(name):
+        raise MissingDataError(f"{path}: no such folder; expected one, or ORG/NAME of the hub")
+    if not revision:
+        raise UserError(
+            f"data.revision: found none for {name}, which is no folder here; expected a commit or "
+            "tag of the data set on the hub, so that it stays the same"
+        )
+    return f"{name}@{revision}", _fetched(name, revision)
+
+
+def _fetched(name: str, revision: str) -> Path:
+    """The folder of a data set's Parquet files in the hub's cache. Raises MissingDataError."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ModuleNotFoundError:
+        raise MissingDataError(
+            f"{name}: fetching it needs huggingface_hub; pip install '{EXTRA}', or set data.name "
+            "to a folder of its Parquet files"
+        ) from None
+    client = logging.getLogger("huggingface_hub")
+    before = client.level
+    client.setLevel(logging.CRITICAL)  # its tries, several lines each; the outcome is said here
+    try:
+        found = snapshot_download(
+            name,
+            repo_type="dataset",
+            revision=revision,
+            allow_patterns="*.parquet",
+            local_files_only=not may_fetch(),
+        )
+    except Exception as error:  # its client's own, and those of its transport
+        raise MissingDataError(f"{name}@{revision}: {_why_not(error, name, revision)}") from None
+    finally:
+        client.setLevel(before)
+    return Path(str(found))
+
+
+def _why_not(error: Exception, name: str, revision: str) -> str:
+    if not may_fetch():
+        return "not in the hub's cache; it is fetched when it runs"
+    if reason := REASONS.get(type(error).__name__):
+        return f"cannot be fetched: {reason}"
+    return (
+        f"cannot be fetched ({first_line(error)}); fetch it where there is a network by "
+        f"`hf download {name} --repo-type dataset --revision {revision}`, or set data.name to a "
+        "folder of its Parquet files"
+    )
