@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from prologue_bench.contracts import Component, hookimpl
 
-EXTRA = "prologue-bench[hub]"
-
 
 @hookimpl
 def prologue_data_sources() -> list[Component]:
@@ -48,7 +46,6 @@ def prologue_data_sources() -> list[Component]:
             target="prologue_plugins.datasets.huggingface:HuggingFace",
             settings="prologue_plugins.datasets.settings:HuggingFaceSettings",
             summary="A data set of the Hugging Face hub, by name, revision and columns.",
-            requires=EXTRA,
         ),
         Component(
             name="cifar10",
