@@ -100,12 +100,13 @@ class Coded:
 
 @contextmanager
 def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """With modules in evaluation mode, which are afterwards what they were before."""
+    """Without gradients, and with modules in evaluation mode; afterwards all is as before."""
     before = [(part, part.training) for module in modules for part in module.modules()]
     for module in modules:
         module.eval()
     try:
-        yield
+        with torch.no_grad():
+            yield
     finally:
         for part, training in before:
             part.training = training
@@ -119,7 +120,7 @@ class Coding:
     device: torch.device
     batch: int
     value_range: tuple[float, float] | None
-    """Of what the coder takes and gives; None for `RANGE`, unless the values look otherwise."""
+    """Of what the coder takes and gives; None for `RANGE`, if the values do not look otherwise."""
     _seen: list[tuple[float, float, float]] = field(factory=list, init=False)
     """Lowest, highest, and how far outside on average, of each batch decoded."""
 
@@ -129,33 +130,34 @@ class Coding:
         Raises UserError, in one line, for whatever the functions do wrong.
         """
         ids: list[NDArray[np.int64]] = []
-        for start, codes, own, given in self._encoded(images):
-            count = len(given)
-            with self._calling(self.coder.names[1], codes):
-                decoded = self.coder.decode(codes)
-            room[start : start + count] = self._bytes(decoded, given)
-            if own is not None:
-                ids.append(own)
-            advance(start + count, len(images))
+        with evaluating(self.coder.modules):
+            for start, codes, own, given in self._encoded(images):
+                count = len(given)
+                with self._calling(self.coder.names[1], codes):
+                    decoded = self.coder.decode(codes)
+                room[start : start + count] = self._bytes(decoded, given)
+                if own is not None:
+                    ids.append(own)
+                advance(start + count, len(images))
         self._check_range()
         grid = tuple(codes.shape[1:]) if ids and codes.ndim == 3 else None
         return Coded(room, _joined(ids) if ids else None, described(codes), grid)
 
     def ids(self, images: ImageArray) -> NDArray[np.int64]:
         """The ids [N, L] of images, of a coder that has some."""
-        return _joined([own for _, _, own, _ in self._encoded(images) if own is not None])
+        with evaluating(self.coder.modules):
+            return _joined([own for _, _, own, _ in self._encoded(images) if own is not None])
 
     def _encoded(
         self, images: ImageArray
     ) -> Iterator[tuple[int, Any, NDArray[np.int64] | None, Tensor]]:
         """Where each batch begins, its codes, these as ids, and the batch as it was given."""
-        with evaluating(self.coder.modules), torch.no_grad():
-            for start in range(0, len(images), self.batch):
-                pixels = np.array(images[start : start + self.batch])
-                given = self._scaled(to_float(torch.from_numpy(pixels))).to(self.device)
-                with self._calling(self.coder.names[0], given):
-                    codes = self.coder.encode(given)
-                yield start, codes, self._ids(codes, len(given)), given
+        for start in range(0, len(images), self.batch):
+            pixels = np.array(images[start : start + self.batch])
+            given = self._scaled(to_float(torch.from_numpy(pixels))).to(self.device)
+            with self._calling(self.coder.names[0], given):
+                codes = self.coder.encode(given)
+            yield start, codes, self._ids(codes, len(given)), given
 
     @contextmanager
     def _calling(self, name: str, given: object) -> Iterator[None]:
@@ -187,8 +189,9 @@ class Coding:
                 f"{name} gave NaN or infinity in {broken} of {len(found)} images, "
                 f"expected {expected}"
             )
-        low, high = self.value_range or RANGE
-        found = (found - low) / (high - low) * 2 - 1
+        if self.value_range is not None:
+            low, high = self.value_range
+            found = (found - low) / (high - low) * 2 - 1
         outside = float((found - found.clamp(*RANGE)).abs().mean())
         self._seen.append((float(found.min()), float(found.max()), outside))
         if outside > FAR:

@@ -20,7 +20,7 @@ from prologue_bench.contracts.metric import Measurement, MetricInputs, PlannedIn
 from prologue_bench.contracts.subsets import class_balanced
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import UserError
-from prologue_bench.guard import shown
+from prologue_bench.guard import brief, shown
 from prologue_bench.measuring.coding import (
     Coded,
     Coding,
@@ -117,9 +117,7 @@ def evaluate(
         source = open_source(data, "data", registry, 0, own_data)
         places = _places(source, limit)
         images = taken(source.images, places)
-        coding = Coding(
-            coder, torch.device(device or coder.device), batch_size, _as_floats(value_range)
-        )
+        coding = Coding(coder, _usable(device or coder.device), batch_size, _as_floats(value_range))
         coded = coding.reconstruct(
             images,
             temporary_array((len(images), *source.images[:1].shape[1:])),
@@ -173,6 +171,17 @@ def _check_numbers(limit: object, codes: object, batch_size: object, value_range
             f"value_range: found {shown(value_range)}, expected the lowest and the highest value "
             "of images, such as (0, 1)"
         )
+
+
+def _usable(device: str | torch.device) -> torch.device:
+    """A device that images can be put on. Raises UserError for one that there is not."""
+    try:
+        return torch.empty(0, device=device).device
+    except Exception as error:  # of many kinds, by torch and its backends
+        raise UserError(
+            f"device: found {str(device)!r}, expected one of this machine, such as 'cpu': "
+            f"{brief(error)}"
+        ) from None
 
 
 def _as_floats(given: tuple[float, float] | None) -> tuple[float, float] | None:

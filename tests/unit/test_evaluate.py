@@ -216,6 +216,7 @@ def raising(images: Tensor) -> Tensor:
             "'gfid' needs samples, expected a metric of recon",
         ),
         ((encode, decode), {"metrics": ["pnsr"]}, "did you mean 'psnr'"),
+        ((encode, decode), {"device": "gpu"}, "device: found 'gpu', expected one of this machine"),
         ((encode, decode), {"data": "shpes"}, "did you mean 'shapes'"),
         ((encode, decode), {"limit": 0.5}, r"limit: found 0\.5 \(float\), expected a whole number"),
         (
@@ -238,6 +239,17 @@ def test_ids_beyond_a_tokenizer_s_layout_name_it(tmp_path: Path) -> None:
     tokenizer.layout = TokenLayout((Segment("cells", 16, 2),))
     with pytest.raises(UserError, match=r"Cells\.encode: ValueError: segment 'cells' has ids from"):
         evaluated(tmp_path, tokenizer, metrics=["psnr"])
+
+
+def test_whatever_happens_gradients_and_modes_are_as_before(tmp_path: Path) -> None:
+    tokenizer = Cells()
+    tokenizer.decode = raising  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"Cells\.decode, given int64 \[40, 16\]: KeyError") as held:
+        evaluated(tmp_path, tokenizer, metrics=["psnr"])
+    assert held.value.__traceback__ is not None  # as a notebook holds it
+    assert torch.is_grad_enabled()
+    assert tokenizer.training
+    assert tokenizer.dropped.training
 
 
 def test_grey_data_has_no_range_to_guess(tmp_path: Path) -> None:
