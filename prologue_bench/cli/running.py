@@ -42,6 +42,8 @@ class Running:
     store: Store
     reuse: tuple[Path, ...] = ()
     force: bool = False
+    opened: bool = False
+    """Whether the report is opened in the browser at the end."""
     only: tuple[str, ...] = ()
     """The variants whose stages are run, without a report; all where none are named."""
     rule: Rule | None = None
@@ -55,6 +57,7 @@ class Running:
         With `so_far` nothing is run, and the report is of what is there. Raises PrologueBenchError,
         at the end, where stages failed or could not be sent.
         """
+        from prologue_bench.cli.console.needs import store_line
         from prologue_bench.pipeline.collect import collect
         from prologue_bench.pipeline.deciding import UndecidableError, left_to_run, until_decided
         from prologue_bench.pipeline.executor import Outcome
@@ -95,7 +98,10 @@ class Running:
                 "no report is written"
             )
         failed = what_failed(plan, outcome)
-        self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
+        place = self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
+        click.echo(store_line(self.store), err=True)
+        if self.opened:
+            click.launch(place.resolve().as_uri())
         unsent = "" if so_far else self._send(plan)
         if problems := "; ".join(filter(None, (undecidable, failed, unsent))):
             raise PrologueBenchError(problems)
@@ -159,19 +165,19 @@ class Running:
                     f"{error}; nothing is lost, the same command goes on from here"
                 ) from None
 
-    def _report(self, results: Results, pictures: Pictures, failed: str, shown: bool) -> None:
+    def _report(self, results: Results, pictures: Pictures, failed: str, shown: bool) -> Path:
         """Write the report, if it is another than is there, and show its table."""
         from prologue_bench.reporting.replacing import REPORT, is_current
         from prologue_bench.reporting.tables import render_markdown
 
         table = render_markdown(results)
         if not failed and is_current(self.folder, results, table):
-            place = f"{self.folder / REPORT} (as it was)"
+            place, said = self.folder / REPORT, " (as it was)"
         else:
             from prologue_bench.reporting.report import write_report  # brings pandas and altair
 
             try:
-                place = str(write_report(results, pictures, self.folder, self.force))
+                place, said = write_report(results, pictures, self.folder, self.force), ""
             except UserError as error:
                 if not failed:
                     raise
@@ -180,7 +186,8 @@ class Running:
                 ) from None
         if shown:
             click.echo(table)
-        click.echo(f"Report: {place}")
+        click.echo(f"Report: {place}{said}")
+        return place
 
 
 def _say(text: str) -> None:

@@ -73,7 +73,7 @@ def test_what_cannot_be_counted_is_not_counted_anywhere(
     found = {record["stage"]: record["flops"] for record in plan_records(plan)}
     assert found["train-tokenizer"] is found["encode"] is found["reconstruct"] is None
     assert found["train-generator"]
-    show_plan(plan, store.root)
+    show_plan(plan, store.root, by_stage=True)
     shown = " ".join(capsys.readouterr().out.split())
     assert "not counted" in shown
     assert "or more hours of one" in shown

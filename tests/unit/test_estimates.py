@@ -153,7 +153,7 @@ def test_a_plan_with_unknown_parts_says_how_many(
 ) -> None:
     note(store, 0, steps=20, flops=1e6 * flops_of(training), seconds=1.0)
     plan = make_plan(load(), Workspace(store))
-    show_plan(plan, store.root)
+    show_plan(plan, store.root, by_stage=True)
     text = " ".join(capsys.readouterr().out.split())
     assert re.search(r"the rest takes about [\d.]+ m?s, plus 4 stages of unknown length", text)
     assert len(re.findall(r"train-generator .* not known yet", text.replace("measure", "\n"))) >= 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prologue_bench.cli import completion
 from prologue_bench.cli.console.terminal import style
 from prologue_bench.cli.options import plugin_option, the_registry
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
@@ -19,7 +20,7 @@ CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric", "data", "loss")
 
 
 @click.command(name="check-plugin")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.components)
 @click.option(
     "--kind",
     type=click.Choice(CHECKED),

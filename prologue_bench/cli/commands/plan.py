@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prologue_bench.cli import completion
 from prologue_bench.cli.console.terminal import say_at_once
 from prologue_bench.cli.options import open_store, plugin_option, store_option, the_registry
 from prologue_bench.errors import UserError
@@ -22,17 +23,23 @@ if TYPE_CHECKING:
 
 SEEDS_AT_MOST = 10
 
+ablation_argument = click.argument(
+    "ablation", type=click.Path(path_type=Path), shell_complete=completion.ablations
+)
 profile_option = click.option(
-    "--profile", help="Take sizes and budgets from this profile, not from the file's."
+    "--profile",
+    shell_complete=completion.profiles,
+    help="Take sizes and budgets from this profile, not from the file's.",
 )
 seeds_option = click.option(
-    "--seeds", help="Use these training seeds, such as 0,1,2, instead of the file's."
+    "--seeds", help="Use these training seeds, such as 0,1,2 or 0-4, instead of the file's."
 )
 set_option = click.option(
     "--set",
     "values",
     multiple=True,
     metavar="KEY=VALUE",
+    shell_complete=completion.settings,
     help="Override a setting, such as tokenizer.prologue_codebook=256; repeatable.",
 )
 until_decided_option = click.option(
@@ -60,13 +67,14 @@ reuse_option = click.option(
 
 
 @click.command()
-@click.argument("ablation", type=click.Path(path_type=Path))
+@ablation_argument
 @profile_option
 @seeds_option
 @set_option
 @until_decided_option
 @most_seeds_option
 @reuse_option
+@click.option("--all", "by_stage", is_flag=True, help="Show each stage, not each variant.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @click.option("--remote", metavar="URL", help="Also say how many stages this remote has.")
 @store_option
@@ -79,13 +87,14 @@ def plan(
     until_decided: str | None,
     max_seeds: int | None,
     reuse: tuple[Path, ...],
+    by_stage: bool,
     as_json: bool,
     store: Path | None,
     remote: str | None,
 ) -> None:
-    """Show the stages of ABLATION, what is cached and how long the rest takes; run nothing."""
+    """Show what ABLATION takes, what is cached and how long the rest takes; run nothing."""
     rule = make_rule(until_decided, max_seeds)
-    show(ablation, profile, seeds, values, store, reuse, as_json, rule, remote)
+    show(ablation, profile, seeds, values, store, reuse, as_json, rule, remote, by_stage=by_stage)
 
 
 def make_rule(metric: str | None, most: int | None) -> Rule | None:
@@ -110,6 +119,7 @@ def show(
     rule: Rule | None = None,
     remote: str | None = None,
     only: tuple[str, ...] = (),
+    by_stage: bool = False,
 ) -> None:
     """Print the plan of an ablation or of some of its variants, as a table or as JSON."""
     say_at_once(f"Planning {path}")
@@ -136,7 +146,7 @@ def show(
         if as_json:
             click.echo(json.dumps(plan_records(found), indent=1))
         else:
-            show_plan(found, workspace.store.root)
+            show_plan(found, workspace.store.root, by_stage)
             if found.missing:
                 needs = estimate_needs(found, workspace)
                 click.echo(needs_line(needs, 1, workspace.store.root))
@@ -225,11 +235,25 @@ def report_folder(path: Path, ablation: Ablation) -> Path:
     return named_path(Path("reports"), name, f"{path}: name")
 
 
+MOST_SEEDS = 10_000
+
+
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
-    """The seeds of --seeds. Raises UserError."""
+    """The seeds of --seeds, such as 0,1,2, or 0-4 with both ends. Raises UserError."""
     if text is None:
         return None
+    seeds: list[int] = []
     try:
-        return tuple(int(part) for part in text.split(","))
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            if dash and first:
+                if not 0 <= int(last) - int(first) < MOST_SEEDS:
+                    raise ValueError(part)
+                seeds += range(int(first), int(last) + 1)
+            else:
+                seeds.append(int(part))
     except ValueError:
-        raise UserError(f"--seeds {text}: expected whole numbers, such as 0,1,2") from None
+        raise UserError(
+            f"--seeds {text}: expected whole numbers, such as 0,1,2, or a range, such as 0-4"
+        ) from None
+    return tuple(seeds)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from prologue_bench.cli import completion
 from prologue_bench.cli.commands import plan as planning
 from prologue_bench.cli.commands.plan import (
+    ablation_argument,
     most_seeds_option,
     profile_option,
     reuse_option,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ablation", type=click.Path(path_type=Path))
+@ablation_argument
 @profile_option
 @seeds_option
 @set_option
@@ -70,11 +72,13 @@ if TYPE_CHECKING:
     "--only",
     multiple=True,
     metavar="VARIANT",
+    shell_complete=completion.variants,
     help="Run the stages of this variant, and write no report; repeatable.",
 )
 @until_decided_option
 @most_seeds_option
 @force_option
+@click.option("--open", "opened", is_flag=True, help="Open the report in the browser at the end.")
 @reuse_option
 @click.option(
     "--launcher",
@@ -121,6 +125,7 @@ def run(
     until_decided: str | None,
     max_seeds: int | None,
     force: bool,
+    opened: bool,
     reuse: tuple[Path, ...],
     launcher: Launcher | None,
     jobs: int | None,
@@ -158,6 +163,7 @@ def run(
             store=place,
             reuse=reuse,
             force=force,
+            opened=opened,
             only=only,
             rule=rule,
             choose_way=choose,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from prologue_bench.cli import completion
 from prologue_bench.cli.console.terminal import style
 from prologue_bench.cli.options import plugin_option, the_registry
 from prologue_bench.errors import UserError, nearest
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.shown)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 @plugin_option
 def show(name: str, as_json: bool) -> None:

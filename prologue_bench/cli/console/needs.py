@@ -8,6 +8,8 @@ from rich.filesize import decimal
 
 from prologue_bench.pipeline.memory import available_memory
 from prologue_bench.pipeline.needs import PlanNeeds, free_disk
+from prologue_bench.storage.leftovers import bytes_in
+from prologue_bench.storage.store import Store
 
 
 def needs_line(needs: PlanNeeds, jobs: int, root: Path) -> str:
@@ -27,3 +29,15 @@ def disk_line(needs: PlanNeeds, jobs: int, root: Path) -> str:
         f"Needs about {decimal(needs.disk_of(jobs))} of disk ({decimal(free_disk(root))} free) and "
         f"up to {decimal(needs.memory_of(1))} of memory per stage"
     )
+
+
+def store_line(store: Store) -> str:
+    """What a store takes of the disk, which part of it can be made again, and how to free it."""
+    whole, cache, unfinished = (
+        bytes_in(path) for path in (store.root, store.cache, store.root / "work")
+    )
+    parts = [f"{decimal(cache)} of it cached features"] if cache else []
+    if unfinished:
+        parts.append(f"{decimal(unfinished)} unfinished work")
+    freeing = "; `prologue-bench store gc` shows what can go" if parts else ""
+    return f"Store: {', '.join([decimal(whole), *parts])}, in {store.root}{freeing}"

@@ -23,32 +23,85 @@ GPU_NAME = "H100 at 40% of its 989 TFLOP/s in bfloat16"
 trainings reach."""
 
 
-def show_plan(plan: Plan, root: Path) -> None:
-    """Print each stage with its key, parameters, FLOPs, GPU hours, and time on this machine."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("stage", "key"):
-        table.add_column(name)
-    for name in ("parameters", "FLOPs", "GPU hours", "on this machine"):
-        table.add_column(name, justify="right")
+def show_plan(plan: Plan, root: Path, by_stage: bool = False) -> None:
+    """Print what a plan takes: a row per variant, or with `by_stage` a row per stage."""
+    console = open_console()
+    if by_stage:
+        console.width = max(console.width, 150)
+    console.print(_by_stage(plan) if by_stage else _by_variant(plan))
+    missing, runs = plan.missing, len(plan.pipelines)
+    console.print(
+        f"\n{runs} run{'s' * (runs != 1)}, {len(plan.stages)} stages, "
+        f"{len(plan.stages) - len(missing)} cached; {_rest(missing)}"
+        f"Store: {one_line(str(root))}"
+    )
+    if not by_stage:
+        console.print("`prologue-bench plan --all` lists each stage.")
+    for note in plan.notes:
+        console.print(one_line(note))
+
+
+def _by_stage(plan: Plan) -> Table:
+    """Each stage with its key, parameters, FLOPs, GPU hours, and time on this machine."""
+    table = _table(("stage", "key"), ("parameters", "FLOPs", "GPU hours", "on this machine"))
     for planned in plan.stages:
         table.add_row(
             one_line(label(planned)),
             planned.stage.key,
-            _parameters(planned),
-            _flops(planned),
+            _parameters(planned.parameters),
+            _flops([planned]),
             _gpu_hours(planned.flops) if planned.flops and not planned.cached else "",
             _state(planned),
         )
-    console = open_console()
-    console.width = max(console.width, 150)
-    console.print(table)
-    missing = plan.missing
-    console.print(
-        f"\n{len(plan.stages)} stages, {len(plan.stages) - len(missing)} cached; {_rest(missing)}"
-        f"Store: {one_line(str(root))}"
+    return table
+
+
+def _by_variant(plan: Plan) -> Table:
+    """What each variant adds: stages that variants share count for the first of them."""
+    first: dict[str, str] = {}
+    for pipeline in plan.pipelines:
+        for stage in pipeline.stages():
+            first.setdefault(stage.key, pipeline.experiment.variant.name)
+    table = _table(
+        ("variant",),
+        ("runs", "stages", "to run", "parameters", "FLOPs", "GPU hours", "on this machine"),
     )
-    for note in plan.notes:
-        console.print(one_line(note))
+    for variant in plan.ablation.variants:
+        own = [each for each in plan.stages if first.get(each.stage.key) == variant.name]
+        missing = [each for each in own if not each.cached]
+        counted = [each.flops for each in missing if each.flops]
+        of_one_run = {each.stage.kind: each.parameters for each in own}
+        table.add_row(
+            one_line(variant.name),
+            str(sum(each.experiment.variant == variant for each in plan.pipelines)),
+            str(len(own)),
+            str(len(missing)),
+            _parameters(sum(of_one_run.values())),
+            _flops(missing),
+            _gpu_hours(sum(counted)) if counted else "",
+            _time(missing),
+        )
+    return table
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in left:
+        table.add_column(name)
+    for name in right:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _time(missing: Sequence[PlannedStage]) -> str:
+    """About how long stages take, of which some may not be known."""
+    if not missing:
+        return "cached"
+    known = [each.seconds for each in missing if each.seconds is not None]
+    if not known:
+        return "not known yet"
+    more = " or more" if len(known) < len(missing) else ""
+    return f"about {duration(sum(known))}{more}"
 
 
 def what_may_be_added(rule: Rule, first: Plan, whole: Plan) -> str:
@@ -116,15 +169,17 @@ def plan_records(plan: Plan) -> list[dict[str, Any]]:
     ]
 
 
-def _parameters(planned: PlannedStage) -> str:
-    count = planned.parameters
+def _parameters(count: int) -> str:
     return f"{count / 1e6:.2f}M" if count else ""
 
 
-def _flops(planned: PlannedStage) -> str:
-    if planned.cached or isinstance(planned.stage, Measure):
+def _flops(stages: Sequence[PlannedStage]) -> str:
+    """FLOPs of what is to run; "not counted" where those of nothing are known."""
+    models = [each for each in stages if not (each.cached or isinstance(each.stage, Measure))]
+    if not models:
         return ""
-    return "not counted" if planned.flops is None else f"{planned.flops:.2g}"
+    counted = [each.flops for each in models if each.flops is not None]
+    return f"{sum(counted):.2g}" if counted else "not counted"
 
 
 def _gpu_hours(flops: float) -> str:
