@@ -14,7 +14,7 @@ from prologue_bench.contracts import (
     TokenLayout,
     may_fetch,
 )
-from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.errors import MissingDataError, UserError, shortened
 from prologue_bench.seeds import seeded
 from prologue_bench.storage.files import user_path
 from prologue_plugins.diffusers.settings import DiffusersVqSettings, local_folder
@@ -89,6 +89,11 @@ def _load(settings: DiffusersVqSettings) -> VQModel:
                 f"tokenizer.pretrained: {settings.pretrained!r} is not in the hub's cache, "
                 "and nothing is fetched while a run is only planned; run it, "
                 "or fetch it by `hf download`"
+            ) from None
+        if local_folder(settings) is None and isinstance(error, OSError):  # or of what it fetches
+            raise MissingDataError(
+                f"tokenizer.pretrained: {settings.pretrained!r} cannot be fetched: "
+                f"{shortened(str(error).strip(), 160)}"
             ) from None
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(

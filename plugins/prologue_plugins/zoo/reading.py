@@ -6,6 +6,7 @@ refused, with the way to convert them.
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 import zipfile
@@ -16,8 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prologue_bench.errors import UserError, listed, shortened
+from prologue_bench.contracts import may_fetch
+from prologue_bench.errors import MissingDataError, UserError, listed, shortened
+from prologue_bench.notices import notice
+from prologue_bench.storage.files import user_path
 from prologue_bench.storage.weights import UNREADABLE, Shapes, check_shapes, read_tensors
+from prologue_plugins.zoo.hub import SCHEME, HubFile
 
 State = Mapping[str, Tensor]
 CONTAINERS = ("ema", "model", "state_dict")
@@ -35,11 +40,27 @@ CONVERT = (
 )
 
 
-def read_state(path: Path, average: bool = True) -> State:
+def released_file(named: str) -> Path | None:
+    """The file at a path, or on the hub; None for one to be fetched while nothing may be.
+
+    Raises MissingDataError where there is none.
+    """
+    if named.startswith(SCHEME):
+        file = HubFile.parse(named)
+        return file.fetch() if may_fetch() else file.cached()
+    path = user_path(named)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no file"
+        raise MissingDataError(f"weights: found {found} {path}, expected the released file")
+    return path
+
+
+def read_state(path: Path, average: bool | None = None) -> State:
     """The tensors of a released file under their official names.
 
-    Where a file holds a moving average beside raw weights, `average` says which is taken. Raises
-    UserError for a file that is none, and for one that could run code.
+    Where a file holds a moving average beside raw weights, it is taken unless `average` is false.
+    If it is true and there is none, that is said in a line. Raises UserError for a file that is
+    none, and for one that could run code.
     """
     state = _tensors(_content(path), path)
     while state and all(name.startswith(DATA_PARALLEL) for name in state):
@@ -48,11 +69,22 @@ def read_state(path: Path, average: bool = True) -> State:
         name: value for name, value in state.items() if not name.startswith((AVERAGES, *TRAINING))
     }
     averages = {name: value for name, value in state.items() if name.startswith(AVERAGES)}
-    if not average:
+    if average is False:
         return plain
+    if average and not averages:
+        _say_no_average(path)
     return {
         name: averages.get(AVERAGES + name.replace(".", ""), value) for name, value in plain.items()
     }
+
+
+@functools.cache
+def _say_no_average(path: Path) -> None:
+    """Once of each file."""
+    notice(
+        f"{path}: found no moving average ({AVERAGES}...), of which the published numbers are; "
+        "its only weights are taken"
+    )
 
 
 def _content(path: Path) -> Any:
