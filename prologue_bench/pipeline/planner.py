@@ -14,7 +14,7 @@ from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.settings import differing_models
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
-from prologue_bench.pipeline.checks import Checks, LeftOut, shows_attention
+from prologue_bench.pipeline.checks import OF_GENERATORS, Checks, LeftOut, shows_attention
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
@@ -308,7 +308,9 @@ def _pipeline(
     data = DataRef(resolved=experiment.data, fingerprint=fingerprint, held_out=held_out)
     model = _tokenizer(experiment, workspace)
     tokenizer = _tokenizer_stage(experiment, data, model, workspace)
-    tokens = EncodeImages(tokenizer=tokenizer)
+    needs = {need for metric in experiment.metrics for need in needs_of(metric)}
+    reads_train = not experiment.metrics or bool(needs & (OF_GENERATORS | {"tokens"}))
+    tokens = EncodeImages(tokenizer=tokenizer, train=reads_train or not model.frozen)
     reconstructions = Reconstruct(tokens=tokens, continuous=isinstance(model, ContinuousTokenizer))
     generator = _generator_stage(experiment, tokens, model, workspace)
     left_out = checks.of(experiment, model, tokenizer, generator)

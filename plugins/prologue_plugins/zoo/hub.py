@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -79,10 +80,15 @@ class HubFile:
             ) from None
         if not may_fetch():
             raise MissingDataError(f"{self}: not in the hub's cache, and only a run fetches it")
+        client = logging.getLogger("huggingface_hub")
+        before = client.level
+        client.setLevel(logging.CRITICAL)  # its tries, several lines each; the outcome is said here
         try:
             return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
         except Exception as error:  # its client's own, and those of its transport
             raise self._not_fetched(error) from None
+        finally:
+            client.setLevel(before)
 
     def _not_fetched(self, error: Exception) -> UserError:
         kind = type(error).__name__

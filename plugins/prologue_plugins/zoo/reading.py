@@ -93,8 +93,14 @@ def _content(path: Path) -> Any:
     if start[8:] == b"{":
         return read_tensors(path)
     zipped = zipfile.is_zipfile(path)
-    if zipped and _is_torchscript(path):
+    names = _members(path) if zipped else []
+    if any(name.endswith("constants.pkl") for name in names):
         raise UserError(f"{path}: a TorchScript archive, which holds code, is refused; {CONVERT}")
+    if any(name.endswith(".npy") for name in names):
+        raise UserError(
+            f"{path}: found arrays of numpy, expected safetensors or weights of PyTorch; write "
+            "them by safetensors.numpy.save_file"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
@@ -109,9 +115,9 @@ def _content(path: Path) -> Any:
         ) from None
 
 
-def _is_torchscript(path: Path) -> bool:
+def _members(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
+        return archive.namelist()
 
 
 def _global(text: str) -> str:
