@@ -110,7 +110,7 @@ def test_a_changed_weight_is_seen(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config.pop("ddconfig"), "no published tokenizer known here"),
+        (lambda config: config.pop("ddconfig"), "no published model known here"),
         (lambda config: config["ddconfig"].update(ch=16), "conv_in.bias has shape [32]"),
         (lambda config: config["ddconfig"].update(ch="x"), "ch"),
         (lambda config: config.update(norm_groups=3), "cannot be computed"),

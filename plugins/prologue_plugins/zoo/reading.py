@@ -179,19 +179,20 @@ def check_fit(expected: Shapes, found: Shapes, where: str) -> None:
 
 
 def _preset_shapes() -> dict[str, Shapes]:
-    """Names and shapes of the released file of each preset of a published tokenizer."""
-    from prologue_bench.config.presets import find_preset
+    """Names and shapes of the released file of each preset of a published model."""
+    from prologue_bench.config.presets import find_preset, preset_cards
     from prologue_bench.config.structure import structure
     from prologue_bench.registry import Registry
     from prologue_plugins.zoo.base import ZooTokenizer
+    from prologue_plugins.zoo.generating import ZooGenerator
 
     registry, found = Registry.load(), {}
-    for name in registry.cards("tokenizers"):
-        preset = find_preset("tokenizer", name, registry)
+    for kind, name in preset_cards(registry):
+        preset = find_preset(kind, name, registry)
         if preset is None or preset.release is None:
             continue
-        component = registry.find("tokenizer", preset.use)
+        component = registry.find(kind, preset.use)
         settings = structure(component.load_settings(), preset.settings, f"preset {name}")
-        if issubclass(cls := component.load(), ZooTokenizer):
+        if issubclass(cls := component.load(), ZooTokenizer | ZooGenerator):
             found[name] = cls.shapes(settings)
     return found
