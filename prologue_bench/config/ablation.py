@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,6 +144,10 @@ class Ablation:
     sampling_seeds: tuple[int, ...] = ()
     equivalence_margin: float = EQUIVALENCE_MARGIN
     """As a share of the baseline."""
+    skip_missing_weights: bool = False
+    """Whether variants without their released weights are left out."""
+    skipped: tuple[str, ...] = ()
+    """Variants that were left out, with the reason."""
     document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
     """What was read: it names the lines of what is found to be wrong later."""
     registry: Registry = attrs.field(factory=Registry, eq=False, repr=False)
@@ -164,6 +168,15 @@ class Ablation:
         more = [attrs.evolve(each, seed=seed) for seed in added for each in firsts]
         return attrs.evolve(
             self, seeds=(*self.seeds, *added), experiments=(*self.experiments, *more)
+        )
+
+    def with_variants(self, names: Collection[str]) -> Ablation:
+        """The ablation with some of its variants alone; without the baseline if that is none."""
+        return attrs.evolve(
+            self,
+            variants=tuple(each for each in self.variants if each.name in names),
+            experiments=tuple(each for each in self.experiments if each.variant.name in names),
+            baseline=self.baseline if self.baseline in names else None,
         )
 
     def with_seeds(self, seeds: Sequence[int]) -> Ablation:
@@ -234,6 +247,7 @@ def _checked(
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
         equivalence_margin=file.equivalence_margin,
+        skip_missing_weights=file.skip_missing_weights,
         document=document,
         registry=registry,
     )

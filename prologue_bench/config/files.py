@@ -52,6 +52,9 @@ class AblationFile:
     baseline: `run --until-decided` reads it."""
     metrics: tuple[Choice, ...] | None = None
     """By default those that declare it."""
+    skip_missing_weights: bool = False
+    """Whether variants whose tokenizer's released weights are not there are left out and listed; by
+    default they are a mistake."""
     references: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     """Python files with hook implementations, relative to this file."""

@@ -92,9 +92,13 @@ def load_references(names: Sequence[str], registry: Registry, where: str) -> tup
     found: dict[str, Reference] = {}
     for name in names:
         card, _, row = name.partition("/")
-        if card not in cards:
-            raise UserError(f"{where}: unknown reference {card!r}; {nearest(card, cards)}")
-        whole = read_card(Reference, cards[card], name=card)
+        if card not in cards and card not in PUBLISHED:
+            known = [*cards, *PUBLISHED]
+            raise UserError(f"{where}: unknown reference {card!r}; {nearest(card, known)}")
+        if card in PUBLISHED:
+            whole = published_results(card, registry)
+        else:
+            whole = read_card(Reference, cards[card], name=card)
         if row and row not in whole.rows:
             raise UserError(
                 f"{where}: reference {card!r} has no row {row!r}; {nearest(row, whole.rows)}"
@@ -103,6 +107,35 @@ def load_references(names: Sequence[str], registry: Registry, where: str) -> tup
         before = found[card].rows if card in found else {}
         found[card] = attrs.evolve(whole, rows={**before, **rows})
     return tuple(found.values())
+
+
+PUBLISHED: Mapping[str, tuple[Kind, tuple[str, ...]]] = {
+    "published-tokenizers": ("tokenizer", ("rFID", "PSNR", "SSIM", "LPIPS")),
+    "published-generators": ("generator", ("gFID",)),
+}
+"""References that are made from what the cards of presets say of their release."""
+
+
+def published_results(name: str, registry: Registry) -> Reference:
+    """The numbers that the authors of the presets of one kind published, a row for each preset."""
+    kind, columns = PUBLISHED[name]
+    rows = {}
+    for card in registry.cards(PRESET_FOLDERS[kind]):
+        preset = find_preset(kind, card, registry)
+        if preset is not None and preset.release is not None and preset.release.results:
+            results = preset.release.results
+            rows[card] = ReferenceRow(title=card, values=tuple(map(results.get, columns)))
+    return Reference(
+        name=name,
+        summary=f"Published {kind}s, as their authors measured them.",
+        source="the cards of the presets, which name each source",
+        protocol=(
+            "each its own, mostly on ImageNet at 256 pixels: docs/zoo.md says how; not to be "
+            "compared to the last digit"
+        ),
+        columns=columns,
+        rows=rows,
+    )
 
 
 def find_preset(kind: Kind, name: str, registry: Registry) -> Preset | None:

@@ -257,17 +257,17 @@ class _Subject:
 
 
 _ARRAYS = {
-    "reconstructions": "reconstructions",
-    "samples": "samples",
-    "train_ids": "tokens",
-    "test_ids": "tokens",
+    "reconstructions": {"reconstructions"},
+    "samples": {"samples"},
+    "train_ids": {"tokens"},
+    "test_ids": {"tokens", "test_tokens"},
 }
 """Inputs that are arrays, and what declares them."""
 
 
 def _arrays(inputs: MetricInputs) -> dict[str, NDArray[Any]]:
     """The arrays that the metric declares."""
-    return {name: getattr(inputs, name) for name, need in _ARRAYS.items() if need in inputs.needs}
+    return {name: getattr(inputs, name) for name, of in _ARRAYS.items() if of & set(inputs.needs)}
 
 
 class _Noise(DataSource):

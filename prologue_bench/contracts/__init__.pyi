@@ -10,6 +10,7 @@ from .external import content_of as content_of
 from .external import existing_file as existing_file
 from .external import external_file as external_file
 from .fetching import may_fetch as may_fetch
+from .fetching import weights_given as weights_given
 from .generator import FREE as FREE
 from .generator import AutoregressiveGenerator as AutoregressiveGenerator
 from .generator import Drawing as Drawing

@@ -1,4 +1,4 @@
-"""Whether files may be fetched: not while a run is only planned or looked at."""
+"""Whether files may be fetched, and whether weights are to be read where a model is made."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _may_fetch = ContextVar("may_fetch", default=True)
+_weights_given = ContextVar("weights_given", default=False)
 
 
 def may_fetch() -> bool:
@@ -25,3 +26,21 @@ def nothing_fetched() -> Iterator[None]:
         yield
     finally:
         _may_fetch.reset(before)
+
+
+def weights_given() -> bool:
+    """Whether a model that is made now gets all of its weights afterwards, from an artifact.
+
+    It then need neither read nor draw them, and its own files need not be there.
+    """
+    return _weights_given.get()
+
+
+@contextmanager
+def giving_weights() -> Iterator[None]:
+    """Models that are made inside get all of their weights afterwards."""
+    before = _weights_given.set(True)
+    try:
+        yield
+    finally:
+        _weights_given.reset(before)

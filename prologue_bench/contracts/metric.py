@@ -126,6 +126,7 @@ Need = Literal[
     "reconstructions",
     "samples",
     "tokens",
+    "test_tokens",
     "generator",
     "likelihood",
     "attention",
@@ -135,7 +136,8 @@ Need = Literal[
     "costs",
 ]
 """What a metric can ask for: artifacts, models and what they compute, the prefix lengths that the
-variants have in common, and what stages took."""
+variants have in common, and what stages took. "test_tokens" are the tokens of the test images
+alone: where nothing needs more of a released tokenizer, the training images are not encoded."""
 
 
 @frozen(kw_only=True)
@@ -193,7 +195,8 @@ class MetricInputs:
     @property
     def test_ids(self) -> NDArray[Any]:
         """Tokens of the test split, [N, L]."""
-        return self._declared("test_ids", "tokens", self._test_ids)
+        need: Need = "test_tokens" if "test_tokens" in self.needs else "tokens"
+        return self._declared("test_ids", need, self._test_ids)
 
     @property
     def tokenizer(self) -> Tokenizer:

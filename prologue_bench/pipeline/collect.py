@@ -74,7 +74,7 @@ def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results
             test=len(data.labels("test")),
             shape=(data.spec.channels, data.spec.height, data.spec.width),
             classes=tuple(data.spec.class_names),
-            notes=(*data.notes, *_search_notes(plan)),
+            notes=(*data.notes, *_search_notes(plan), *ablation.skipped),
             card={key: card[key] for key in ("source", "paper", "licence") if key in card},
         ),
         variants=tuple(map(_variant, plan.first_pipelines)),

@@ -158,9 +158,7 @@ def count_steps(stage: stages.Stage, workspace: Workspace) -> int | None:
         return stage.training.steps
     if isinstance(stage, stages.EncodeImages):
         data = workspace.data_of(stage.tokenizer)
-        return _batches(
-            len(data.labels("train")) * data.views + len(data.labels("test")), INFERENCE_BATCH
-        )
+        return _batches(stage.count(data), INFERENCE_BATCH)
     if isinstance(stage, stages.Reconstruct):
         return _batches(
             len(workspace.open_data(stage.tokens.tokenizer.data.resolved).labels("test")),

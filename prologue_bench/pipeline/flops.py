@@ -231,9 +231,8 @@ def _generator_training(stage: stages.TrainGenerator, at: _OnMeta) -> float:
 def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
     _, tokenizer = _tokenizer(stage, at)
     data = at.workspace.data_of(stage.tokenizer)
-    count = len(data.labels("train")) * data.views + len(data.labels("test"))
     image = to_float(at.image(stage.tokenizer.data.resolved))
-    return count * _count(lambda: tokenizer.encode(image))
+    return stage.count(data) * _count(lambda: tokenizer.encode(image))
 
 
 def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:

@@ -168,6 +168,8 @@ def _counted(planned: PlannedStage, workspace: Workspace) -> Needs:
     data = workspace.data_of(tokenizer)
     image, views = data.spec.dimensions, data.views
     train, test = len(data.labels("train")), len(data.labels("test"))
+    if isinstance(stage, stages.EncodeImages):
+        train = train if stage.train else 0
     if not isinstance(stage, stages.TrainGenerator):
         memory += min(READ_AT_ONCE, (train * views + test) * image)
     if isinstance(stage, stages.EncodeImages | stages.TrainGenerator):

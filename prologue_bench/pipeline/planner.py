@@ -14,7 +14,7 @@ from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.settings import differing_models
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
-from prologue_bench.pipeline.checks import Checks, LeftOut, shows_attention
+from prologue_bench.pipeline.checks import OF_GENERATORS, Checks, LeftOut, shows_attention
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
@@ -164,6 +164,7 @@ def make_plan(
     experiment, and MissingDataError.
     """
     store = workspace.store
+    ablation, skipped = _with_weights(ablation, workspace)
     layouts = _layouts(ablation, workspace)
     _check_segment_names(ablation, layouts)
     checks = Checks(ablation, workspace, _prefixes(layouts))
@@ -200,7 +201,7 @@ def make_plan(
                     flops,
                     parameters(stage, workspace),
                 )
-    return Plan(ablation, tuple(pipelines), tuple(planned.values()), checks.notes())
+    return Plan(ablation, tuple(pipelines), tuple(planned.values()), (*checks.notes(), *skipped))
 
 
 @contextmanager
@@ -211,8 +212,41 @@ def _named(ablation: Ablation, experiment: Experiment) -> Iterator[None]:
     except UserError as error:
         if isinstance(error, MissingDataError) or str(error).startswith(f"{ablation.path}: "):
             raise
-        variant = f"variant {experiment.variant.name!r}: " if len(ablation.variants) > 1 else ""
-        raise UserError(f"{ablation.path}: {variant}{error}") from error.__cause__
+        raise UserError(_of_variant(ablation, experiment, str(error))) from error.__cause__
+
+
+def _of_variant(ablation: Ablation, experiment: Experiment, text: str) -> str:
+    """A message with the file, and where there are several the variant, in front."""
+    variant = f"variant {experiment.variant.name!r}: " if len(ablation.variants) > 1 else ""
+    return f"{ablation.path}: {variant}{text}"
+
+
+def _with_weights(ablation: Ablation, workspace: Workspace) -> tuple[Ablation, tuple[str, ...]]:
+    """The ablation without variants whose released weights are missing, and a line for each.
+
+    Raises MissingDataError for the first of them unless `skip_missing_weights` is set, and
+    UserError for weights that do not fit, and where no variant is left.
+    """
+    missing: dict[str, str] = {}
+    for experiment in ablation.experiments:
+        workspace.open_data(experiment.data)  # which may be missing too, and is not meant here
+        if experiment.tokenizer_training.imported:
+            continue
+        try:
+            with _named(ablation, experiment):
+                _tokenizer(experiment, workspace, check_weights=True)
+        except MissingDataError as error:
+            if not ablation.skip_missing_weights:
+                raise UserError(_of_variant(ablation, experiment, str(error))) from None
+            missing[experiment.variant.name] = str(error)
+    if not missing:
+        return ablation, ()
+    kept = [each.name for each in ablation.variants if each.name not in missing]
+    reason = f"{next(iter(missing.values()))}{' and others' if len(missing) > 1 else ''}"
+    if not kept:
+        raise UserError(f"{ablation.path}: no variant's weights are there: {reason}")
+    notes = tuple(f"skipped {name}: {reason}" for name, reason in missing.items())
+    return evolve(ablation.with_variants(kept), skipped=notes), notes
 
 
 def _layouts(ablation: Ablation, workspace: Workspace) -> list[TokenLayout]:
@@ -274,7 +308,9 @@ def _pipeline(
     data = DataRef(resolved=experiment.data, fingerprint=fingerprint, held_out=held_out)
     model = _tokenizer(experiment, workspace)
     tokenizer = _tokenizer_stage(experiment, data, model, workspace)
-    tokens = EncodeImages(tokenizer=tokenizer)
+    needs = {need for metric in experiment.metrics for need in needs_of(metric)}
+    reads_train = not experiment.metrics or bool(needs & (OF_GENERATORS | {"tokens"}))
+    tokens = EncodeImages(tokenizer=tokenizer, train=reads_train or not model.frozen)
     reconstructions = Reconstruct(tokens=tokens, continuous=isinstance(model, ContinuousTokenizer))
     generator = _generator_stage(experiment, tokens, model, workspace)
     left_out = checks.of(experiment, model, tokenizer, generator)
@@ -468,9 +504,13 @@ def _check_alike(generator: Resolved, prior: Resolved) -> None:
     )
 
 
-def _tokenizer(experiment: Experiment, workspace: Workspace) -> Tokenizer:
+def _tokenizer(
+    experiment: Experiment, workspace: Workspace, check_weights: bool = False
+) -> Tokenizer:
     """The experiment's tokenizer without memory for its weights."""
     try:
+        if check_weights:
+            workspace.check_weights(experiment.tokenizer, experiment.data)
         tokenizer = workspace.tokenizer_on_meta(experiment.tokenizer, experiment.data)
         if tokenizer.prior is not None:
             tokenizer.prior.check(tokenizer.layout)

@@ -24,6 +24,7 @@ from prologue_bench.config.settings import (
     key_values,
 )
 from prologue_bench.contracts.components import Component
+from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.texts.settings import flat_values
@@ -201,6 +202,9 @@ class EncodeImages(Stage):
     kind = "encode"
     version = 2
     tokenizer: TokenizerStage
+    train: bool = True
+    """Whether the training images are encoded too: not those of a frozen tokenizer of which only
+    reconstructions are measured, as they would take most of the time."""
 
     @property
     def inputs(self) -> tuple[Stage, ...]:
@@ -209,7 +213,13 @@ class EncodeImages(Stage):
     def reads(self) -> dict[str, Any]:
         # A tokenizer trained here has its data in its own key.
         trained = isinstance(self.tokenizer, TrainTokenizer) and self.tokenizer.images is None
-        return {} if trained else {"data": self.tokenizer.data.key()}
+        reads = {} if trained else {"data": self.tokenizer.data.key()}
+        return reads if self.train else {**reads, "splits": ["test"]}
+
+    def count(self, data: DataSource) -> int:
+        """How many images are encoded."""
+        train = len(data.labels("train")) * data.views if self.train else 0
+        return train + len(data.labels("test"))
 
 
 @frozen(kw_only=True, slots=False)
@@ -368,6 +378,7 @@ class Measure(Stage):
             "reconstructions": (self.reconstructions,),
             "samples": (self.samples,),
             "tokens": (self.tokens,),
+            "test_tokens": (self.tokens,),
             "generator": (generator,),
             "likelihood": (generator,),
             "attention": (generator,),

@@ -15,6 +15,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.contracts import checked as contracts
 from prologue_bench.contracts.data import DataSource
+from prologue_bench.contracts.fetching import giving_weights
 from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
@@ -40,6 +41,7 @@ class Workspace:
         self._sources: dict[str, DataSource] = {}
         self._without_held_out: dict[tuple[str, int], WithoutHeldOut] = {}
         self._tokenizers: dict[str, Tokenizer] = {}
+        self._with_weights: set[str] = set()
         self._generators: dict[tuple[str, TokenLayout, int], Generator] = {}
 
     def open_data(self, resolved: Resolved) -> DataSource:
@@ -85,11 +87,23 @@ class Workspace:
         """
         name = identity(tokenizer) + identity(data)
         if name not in self._tokenizers:
-            images = self.open_data(data).spec
-            self._tokenizers[name] = _without_memory(
-                lambda: models.build_tokenizer(tokenizer, images)
-            )
+            with giving_weights():
+                self._tokenizers[name] = self._tokenizer_without_memory(tokenizer, data)
         return self._tokenizers[name]
+
+    def check_weights(self, tokenizer: Resolved, data: Resolved) -> None:
+        """Hold a tokenizer against the released weights that its settings name, if they do.
+
+        Raises UserError where they do not fit, and MissingDataError where they are not to be had.
+        """
+        name = identity(tokenizer) + identity(data)
+        if name not in self._with_weights:
+            self._tokenizers[name] = self._tokenizer_without_memory(tokenizer, data)
+            self._with_weights.add(name)
+
+    def _tokenizer_without_memory(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
+        images = self.open_data(data).spec
+        return _without_memory(lambda: models.build_tokenizer(tokenizer, images))
 
     def generator_on_meta(self, resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:
         """An instance for counting, without memory for its weights where it allows that.
@@ -124,7 +138,8 @@ class Workspace:
     def load_tokenizer(self, stage: stages.TokenizerStage, device: torch.device) -> Tokenizer:
         """The trained tokenizer, in evaluation mode."""
         images = self.open_data(stage.data.resolved).spec
-        tokenizer = models.build_tokenizer(stage.tokenizer, images)
+        with giving_weights():
+            tokenizer = models.build_tokenizer(stage.tokenizer, images)
         path = self.store.get(stage.key) / models.TOKENIZER_WEIGHTS
         return load_weights(tokenizer, path, device)
 
@@ -132,7 +147,8 @@ class Workspace:
         """The trained generator, in evaluation mode."""
         tokenizer = stage.tokens.tokenizer
         labels = self.open_data(tokenizer.data.resolved).spec.labels
-        generator = models.build_generator(stage.generator, self.layout_of(tokenizer), labels)
+        with giving_weights():
+            generator = models.build_generator(stage.generator, self.layout_of(tokenizer), labels)
         path = self.store.get(stage.key) / models.GENERATOR_WEIGHTS
         return load_weights(generator, path, device)
 

@@ -22,6 +22,7 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
+from prologue_bench.contracts.fetching import giving_weights
 from prologue_bench.errors import UserError, shortened
 from prologue_bench.storage.files import checksum, follow_umask
 
@@ -181,7 +182,7 @@ def built_for(
             f"{weights}: changed since it was written: its checksum is {found[:12]}, "
             f"expected {digest[:12]}"
         )
-    with at_most(4 * len(headers) + 1000, what):
+    with at_most(4 * len(headers) + 1000, what), giving_weights():
         try:
             with torch.device("meta"):
                 check_fit(build(), headers, weights)

@@ -28,11 +28,12 @@ BUILT_IN = [
     *[("tokenizer", name) for name in Registry.load().entries["tokenizer"]],
     ("generator", "ar"),
     ("generator", "rar"),
+    *[("generator", each.name) for each in zoo.prologue_generators()],
     *[
         ("metric", name)
         for name in (
             *("rate", "codebook", "cost", "psnr", "elbo", "probe"),
-            *("factors", "attention"),
+            *("factors", "attention", "token-bits", "coding-speed"),
         )
     ],
 ]
@@ -43,6 +44,7 @@ FROZEN = {"losses", "precision", "relaxed", "gradient", "prior-gradient"}
 SKIPPED = {
     **dict.fromkeys(("diffusers-vq", *(each.name for each in zoo.prologue_tokenizers())), FROZEN),
     **dict.fromkeys(("vq-1d", "vq-2d", "fsq", "lfq", "simvq"), WITHOUT_PRIOR),
+    **{each.name: {"inspect", "relaxed", "dropped"} for each in zoo.prologue_generators()},
     "residual-vq": WITHOUT_PRIOR | {"device"},
 }
 """What says nothing of a component: frozen ones do not learn, and not all ask for a prior."""

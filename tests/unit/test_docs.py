@@ -15,6 +15,7 @@ from prologue_bench.contracts import hooks as hookspecs
 from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry
 from prologue_bench.storage.remotes.urls import KINDS
+from tests import zoo_page
 from tests.conftest import ROOT
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -44,6 +45,12 @@ def test_every_metric_and_profile_is_documented() -> None:
             assert f"`{entry.component.name}`" in (
                 DOCS["metrics.md"] if kind == "metric" else README
             )
+
+
+def test_the_page_of_published_models_is_made_from_their_cards(registry: Registry) -> None:
+    assert zoo_page.PAGE.read_text(encoding="utf-8") == zoo_page.page(registry), (
+        "run python -m tests.zoo_page"
+    )
 
 
 def test_every_kind_of_remote_is_documented_with_its_extra() -> None:

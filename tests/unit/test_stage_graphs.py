@@ -104,7 +104,10 @@ def test_every_paper_ablation_loads_with_its_reference_row(
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem
+    "path",
+    # What needs released weights has tests of its own.
+    sorted(set((ROOT / "ablations").glob("*.yaml")) - set((ROOT / "ablations").glob("zoo*.yaml"))),
+    ids=lambda path: path.stem,
 )
 def test_every_ablation_plans_with_its_own_baseline(
     path: Path, registry: Registry, store: Store

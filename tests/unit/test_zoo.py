@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
+import numpy as np
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from prologue_bench.config.presets import find_preset
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts import ImageSpec
-from prologue_bench.errors import UserError
+from prologue_bench.contracts.external import files_within
+from prologue_bench.contracts.fetching import giving_weights, nothing_fetched
+from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.registry import Registry
 from prologue_plugins.zoo.golden import check_zoo_folder
 from prologue_plugins.zoo.llamagen import LlamaGenVq
@@ -104,7 +110,7 @@ def test_a_changed_weight_is_seen(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda config: config.pop("ddconfig"), "no published tokenizer known here"),
+        (lambda config: config.pop("ddconfig"), "no published model known here"),
         (lambda config: config["ddconfig"].update(ch=16), "conv_in.bias has shape [32]"),
         (lambda config: config["ddconfig"].update(ch="x"), "ch"),
         (lambda config: config.update(norm_groups=3), "cannot be computed"),
@@ -250,12 +256,114 @@ def test_torchscript_and_damaged_files_are_refused(tmp_path: Path) -> None:
             tiny(weights=str(path))
 
 
+def test_a_lightning_checkpoint_is_read_without_its_optimizer(tmp_path: Path) -> None:
+    model, path = tiny(random_seed=3), tmp_path / "last.ckpt"
+    moments = {0: {"step": torch.tensor(3.0), "exp_avg": torch.zeros(2)}}
+    torch.save(
+        {
+            "state_dict": released(model),
+            "optimizer_states": [{"state": moments, "param_groups": [{"lr": 1e-4, "params": [0]}]}],
+            "lr_schedulers": [],
+            "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0)}},
+            "epoch": 3,
+            "pytorch-lightning_version": "1.9.0",
+        },
+        path,
+    )
+    assert torch.equal(tiny(weights=str(path)).decoder.conv_in.weight, model.decoder.conv_in.weight)
+
+
+def test_arrays_of_objects_are_no_weights(tmp_path: Path) -> None:
+    np.savez(path := tmp_path / "weights.npz", a=np.array([Code()], dtype=object))
+    with pytest.raises(UserError, match="found arrays of numpy, expected safetensors"):
+        tiny(weights=str(path))
+
+
+def test_a_file_without_the_average_of_the_published_numbers_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"a": torch.zeros(1)}, path := tmp_path / "weights.safetensors")
+    for average in (None, False, True, True):
+        assert set(read_state(path, average)) == {"a"}
+    assert capsys.readouterr().err.count("found no moving average") == 1
+
+
+# on the hub
+
+COMMIT = "0123456789abcdef" * 2 + "01234567"
+ON_HUB = f"hf:org/name@{COMMIT}/sub/weights.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("hf:org/name", "must name a revision"),
+        ("hf:org/name@/weights.bin", "must name a revision"),
+        ("hf:org/name@main/weights.bin", "found 'main'; a branch or tag may move"),
+        (f"hf:org/name@{COMMIT}", "must name a file of the repository"),
+        (f"hf:org/name@{COMMIT}/../weights.bin", "must name a file of the repository"),
+        (f"hf:name@{COMMIT}/weights.bin", "must be hf:ORG/NAME@REVISION/FILE"),
+    ],
+)
+def test_a_name_on_the_hub_is_of_one_file_of_one_commit(named: str, message: str) -> None:
+    with pytest.raises(ValueError, match="'weights' ") as caught:
+        LlamaGenVqSettings(weights=named)
+    assert message in str(caught.value)
+
+
+def test_weights_on_the_hub_are_fetched_once_and_known_by_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    fetched = []
+
+    def fetch(repository: str, file: str, revision: str) -> str:
+        fetched.append((repository, file, revision))
+        save_file(released(tiny()), path)
+        return str(path)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda *_, **__: path.exists() and str(path)
+    )
+    settings = LlamaGenVqSettings(weights=ON_HUB)
+    with nothing_fetched():
+        assert LlamaGenVq(settings, IMAGES).layout == tiny().layout
+    assert not fetched
+    for _ in range(2):
+        assert torch.equal(LlamaGenVq(settings, IMAGES).codebook, tiny().codebook)
+    assert fetched == [("org/name", "sub/weights.safetensors", COMMIT)]
+    assert files_within(settings) == {"weights": ON_HUB}
+
+
+def test_a_hub_that_cannot_be_used_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise LocalEntryNotFoundError("no network\nat all")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(MissingDataError, match="the hub is not reached; fetch it where") as caught:
+        tiny(weights=ON_HUB)
+    assert "\n" not in str(caught.value)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingDataError, match=r"pip install 'prologue-bench\[hub\]'"):
+        tiny(weights=ON_HUB)
+
+
 # as tokenizers
 
 
 def test_a_preset_asks_for_its_weights() -> None:
-    with pytest.raises(UserError, match="no weights are named"):
+    with pytest.raises(MissingDataError, match="no weights are named"):
         tiny(weights="")
+    with pytest.raises(MissingDataError, match=r"found no file nowhere\.pt"):
+        tiny(weights="nowhere.pt")
+
+
+def test_weights_that_come_afterwards_are_not_read(tmp_path: Path) -> None:
+    with giving_weights():
+        model = tiny(weights="")
+    model.load_state_dict(tiny(random_seed=3).state_dict())
+    assert torch.equal(model.codebook, tiny(random_seed=3).codebook)
 
 
 def test_planning_checks_weights_without_taking_them(tmp_path: Path) -> None:

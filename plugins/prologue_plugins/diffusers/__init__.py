@@ -17,5 +17,12 @@ def prologue_tokenizers() -> list[Component]:
             version=2,
             summary="A VQModel of diffusers with its weights, frozen.",
             requires="prologue-bench[diffusers]",
-        )
+        ),
+        Component(
+            name="diffusers-kl",
+            target="prologue_plugins.diffusers.tokenizer:DiffusersKl",
+            settings="prologue_plugins.diffusers.settings:DiffusersKlSettings",
+            summary="A continuous AutoencoderKL of diffusers (SD-VAE, SD3, FLUX), frozen.",
+            requires="prologue-bench[diffusers]",
+        ),
     ]

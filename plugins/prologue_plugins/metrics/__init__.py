@@ -126,6 +126,17 @@ def prologue_metrics() -> list[Component]:
             ),
         ),
         Component(
+            name="token-bits",
+            target="prologue_plugins.metrics.coding:TokenBits",
+            summary="Bits that name the tokens of an image, per image and per pixel.",
+        ),
+        Component(
+            name="coding-speed",
+            target="prologue_plugins.metrics.coding:CodingSpeed",
+            settings="prologue_plugins.metrics.settings:CodingSpeedSettings",
+            summary="Images encoded and decoded per second.",
+        ),
+        Component(
             name="conditional-entropy",
             target="prologue_plugins.metrics.conditional:ConditionalEntropy",
             summary="Bits that each token of the training images adds to those before it.",

@@ -28,7 +28,7 @@ class Codebook(Metric):
     A last segment, such as visual tokens, tells nearly all images apart and would come to that.
     """
 
-    needs = ("tokens",)
+    needs = ("test_tokens",)
 
     def __init__(self, settings: object) -> None:
         pass

@@ -192,6 +192,15 @@ class ProbeSettings:
 
 
 @frozen(kw_only=True)
+class CodingSpeedSettings:
+    """The best of several repeats, which other work on the machine disturbs least."""
+
+    images: int = field(default=32, validator=[validators.ge(1), validators.le(MOST)])
+    """Of the test split, equally many of every class, encoded and decoded as one batch."""
+    repeats: int = field(default=3, validator=[validators.ge(1), validators.le(MOST)])
+
+
+@frozen(kw_only=True)
 class SpeedSettings:
     """The best of several repeats, which other work on the machine disturbs least."""
 

@@ -14,11 +14,11 @@ TOLERANCE = 1e-4
 
 
 @click.command(name="import-checkpoint")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("checkpoint", metavar="PATH")
 @click.option(
     "--preset",
     required=True,
-    help="What the checkpoint is, such as prologue-b or ar-b; see `list preset`.",
+    help="What the checkpoint is, such as prologue-b or llamagen-vq16; see `list preset`.",
 )
 @click.option("--name", help="Its name in settings  [the preset's name]")
 @click.option(
@@ -32,8 +32,8 @@ TOLERANCE = 1e-4
     "--weights",
     type=click.Choice(["average", "raw"]),
     help=(
-        "The moving average or the raw weights  [as published: average for tokenizers, raw for "
-        "generators]"
+        "The moving average or the raw weights  [those that the published numbers are of: for "
+        "the paper's models average for tokenizers, raw for generators]"
     ),
 )
 @click.option(
@@ -43,29 +43,41 @@ TOLERANCE = 1e-4
     help="The store  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
 def import_checkpoint(
-    folder: Path,
+    checkpoint: str,
     preset: str,
     name: str | None,
     parts: tuple[str, ...],
     weights: Literal["average", "raw"] | None,
     store_folder: Path | None,
 ) -> None:
-    """Import the checkpoint in DIR; with `imported: NAME`, it is used as if trained here.
+    """Import the checkpoint at PATH; with `imported: NAME`, it is used as if trained here.
 
-    DIR holds the safetensors files of one released model. Every name and shape is checked; pickles
-    are refused.
+    PATH is the folder with the safetensors files of a model of the paper, or the released file of
+    another published model, which may be on the hub: hf:ORG/NAME@REVISION/FILE. Every name and
+    shape is checked; what could run code is refused.
     """
     from prologue_bench.registry import Registry
+    from prologue_bench.storage.files import user_path
     from prologue_bench.storage.names import named_path
     from prologue_bench.storage.store import Store, default_store
     from prologue_plugins.official.checkpoint import Importer
+    from prologue_plugins.zoo.importing import import_released, published
 
     store = Store((store_folder or default_store()).resolve())
     named_path(store.root, name or preset, "--name" if name else "--preset")
-    importer = Importer(
-        folder=folder, name=name or preset, store=store, registry=Registry.load(), weights=weights
-    )
-    for done in importer.run(preset, parts):
+    registry = Registry.load()
+    if released := published(preset, registry):
+        found = iter([import_released(checkpoint, released, name or preset, store, weights)])
+    else:
+        importer = Importer(
+            folder=user_path(checkpoint),
+            name=name or preset,
+            store=store,
+            registry=registry,
+            weights=weights,
+        )
+        found = importer.run(preset, parts)
+    for done in found:
         files = ", ".join(path.name for path in done.files)
         click.echo(f"{done.part} {done.name}: {done.parameters:,} parameters from {files}")
         click.echo(f"  artifact {done.artifact.folder}")

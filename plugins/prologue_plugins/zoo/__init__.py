@@ -87,3 +87,21 @@ def prologue_tokenizers() -> list[Component]:
             "Cosmos' discrete image tokenizers (NVIDIA 2024), FSQ, frozen.",
         ),
     ]
+
+
+@hookimpl
+def prologue_generators() -> list[Component]:
+    return [
+        _component(
+            "llamagen-gpt",
+            "gpt:LlamaGenGpt",
+            "settings_generators:LlamaGenGptSettings",
+            "LlamaGen's class-conditional transformers (Sun et al. 2024), as released.",
+        ),
+        _component(
+            "official-rar",
+            "rar:OfficialRar",
+            "settings_generators:OfficialRarSettings",
+            "RAR (Yu et al. 2024) as released; `rar` is this project's, to be trained.",
+        ),
+    ]

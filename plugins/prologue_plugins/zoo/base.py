@@ -5,18 +5,25 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from prologue_bench.contracts import ImageSpec, Segment, Tokenizer, TokenizerOutput, TokenLayout
-from prologue_bench.errors import UserError
+from prologue_bench.contracts import (
+    ImageSpec,
+    Segment,
+    Tokenizer,
+    TokenizerOutput,
+    TokenLayout,
+    weights_given,
+)
+from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.seeds import seeded
-from prologue_bench.storage.files import user_path
 from prologue_bench.storage.weights import Shapes
 from prologue_plugins.layers.transformer import full_precision
-from prologue_plugins.zoo.reading import State, check_fit, fitting, read_state
+from prologue_plugins.zoo.reading import State, check_fit, fitting, read_state, released_file
 from prologue_plugins.zoo.settings import RANDOM, ZooSettings
 
 S = TypeVar("S", bound=ZooSettings)
@@ -45,7 +52,7 @@ class ZooTokenizer(Tokenizer, Generic[S]):
         super().__init__()
         self.settings, self.images = settings, images
         self._check(images)
-        if state is None and settings.weights == RANDOM:
+        if state is None and settings.weights == RANDOM and not weights_given():
             with seeded("zoo", self.name, settings.random_seed):
                 self.build(settings)
         else:
@@ -107,12 +114,26 @@ class ZooTokenizer(Tokenizer, Generic[S]):
     @classmethod
     def shapes(cls, settings: S) -> Shapes:
         """Names and shapes of a released file's tensors for these settings."""
+        return cls._bare(settings)._shapes()
+
+    @classmethod
+    def holding(cls, settings: S, state: State, where: str) -> ZooTokenizer[S]:
+        """The modules with the weights of a released file, to be saved: they know of no images.
+
+        Raises UserError, which begins with `where`, for weights that do not fit.
+        """
+        bare = cls._bare(settings)
+        bare._fill(state, where, planned=False)
+        return bare
+
+    @classmethod
+    def _bare(cls, settings: S) -> ZooTokenizer[S]:
         bare = cls.__new__(cls)
         torch.nn.Module.__init__(bare)
         bare.settings = settings
         with torch.device("meta"):
             bare.build(settings)
-        return bare._shapes()
+        return bare
 
     def encode(self, images: Tensor) -> Tensor:
         latents = self.latents(self._native(images))
@@ -155,6 +176,14 @@ class ZooTokenizer(Tokenizer, Generic[S]):
                 f"expected a height and width that {self.factor} divides"
             )
 
+    def _file(self) -> Path | None:
+        if not self.settings.weights:
+            raise MissingDataError(
+                f"tokenizer {self.name!r}: no weights are named; give the released file as "
+                "`weights: PATH`, or `weights: random` for new ones that reconstruct nothing"
+            )
+        return released_file(self.settings.weights)
+
     def _shapes(self) -> Shapes:
         return {
             self.official_name(name, self.settings): tuple(value.shape)
@@ -162,19 +191,22 @@ class ZooTokenizer(Tokenizer, Generic[S]):
         }
 
     def _take(self, state: State | None, planned: bool) -> None:
-        """Check the weights, and take them unless the run is only planned."""
+        """Check the weights, and take them unless the run is only planned.
+
+        Where they are given later, or not there while a run is planned, memory is all that is made.
+        """
         where = "weights"
         if state is None:
-            if not self.settings.weights:
-                raise UserError(
-                    f"tokenizer {self.name!r}: no weights are named; give the released file as "
-                    "`weights: PATH`, or `weights: random` for new ones that reconstruct nothing"
-                )
-            path = user_path(self.settings.weights)
-            where, state = (
-                str(path),
-                read_state(path, average=getattr(self.settings, "average", True)),
-            )
+            path = None if weights_given() else self._file()
+            if path is None:
+                if not planned:
+                    self.to_empty(device="cpu")
+                return
+            where = str(path)
+            state = read_state(path, average=getattr(self.settings, "average", None))
+        self._fill(state, where, planned)
+
+    def _fill(self, state: State, where: str, planned: bool) -> None:
         state = self.prepare(
             {name: value for name, value in state.items() if not name.startswith(self.unread)}
         )

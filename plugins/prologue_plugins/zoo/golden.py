@@ -1,4 +1,4 @@
-"""Every tensor of a golden folder of a published tokenizer, computed anew.
+"""Every tensor of a golden folder of a published model, computed anew.
 
 Such a folder holds config.json, weights.safetensors and io.safetensors with inputs and outputs of
 the official implementation. The configuration does not say whose it is: each family looks whether
@@ -36,11 +36,15 @@ FAMILIES = (
     "prologue_plugins.zoo.maskbit",
     "prologue_plugins.zoo.bsq",
     "prologue_plugins.zoo.cosmos",
+    "prologue_plugins.zoo.gpt",
+    "prologue_plugins.zoo.rar",
 )
 """Modules with a function `golden`. Several may know a configuration: taming VQGAN and IBQ differ
 in no setting and no name of a tensor, only in which code they choose."""
 WEIGHTS, OUTPUTS, CONFIG = "weights.safetensors", "io.safetensors", "config.json"
 INPUTS = ("images", "native_images", "labels", "orders")
+OF_GENERATORS = "ar_logits"
+"""An output that generators have; of those, ids are an input."""
 
 
 def check_zoo_folder(folder: Path, tolerance: float) -> list[Comparison]:
@@ -49,7 +53,7 @@ def check_zoo_folder(folder: Path, tolerance: float) -> list[Comparison]:
     Raises UserError when the folder cannot be read, or no family knows its configuration.
     """
     config = read_json(
-        folder / CONFIG, "the configuration of a published tokenizer", LARGEST_CONFIG, True
+        folder / CONFIG, "the configuration of a published model", LARGEST_CONFIG, True
     )
     if not isinstance(config, Mapping):
         raise UserError(f"{folder / CONFIG}: expected a mapping of settings")
@@ -58,15 +62,14 @@ def check_zoo_folder(folder: Path, tolerance: float) -> list[Comparison]:
         for name, value in read_tensors(folder / WEIGHTS).items()
     }
     io = read_tensors(folder / OUTPUTS)
+    inputs = (*INPUTS, *(("ids",) if OF_GENERATORS in io else ()))
     found = [
-        [compare(name, io[name], outputs.get(name)) for name in sorted(io) if name not in INPUTS]
+        [compare(name, io[name], outputs.get(name)) for name in sorted(io) if name not in inputs]
         for module in FAMILIES
         if (outputs := _outputs(module, config, weights, io, folder)) is not None
     ]
     if not found:
-        raise UserError(
-            f"{folder / CONFIG}: found the settings of no published tokenizer known here"
-        )
+        raise UserError(f"{folder / CONFIG}: found the settings of no published model known here")
     return max(found, key=lambda each: sum(one.holds(tolerance) for one in each))
 
 

@@ -6,6 +6,7 @@ refused, with the way to convert them.
 
 from __future__ import annotations
 
+import functools
 import math
 import pickle
 import zipfile
@@ -16,8 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prologue_bench.errors import UserError, listed, shortened
+from prologue_bench.contracts import may_fetch
+from prologue_bench.errors import MissingDataError, UserError, listed, shortened
+from prologue_bench.notices import notice
+from prologue_bench.storage.files import user_path
 from prologue_bench.storage.weights import UNREADABLE, Shapes, check_shapes, read_tensors
+from prologue_plugins.zoo.hub import SCHEME, HubFile
 
 State = Mapping[str, Tensor]
 CONTAINERS = ("ema", "model", "state_dict")
@@ -35,11 +40,27 @@ CONVERT = (
 )
 
 
-def read_state(path: Path, average: bool = True) -> State:
+def released_file(named: str) -> Path | None:
+    """The file at a path, or on the hub; None for one to be fetched while nothing may be.
+
+    Raises MissingDataError where there is none.
+    """
+    if named.startswith(SCHEME):
+        file = HubFile.parse(named)
+        return file.fetch() if may_fetch() else file.cached()
+    path = user_path(named)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no file"
+        raise MissingDataError(f"weights: found {found} {path}, expected the released file")
+    return path
+
+
+def read_state(path: Path, average: bool | None = None) -> State:
     """The tensors of a released file under their official names.
 
-    Where a file holds a moving average beside raw weights, `average` says which is taken. Raises
-    UserError for a file that is none, and for one that could run code.
+    Where a file holds a moving average beside raw weights, it is taken unless `average` is false.
+    If it is true and there is none, that is said in a line. Raises UserError for a file that is
+    none, and for one that could run code.
     """
     state = _tensors(_content(path), path)
     while state and all(name.startswith(DATA_PARALLEL) for name in state):
@@ -48,11 +69,22 @@ def read_state(path: Path, average: bool = True) -> State:
         name: value for name, value in state.items() if not name.startswith((AVERAGES, *TRAINING))
     }
     averages = {name: value for name, value in state.items() if name.startswith(AVERAGES)}
-    if not average:
+    if average is False:
         return plain
+    if average and not averages:
+        _say_no_average(path)
     return {
         name: averages.get(AVERAGES + name.replace(".", ""), value) for name, value in plain.items()
     }
+
+
+@functools.cache
+def _say_no_average(path: Path) -> None:
+    """Once of each file."""
+    notice(
+        f"{path}: found no moving average ({AVERAGES}...), of which the published numbers are; "
+        "its only weights are taken"
+    )
 
 
 def _content(path: Path) -> Any:
@@ -61,8 +93,14 @@ def _content(path: Path) -> Any:
     if start[8:] == b"{":
         return read_tensors(path)
     zipped = zipfile.is_zipfile(path)
-    if zipped and _is_torchscript(path):
+    names = _members(path) if zipped else []
+    if any(name.endswith("constants.pkl") for name in names):
         raise UserError(f"{path}: a TorchScript archive, which holds code, is refused; {CONVERT}")
+    if any(name.endswith(".npy") for name in names):
+        raise UserError(
+            f"{path}: found arrays of numpy, expected safetensors or weights of PyTorch; write "
+            "them by safetensors.numpy.save_file"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
@@ -77,9 +115,9 @@ def _content(path: Path) -> Any:
         ) from None
 
 
-def _is_torchscript(path: Path) -> bool:
+def _members(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("constants.pkl") for name in archive.namelist())
+        return archive.namelist()
 
 
 def _global(text: str) -> str:
@@ -141,19 +179,20 @@ def check_fit(expected: Shapes, found: Shapes, where: str) -> None:
 
 
 def _preset_shapes() -> dict[str, Shapes]:
-    """Names and shapes of the released file of each preset of a published tokenizer."""
-    from prologue_bench.config.presets import find_preset
+    """Names and shapes of the released file of each preset of a published model."""
+    from prologue_bench.config.presets import find_preset, preset_cards
     from prologue_bench.config.structure import structure
     from prologue_bench.registry import Registry
     from prologue_plugins.zoo.base import ZooTokenizer
+    from prologue_plugins.zoo.generating import ZooGenerator
 
     registry, found = Registry.load(), {}
-    for name in registry.cards("tokenizers"):
-        preset = find_preset("tokenizer", name, registry)
+    for kind, name in preset_cards(registry):
+        preset = find_preset(kind, name, registry)
         if preset is None or preset.release is None:
             continue
-        component = registry.find("tokenizer", preset.use)
+        component = registry.find(kind, preset.use)
         settings = structure(component.load_settings(), preset.settings, f"preset {name}")
-        if issubclass(cls := component.load(), ZooTokenizer):
+        if issubclass(cls := component.load(), ZooTokenizer | ZooGenerator):
             found[name] = cls.shapes(settings)
     return found

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.contracts import FILE, existing_file, unread
+from prologue_bench.contracts import FILE, unread
 from prologue_bench.contracts.external import content
+from prologue_plugins.zoo.hub import SCHEME, HubFile
 
 RANDOM = "random"
 """In place of a file: weights as new layers have them."""
@@ -36,12 +37,19 @@ def sizes(*default: int, most: int = 2**16) -> Any:
 
 
 def _identity(settings: Any, value: str) -> str | None:
-    return None if value == RANDOM else content(settings, value)
+    """A file's content; of one on the hub its name, as a commit's files never change."""
+    if value == RANDOM:
+        return None
+    return value if value.startswith(SCHEME) else content(settings, value)
 
 
 def _file(instance: object, attribute: attrs.Attribute[Any], value: str) -> None:
-    if value != RANDOM:
-        existing_file(instance, attribute, value)
+    """Whether a file is there is seen when a run is planned."""
+    if value.startswith(SCHEME):
+        try:
+            HubFile.parse(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name!r} {error}") from None
 
 
 @frozen(kw_only=True)
@@ -49,8 +57,8 @@ class ZooSettings:
     """Where the weights are."""
 
     weights: str = field(default=RANDOM, validator=_file, metadata={FILE: _identity})
-    """The released file, or its conversion to safetensors; `random` for new weights, which show
-    that everything runs and nothing else."""
+    """The released file, or its conversion to safetensors: a path, or `hf:ORG/NAME@REVISION/FILE`
+    on the hub. `random` makes new weights, which show that everything runs and nothing else."""
     random_seed: int = field(default=0, validator=validators.ge(0))
     """Of random weights."""
 

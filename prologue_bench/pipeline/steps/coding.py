@@ -26,7 +26,8 @@ def encode_images(stage: stages.EncodeImages, workspace: Workspace, context: Sta
     """Encode the views of the training images, and the test images."""
     data = workspace.data_of(stage.tokenizer)
     tokenizer = workspace.load_tokenizer(stage.tokenizer, context.device)
-    splits = {"train": data.training_views(), "test": data.images("test")}
+    splits = {"train": data.training_views()} if stage.train else {}
+    splits["test"] = data.images("test")
     total = sum(map(len, splits.values()))
     who = f"{stage.tokenizer.tokenizer.component.called('tokenizer')}: `encode`"
     before = 0

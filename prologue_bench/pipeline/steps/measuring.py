@@ -39,7 +39,7 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
     metric = models.build_metric(stage.metric)
     who = stage.metric.component.called("metric")
     has = stage.needs
-    tokens = store.get(stage.tokens.key) if "tokens" in has else None
+    tokens = store.get(stage.tokens.key) if {"tokens", "test_tokens"} & set(has) else None
 
     def advance(done: int, total: int) -> None:
         context.check_stop()
@@ -73,7 +73,7 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
             store, stage.reconstructions.key, "images.npy", "reconstructions" in has
         ),
         samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
-        train_ids=read_tokens(tokens, "train", data.views) if tokens else None,
+        train_ids=read_tokens(tokens, "train", data.views) if tokens and "tokens" in has else None,
         test_ids=read_tokens(tokens, "test") if tokens else None,
         tokenizer=workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
         if "tokenizer" in has
