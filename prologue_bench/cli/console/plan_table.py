@@ -26,8 +26,7 @@ trainings reach."""
 def show_plan(plan: Plan, root: Path, by_stage: bool = False) -> None:
     """Print what a plan takes: a row per variant, or with `by_stage` a row per stage."""
     console = open_console()
-    if by_stage:
-        console.width = max(console.width, 150)
+    console.width = max(console.width, 150 if by_stage else 100)
     console.print(_by_stage(plan) if by_stage else _by_variant(plan))
     missing, runs = plan.missing, len(plan.pipelines)
     console.print(
