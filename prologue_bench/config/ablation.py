@@ -144,6 +144,12 @@ class Ablation:
     sampling_seeds: tuple[int, ...] = ()
     equivalence_margin: float = EQUIVALENCE_MARGIN
     """As a share of the baseline."""
+    primary: str = ""
+    """The measurement that decides which variant wins; empty takes the first of the samples."""
+    leaderboard: tuple[str, ...] = ()
+    """Measurements to show beside it."""
+    overrides: Overrides = attrs.field(factory=Overrides, eq=False)
+    """What the command line put over the file."""
     document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
     """What was read: it names the lines of what is found to be wrong later."""
     registry: Registry = attrs.field(factory=Registry, eq=False, repr=False)
@@ -234,6 +240,9 @@ def _checked(
         references=load_references(file.references, registry, f"{where}: references"),
         sampling_seeds=file.sampling_seeds,
         equivalence_margin=file.equivalence_margin,
+        primary=file.primary,
+        leaderboard=file.leaderboard,
+        overrides=overrides,
         document=document,
         registry=registry,
     )
