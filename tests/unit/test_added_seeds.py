@@ -278,7 +278,7 @@ def test_reports_say_that_seeds_were_added_and_mark_by_the_corrected_interval() 
         assert "raining seeds were added until M was decided, 5 at most" in text
         assert "Looks were at 3, 4, 5 seeds. The limit is reached; undecided: unclear." in text
         assert "Jennison and Turnbull 1989" in text
-    marks = {"near": ", equivalent", "far": "", "unclear": ", n.s."}
+    marks = {"near": ", equivalent", "far": "", "unclear": ", open"}
     for name, mark in marks.items():
         found = cells[name]["m"].difference
         assert found is not None
