@@ -148,6 +148,12 @@ class Ablation:
     """Whether variants without their released weights are left out."""
     skipped: tuple[str, ...] = ()
     """Variants that were left out, with the reason."""
+    primary: str = ""
+    """The measurement that decides which variant wins; empty takes the first of the samples."""
+    leaderboard: tuple[str, ...] = ()
+    """Measurements to show beside it."""
+    overrides: Overrides = attrs.field(factory=Overrides, eq=False)
+    """What the command line put over the file."""
     document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
     """What was read: it names the lines of what is found to be wrong later."""
     registry: Registry = attrs.field(factory=Registry, eq=False, repr=False)
@@ -248,6 +254,9 @@ def _checked(
         sampling_seeds=file.sampling_seeds,
         equivalence_margin=file.equivalence_margin,
         skip_missing_weights=file.skip_missing_weights,
+        primary=file.primary,
+        leaderboard=file.leaderboard,
+        overrides=overrides,
         document=document,
         registry=registry,
     )

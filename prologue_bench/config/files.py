@@ -23,6 +23,8 @@ LARGEST_SEED = 2**53 - 1
 """Seeds are hashed; any number would do, but readers of results.json hold larger ones as floats."""
 
 EQUIVALENCE_MARGIN = 0.05
+MOST_SHOWN = 5
+"""Measurements that fit beside sizes on a page."""
 
 T = TypeVar("T")
 
@@ -50,6 +52,10 @@ class AblationFile:
     equivalence_margin: float = EQUIVALENCE_MARGIN
     """How far from the baseline a variant may be and still count as equivalent, as a share of the
     baseline: `run --until-decided` reads it."""
+    primary: str = ""
+    """The measurement that decides which variant wins; empty takes the first of the samples."""
+    leaderboard: tuple[str, ...] = ()
+    """Measurements that the report's first table shows beside the primary one."""
     metrics: tuple[Choice, ...] | None = None
     """By default those that declare it."""
     skip_missing_weights: bool = False
@@ -141,6 +147,13 @@ def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> 
             f"{where}: equivalence_margin: found {file.equivalence_margin:g}, expected a share of "
             f"the baseline between 0 and 1, such as {EQUIVALENCE_MARGIN}"
         )
+    if len(file.leaderboard) > MOST_SHOWN:
+        raise UserError(
+            f"{where}: leaderboard: found {len(file.leaderboard)} measurements, expected at most "
+            f"{MOST_SHOWN}; the report has all others one click away"
+        )
+    if len(set(file.leaderboard)) != len(file.leaderboard):
+        raise UserError(f"{where}: leaderboard: expected each measurement once")
     _check_seeds(file.seeds, LARGEST_SEED, f"{where}: seeds")
     _check_seeds(file.sampling_seeds, LARGEST_SEED, f"{where}: sampling_seeds")
     return file

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -16,7 +16,7 @@ from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.metric import PlannedInputs
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
-from prologue_bench.errors import DoesNotApply, MissingDataError, UserError
+from prologue_bench.errors import DoesNotApply, MissingDataError, UserError, nearest
 from prologue_bench.guard import brief, pass_interrupt, place_of
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.held_out import HeldOut
@@ -293,3 +293,33 @@ def _check_data(data: DataSource) -> None:
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high > highest:
             raise UserError(f"found {split} labels from {low} to {high}, expected 0 to {highest}")
+
+
+def check_measurement(ablation: Ablation, name: str, place: str) -> None:
+    """Raises UserError for the name of a number that no metric of the ablation gives.
+
+    Names of numbers are those of their metrics, or begin with them, as far as is known.
+    """
+    own = {each.name: each.component for each in ablation.experiments[0].metrics}
+    if _is_of(name, own) or not all(each.is_own for each in own.values()):
+        return
+    known = ablation.registry.entries["metric"]
+    others = [each for each in known if _is_of(name, [each])]
+    if others:
+        raise UserError(
+            f"{ablation.path}: {place} {name}: {others[0]!r} is not among its "
+            f"metrics, {', '.join(own)}; add it to `metrics`"
+        )
+    raise UserError(
+        f"{ablation.path}: {place}: unknown metric {name!r}; {nearest(name, list(own))}"
+    )
+
+
+def _is_of(metric: str, components: Iterable[str]) -> bool:
+    """Whether a number may be of one of these metrics: `probe_4` of probe, `recall` of
+    precision-recall."""
+    return any(
+        f"{metric}_".startswith(f"{part}_")
+        for name in components
+        for part in (name.replace("-", "_"), *name.split("-"))
+    )

@@ -16,7 +16,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome
-from prologue_bench.pipeline.flops import recorded_flops
+from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.provenance import software
 from prologue_bench.pipeline.stages import SEARCH, Imported, Measure, Stage
@@ -77,7 +77,10 @@ def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results
             notes=(*data.notes, *_search_notes(plan), *ablation.skipped),
             card={key: card[key] for key in ("source", "paper", "licence") if key in card},
         ),
-        variants=tuple(map(_variant, plan.first_pipelines)),
+        primary=ablation.primary,
+        leaderboard=ablation.leaderboard,
+        overrides=ablation.overrides.values,
+        variants=tuple(_variant(each, workspace) for each in plan.first_pipelines),
         runs=tuple(runs),
         components=_components(plan, registry),
         references=tuple(record(plain(each), ReferenceRecord) for each in ablation.references),
@@ -156,7 +159,7 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _variant(pipeline: Pipeline) -> VariantRecord:
+def _variant(pipeline: Pipeline, workspace: Workspace) -> VariantRecord:
     experiment = pipeline.experiment
     return VariantRecord(
         name=experiment.variant.name,
@@ -167,6 +170,7 @@ def _variant(pipeline: Pipeline) -> VariantRecord:
             )
             for each in pipeline.layout
         ),
+        parameters=_parameters(pipeline, workspace),
         settings=VariantSettings(
             tokenizer=_component(experiment.tokenizer),
             tokenizer_training=plain_values(experiment.tokenizer_training),
@@ -175,6 +179,14 @@ def _variant(pipeline: Pipeline) -> VariantRecord:
             sampling=plain_values(experiment.sampling),
         ),
     )
+
+
+def _parameters(pipeline: Pipeline, workspace: Workspace) -> dict[str, int]:
+    """Of tokenizer and generator, as far as the pipeline has them."""
+    found = {"tokenizer": parameters(pipeline.tokenizer, workspace)}
+    if pipeline.generates:
+        found["generator"] = parameters(pipeline.generator, workspace)
+    return {name: count for name, count in found.items() if count}
 
 
 def _component(resolved: Resolved) -> ComponentSettings:

@@ -7,12 +7,13 @@ a run that goes on after an interruption, or with a higher limit, makes the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import evolve, frozen
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import PrologueBenchError, UserError, nearest
+from prologue_bench.pipeline.checks import check_measurement
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.results.frame import looks_of, measured, summary
@@ -52,38 +53,11 @@ class Rule:
             raise UserError(
                 f"--max-seeds {self.most}: {have}; expected a number from {least} to {MOST_SEEDS}"
             )
-        self._check_metric(ablation)
-
-    def _check_metric(self, ablation: Ablation) -> None:
-        """Names of numbers are those of their metrics, or begin with them, as far as is known."""
-        own = {each.name: each.component for each in ablation.experiments[0].metrics}
-        if _is_of(self.metric, own) or not all(each.is_own for each in own.values()):
-            return
-        known = ablation.registry.entries["metric"]
-        others = [name for name in known if _is_of(self.metric, [name])]
-        if others:
-            raise UserError(
-                f"{ablation.path}: --until-decided {self.metric}: {others[0]!r} is not among its "
-                f"metrics, {', '.join(own)}; add it to `metrics`"
-            )
-        raise UserError(
-            f"{ablation.path}: --until-decided: unknown metric {self.metric!r}; "
-            f"{nearest(self.metric, list(own))}"
-        )
+        check_measurement(ablation, self.metric, "--until-decided")
 
     def with_all_seeds(self, ablation: Ablation) -> Ablation:
         """The ablation with every seed that the rule may come to."""
         return ablation.with_more_seeds(self.most)
-
-
-def _is_of(metric: str, components: Iterable[str]) -> bool:
-    """Whether a number may be of one of these metrics: `probe_4` of probe, `recall` of
-    precision-recall."""
-    return any(
-        f"{metric}_".startswith(f"{part}_")
-        for name in components
-        for part in (name.replace("-", "_"), *name.split("-"))
-    )
 
 
 class UndecidableError(PrologueBenchError):

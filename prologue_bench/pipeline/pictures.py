@@ -12,12 +12,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from prologue_bench.contracts.subsets import class_balanced
+from prologue_bench.results.pictures import GAP, GRID_COLUMNS
 
-COLUMNS = 10
+COLUMNS = GRID_COLUMNS
 RECONSTRUCTION_ROWS = 2
 SAMPLE_ROWS = 6
-GAP = 2
-"""Pixels between images."""
 SHARED_TOKENS = 8
 """Rows of samples that share one token each."""
 ATTENTION_IMAGES = 200

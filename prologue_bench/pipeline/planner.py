@@ -14,7 +14,13 @@ from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.settings import differing_models
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import MissingDataError, UserError, nearest
-from prologue_bench.pipeline.checks import OF_GENERATORS, Checks, LeftOut, shows_attention
+from prologue_bench.pipeline.checks import (
+    OF_GENERATORS,
+    Checks,
+    LeftOut,
+    check_measurement,
+    shows_attention,
+)
 from prologue_bench.pipeline.estimates import Estimator
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.imported import find_imported, generator_fits, tokenizer_fits
@@ -165,6 +171,8 @@ def make_plan(
     """
     store = workspace.store
     ablation, skipped = _with_weights(ablation, workspace)
+    if ablation.primary:
+        check_measurement(ablation, ablation.primary, "primary")
     layouts = _layouts(ablation, workspace)
     _check_segment_names(ablation, layouts)
     checks = Checks(ablation, workspace, _prefixes(layouts))

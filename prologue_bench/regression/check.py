@@ -414,6 +414,8 @@ def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) 
         created=results.created,
         added_seeds=results.added_seeds,
         equivalence_margin=results.equivalence_margin,
+        primary=results.primary,
+        leaderboard=results.leaderboard,
         runs=tuple(
             BaselineRun(
                 variant=run.variant,

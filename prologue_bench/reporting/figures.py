@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from prologue_bench.reporting import plots
 from prologue_bench.reporting.axes import Tried, numeric_axis
+from prologue_bench.reporting.forest import forest_plot
 from prologue_bench.reporting.formatting import setting_text
-from prologue_bench.reporting.summary import MetricInfo
+from prologue_bench.reporting.summary import Cells, MetricInfo
 from prologue_bench.reporting.vega import Spec
 from prologue_bench.results import inside
 from prologue_bench.results.schema import Columns, MeasurementRecord, Results
@@ -25,14 +26,52 @@ CURVE_TITLES = {
 """Of the framework's own losses. Others go by their names."""
 
 
+SMALL_FORESTS = (
+    ("rfid", "lpips", "ssim", "psnr"),
+    ("rate", "elbo", "generation_gap"),
+    ("training_flops", "training_seconds", "sampling_speed"),
+)
+"""Reconstruction, rate and cost: of each, the first that was measured stands beside the main one.
+"""
+
+
+def forest_plots(
+    primary: MetricInfo | None,
+    metrics: Sequence[MetricInfo],
+    order: Sequence[str],
+    cells: Cells,
+    rows: pd.DataFrame,
+    results: Results,
+) -> list[tuple[MetricInfo, Spec]]:
+    """The differences on the primary metric, and small plots of those on other questions."""
+    known = {info.name: info for info in metrics if info != primary}
+    small = [next((known[n] for n in names if n in known), None) for names in SMALL_FORESTS]
+    found = []
+    for info in (primary, *small):
+        if info is None or results.baseline is None:
+            continue
+        own = {name: row[info.name] for name, row in cells.items() if info.name in row}
+        of_metric = rows[rows.metric == info.name]
+        plot = forest_plot(of_metric, own, order, results.baseline, info, info != primary)
+        if plot is not None:
+            found.append((info, plot))
+    return found
+
+
 def metric_plots(
-    metrics: list[MetricInfo], rows: pd.DataFrame, results: Results
+    metrics: Sequence[MetricInfo], cells: Cells, rows: pd.DataFrame, results: Results
 ) -> list[tuple[MetricInfo, Spec]]:
     """Each metric against what was varied."""
     return [
         (
             info,
-            plots.metric_plot(rows[rows.metric == info.name], results.variants, results.varied),
+            plots.metric_plot(
+                rows[rows.metric == info.name],
+                {name: row[info.name] for name, row in cells.items() if info.name in row},
+                results.variants,
+                results.varied,
+                info,
+            ),
         )
         for info in metrics
     ]

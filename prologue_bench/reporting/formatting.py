@@ -8,11 +8,13 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from prologue_bench.reporting.verdict import cell_word
 from prologue_bench.results.frame import flat_settings
 from prologue_bench.results.schema import Settings
+from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.wording import difference_text
 from prologue_bench.texts.markdown import markdown_line
-from prologue_bench.texts.numbers import number, short, signed
+from prologue_bench.texts.numbers import number, short, signed, to_digits
 from prologue_bench.texts.settings import short_names
 
 
@@ -29,6 +31,11 @@ def setting_text(settings: Settings) -> str:
     return ", ".join(f"{names[key]} {plain(value)}" for key, value in settings.items())
 
 
+def mean_text(cell: Cell) -> str:
+    """A mean with the digits that the noise of the seeds leaves, or that of images with one."""
+    return to_digits(cell.mean, cell.spread if cell.seeds > 1 else cell.half_width)
+
+
 @cache
 def environment() -> Environment:
     """The environment of all templates; what they show is escaped for HTML."""
@@ -42,6 +49,7 @@ def environment() -> Environment:
     found.filters.update(
         number=number, short=short, signed=signed, plain=plain, difference=difference_text
     )
+    found.filters.update(mean=mean_text, word=cell_word)
     found.filters.update(
         markdown=lambda text: Markup(markdown_line(text)), flat_settings=flat_settings
     )

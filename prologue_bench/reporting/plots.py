@@ -8,7 +8,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from prologue_bench.reporting.axes import Varied, numeric_axis
+from prologue_bench.reporting.axes import NumericAxis, Varied, numeric_axis
+from prologue_bench.reporting.forest import value_plot
+from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import (
     COLOURS,
     HEIGHT,
@@ -21,6 +23,7 @@ from prologue_bench.reporting.vega import (
     variant_colour,
 )
 from prologue_bench.results.schema import Columns
+from prologue_bench.stats.differences import Cell
 
 POINTS_CUT = 5
 """Points of a training curve that may lie above the plot."""
@@ -31,28 +34,37 @@ SMALL_CURVE_POINTS = 1500
 SMALL_HEIGHT = 120
 
 
-def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence[str]) -> Spec:
+def metric_plot(
+    rows: pd.DataFrame,
+    cells: Mapping[str, Cell],
+    variants: Sequence[Varied],
+    varied: Sequence[str],
+    info: MetricInfo,
+) -> Spec:
     """One metric: every seed a dot, seeds joined by a thin line, the mean by a thick one.
 
-    `rows` are a frame's rows of one metric. The axis is numeric where a numeric setting was varied,
-    and has a line for each choice of the other settings. A dot tells its seed, value and 95%
-    interval over images; the seed under the pointer stands out.
+    `rows` are a frame's rows of the metric, `cells` those of each variant. The axis is numeric
+    where a numeric setting was varied, and has a line for each choice of the other settings. Bars
+    are the 95% intervals of means over training seeds. A dot tells its seed, value and 95% interval
+    over images; the seed under the pointer stands out. Variants on no such axis are rows.
     """
     axis = numeric_axis(variants, varied)
     known = set(rows.variant)
     names = [variant.name for variant in variants if variant.name in known]
-    shown = rows[["variant", "seed", "value", "half_width"]]
-    place = alt.X("variant:N", title=None, sort=names, axis=alt.Axis(labelAngle=-25, grid=False))
+    if axis is None:
+        return value_plot(rows, cells, names, info)
     dot: Any = alt.ColorValue(COLOURS[0])
     mean_dot: Any = alt.ColorValue(COLOURS[1])
-    if axis:
-        shown = shown.assign(place=rows.variant.map(axis.places), line=rows.variant.map(axis.lines))
-        place = _numeric_place(axis.title, shown.place)
-        lines = list(dict.fromkeys(axis.lines[name] for name in names))
-        if len(lines) > 1:
-            dot = mean_dot = variant_colour(lines, "line")
-    value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=8))
-    mean = alt.Y("mean(value):Q", title=None, scale=alt.Scale(zero=False, padding=8))
+    shown = rows[["variant", "seed", "value", "half_width"]].assign(
+        place=rows.variant.map(axis.places), line=rows.variant.map(axis.lines)
+    )
+    place = _numeric_place(axis.title, shown.place)
+    lines = list(dict.fromkeys(axis.lines[name] for name in names))
+    if len(lines) > 1:
+        dot = mean_dot = variant_colour(lines, "line")
+    title = f"{info.label}, {info.unit}" if info.unit else info.label
+    value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, padding=8))
+    mean = alt.Y("mean(value):Q", title=title, scale=alt.Scale(zero=False, padding=8))
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
     faint = opacity_of(seed, 0.7, 0.12)
     base = alt.Chart(data(shown)).encode(x=place)
@@ -72,16 +84,31 @@ def metric_plot(rows: pd.DataFrame, variants: Sequence[Varied], varied: Sequence
             alt.Tooltip("mean(value):Q", title="mean", format=".5~g"),
         ],
     )
-    layers: list[Any] = [dots, means] if several else [dots]
-    if axis:
-        seeds = base.mark_line(strokeWidth=1).encode(
-            y=mean, color=dot, detail=[alt.Detail("seed:N"), alt.Detail("line:N")], opacity=faint
-        )
+    seeds = base.mark_line(strokeWidth=1).encode(
+        y=mean, color=dot, detail=[alt.Detail("seed:N"), alt.Detail("line:N")], opacity=faint
+    )
+    layers: list[Any] = [seeds, dots]
+    if several:
         through = base.mark_line(strokeWidth=2).encode(
             y=mean, color=mean_dot, detail=alt.Detail("line:N")
         )
-        layers = [seeds, *([through] if several else []), *layers]
-    return spec(alt.layer(*layers), f"{rows.title.iloc[0]} of each variant, every seed a dot")
+        ends = _intervals(cells, names, axis)
+        bars = alt.Chart(data(ends)).mark_rule(strokeWidth=2)
+        bars = bars.encode(x=place, y=alt.Y("low:Q", title=title), y2="high:Q", color=mean_dot)
+        layers = [seeds, *([bars] if len(ends) else []), through, dots, means]
+    return spec(alt.layer(*layers), f"{info.label} of each variant, every seed a dot")
+
+
+def _intervals(cells: Mapping[str, Cell], names: Sequence[str], axis: NumericAxis) -> pd.DataFrame:
+    """Where the mean of each variant may lie, of those of which that is known."""
+    found = [
+        (axis.places[name], axis.lines[name], cell.mean - half, cell.mean + half)
+        for name in names
+        if (cell := cells.get(name)) is not None
+        and (half := cell.half_width) is not None
+        and cell.seeds > 1
+    ]
+    return pd.DataFrame(found, columns=["place", "line", "low", "high"])
 
 
 def search_plot(

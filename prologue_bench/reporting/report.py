@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from attrs import evolve
 from markupsafe import Markup
 
 from prologue_bench.reporting.added_seeds import added_seeds
 from prologue_bench.reporting.figures import (
     curve_plots,
+    forest_plots,
     heat_maps,
     inside_plots,
     metric_plots,
@@ -22,7 +26,10 @@ from prologue_bench.reporting.figures import (
     token_curves,
     tradeoffs,
 )
+from prologue_bench.reporting.forest import common_setting, short_names
 from prologue_bench.reporting.formatting import environment
+from prologue_bench.reporting.headline import leaderboard_metrics, not_measured, primary_metric
+from prologue_bench.reporting.leaderboard import best, fairness, leaderboard
 from prologue_bench.reporting.replacing import (
     CSV,
     LATEX,
@@ -35,25 +42,34 @@ from prologue_bench.reporting.replacing import (
     report_in,
 )
 from prologue_bench.reporting.sections import (
+    citation,
+    commands,
     failed_runs,
     left_out,
     protocols,
+    published_notes,
     reused_runs,
     searches,
     setting_differences,
+    split_remarks,
     stage_seconds,
     unfinished_runs,
 )
+from prologue_bench.reporting.strips import png_size, strips
 from prologue_bench.reporting.summary import (
-    findings,
+    Cells,
+    MetricInfo,
     is_judged,
     metric_infos,
     reading,
     split_metrics,
+    verdicts,
+    warnings,
 )
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.reporting.vega import library
-from prologue_bench.results.caveats import caveats, measurements_of
+from prologue_bench.reporting.verdict import headline
+from prologue_bench.reporting.words import EXPLAINED, in_plain_words, scale_notes
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.frame import frame, measured, summary
 from prologue_bench.results.pictures import ASSETS, Pictures, comparable_pictures, originals
@@ -63,6 +79,19 @@ from prologue_bench.results.sources import most_seeds, one_data_set
 from prologue_bench.results.strict import to_json
 from prologue_bench.storage.placing import checksums, placing
 from prologue_bench.texts.durations import duration
+
+DOWNLOADS = {
+    RESULTS: "everything",
+    CSV: "all numbers",
+    MARKDOWN: "the table",
+    LATEX: "the table for a paper",
+}
+FOREST_NOTE = (
+    "Dots: training seeds, each against the baseline's. Diamonds: means. "
+    "Bars: 95% intervals, which hold at once for all variants. "
+    "Blue band: differences that count as none."
+)
+FOREST_NOTE_OF_ONE = "Dots: training seeds, each against the baseline's. No interval without more."
 
 
 def write_report(results: Results, pictures: Pictures, folder: Path, force: bool = False) -> Path:
@@ -98,50 +127,98 @@ def render_html(results: Results, pictures: Pictures) -> str:
     """The report as one HTML document without outside references."""
     numbers, rows = measured(results), frame(results)
     cells = summary(results)
-    metrics = metric_infos(numbers)
+    metrics = in_plain_words(metric_infos(numbers), results)
     main, detail = split_metrics(metrics, numbers, results)
+    names = [variant.name for variant in results.variants]
     return (
         environment()
         .get_template("report.html.j2")
         .render(
             results=results,
+            numbers={name: index for index, name in enumerate(names)},
+            short=short_names(names),
+            short_of=common_setting(names),
             cells=cells,
+            judged=is_judged(cells),
+            **_answer(results, cells, main, metrics, rows),
             main=main,
             detail=detail,
-            findings=findings(cells, main, results),
-            reading=reading(len(most_seeds(results)), cells),
-            judged=is_judged(cells),
-            remarks=results.remarks,
-            plots=metric_plots(main, rows, results),
-            detail_plots=metric_plots(detail, rows, results),
+            best=best(cells, metrics),
+            explained={kind: EXPLAINED[kind] for info in metrics if (kind := info.kind)},
+            remarks=split_remarks(results),
+            warnings=warnings(results),
+            added_seeds=added_seeds(results),
+            scale=scale_notes(results),
+            commands=commands(results),
+            citation=citation(results),
+            downloads=DOWNLOADS,
+            plots=metric_plots(main, cells, rows, results),
+            detail_plots=metric_plots(detail, cells, rows, results),
             tradeoffs=tradeoffs(rows, results),
             token_curves=token_curves(results),
             heat_maps=heat_maps(results),
             curves=curve_plots(results),
             inside=inside_plots(results),
-            drawn={name.partition("-")[0] for name in pictures.files},
-            pictures={name: _data_uri(content) for name, content in pictures.files.items()},
+            **_pictures(results, pictures),
             failed=failed_runs(results),
             unfinished=unfinished_runs(results),
             left_out=left_out(results),
             reused=reused_runs(results),
             conflicts=conflicts(results),
             protocols=protocols(results),
+            notes=published_notes(results),
             stages=stage_seconds(results),
             searches=searches(results),
             search_plots=search_plots(results),
             differences=setting_differences(results),
             duration=duration,
-            comparable=comparable_pictures(results, pictures),
-            originals=[each for each in originals(results) if each[1] in pictures.files],
-            caveats=caveats(measurements_of(results)),
-            added_seeds=added_seeds(results),
             seeds=most_seeds(results),
             sources=results.origins,
             one_data_set=one_data_set(results),
             library=Markup(library()),
         )
     )
+
+
+def _answer(
+    results: Results,
+    cells: Cells,
+    main: Sequence[MetricInfo],
+    metrics: Sequence[MetricInfo],
+    rows: pd.DataFrame,
+) -> dict[str, Any]:
+    """What the first screen shows."""
+    primary = primary_metric(results, main)
+    shown = leaderboard_metrics(results, primary, main, metrics)
+    board = leaderboard(results, cells, primary, metrics)
+    forests = forest_plots(primary, metrics, board.names, cells, rows, results)
+    return {
+        "headline": headline(cells, main, results),
+        "primary": primary,
+        "shown": shown,
+        "hidden": [info for info in main if info not in shown],
+        "board": board,
+        "fairness": fairness(board),
+        "not_measured": not_measured(results, main, metrics),
+        "forests": forests,
+        "forest_note": FOREST_NOTE if is_judged(cells) else FOREST_NOTE_OF_ONE,
+        "verdicts": verdicts(cells, main, results),
+        "reading": reading(len(most_seeds(results)), cells),
+    }
+
+
+def _pictures(results: Results, pictures: Pictures) -> dict[str, Any]:
+    """Pictures with what is drawn of them."""
+    sizes = {name: png_size(content) for name, content in pictures.files.items()}
+    comparable = comparable_pictures(results, pictures)
+    return {
+        "drawn": {name.partition("-")[0] for name in pictures.files},
+        "pictures": {name: _data_uri(content) for name, content in pictures.files.items()},
+        "sheets": {name: size for name, size in sizes.items() if all(size)},
+        "strips": strips(results, pictures),
+        "comparable": [(title, name) for title, name in comparable if all(sizes[name])],
+        "originals": [each for each in originals(results) if each[1] in pictures.files],
+    }
 
 
 def _data_uri(png: bytes) -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from attrs import field, frozen
 
 from prologue_bench.reporting.formatting import plain, setting_text
+from prologue_bench.results.caveats import measurements_of
 from prologue_bench.results.frame import flat_settings
 from prologue_bench.results.left_out import notes_on
 from prologue_bench.results.protocols import protocol_hash
 from prologue_bench.results.schema import ProtocolRecord, Results, VariantRecord
 from prologue_bench.results.sources import source_of
+from prologue_bench.texts.lines import one_line
 
 
 @frozen
@@ -123,6 +126,64 @@ def setting_differences(results: Results) -> dict[str, list[str]]:
 def _data_of(variant: VariantRecord, results: Results) -> dict[str, str]:
     data = source_of(results, variant.name).data
     return {"data": f"{data.name}, fingerprint {data.fingerprint}"}
+
+
+def commands(results: Results) -> list[str]:
+    """What makes the results again, from the ablation's file: a line for each run of one."""
+    found = []
+    for source in results.origins:
+        own = [source.name, source.profile, *map(str, source.seeds)]
+        name, profile = map(shlex.quote, own[:2])
+        sets = "".join(f" --set {shlex.quote(each)}" for each in results.overrides)
+        seeds = ",".join(own[2:])
+        found.append(f"prologue-bench run {name}.yaml --profile {profile} --seeds {seeds}{sets}")
+    return found
+
+
+CITATION = """\
+@software{{prologue_bench,
+  title = {{prologue-bench: {title}}},
+  version = {{{version}}},
+  year = {{{year}}}
+}}
+@article{{prologue,
+  title = {{Autoregressive Visual Generation Needs a Prologue}},
+  year = {{2026}},
+  eprint = {{2605.06137}},
+  archivePrefix = {{arXiv}}
+}}"""
+
+
+def citation(results: Results) -> str:
+    """How to cite the results and the paper, in BibTeX."""
+    software = results.origins[0].software
+    return CITATION.format(
+        title=_without_braces(results.title),
+        version=_without_braces(str(software.get("prologue-bench", software.get("git", "")))),
+        year=results.created[:4],
+    )
+
+
+def _without_braces(text: str) -> str:
+    return one_line(text).translate({ord(each): None for each in "{}\\"})
+
+
+def split_remarks(results: Results) -> list[tuple[str, str]]:
+    """The first sentence of each remark, and the rest of it."""
+    return [
+        (f"{head}.", rest) if rest else (remark, "")
+        for remark in results.remarks
+        for head, _, rest in [remark.partition(". ")]
+    ]
+
+
+def published_notes(results: Results) -> dict[str, list[str]]:
+    """In what numbers differ from published ones, once, with the metrics that do."""
+    found: dict[str, dict[str, None]] = {}
+    for each in measurements_of(results):
+        if each.protocol.note:
+            found.setdefault(each.protocol.note, {})[each.title] = None
+    return {note: list(of) for note, of in found.items()}
 
 
 @frozen

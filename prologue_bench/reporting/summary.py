@@ -27,6 +27,15 @@ class MetricInfo:
     unit: str
     direction: str
     detail: bool = False
+    plain: str = ""
+    """The title in plain words, where it is another."""
+    kind: str = ""
+    """Under which the page explains it; empty of metrics that it does not know."""
+
+    @property
+    def label(self) -> str:
+        """What a reader is told it is."""
+        return self.plain or self.title
 
     @property
     def arrow(self) -> str:
@@ -78,9 +87,15 @@ def split_metrics(
 Cells = Mapping[str, Mapping[str, Cell]]
 
 
-def findings(cells: Cells, metrics: list[MetricInfo], results: Results) -> list[str]:
-    """What the results come to: what went wrong, and every variant with a verdict by metric."""
-    return [*warnings(results), *_verdicts(cells, metrics, results)]
+def findings(
+    cells: Cells, metrics: Sequence[MetricInfo], results: Results, primary: MetricInfo | None
+) -> list[str]:
+    """What went wrong, and every variant with a verdict by metric, but for the primary one.
+
+    That has a headline of its own.
+    """
+    others = [info for info in metrics if info != primary]
+    return [*warnings(results), *verdicts(cells, others, results)]
 
 
 def warnings(results: Results) -> list[str]:
@@ -102,9 +117,13 @@ def _seeds(seeds: list[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-def _verdicts(cells: Cells, metrics: list[MetricInfo], results: Results) -> list[str]:
+def verdicts(cells: Cells, metrics: Sequence[MetricInfo], results: Results) -> list[str]:
+    """Every variant that is better, worse or equivalent, by metric, and what is open.
+
+    Nothing without any verdict: the headline says why.
+    """
     if not is_judged(cells):
-        return [_why_not_judged(cells, results)]
+        return []
     baseline = results.baseline
     sentences: list[str] = []
     noise: list[str] = []
@@ -161,7 +180,8 @@ def _leaves_zero_out(cell: Cell) -> bool | None:
     return cell.difference.leaves_zero_out if cell.difference is not None else None
 
 
-def _why_not_judged(cells: Cells, results: Results) -> str:
+def why_not_judged(cells: Cells, results: Results) -> str:
+    """Why no difference has a verdict."""
     baseline = results.baseline
     if max((cell.seeds for row in cells.values() for cell in row.values()), default=1) < 2:
         return "One training seed: no verdict."
@@ -184,7 +204,7 @@ def reading(seeds: int, cells: Cells) -> str:
     between = "below or in brackets the difference from the baseline"
     if is_judged(cells) or seeds > 1:
         return (
-            f"Each cell: mean ± standard deviation over {seeds} training seeds; "
+            f"Each cell: mean and standard deviation (SD) over {seeds} training seeds; "
             f"{between}, paired by seed, with its 95% interval (Student's t{_family(cells)}). "
             f"{verdict_text(cells)}"
         )
@@ -214,7 +234,7 @@ def verdict_text(cells: Cells) -> str:
     equivalent = f"one within {margin} of the baseline is equivalent; " if shares else ""
     return (
         f"A difference is better or worse where its interval leaves zero out; {equivalent}"
-        "else it is marked n.s. (not significant). Intervals hold at once within one metric, "
+        "else it is open: it may be noise. Intervals hold at once within one metric, "
         "not over several."
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prologue_bench.reporting.added_seeds import added_seeds
+from prologue_bench.reporting.headline import primary_metric
 from prologue_bench.reporting.sections import failed_runs, left_out, unfinished_runs
 from prologue_bench.reporting.summary import (
     SAME_WEIGHTS,
@@ -23,6 +24,8 @@ from prologue_bench.reporting.summary import (
     verdict_text,
     warnings,
 )
+from prologue_bench.reporting.verdict import headline
+from prologue_bench.reporting.words import in_plain_words
 from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.frame import measured, summary
 from prologue_bench.results.protocols import conflicts
@@ -32,7 +35,7 @@ from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.wording import difference_text
 from prologue_bench.texts.lines import one_line, plain_text
 from prologue_bench.texts.markdown import markdown_line
-from prologue_bench.texts.numbers import number, short
+from prologue_bench.texts.numbers import short, to_digits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,6 +61,7 @@ LATEX = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "±": r"$\pm$",
+    "−": "$-$",
 }
 
 LATEX_MARKS = {"better": "$^*$", "worse": "$^*$", "equivalent": r"$^\approx$"}
@@ -67,14 +71,18 @@ def render_markdown(results: Results) -> str:
     """The summary table in Markdown."""
     rows = measured(results)
     cells = summary(results)
-    main, _ = split_metrics(metric_infos(rows), rows, results)
+    main, _ = split_metrics(in_plain_words(metric_infos(rows), results), rows, results)
     if not main:
         return _no_measurements(results)
+    answer, primary = headline(cells, main, results), primary_metric(results, main)
+    told = [*answer.more, *findings(cells, main, results, primary)]
     lines = [
         f"# {markdown_line(results.title)}",
         "",
+        markdown_line(answer.sentence),
+        "",
         *_remarks(results),
-        *(f"- {markdown_line(sentence)}" for sentence in findings(cells, main, results)),
+        *(f"- {markdown_line(sentence)}" for sentence in told),
         "",
         *(
             line
@@ -101,10 +109,13 @@ def render_markdown(results: Results) -> str:
 def summary_table(results: Results) -> tuple[list[str], list[str], list[list[str]]]:
     """The sentences, the head and the rows of the summary table, as plain texts."""
     rows, cells = measured(results), summary(results)
-    main, _ = split_metrics(metric_infos(rows), rows, results)
+    main, _ = split_metrics(in_plain_words(metric_infos(rows), results), rows, results)
+    answer = headline(cells, main, results)
     sentences = [
+        answer.sentence,
+        *answer.more,
         *results.remarks,
-        *findings(cells, main, results),
+        *findings(cells, main, results, primary_metric(results, main)),
         *caveats(measurements_of(results)),
         *added_seeds(results),
         f"{_from(results)}. {reading(len(most_seeds(results)), cells)}",
@@ -151,7 +162,9 @@ def render_latex(results: Results) -> str:
         if found is None:
             return "--"
         spread = f" ± {short(found.spread)}" if found.spread is not None else ""
-        return _latex(f"{number(found.mean)}{spread}") + LATEX_MARKS.get(found.verdict, "")
+        return _latex(f"{to_digits(found.mean, found.spread)}{spread}") + LATEX_MARKS.get(
+            found.verdict, ""
+        )
 
     heads = [_latex(_head(info)) for info in main]
     seeds = len(most_seeds(results))
@@ -268,14 +281,16 @@ def _not_measured(results: Results) -> list[str]:
 
 def _mark(cell: Cell, judged: bool) -> str:
     """What stands behind a difference neither better nor worse, where others have verdicts."""
-    marks = {"noise": ", n.s.", "unknown": ", no verdict", "equivalent": ", equivalent"}
+    marks = {"noise": ", open", "unknown": ", no verdict", "equivalent": ", equivalent"}
     return marks.get(cell.verdict, "") if judged else ""
 
 
 def _cell_text(cell: Cell | None, judged: bool) -> str:
     if cell is None:
         return "–"
-    text = number(cell.mean) + (f" ± {short(cell.spread)}" if cell.spread is not None else "")
+    text = to_digits(cell.mean, cell.spread)
+    if cell.spread is not None:
+        text += f", SD {short(cell.spread)}"
     if cell.same_everywhere:
         text += f" ({SAME_WEIGHTS})"
     if cell.difference is not None:

@@ -28,6 +28,11 @@ LEGEND_COLUMN = 15
 """Characters of a name that fit into one of two columns."""
 
 INK = "currentColor"
+NUMBERS = {
+    *("value", "x", "y", "step", "place", "half_width", "low", "high"),
+    *("token", "row", "column"),
+}
+"""Columns of plots that are not texts."""
 CONFIG: dict[str, Any] = {
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
     "background": "transparent",
@@ -91,9 +96,7 @@ def spec(chart: Any, description: str, height: float = HEIGHT) -> Spec:
 
 def data(rows: pd.DataFrame) -> alt.InlineData:
     """Rows as CSV with five digits, a third of the same as JSON."""
-    numbers = {"value", "x", "y", "step", "place", "half_width", "token", "row", "column"} & set(
-        rows.columns
-    )
+    numbers = NUMBERS & set(rows.columns)
     parse: dict[str, Any] = {
         str(name): "number" if name in numbers else "string" for name in rows.columns
     }

@@ -125,6 +125,8 @@ def merge_results(
             for added in results.added_seeds
         ),
         equivalence_margin=_smallest_margin(found),
+        primary=next((each.primary for each in found if each.primary), ""),
+        leaderboard=next((each.leaderboard for each in found if each.leaderboard), ()),
         remotes=tuple(remote for results in found for remote in results.remotes),
     )
     return merged, _pictures(parts)

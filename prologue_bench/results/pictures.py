@@ -21,6 +21,8 @@ VARIANT_PICTURES = (
     *("reconstructions", "samples", "prefixes"),
     *("tokens", "attention", "heatmaps"),
 )
+GRID_COLUMNS, GAP = 10, 2
+"""Of the images in a grid: how many stand in a row, and pixels between them."""
 ASSETS = "assets"
 """The folder of a report's pictures."""
 PICTURE_NAME = re.compile(

@@ -216,6 +216,8 @@ class VariantRecord(VariantName):
     values: Settings
     layout: tuple[SegmentRecord, ...]
     """Empty of a tokenizer without ids."""
+    parameters: Mapping[str, Count] = omitted({})
+    """Of the "tokenizer" and the "generator"; nothing in results of versions that did not count."""
     settings: VariantSettings
     source: str | None = omitted()
 
@@ -365,7 +367,9 @@ class Numbers:
     """What `compare` and `regress` ask of results and of baselines.
 
     `equivalence_margin` is the share of the baseline within which a difference counts as none;
-    None in results of versions that stated it only where seeds were added.
+    None in results of versions that stated it only where seeds were added. `primary` is the
+    measurement that decides which variant wins, `leaderboard` those that are shown beside it; see
+    `reporting.headline` for what stands in where they are empty, as in earlier results.
     """
 
     schema: int = RESULTS_SCHEMA
@@ -384,6 +388,8 @@ class Numbers:
     sources: Annotated[tuple[SourceName, ...], Filled()] | None = omitted()
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
     equivalence_margin: NotNegative | None = omitted()
+    primary: str = omitted("")
+    leaderboard: tuple[str, ...] = omitted(())
     benchmarks: Mapping[str, Speed] = field(factory=dict)
     note: str = ""
 
@@ -419,6 +425,10 @@ class Results(Numbers):
     sources: Annotated[tuple[SourceRecord, ...], Filled()] | None = omitted()
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
     equivalence_margin: NotNegative | None = omitted()
+    primary: str = omitted("")
+    leaderboard: tuple[str, ...] = omitted(())
+    overrides: tuple[str, ...] = omitted(())
+    """What --set put over the ablation's file, such as "data=shapes"."""
     remotes: tuple[RemoteRecord, ...] = omitted(())
     """Where `sample`, `demo` and `export` find artifacts that the user's store lacks."""
     files: Mapping[str, str] | None = omitted()
@@ -485,6 +495,8 @@ class Baseline:
     created: str
     added_seeds: tuple[AddedSeeds, ...] = omitted(())
     equivalence_margin: NotNegative | None = omitted()
+    primary: str = omitted("")
+    leaderboard: tuple[str, ...] = omitted(())
     runs: tuple[BaselineRun, ...]
     artifacts: Mapping[str, str]
     """Keys by variant, seeds and stage."""

@@ -11,9 +11,13 @@ CHROMIUM = (
 )
 
 
-@pytest.fixture
-def page() -> Iterator[Any]:
-    """A page of headless Chromium."""
+PATIENCE = 120_000
+"""Milliseconds: a machine may have other work to do."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, started once for the tests of a file."""
     if CHROMIUM is None:
         pytest.skip("needs Chromium")
     from playwright.sync_api import sync_playwright
@@ -23,5 +27,14 @@ def page() -> Iterator[Any]:
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        yield browser.new_page()
+        yield browser
         browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that knows nothing of others."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    yield page
+    page.close()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from prologue_bench.reporting.headline import primary_metric
 from prologue_bench.reporting.summary import findings, metric_infos, split_metrics
+from prologue_bench.reporting.verdict import headline
+from prologue_bench.reporting.words import in_plain_words
 from prologue_bench.results.frame import measured
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.stats.differences import Cell, summarise
@@ -49,7 +52,14 @@ def cells_of(results: dict[str, Any]) -> dict[str, dict[str, Cell]]:
 
 
 def findings_of(results: dict[str, Any]) -> list[str]:
+    """The headline, what it adds, and the findings on all other metrics."""
     found = results_of(results)
     table = measured(found)
-    main, _ = split_metrics(metric_infos(table), table, found)
-    return findings(summarise(table, found.baseline), main, found)
+    main, _ = split_metrics(in_plain_words(metric_infos(table), found), table, found)
+    cells = summarise(table, found.baseline)
+    told = headline(cells, main, found)
+    return [
+        told.sentence,
+        *told.more,
+        *findings(cells, main, found, primary_metric(found, main)),
+    ]

@@ -278,7 +278,7 @@ def test_reports_say_that_seeds_were_added_and_mark_by_the_corrected_interval() 
         assert "raining seeds were added until M was decided, 5 at most" in text
         assert "Looks were at 3, 4, 5 seeds. The limit is reached; undecided: unclear." in text
         assert "Jennison and Turnbull 1989" in text
-    marks = {"near": ", equivalent", "far": "", "unclear": ", n.s."}
+    marks = {"near": ", equivalent", "far": "", "unclear": ", open"}
     for name, mark in marks.items():
         found = cells[name]["m"].difference
         assert found is not None
@@ -286,9 +286,9 @@ def test_reports_say_that_seeds_were_added_and_mark_by_the_corrected_interval() 
         told = plus_minus(found.mean, found.half_width)
         assert f"({told}{mark})" in markdown
         assert told in html
-    assert "equivalent to base within ±5%: near (" in markdown
+    assert "Same within ±5%: near (" in markdown
     assert "$^\\approx$" in latex
-    assert 'class="difference equivalent"' in html
+    assert 'class="same"' in html
 
 
 def test_without_added_seeds_reports_say_nothing_of_looks_or_margins() -> None:

@@ -198,12 +198,12 @@ def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None
     assert shown.exit_code == 0
     lines = [" ".join(line.split()) for line in shown.output.splitlines()]
     assert "1a gFID falls with prologue tokens. holds (1 of 1)" in lines
-    assert any(line.startswith("gfid: 4 minus 0 = −2 ±") for line in lines)
+    assert any(line.startswith("gfid: 4 minus 0 = −2.") for line in lines)
     assert any(line.endswith(" holds") for line in lines), "what each difference says alone"
     assert "5 The rate falls. not tested" in lines
     table = CliRunner().invoke(cli, ["claims", str(tmp_path), "--markdown"]).output
     assert table.splitlines()[2].startswith(
-        "| 1a gFID falls with prologue tokens. | gfid: 4 minus 0 = −2 ±"
+        "| 1a gFID falls with prologue tokens. | gfid: 4 minus 0 = −2."
     )
     assert table.splitlines()[2].endswith("| **holds (1 of 1)** |")
     parsed = json.loads(CliRunner().invoke(cli, ["claims", str(tmp_path), "--json"]).output)

@@ -171,7 +171,7 @@ def test_a_metric_s_warning_is_a_finding_of_every_form_of_the_report(tmp_path: P
     results = results_of(document)
     sentence = "2d, scale=2.0: seeds 0, 2: half of it is <missing>."
     assert warnings(results) == [sentence]
-    page = render_html(results, PICTURES).partition('id="summary"')[2].partition("<table")[0]
+    page = render_html(results, PICTURES).partition('id="answer"')[2].partition("<table")[0]
     assert "<li>2d, scale=2.0: seeds 0, 2: half of it is &lt;missing&gt;.</li>" in page
     assert (
         "- 2d, scale=2.0: seeds 0, 2: half of it is &lt;missing>."

@@ -211,10 +211,10 @@ def test_reports_of_earlier_versions_are_read_with_true_titles(name: str) -> Non
     shown = [render_markdown(results), render_latex(results), render_html(results, Pictures())]
     for text in shown:
         assert not re.search(r"\b[rg]?FID\b", text.replace("published FID", ""))
-        assert (
-            f"not comparable with published FID: {LITE} features at 64 pixels instead of Inception"
-            in text
-        )
+    scale = f"{LITE} features at 64 pixels instead of Inception"
+    for text in shown[:2]:
+        assert f"not comparable with published FID: {scale}" in text
+    assert shown[2].count(f'class="scale">{scale}') == 1, "once, in the page's header"
     assert shown[0].index("not comparable with published FID") < shown[0].index("| variant")
     for title, spec in tradeoffs(frame(results), results):
         assert "FID" not in title + json.dumps(spec)

@@ -70,8 +70,8 @@ def of_one_seed(results: dict[str, Any], sampling_seeds: int = 1) -> dict[str, A
 
 
 def shown_differences(text: str) -> Iterator[tuple[float, float, bool]]:
-    """Each difference in a rendered table: its size, its interval, and whether it is marked n.s."""
-    for size, width, mark in re.findall(r"[+−]([\d.,e-]+) ± ([\d.,e-]+)(,? n\.s\.)?", text):
+    """Each difference in a rendered table: its size, its interval, and whether it is open."""
+    for size, width, mark in re.findall(r"[+−]([\d.,e-]+) ± ([\d.,e-]+)(,? open)?", text):
         yield float(size.replace(",", "")), float(width.rstrip(",").replace(",", "")), bool(mark)
 
 
@@ -90,13 +90,13 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
                 seen += 1
     assert seen > 20
     # Of a table, and of the page, as they are read: after rounding.
-    html = re.sub(r"<[^>]*>", "", render_html(results, PICTURES).partition('id="plots"')[0])
-    directed = html.partition("By segment")[0]
+    html = render_html(results, PICTURES)
     for text in (
         render_markdown(results).partition("| --- |")[2],
-        directed.partition("brackets")[0],
+        html.partition('id="leaderboard"')[2].partition("How to read this")[0],
+        html.partition('id="metrics"')[2].partition("By segment")[0].partition('id="plots"')[0],
     ):
-        found_there = list(shown_differences(text.partition("baseline")[2]))
+        found_there = list(shown_differences(re.sub(r"<[^>]*>", "", text)))
         assert len(found_there) > 15
         for size, width, marked in found_there:
             assert marked == (size <= width), (size, width, marked)
@@ -187,13 +187,21 @@ def test_a_significant_variant_is_never_hidden_behind_a_noisy_one_with_a_better_
         bad=[20.0, 21.1, 22.0],
         still=[10.0, 11.0, 12.0],
     )
-    assert findings_of(results) == [
-        "rFD (EfficientNet-Lite0), better than base: clear (−0.99 ± 0.057); also (−1.99 ± 0.057).",
-        "rFD (EfficientNet-Lite0), worse than base: bad (+10 ± 0.33).",
+    better, *more = findings_of(results)
+    assert better == (
+        "also is better than base on the reconstruction distance (rFD): 9.01 against 11, "
+        "a difference of −1.990 ± 0.057 (−18%)."
+    )
+    assert more == [
+        "Also better: clear (−0.990 ± 0.057).",
+        "Worse: bad (+10.03 ± 0.33).",
+        "Same: still (= same values).",
+        "Open: noisy, 4.667 against 11 (−58%), could be noise: the interval of the difference is "
+        "−38 to +25; about 9 seeds would settle it.",
     ]
     text = render_markdown(results)
-    assert "| still | 11 ± 1 (= same values) |" in text
-    assert "- rFD (EfficientNet-Lite0), worse than base: bad" in text
+    assert "| still | 11.0, SD 1 (= same values) |" in text
+    assert "- Worse: bad" in text
     assert "$^*$" not in next(
         line for line in render_latex(results).splitlines() if line.startswith("noisy")
     )
@@ -201,9 +209,9 @@ def test_a_significant_variant_is_never_hidden_behind_a_noisy_one_with_a_better_
         "the note, and every variant with a verdict"
     )
     noise = with_values(base=[10.0, 11.0, 12.0], noisy=[1.0, 11.0, 2.0])
-    assert findings_of(noise) == [
-        "No variant is distinguishable from base: rFD (EfficientNet-Lite0)."
-    ]
+    assert findings_of(noise)[0] == (
+        "No variant is shown to be better than base on the reconstruction distance (rFD)."
+    )
 
 
 @pytest.mark.parametrize(("name", "sampling_seeds"), [("tokenizers", 1), ("guidance", 3)])
@@ -212,7 +220,9 @@ def test_with_one_training_seed_there_is_no_verdict_and_no_praise(
 ) -> None:
     results = of_one_seed(report(name), sampling_seeds)
     sentences = [each for each in findings_of(results) if "collapsed" not in each]
-    assert sentences == ["One training seed: no verdict."]
+    assert sentences[0] == "One training seed: no verdict."
+    assert sentences[1].startswith("Another training could turn differences on the sample distance")
+    assert len(sentences) == 2
     for row in cells_of(results).values():
         assert {cell.verdict for cell in row.values()} <= {"unknown", "same", ""}
     html, text = render_html(results, PICTURES), render_markdown(results)
@@ -220,11 +230,13 @@ def test_with_one_training_seed_there_is_no_verdict_and_no_praise(
     for each in (page, text):
         assert "One training seed: no verdict." in each
         for praise in (
-            "n.s.",
-            "best with",
-            'class="difference better"',
-            'class="difference worse"',
-            "Green is",
+            "open</i>",
+            ", open",
+            "is better than",
+            'class="better"',
+            'class="worse"',
+            "Green cells",
+            "<b>Rank",
         ):
             assert praise not in each
     assert "no other mean beats" not in page
@@ -275,7 +287,7 @@ def test_a_number_that_is_none_gives_no_verdict_and_stops_no_report() -> None:
         assert cell.verdict == "unknown"
         assert findings_of(results)
         assert "not a number" in render_markdown(results)
-        assert "n.s." not in render_markdown(results).partition("| --- |")[2]
+        assert "open" not in render_markdown(results).partition("| --- |")[2]
 
 
 def test_a_width_of_zero_in_earlier_results_counts_as_unknown() -> None:
@@ -435,11 +447,11 @@ def test_other_trainings_of_the_same_settings_are_evidence_of_their_own() -> Non
 def test_remarks_stand_at_the_top_of_page_and_table_as_they_were_written() -> None:
     results = {**report("tokenizers"), "remarks": ["rFID no longer holds.", EVIL]}
     html = render_html(results, PICTURES).partition("<main>")[2]
-    assert html.index("rFID no longer holds.") < html.index('id="summary"')
+    assert html.index("rFID no longer holds.") < html.index('id="answer"')
     assert "&lt;script&gt;x&lt;/script&gt; [a](b) | *c*" in html
     lines = render_markdown(results).splitlines()
-    assert lines[2] == "> Remark: rFID no longer holds."
-    assert lines[4] == r"> Remark: &lt;script>x&lt;/script> \[a\](b) \| \*c\* \# d"
+    assert lines[4] == "> Remark: rFID no longer holds."
+    assert lines[6] == r"> Remark: &lt;script>x&lt;/script> \[a\](b) \| \*c\* \# d"
     assert "% rFID no longer holds." in render_latex(results)
     without = render_html({**report("tokenizers"), "remarks": []}, PICTURES).partition("<main>")[2]
     assert "Remark" not in without.partition("<script>")[0]
@@ -497,10 +509,7 @@ def test_a_significant_variant_is_not_hidden_where_another_lacks_the_metric() ->
         )
     )
     results = without(made, "other", "rfid")
-    assert any(
-        "worse than base: worse" in sentence and sentence.startswith("rFD")
-        for sentence in findings_of(results)
-    )
+    assert any(sentence.startswith("Worse: worse (") for sentence in findings_of(results))
     row = next(
         line for line in render_markdown(results).splitlines() if line.startswith("| other |")
     )

@@ -29,9 +29,8 @@ from prologue_bench.results.frame import flat_settings, looks_of, measured, summ
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
 from prologue_bench.stats.differences import Difference, paired, points_of
-from prologue_bench.stats.intervals import LEVEL
-from prologue_bench.stats.student import critical
-from prologue_bench.stats.wording import difference_text
+from prologue_bench.stats.settling import seeds_until
+from prologue_bench.stats.wording import difference_text, share_text
 
 MARGIN = 0.1
 """Relative difference within which two variants count as about equal in results that state none."""
@@ -90,29 +89,22 @@ class Evidence:
     def seeds_to_settle(self) -> int | None:
         """About how many seeds would settle an open difference, if what was found stays as it is.
 
-        None where it is not open, or no number below MOST_SEEDS would.
+        None where it is not open, or no number that can be asked for would.
         """
         found = self.difference
-        if self.verdict() != "cannot tell" or found.half_width is None:
-            return None
-        if found.basis != "training seeds":
+        if self.verdict() != "cannot tell":
             return None
         asks_for_none = self.expected == "equal"
         # No effect is equivalent to none unless a margin was stated beforehand.
         margin = self._margin()[0] if asks_for_none or found.margin is not None else -1.0
-        for seeds in range(found.count + 1, MOST_SEEDS + 1):
-            width = found.half_width * narrowing(found, seeds)
-            inside = abs(found.mean) + width <= margin
-            outside = abs(found.mean) - width > (margin if asks_for_none else 0)
-            if inside or outside:
-                return seeds
-        return None
+        size, least = abs(found.mean), margin if asks_for_none else 0.0
+        return seeds_until(found, lambda width: size + width <= margin or size - width > least)
 
     def __str__(self) -> str:
         found = self.difference
         told = []
-        if self.relative is not None:
-            told.append(f"{100 * self.relative:+.1f}%")
+        if share := share_text(found.mean, self.reference):
+            told.append(share)
         if found.basis != "training seeds":
             told.append("one training seed")
         elif found.p_value is not None:
@@ -207,20 +199,6 @@ SINGULAR: dict[Verdict, str] = {
     "equivalent": "is equivalent",
     "cannot tell": "cannot tell",
 }
-MOST_SEEDS = 200
-"""More are not asked for."""
-
-
-def narrowing(found: Difference, seeds: int) -> float:
-    """How much narrower the interval of a difference gets with so many seeds.
-
-    The spread of the differences is taken to stay as it was found.
-    """
-
-    def factor(count: int) -> float:
-        return critical((1 - LEVEL) / found.family, count - 1) / math.sqrt(count)
-
-    return factor(seeds) / factor(found.count)
 
 
 def _listed(counts: Mapping[Verdict, int]) -> str:

@@ -1,0 +1,193 @@
+"""Forest plots: variants as rows, every seed a dot, the mean a diamond, and its 95% interval."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from prologue_bench.reporting.summary import MetricInfo
+from prologue_bench.reporting.vega import COLOURS, INK, Spec, data, spec, tooltip
+from prologue_bench.reporting.verdict import WORDS
+from prologue_bench.stats.differences import Cell
+
+VERDICT_COLOURS = {
+    "better": "#2f9e52",
+    "worse": "#d6473c",
+    "same": "#5b82e8",
+    "open": "#8a8f98",
+    "no verdict": "#8a8f98",
+}
+"""On light and dark pages alike."""
+ROW_HEIGHT, LEAST_HEIGHT = 30, 90
+"""Pixels. Plots that stand beside each other have their rows at one height."""
+LONGEST_NAME, SHORTEST_NAME = 170, 105
+"""Pixels of a variant's name beside its row, in large and small plots."""
+
+
+def common_setting(names: Sequence[str]) -> str:
+    """The one setting after whose value all variants are named; empty where they are not."""
+    starts = {name.partition("=")[0] for name in names}
+    if len(starts) > 1 or any("=" not in name or ", " in name for name in names):
+        return ""
+    return next(iter(starts), "")
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """What tells the variants apart: "4" of "tokens=4", where all are named after one setting."""
+    if not common_setting(names):
+        return {name: name for name in names}
+    return {name: name.partition("=")[2] for name in names}
+
+
+def forest_plot(
+    rows: pd.DataFrame,
+    cells: Mapping[str, Cell],
+    names: Sequence[str],
+    baseline: str,
+    info: MetricInfo,
+    small: bool = False,
+) -> Spec | None:
+    """Differences from the baseline on one metric, paired by seed; None where there are none.
+
+    `rows` are a frame's rows of the metric, `cells` those of each variant. Intervals are drawn
+    where they are over training seeds: one training tells nothing of another.
+    """
+    means = rows.groupby(["variant", "seed"], sort=False)[["value"]].mean()["value"].unstack(0)
+    compared = [name for name in names if name in cells and cells[name].difference is not None]
+    if not compared or baseline not in means:
+        return None
+    seeds = means[compared].sub(means[baseline], axis=0).reset_index()
+    dots = seeds.melt("seed", var_name="variant", value_name="value").dropna()
+    summary = pd.DataFrame([_summary(name, cells[name]) for name in compared], columns=SUMMARY)
+    word = f" of {info.label} from {baseline}"
+    unit = f", {info.unit}" if info.unit else ""
+    better = {"lower": ", ← better", "higher": ", better →"}.get(info.direction, "")
+    title = f"difference{unit}{better}"
+    layers = _layers(dots, summary, compared, title, small)
+    zero = alt.Chart(data(pd.DataFrame({"low": [0.0]}))).mark_rule(color=INK, strokeWidth=1)
+    below = [zero.encode(x=alt.X("low:Q", title=title))]
+    if (margin := _margin(cells, compared, baseline)) is not None:
+        band = alt.Chart(data(pd.DataFrame({"low": [-margin], "high": [margin]})))
+        marked = band.mark_rect(color=VERDICT_COLOURS["same"], opacity=0.13)
+        below.insert(0, marked.encode(x=alt.X("low:Q", title=title), x2="high:Q"))
+    described = f"Difference{word} of each variant, with 95% intervals over training seeds"
+    return spec(alt.layer(*below, *layers), described, _height(compared))
+
+
+def _margin(cells: Mapping[str, Cell], compared: Sequence[str], baseline: str) -> float | None:
+    """Within which differences count as none, where that was stated beforehand."""
+    shares = [
+        difference.margin.share
+        for name in compared
+        if (difference := cells[name].difference) is not None and difference.margin is not None
+    ]
+    return min(shares) * abs(cells[baseline].mean) if shares and baseline in cells else None
+
+
+SUMMARY = ["variant", "value", "low", "high", "verdict", "half_width"]
+
+
+def _summary(name: str, cell: Cell) -> tuple[Any, ...]:
+    difference = cell.difference
+    assert difference is not None
+    known = difference.basis == "training seeds" and difference.half_width is not None
+    half = difference.half_width if known else None
+    mean = difference.mean
+    ends = (mean - half, mean + half) if half is not None else (None, None)
+    return (name, mean, *ends, WORDS.get(cell.verdict, "no verdict"), half)
+
+
+def value_plot(
+    rows: pd.DataFrame, cells: Mapping[str, Cell], names: Sequence[str], info: MetricInfo
+) -> Spec:
+    """Values of one metric: for variants that stand on no axis of their own.
+
+    Intervals are those of each variant's mean over training seeds.
+    """
+    shown = [name for name in names if name in set(rows.variant)]
+    dots = rows[["variant", "seed", "value", "half_width"]]
+    summary = pd.DataFrame(
+        [
+            (name, cell.mean, *_ends(cell), "open", cell.half_width)
+            for name, cell in cells.items()
+            if name in shown
+        ],
+        columns=SUMMARY,
+    )
+    unit = f", {info.unit}" if info.unit else ""
+    arrow = f" {info.arrow}" if info.arrow else ""
+    layers = _layers(dots, summary, shown, f"{info.label}{unit}{arrow}", True, COLOURS[0])
+    return spec(
+        alt.layer(*layers), f"{info.label} of each variant, every seed a dot", _height(shown)
+    )
+
+
+def _ends(cell: Cell) -> tuple[float | None, float | None]:
+    if cell.seeds < 2 or cell.half_width is None:
+        return None, None
+    return cell.mean - cell.half_width, cell.mean + cell.half_width
+
+
+def _height(names: Sequence[str]) -> float:
+    return max(LEAST_HEIGHT, len(names) * ROW_HEIGHT)
+
+
+def _layers(
+    dots: pd.DataFrame,
+    summary: pd.DataFrame,
+    names: Sequence[str],
+    title: str,
+    small: bool,
+    colour: str | None = None,
+) -> list[Any]:
+    short = short_names(names)
+    dots = dots.assign(variant=dots.variant.map(short))
+    summary = summary.assign(variant=summary.variant.map(short))
+    limit = SHORTEST_NAME if small and colour is None else LONGEST_NAME
+    axis = alt.Axis(labelLimit=limit, labelPadding=6, ticks=False, domain=False, grid=True)
+    place = alt.Y("variant:N", title=None, sort=[short[name] for name in names], axis=axis)
+    across = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(zero=False, padding=12),
+        axis=alt.Axis(grid=False, tickCount=3 if small else 5),
+    )
+    paint: Any = alt.ColorValue(colour) if colour else _verdict_colour(summary, small)
+    seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
+    faint: Any = alt.when(seed).then(alt.value(0.65)).otherwise(alt.value(0.12))
+    means = alt.Chart(data(summary[SUMMARY[:2] + SUMMARY[4:]])).encode(y=place, color=paint)
+    known = alt.Chart(data(summary.dropna(subset=["low"]))).encode(y=place, color=paint)
+    told = tooltip("variant", ("value", "mean"), ("half_width", "± 95% interval"))
+    bars = known.mark_rule(strokeWidth=2 if small else 3).encode(
+        x=alt.X("low:Q", title=title), x2="high:Q"
+    )
+    seeds = (
+        alt.Chart(data(dots))
+        .mark_circle(size=22 if small else 40, color=INK)
+        .encode(
+            y=place,
+            x=across,
+            opacity=alt.OpacityValue(**faint),
+            tooltip=[
+                *tooltip("variant", "seed", "value"),
+                *(tooltip(("half_width", "± over images")) if "half_width" in dots else ()),
+            ],
+        )
+        .add_params(seed)
+    )
+    diamonds = means.mark_point(
+        shape="diamond", size=60 if small else 150, filled=True, opacity=1
+    ).encode(x=across, tooltip=told)
+    several = len(dots.seed.unique()) > 1
+    has_bars = bool(summary.low.notna().any())
+    return [*([bars] if has_bars else []), *([diamonds] if several else []), seeds]
+
+
+def _verdict_colour(summary: pd.DataFrame, small: bool) -> alt.Color:
+    there = [word for word in VERDICT_COLOURS if word in set(summary.verdict)]
+    scale = alt.Scale(domain=there, range=[VERDICT_COLOURS[word] for word in there])
+    legend = None if small else alt.Legend(title=None, columns=0)
+    return alt.Color("verdict:N", sort=there, scale=scale, legend=legend)

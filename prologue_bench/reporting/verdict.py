@@ -1,0 +1,180 @@
+"""What results come to on their primary metric, in plain words.
+
+Better and worse are what an interval over training seeds shows, and nothing else: a variant with a
+better mean alone is open, and is told with the seeds that would settle it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from prologue_bench.reporting.headline import primary_metric
+from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
+from prologue_bench.results.schema import Results
+from prologue_bench.stats.differences import Cell, Verdict
+from prologue_bench.stats.settling import MOST_SEEDS, seeds_to_settle
+from prologue_bench.stats.wording import difference_text, interval_text, share_text
+from prologue_bench.texts.numbers import number, signed
+
+WORDS: Mapping[Verdict, str] = {
+    "better": "better",
+    "worse": "worse",
+    "equivalent": "same",
+    "same": "same",
+    "noise": "open",
+    "unknown": "no verdict",
+}
+"""What a reader is told of a cell's verdict."""
+
+
+def cell_word(cell: Cell, judged: bool) -> str:
+    """What is said of a cell in a word; nothing where no variant has a verdict."""
+    return WORDS.get(cell.verdict, "") if judged else ""
+
+
+@frozen
+class Headline:
+    """The answer in one sentence, what else there is to say, and how many variants are what."""
+
+    sentence: str
+    more: tuple[str, ...] = ()
+    counts: Mapping[str, int] = {}
+    """By word, of the variants that are compared with the baseline; empty without a verdict."""
+    tone: str = ""
+    """The word that the sentence is about."""
+
+
+def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Headline:
+    """The answer of the results on their primary metric."""
+    info = primary_metric(results, main)
+    if info is None:
+        return Headline("No verdict: no metric that has a better direction was measured.")
+    known = {name: row[info.name] for name, row in cells.items() if info.name in row}
+    compared = {name: cell for name, cell in known.items() if cell.difference is not None}
+    words = {name: WORDS.get(cell.verdict, "no verdict") for name, cell in compared.items()}
+    if not set(words.values()) - {"no verdict"} or results.baseline is None:
+        return Headline(_no_verdict(known, info, results), _of_one_seed(known, info))
+    counts = {word: list(words.values()).count(word) for word in dict.fromkeys(WORDS.values())}
+    of = {
+        word: _best_first({n: c for n, c in compared.items() if words[n] == word}, info)
+        for word in counts
+    }
+    tell = _Teller(info, results.baseline, known[results.baseline])
+    counts = {word: count for word, count in counts.items() if count}
+    if of["better"]:
+        (name, cell), *others = of["better"].items()
+        sentence = f"{name} is better than {results.baseline} on {tell.what}: {tell.how(cell)}."
+        more = [tell.named("Also better", dict(others)), tell.named("Worse", of["worse"])]
+        return Headline(sentence, tuple(filter(None, [*more, *tell.rest(of)])), counts, "better")
+    more = [tell.named("Worse", of["worse"]), *tell.rest(of)]
+    if counts.keys() == {"same"}:
+        sentence = f"On {tell.what}, every variant is the same as {results.baseline}."
+        return Headline(sentence, tuple(filter(None, more)), counts, "same")
+    shown = "shown to be " if of["open"] or of["no verdict"] else ""
+    sentence = f"No variant is {shown}better than {results.baseline} on {tell.what}."
+    tone = "open" if of["open"] else next(iter(counts))
+    return Headline(sentence, tuple(filter(None, more)), counts, tone)
+
+
+def in_sentence(info: MetricInfo) -> str:
+    """A metric's title within a sentence: "the rate", but "PSNR"."""
+    label = info.label
+    return label if label[1:2].isupper() else f"the {label[:1].lower()}{label[1:]}"
+
+
+def _best_first(found: Mapping[str, Cell], info: MetricInfo) -> dict[str, Cell]:
+    sign = -1 if info.direction == "higher" else 1
+    return dict(sorted(found.items(), key=lambda each: sign * each[1].mean))
+
+
+@frozen
+class _Teller:
+    """Tells of variants against the baseline, on one metric."""
+
+    info: MetricInfo
+    baseline: str
+    reference: Cell
+
+    @property
+    def what(self) -> str:
+        """The metric within a sentence."""
+        return in_sentence(self.info)
+
+    def how(self, cell: Cell) -> str:
+        """Both means and the difference."""
+        assert cell.difference is not None
+        unit = f" {self.info.unit}" if self.info.unit else ""
+        share = share_text(cell.difference.mean, self.reference.mean)
+        return (
+            f"{number(cell.mean)}{unit} against {number(self.reference.mean)}, "
+            f"a difference of {difference_text(cell.difference)}{f' ({share})' if share else ''}"
+        )
+
+    def named(self, word: str, found: Mapping[str, Cell]) -> str:
+        """Such as "Worse: a (+10 ± 0.33); b (+12 ± 1)."; nothing where there are none."""
+        told = [
+            f"{name} ({difference_text(cell.difference)})"
+            for name, cell in found.items()
+            if cell.difference is not None
+        ]
+        return f"{word}: {'; '.join(told)}." if told else ""
+
+    def rest(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
+        """What is the same, and what is open with the seeds that would settle it."""
+        margins = {
+            cell.difference.margin.share
+            for cell in of["same"].values()
+            if cell.difference is not None
+            and cell.difference.margin is not None
+            and cell.verdict == "equivalent"
+        }
+        within = f" within ±{100 * max(margins):g}%" if margins else ""
+        return [
+            self.named(f"Same{within}", of["same"]),
+            self._open(of["open"]),
+            self.named("No verdict", of["no verdict"]),
+        ]
+
+    def _open(self, found: Mapping[str, Cell]) -> str:
+        if not found:
+            return ""
+        (name, cell), *others = found.items()
+        difference = cell.difference
+        assert difference is not None
+        share = share_text(difference.mean, self.reference.mean)
+        text = (
+            f"Open: {name}, {number(cell.mean)} against {number(self.reference.mean)}"
+            f"{f' ({share})' if share else ''}, could be noise: the interval of the difference is "
+            f"{interval_text(difference)}; {_seeds(cell)} would settle it."
+        )
+        told = [
+            f"{other} ({signed(each.difference.mean)}, {_seeds(each)})"
+            for other, each in others
+            if each.difference is not None
+        ]
+        return f"{text} Also open: {'; '.join(told)}." if told else text
+
+
+def _seeds(cell: Cell) -> str:
+    assert cell.difference is not None
+    count = seeds_to_settle(cell.difference)
+    return f"about {count} seeds" if count else f"more than {MOST_SEEDS} seeds"
+
+
+def _no_verdict(known: Mapping[str, Cell], info: MetricInfo, results: Results) -> str:
+    """Why there is no verdict on a metric."""
+    differences = [cell.difference for cell in known.values() if cell.difference is not None]
+    if any(each.basis == "training seeds" for each in differences):
+        return f"No verdict on {in_sentence(info)}: the noise of training is not known."
+    return why_not_judged({name: {info.name: cell} for name, cell in known.items()}, results)
+
+
+def _of_one_seed(known: Mapping[str, Cell], info: MetricInfo) -> tuple[str, ...]:
+    if max((cell.seeds for cell in known.values()), default=1) > 1:
+        return ()
+    return (
+        f"Another training could turn differences on {in_sentence(info)} round; "
+        "run three seeds or more (--seeds 0-2) to learn how much of them is noise.",
+    )

@@ -1,0 +1,256 @@
+"""What a report says first: the primary metric, ranks, sizes, and the same samples side by side."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.errors import UserError
+from prologue_bench.pipeline.checks import check_measurement
+from prologue_bench.pipeline.pictures import sheet, to_png
+from prologue_bench.reporting.headline import (
+    leaderboard_metrics,
+    not_measured,
+    primary_metric,
+)
+from prologue_bench.reporting.leaderboard import fairness, leaderboard
+from prologue_bench.reporting.report import render_html
+from prologue_bench.reporting.strips import strips
+from prologue_bench.reporting.summary import MetricInfo, metric_infos, split_metrics
+from prologue_bench.reporting.tables import render_markdown
+from prologue_bench.reporting.verdict import headline
+from prologue_bench.reporting.words import EXPLAINED, in_plain_words, kind_of, scale_notes
+from prologue_bench.results.frame import measured, summary
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.pictures import Pictures
+from prologue_bench.results.schema import Results
+from prologue_bench.stats.differences import Difference, Margin
+from prologue_bench.stats.settling import seeds_to_settle
+from prologue_bench.texts.numbers import number, plus_minus, to_digits
+from tests.conftest import ROOT
+from tests.documents import results_of
+from tests.factories.verdicts import report
+
+
+def study(direction: str = "lower", **values: list[float]) -> dict[str, Any]:
+    """Results of variants with one metric by training seed; `base` is the baseline."""
+    runs = [
+        {
+            "variant": name,
+            "seed": seed,
+            "measurements": [{"name": "gfid", "title": "gFD", "direction": direction, "value": x}],
+        }
+        for name, of in values.items()
+        for seed, x in enumerate(of)
+    ]
+    seeds = list(range(max(map(len, values.values()))))
+    return {"runs": runs, "seeds": seeds, "baseline": "base", "equivalence_margin": 0.05}
+
+
+def infos(results: Results) -> tuple[list[MetricInfo], list[MetricInfo]]:
+    """The main metrics, and all."""
+    rows = measured(results)
+    found = in_plain_words(metric_infos(rows), results)
+    return split_metrics(found, rows, results)[0], found
+
+
+def answer(document: dict[str, Any]) -> tuple[str, dict[str, int]]:
+    results = results_of(document)
+    found = headline(summary(results), infos(results)[0], results)
+    return found.sentence, dict(found.counts)
+
+
+BASE = [100.0, 101.0, 102.0]
+
+
+@pytest.mark.parametrize(
+    ("variant", "direction", "sentence", "word"),
+    [
+        ([80.0, 81.1, 82.0], "lower", "v is better than base on the sample distance", "better"),
+        ([80.0, 81.1, 82.0], "higher", "No variant is better than base on", "worse"),
+        ([100.2, 101.1, 102.3], "lower", "every variant is the same as base", "same"),
+        ([50.0, 130.0, 90.0], "lower", "No variant is shown to be better than base", "open"),
+    ],
+)
+def test_the_answer_is_better_worse_same_or_open(
+    variant: list[float], direction: str, sentence: str, word: str
+) -> None:
+    found, counts = answer(study(direction, base=BASE, v=variant))
+    assert sentence in found
+    assert counts == {word: 1}
+
+
+def test_one_seed_gives_no_verdict_no_rank_and_nothing_in_bold() -> None:
+    document = study(base=[100.0], v=[50.0])
+    assert answer(document) == ("One training seed: no verdict.", {})
+    results = results_of(document)
+    main, metrics = infos(results)
+    board = leaderboard(results, summary(results), primary_metric(results, main), metrics)
+    assert (board.ranks, board.best, board.names) == (None, {}, ("base", "v"))
+
+
+def test_the_answer_comes_first_in_the_table_too() -> None:
+    document = {**study(base=BASE, v=[80.0, 81.1, 82.0]), "remarks": ["old"]}
+    lines = render_markdown(results_of(document)).splitlines()
+    assert lines[2] == answer(document)[0].replace("_", r"\_")
+
+
+def test_ranks_are_shared_where_differences_are_open() -> None:
+    values = {
+        "base": BASE,
+        "noisy": [10.0, 150.0, 60.0],
+        "good": [80.0, 81.1, 82.0],
+        "best": [60.0, 61.0, 62.1],
+        "bad": [140.0, 141.2, 142.0],
+    }
+    results = results_of(study(**values))
+    main, metrics = infos(results)
+    board = leaderboard(results, summary(results), primary_metric(results, main), metrics)
+    assert board.ranks is not None
+    assert {name: str(rank) for name, rank in board.ranks.items()} == {
+        "best": "1=",
+        "noisy": "1=",
+        "good": "2",
+        "base": "3",
+        "bad": "4",
+    }
+    assert board.names == ("best", "noisy", "good", "base", "bad")
+    assert board.best == {"gfid": "best"}, "not the noisy one, were its mean better"
+
+
+def test_sizes_are_told_and_warned_of() -> None:
+    document = study(base=BASE, v=BASE)
+    segment = {"name": "visual", "length": 49, "vocabulary": 256}
+    prologue = {"name": "prologue", "length": 8, "vocabulary": 128}
+    document["variants"] = [
+        {"name": "base", "layout": [segment], "parameters": {"tokenizer": 990, "generator": 10}},
+        {"name": "v", "layout": [prologue, segment], "parameters": {"tokenizer": 1040}},
+    ]
+    stage = {"stage": "train-tokenizer", "key": "k", "flops": 2e12}
+    for run in document["runs"]:
+        run["stages"] = [stage, {**stage, "stage": "sample"}]
+    results = results_of(document)
+    board = leaderboard(results, summary(results), None, [])
+    tokens, bits, parameters, flops = board.sizes
+    assert tokens.texts == {"base": "49 × 256", "v": "8 × 128 + 49 × 256"}
+    assert bits.values == {"base": 49 * 8.0, "v": 49 * 8.0 + 8 * 7}
+    assert (parameters.is_matched, flops.values) == (True, {"base": 2.0, "v": 2.0})
+    assert [size.title for size in board.unmatched] == ["Tokens × codes", "Code length"]
+    assert "tokens (49 to 57, up to +16%)" in fairness(board)
+    alike = results_of({**document, "variants": document["variants"][:1]})
+    assert fairness(leaderboard(alike, {}, None, [])) == ""
+
+
+def test_the_ablation_names_the_primary_metric_and_those_beside_it() -> None:
+    results = load_results(ROOT / "reports" / "prologue_count")
+    main, metrics = infos(results)
+    primary = primary_metric(results, main)
+    assert primary is not None
+    assert primary.name == "gfid", "the first of samples, in results that name none"
+    shown = [info.name for info in leaderboard_metrics(results, primary, main, metrics)]
+    assert shown == ["gfid", "rfid", "rate", "probe_4", "layout_pixels_4"], "one of each kind"
+    document = report("prologue_count")
+    asked = results_of({**document, "primary": "rate", "leaderboard": ["training_flops", "gone"]})
+    main, metrics = infos(asked)
+    primary = primary_metric(asked, main)
+    shown = [info.name for info in leaderboard_metrics(asked, primary, main, metrics)]
+    assert shown == ["rate", "training_flops"]
+    assert not_measured(asked, main, metrics) == ["leaderboard: gone was not measured."]
+    (told,) = not_measured(results_of({**document, "primary": "gone"}), main, metrics)
+    assert told.startswith("primary: gone was not measured")
+
+
+def test_the_keys_are_checked_before_anything_is_run(load: Callable[..., Ablation]) -> None:
+    with pytest.raises(UserError, match=r"leaderboard: found 6 measurements, expected at most 5"):
+        load("leaderboard=[a, b, c, d, e, f]")
+    with pytest.raises(UserError, match="leaderboard: expected each measurement once"):
+        load("leaderboard=[rate, rate]")
+    ablation = load("primary=rate", "leaderboard=[rate_visual]")
+    assert (ablation.primary, ablation.leaderboard) == ("rate", ("rate_visual",))
+    assert ablation.overrides.values == ("primary=rate", "leaderboard=[rate_visual]")
+    with pytest.raises(UserError, match="primary gfid: 'gfid' is not among its metrics"):
+        check_measurement(ablation, "gfid", "primary")
+
+
+def test_the_seeds_that_settle_a_difference_are_those_that_narrow_its_interval() -> None:
+    found = Difference(mean=-1.0, half_width=2.0, basis="training seeds", count=3)
+    seeds = seeds_to_settle(found)
+    assert seeds is not None
+    assert 3 < seeds < 10
+    near = Difference(
+        mean=0.0, half_width=2.0, basis="training seeds", count=3, margin=Margin(0.05, 1.0)
+    )
+    assert seeds_to_settle(near) == seeds, "as far from the margin as the other from zero"
+    assert seeds_to_settle(Difference(mean=0.0, half_width=2.0, basis="images")) is None
+    never = Difference(mean=1e-6, half_width=2.0, basis="training seeds", count=3)
+    assert seeds_to_settle(never) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "uncertainty", "text"),
+    [
+        (263.51, 31.2, "264"),
+        (4.2223, 0.0054, "4.2223"),
+        (1494.7, 161, "1,495"),
+        (-0.0098, 0.0021, "−0.0098"),
+        (12.3456, None, "12.35"),
+    ],
+)
+def test_digits_follow_the_uncertainty(value: float, uncertainty: float, text: str) -> None:
+    assert to_digits(value, uncertainty) == text
+
+
+def test_numbers_have_one_minus_and_no_powers_of_ten() -> None:
+    assert (number(-0.5), number(4.9e-6, 2)) == ("−0.5", "0.0000049")
+    assert plus_minus(-9.67, 78.2) == "−10 ± 78"
+    assert plus_minus(2.13, 2.11) == "+2.13 ± 2.11", "digits enough to see that it leaves out zero"
+
+
+def test_every_metric_of_the_published_reports_is_explained_in_plain_words() -> None:
+    for name in ("prologue_count", "tokenizers", "guidance"):
+        results = load_results(ROOT / "reports" / name)
+        for info in infos(results)[1]:
+            assert info.kind in EXPLAINED, info.name
+            assert "EfficientNet" not in info.label
+        assert len(scale_notes(results)) == 1
+    assert kind_of("rate_of_a_plugin") == "rate"
+    assert kind_of("edges") == ""
+
+
+def test_strips_show_one_sample_in_each_row() -> None:
+    document = study(base=BASE, v=BASE)
+    height, width = results_of(document).origins[0].data.shape[1:]
+    images = np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones(
+        (1, 3, height, width), np.uint8
+    )
+    png = to_png(sheet(images))
+    pictures = Pictures({"originals": png, "reconstructions-0": png, "samples-1": png})
+    found = {each.title: each for each in strips(results_of(document), pictures)}
+    assert list(found) == ["Reconstructions", "Their errors", "Samples"]
+    first, second = found["Reconstructions"].rows[:2]
+    assert [row.label for row in (first, second)] == ["circle", "square"]
+    assert second.tiles[2] is None, "no picture of the second variant"
+    assert second.tiles[0] is not None
+    assert second.tiles[0].box == f"{width + 2} 0 {width} {height}"
+    assert found["Samples"].columns == ("base", "v")
+    html = render_html(results_of(document), pictures)
+    assert html.count(f'viewBox="{second.tiles[0].box}"') == 2 + 1 + 1
+    held = re.findall(r'<image id="picture-([a-z0-9-]+)"', html)
+    assert held == ["originals", "reconstructions-0", "samples-1"]
+    assert strips(results_of(document), Pictures()) == []
+
+
+def test_results_without_a_baseline_have_a_page_too() -> None:
+    document = {**study(base=BASE, v=[80.0, 81.1, 82.0]), "baseline": None}
+    html = render_html(results_of(document), Pictures())
+    assert "No baseline: no verdict." in html
+    empty = copy.deepcopy(document)
+    for run in empty["runs"]:
+        run["measurements"] = []
+    assert "no metric that has a better direction" in render_html(results_of(empty), Pictures())
