@@ -167,6 +167,8 @@ class Running:
 
     def _report(self, results: Results, pictures: Pictures, failed: str, shown: bool) -> Path:
         """Write the report, if it is another than is there, and show its table."""
+        from prologue_bench.cli.console.results import show_brief
+        from prologue_bench.reporting.brief import brief
         from prologue_bench.reporting.replacing import REPORT, is_current
         from prologue_bench.reporting.tables import render_markdown
 
@@ -185,7 +187,7 @@ class Running:
                     f"{failed}; the report is left as it is: {error}"
                 ) from None
         if shown:
-            click.echo(table)
+            show_brief(brief(results))
         click.echo(f"Report: {place}{said}")
         return place
 
