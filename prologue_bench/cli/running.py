@@ -99,7 +99,8 @@ class Running:
             )
         failed = what_failed(plan, outcome)
         place = self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
-        click.echo(store_line(self.store), err=True)
+        if not so_far and plan.missing:
+            click.echo(store_line(self.store), err=True)
         if self.opened:
             click.launch(place.resolve().as_uri())
         unsent = "" if so_far else self._send(plan)

@@ -1,4 +1,4 @@
-"""Whether files may be fetched, and whether weights are to be read where a model is made."""
+"""Whether files may be fetched; whether a model is given its weights, from `storage`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from prologue_bench.storage.giving import weights_given
+
+__all__ = ["may_fetch", "nothing_fetched", "weights_given"]
+
 _may_fetch = ContextVar("may_fetch", default=True)
-_weights_given = ContextVar("weights_given", default=False)
 
 
 def may_fetch() -> bool:
@@ -26,21 +29,3 @@ def nothing_fetched() -> Iterator[None]:
         yield
     finally:
         _may_fetch.reset(before)
-
-
-def weights_given() -> bool:
-    """Whether a model that is made now gets all of its weights afterwards, from an artifact.
-
-    It then need neither read nor draw them, and its own files need not be there.
-    """
-    return _weights_given.get()
-
-
-@contextmanager
-def giving_weights() -> Iterator[None]:
-    """Models that are made inside get all of their weights afterwards."""
-    before = _weights_given.set(True)
-    try:
-        yield
-    finally:
-        _weights_given.reset(before)

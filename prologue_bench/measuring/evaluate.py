@@ -48,8 +48,9 @@ from prologue_bench.storage.files import temporary_array
 from prologue_bench.storage.store import Store, default_store
 from prologue_bench.training.context import INFERENCE_BATCH
 
-OFFERED = {"reconstructions", "tokens", "tokenizer", "prefixes"}
+OFFERED = {"reconstructions", "tokens", "test_tokens", "tokenizer", "prefixes"}
 """What a metric may need here."""
+OF_TOKENS = {"tokens", "test_tokens"}
 ROLES = ("measure", "metrics")
 """Of metrics that are measured where none are named: those that there is something for."""
 
@@ -130,7 +131,7 @@ def evaluate(
         if task.layout is None:
             notes.append(f"tokens are not counted: encode gives {coded.latents}, no integers")
         for each in resolved:
-            if task.layout is None and "tokens" in needs_of(each):
+            if task.layout is None and OF_TOKENS & set(needs_of(each)):
                 if metrics is not None:
                     raise UserError(
                         f"{each.name}: encode gave {coded.latents}, expected ids, integers [B, ...]"
@@ -194,7 +195,7 @@ def _usual(registry: Registry) -> list[str]:
     return [
         name
         for name in dict.fromkeys(found)
-        if set(registry.find("metric", name).load().needs) <= {"reconstructions", "tokens"}
+        if set(registry.find("metric", name).load().needs) <= {"reconstructions", *OF_TOKENS}
     ]
 
 
@@ -253,7 +254,7 @@ class _Task:
         """As `numbers.measured`."""
         count = len(self.coded.images)
         tokenizer = self.coding.coder.tokenizer
-        of_tokens = "tokens" in needs_of(metric) and self.coding.coder.layout is None
+        of_tokens = OF_TOKENS & set(needs_of(metric)) and self.coding.coder.layout is None
         guessed = (
             {"vocabulary": "as the largest id tells"} if of_tokens and self.codes is None else {}
         )

@@ -15,7 +15,6 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.contracts import checked as contracts
 from prologue_bench.contracts.data import DataSource
-from prologue_bench.contracts.fetching import giving_weights
 from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
@@ -23,6 +22,7 @@ from prologue_bench.errors import PrologueBenchError, UserError
 from prologue_bench.guard import of_component
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
+from prologue_bench.storage.giving import giving_weights
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import load_weights
 

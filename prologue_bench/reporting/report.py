@@ -209,11 +209,12 @@ def _answer(
 
 def _pictures(results: Results, pictures: Pictures) -> dict[str, Any]:
     """Pictures with what is drawn of them."""
-    sizes = {name: png_size(content) for name, content in pictures.files.items()}
+    files = dict(sorted(pictures.files.items()))  # however they were collected
+    sizes = {name: png_size(content) for name, content in files.items()}
     comparable = comparable_pictures(results, pictures)
     return {
-        "drawn": {name.partition("-")[0] for name in pictures.files},
-        "pictures": {name: _data_uri(content) for name, content in pictures.files.items()},
+        "drawn": {name.partition("-")[0] for name in files},
+        "pictures": {name: _data_uri(content) for name, content in files.items()},
         "sheets": {name: size for name, size in sizes.items() if all(size)},
         "strips": strips(results, pictures),
         "comparable": [(title, name) for title, name in comparable if all(sizes[name])],

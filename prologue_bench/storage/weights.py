@@ -22,9 +22,9 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 
-from prologue_bench.contracts.fetching import giving_weights
 from prologue_bench.errors import UserError, shortened
 from prologue_bench.storage.files import checksum, follow_umask
+from prologue_bench.storage.giving import giving_weights
 
 M = TypeVar("M", bound=nn.Module)
 Shapes = dict[str, tuple[int, ...]]

@@ -72,8 +72,11 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
 ) -> None:
     shown = call("run", str(smoke_file), "--dry-run")
     assert shown.code == 0
-    numbers = r"[0-9a-f]{20} +0\.[0-9]{2}M +[0-9.e+]+ +<0\.1 +about"
-    assert re.search(rf"train-tokenizer · prologue_tokens=2 seed 0 +{numbers}", shown.out)
+    numbers = r"0\.[0-9]{2}M +[0-9.e+]+ +<0\.1 +about"
+    assert re.search(rf"prologue_tokens=2 +1 +10 +10 +{numbers}", shown.out)
+    every = call("plan", str(smoke_file), "--all")
+    named = r"train-tokenizer · prologue_tokens=2 seed 0 +[0-9a-f]{20} +"
+    assert re.search(named + numbers, every.out)
     assert "20 stages, 0 cached; the rest takes about" in shown.out
     assert not (tmp_path / "store").exists()
     assert not (tmp_path / "reports").exists()

@@ -18,7 +18,7 @@ from prologue_bench.config.ablation import Ablation, resolve_alone
 from prologue_bench.config.settings import key_values
 from prologue_bench.contracts import A_FILE, PublishedFile, existing_file, external_file
 from prologue_bench.contracts.external import content
-from prologue_bench.errors import StageError, UserError
+from prologue_bench.errors import MissingDataError, StageError, UserError
 from prologue_bench.pipeline.stages import component_key
 from prologue_bench.registry import Registry
 from prologue_bench.storage.checksums import fingerprint, known_checksum
@@ -281,11 +281,15 @@ def test_a_name_on_the_hub_needs_a_commit(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match="revision: must be empty without a name on the hub"):
         diffusers(pretrained=str(model_folder(tmp_path / "one")), revision=commit)
-    with pytest.raises(
-        UserError,
-        match="pretrained: must be a folder that is there or a name on the hub: /no/such/folder",
-    ):
-        diffusers(pretrained="/no/such/folder")
+    with pytest.raises(UserError, match="pretrained: must be a folder that is there or a name on"):
+        diffusers(pretrained="no such/folder")
+    from diffusers import VQModel
+
+    from prologue_plugins.diffusers.tokenizer import _load
+
+    missing = diffusers(pretrained="/no/such/folder")
+    with pytest.raises(MissingDataError, match="found no folder /no/such/folder, expected one"):
+        _load(VQModel, missing)
 
 
 def test_the_commit_is_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,7 +303,7 @@ def test_the_commit_is_what_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append({"name": name, **options})
 
     monkeypatch.setattr(VQModel, "from_pretrained", loaded)
-    _load(diffusers(pretrained="someone/model", revision="0" * 40, subfolder="vqvae"))
+    _load(VQModel, diffusers(pretrained="someone/model", revision="0" * 40, subfolder="vqvae"))
     assert asked == [
         {
             "name": "someone/model",

@@ -18,8 +18,9 @@ from prologue_bench.registry import Registry
 from prologue_plugins.datasets.crops import centre_crop
 from prologue_plugins.datasets.huggingface import HuggingFace
 from prologue_plugins.datasets.settings import HuggingFaceSettings
+from tests.factories.data_sources import PICTURES, keeps_its_contract
 from tests.factories.image_files import encoded
-from tests.unit.test_more_data import PICTURES, keeps_its_contract
+from tests.factories.image_folders import settle
 
 REGISTRY = Registry.load()
 CLASSES = ["cat", "dog", "axolotl"]
@@ -91,6 +92,7 @@ def test_a_plan_reads_no_image_and_knows_what_was_read_before(repository: Path) 
     outline = data(repository).outline()
     assert outline.fingerprint == "not looked at"
     assert outline.labels("test").tolist() == [2, 0, 1, 2]
+    settle()
     fingerprint = data(repository).fingerprint
     assert data(repository).outline().fingerprint == fingerprint
 

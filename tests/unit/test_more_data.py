@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from prologue_bench.conformance import Skipped, checks_of
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.registry import Registry
 from prologue_plugins.datasets.cifar10 import FOLDER, Cifar10
 from prologue_plugins.datasets.crops import centre_crop
 from prologue_plugins.datasets.files import ImageFiles
@@ -26,20 +21,9 @@ from prologue_plugins.datasets.settings import (
     WebDatasetSettings,
 )
 from prologue_plugins.datasets.webdataset import WebDataset
+from tests.factories.data_sources import PICTURES, keeps_its_contract
 from tests.factories.image_files import encoded
 from tests.factories.places import folder, npz, tarred, zipped
-
-REGISTRY = Registry.load()
-RNG = np.random.default_rng(0)
-PICTURES = [Image.fromarray(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)) for _ in range(12)]
-
-
-def keeps_its_contract(name: str, settings: Mapping[str, Any]) -> None:
-    checks = checks_of("data", name, settings, registry=REGISTRY)
-    assert len(checks) >= 7
-    for check in checks:
-        with contextlib.suppress(Skipped):
-            check.run()
 
 
 def shard(path: Path, first: int, count: int, classes: int = 3) -> Path:

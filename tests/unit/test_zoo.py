@@ -21,9 +21,10 @@ from prologue_bench.config.presets import find_preset
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts import ImageSpec
 from prologue_bench.contracts.external import files_within
-from prologue_bench.contracts.fetching import giving_weights, nothing_fetched
+from prologue_bench.contracts.fetching import nothing_fetched
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.registry import Registry
+from prologue_bench.storage.giving import giving_weights
 from prologue_plugins.zoo.golden import check_zoo_folder
 from prologue_plugins.zoo.llamagen import LlamaGenVq
 from prologue_plugins.zoo.parts.codebooks import ids_to_signs, nearest, signs_to_ids

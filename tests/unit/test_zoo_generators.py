@@ -15,9 +15,9 @@ from torch import Tensor
 from prologue_bench.config.presets import find_preset
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts import Segment, TokenLayout
-from prologue_bench.contracts.fetching import giving_weights
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
+from prologue_bench.storage.giving import giving_weights
 from prologue_plugins.zoo.generating import Cache, ZooGenerator
 from prologue_plugins.zoo.golden import check_zoo_folder
 from prologue_plugins.zoo.gpt import LlamaGenGpt
