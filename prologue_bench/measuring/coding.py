@@ -224,6 +224,8 @@ class Coding:
         if layout is not None:
             with of_component(name):
                 layout.check(codes, count)  # type: ignore[arg-type] # it is what is checked
+        if isinstance(codes, Tensor) and codes.is_floating_point():
+            return None  # of types that numpy may lack
         found = codes.detach().cpu().numpy() if isinstance(codes, Tensor) else codes
         if not isinstance(found, np.ndarray) or found.dtype.kind not in "iu":
             return None

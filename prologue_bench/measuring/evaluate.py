@@ -104,6 +104,8 @@ def evaluate(
     it, and StageError for what only measuring shows, such as features that are no numbers.
     """
     registry = registry or Registry.load()
+    if not isinstance(settings, Mapping | None):
+        raise UserError(f"settings: found {shown(settings)}, expected a mapping of their names")
     chosen = dict(settings or {})
     own_data = {key[5:]: chosen.pop(key) for key in list(chosen) if key.startswith("data.")}
     _check_numbers(limit, codes, batch_size, value_range)

@@ -10,6 +10,7 @@ import attrs
 from prologue_bench.config.ablation import Resolved, resolve_alone
 from prologue_bench.contracts.metric import Metric
 from prologue_bench.errors import UserError
+from prologue_bench.guard import shown
 from prologue_bench.pipeline.models import needs_of
 from prologue_bench.registry import Registry
 
@@ -27,7 +28,15 @@ def wanted(
     UserError.
     """
     given: list[tuple[str, dict[str, Any]]] = []
+    if isinstance(metrics, str):
+        metrics = [name.strip() for name in metrics.split(",")]  # as the command line takes them
+    if not isinstance(metrics, Sequence):
+        raise UserError(f"metrics: found {shown(metrics)}, expected a list of names")
+    if not isinstance(settings, Mapping):
+        raise UserError(f"settings: found {shown(settings)}, expected a mapping of their names")
     for each in metrics:
+        if not isinstance(each, str | Mapping):
+            raise UserError(f"metrics: found {each!r}, expected a name or a mapping with 'use'")
         values = {"use": each} if isinstance(each, str) else dict(each)
         name = values.pop("use", None)
         if not isinstance(name, str):

@@ -250,7 +250,8 @@ def _with_weights(ablation: Ablation, workspace: Workspace) -> tuple[Ablation, t
     if not missing:
         return ablation, ()
     kept = [each.name for each in ablation.variants if each.name not in missing]
-    reason = f"{next(iter(missing.values()))}{' and others' if len(missing) > 1 else ''}"
+    more = f", and those of {len(missing) - 1} more variants" if len(missing) > 1 else ""
+    reason = f"{next(iter(missing.values()))}{more}; docs/zoo.md says where they are"
     if not kept:
         raise UserError(f"{ablation.path}: no variant's weights are there: {reason}")
     notes = tuple(f"skipped {name}: {reason}" for name, reason in missing.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
+from prologue_bench.reporting.added_seeds import added_seeds
 from prologue_bench.reporting.headline import leaderboard_metrics, not_measured, primary_metric
 from prologue_bench.reporting.leaderboard import leaderboard
 from prologue_bench.reporting.sections import left_out
@@ -77,6 +78,7 @@ def brief(results: Results) -> Brief:
         ),
         notes=(
             *(f"Warning: {text}" for text in warnings(results)),
+            *added_seeds(results),
             *not_measured(results, main, metrics),
             *left_out(results),
             *scale_notes(results),

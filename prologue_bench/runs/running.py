@@ -138,7 +138,12 @@ def _installed() -> Registry:
 
 
 def _assignments(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Settings as --set takes them; JSON is YAML."""
+    """Settings as --set takes them; JSON is YAML. Raises UserError."""
+    if not isinstance(values, Mapping):
+        raise UserError(
+            f"set: found {shown(values)}, expected a mapping, such as "
+            '{"tokenizer.prologue_tokens": 4}'
+        )
     found = []
     for key, value in values.items():
         try:

@@ -155,9 +155,9 @@ def _refuse_others(path: Path, follow: bool) -> None:
         start = file.read(9)
     # A safetensors file starts with the header's length in 8 bytes, any of them possible, then the
     # header's JSON.
-    if start[8:] == b"{" and path.suffix not in PICKLES:
+    if start[8:] == b"{":
         return
-    if start[:2] == b"PK" or start[:1] == b"\x80" or path.suffix in PICKLES:
+    if start[:2] == b"PK" or start[:1] == b"\x80":
         raise UserError(
             f"{path}: a pickle, which could run code, is never loaded; expected a safetensors file"
         )

@@ -105,7 +105,9 @@ def test_it_ends_at_the_look_that_decides_and_trains_no_more(folder: Path, call:
     results = _results(folder)
     assert {seed for _, seed in _seeds(results)} == {3, 5}
     assert [look.undecided for look in results.added_seeds[0].looks] == [()]
-    assert "equivalent to one within" in ending.out
+    assert results.added_seeds[0].metric in ending.out
+    table = (folder / "reports" / "tiny" / "results.md").read_text()
+    assert "equivalent to one within" in table
 
 
 def test_a_metric_that_nothing_measures_is_named_when_that_is_known(

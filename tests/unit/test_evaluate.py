@@ -258,3 +258,32 @@ def test_grey_data_has_no_range_to_guess(tmp_path: Path) -> None:
     assert data.spec == ImageSpec(1, 8, 8)
     found = evaluated(tmp_path, lambda x: x, torch.zeros_like, data=data, metrics=["psnr"])
     assert 5 < found["psnr"] < 15
+
+
+def test_latents_may_be_of_types_that_numpy_lacks() -> None:
+    found = pb.evaluate(
+        lambda images: images.bfloat16(),
+        lambda codes: codes,
+        data="shapes",
+        limit=5,
+        metrics="psnr, ssim",
+    )
+    assert [each.name for each in found.records] == ["psnr", "ssim"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"metrics": [3]}, "metrics: found 3, expected a name"),
+        ({"metrics": 3}, "metrics: found 3 .int., expected a list of names"),
+        ({"settings": 3}, "settings: found 3 .int., expected a mapping"),
+    ],
+)
+def test_what_is_no_list_or_mapping_is_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pb.evaluate(lambda images: images, lambda codes: codes, data="shapes", limit=5, **given)
+
+
+def test_settings_of_a_run_are_a_mapping() -> None:
+    with pytest.raises(UserError, match=r"set: found \['a=3'\] .list., expected a mapping"):
+        pb.run("prologue_count", profile="smoke", set=["a=3"])  # type: ignore[arg-type]

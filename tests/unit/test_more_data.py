@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_plugins.datasets.archives import TarArchive
 from prologue_plugins.datasets.cifar10 import FOLDER, Cifar10
 from prologue_plugins.datasets.crops import centre_crop
 from prologue_plugins.datasets.files import ImageFiles
@@ -194,3 +195,19 @@ def test_what_is_not_read_is_named_with_what_would_be(tmp_path: Path) -> None:
         ImageFiles(ImageFilesSettings(root=str(mixed))).spec  # noqa: B018
     webp = folder(tmp_path / "webp", {"0.WEBP": encoded(PICTURES[0], "WEBP")})
     assert ImageFiles(ImageFilesSettings(root=str(webp))).spec.width == 16
+
+
+@pytest.mark.parametrize("kept", [4608, 3072, 3372, 1536])
+def test_a_tar_that_was_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path, kept: int) -> None:
+    content = {f"{index}.png": encoded(PICTURES[index])[:700].ljust(700) for index in range(3)}
+    path = tarred(tmp_path / "whole.tar", content)
+    assert list(TarArchive(path).list_names()) == list(content)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(UserError, match="not a complete tar without compression"):
+        TarArchive(path).list_names()
+
+
+def test_two_files_of_one_name_in_a_tar_are_refused(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "twice.tar", {"a.png": b"1", "./a.png": b"2", "b.png": b"3"})
+    with pytest.raises(UserError, match=r"found names more than once, such as a\.png"):
+        TarArchive(path).list_names()

@@ -402,3 +402,16 @@ def test_the_first_number_is_the_lowest_bit() -> None:
     latents = torch.tensor([[0.5, -1.0, 2.0], [0.0, 3.0, -1.0]])
     assert signs_to_ids(latents).tolist() == [5, 2]
     assert ids_to_signs(torch.tensor([5, 2]), 3).tolist() == [[1, -1, 1], [-1, 1, -1]]
+
+
+def test_the_content_of_a_file_counts_and_not_its_ending(tmp_path: Path) -> None:
+    weights = {"a": torch.zeros(2)}
+    save_file(weights, tmp_path / "named.pt")
+    assert torch.equal(read_state(tmp_path / "named.pt")["a"], weights["a"])
+    for content, message in (
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "a pointer of Git LFS"),
+        (bytes(range(60, 200)), "found neither safetensors nor weights of PyTorch"),
+    ):
+        (tmp_path / "other.pt").write_bytes(content)
+        with pytest.raises(UserError, match=message):
+            read_state(tmp_path / "other.pt")

@@ -154,7 +154,7 @@ class FolderArchive(Archive):
 class ZipArchive(Archive):
     """A zip file, opened once in each process that reads from it.
 
-    Of members of one name the last one counts.
+    A tar that ends without a block of zeros was cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -232,11 +232,8 @@ class TarArchive(Archive):
         """Where in the file each ordinary member begins, and its bytes."""
         try:
             with tarfile.open(self.path, "r:") as file:
-                return {
-                    info.name.removeprefix("./"): (info.offset_data, info.size)
-                    for info in file
-                    if info.isreg() and not info.issparse()
-                }
+                members = [info for info in file if info.isreg() and not info.issparse()]
+                self._check_end(file.offset)
         except PermissionError as error:
             raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
         except Exception as error:  # of many kinds, for headers that are damaged
@@ -244,6 +241,22 @@ class TarArchive(Archive):
                 f"{self.path}: not a complete tar without compression: {first_line(error)}; "
                 "unpack it, or fetch it again"
             ) from None
+        places = {info.name.removeprefix("./"): (info.offset_data, info.size) for info in members}
+        if len(places) < len(members):
+            names = Counter(info.name.removeprefix("./") for info in members)
+            name = next(name for name, count in names.items() if count > 1)
+            raise UserError(
+                f"{self.path}: found names more than once, such as {shortened(name)}; expected "
+                "each file once"
+            )
+        return places
+
+    def _check_end(self, offset: int) -> None:
+        """Raises ValueError where what stands behind the last member is no tar's end."""
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise ValueError("it was cut off, since no end stands behind its last file")
 
     def list_names(self) -> Iterable[str]:
         return self._places

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,8 @@ AVERAGES = "model_ema."
 """In front of moving averages, whose names have no dots after it."""
 TRAINING = ("loss.",)
 """Beginnings of names that only training has: discriminator and LPIPS."""
+LFS = b"version https://git-lfs"
+"""How a pointer of Git LFS begins."""
 DATA_PARALLEL = "module."
 SMALLEST = 10_000_000
 """Numbers in the smallest released file, roughly: what holds fewer is none of them."""
@@ -89,9 +92,13 @@ def _say_no_average(path: Path) -> None:
 
 def _content(path: Path) -> Any:
     with path.open("rb") as file:
-        start = file.read(9)
-    if start[8:] == b"{":
+        start = file.read(len(LFS))
+    if start[8:9] == b"{":
         return read_tensors(path)
+    if start == LFS:
+        raise UserError(f"{path}: a pointer of Git LFS; fetch the file that it stands for")
+    if start[:2] != b"PK" and start[:1] != b"\x80":
+        raise UserError(f"{path}: found neither safetensors nor weights of PyTorch")
     zipped = zipfile.is_zipfile(path)
     names = _members(path) if zipped else []
     if any(name.endswith("constants.pkl") for name in names):
@@ -102,7 +109,9 @@ def _content(path: Path) -> Any:
             "them by safetensors.numpy.save_file"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it does not load is said here
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped or None)
     except pickle.UnpicklingError as error:
         found = _global(str(error))
         raise UserError(
