@@ -39,7 +39,7 @@ from prologue_bench.measuring.sources import (
     open_source,
     taken,
 )
-from prologue_bench.measuring.wanted import Metrics, is_paired, wanted
+from prologue_bench.measuring.wanted import Metrics, is_paired, split_settings, wanted
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.models import needs_of
 from prologue_bench.registry import Registry
@@ -104,10 +104,7 @@ def evaluate(
     it, and StageError for what only measuring shows, such as features that are no numbers.
     """
     registry = registry or Registry.load()
-    if not isinstance(settings, Mapping | None):
-        raise UserError(f"settings: found {shown(settings)}, expected a mapping of their names")
-    chosen = dict(settings or {})
-    own_data = {key[5:]: chosen.pop(key) for key in list(chosen) if key.startswith("data.")}
+    chosen, own_data = split_settings(settings)
     _check_numbers(limit, codes, batch_size, value_range)
     coder = coder_of(encode, decode)
     if coder.tokenizer is not None and codes is not None:

@@ -34,7 +34,7 @@ from prologue_bench.measuring.sources import (
     statistics_in,
     taken,
 )
-from prologue_bench.measuring.wanted import Metrics, is_paired, wanted
+from prologue_bench.measuring.wanted import Metrics, is_paired, split_settings, wanted
 from prologue_bench.pipeline.models import needs_of
 from prologue_bench.registry import Registry
 from prologue_bench.results.schema import MeasurementRecord
@@ -81,8 +81,7 @@ def measure(
     measuring shows, such as features that are no numbers.
     """
     registry = registry or Registry.load()
-    chosen = dict(settings or {})
-    own_data = {key[5:]: chosen.pop(key) for key in list(chosen) if key.startswith("data.")}
+    chosen, own_data = split_settings(settings)
     for name, value in (("limit", limit), ("size", size)):
         if value is not None and (isinstance(value, bool) or value < 1):
             raise UserError(f"{name}: found {value}, expected a whole number from 1 on")

@@ -16,6 +16,23 @@ from prologue_bench.registry import Registry
 
 Metrics = Sequence[str | Mapping[str, Any]]
 """Names, or mappings with `use` and settings as in an ablation."""
+DATA = "data."
+"""How the names of a data set's settings begin."""
+
+
+def split_settings(
+    settings: Mapping[str, Any] | None,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Settings of metrics, and those of the data set ("data.root"). Raises UserError."""
+    if not isinstance(settings, Mapping | None):
+        raise UserError(f"settings: found {shown(settings)}, expected a mapping of their names")
+    of_metrics = dict(settings or {})
+    of_data = {
+        key.removeprefix(DATA): of_metrics.pop(key)
+        for key in list(of_metrics)
+        if key.startswith(DATA)
+    }
+    return of_metrics, of_data
 
 
 def wanted(
@@ -32,8 +49,6 @@ def wanted(
         metrics = [name.strip() for name in metrics.split(",")]  # as the command line takes them
     if not isinstance(metrics, Sequence):
         raise UserError(f"metrics: found {shown(metrics)}, expected a list of names")
-    if not isinstance(settings, Mapping):
-        raise UserError(f"settings: found {shown(settings)}, expected a mapping of their names")
     for each in metrics:
         if not isinstance(each, str | Mapping):
             raise UserError(f"metrics: found {each!r}, expected a name or a mapping with 'use'")

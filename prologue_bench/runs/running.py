@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from prologue_bench.config.ablation import load_ablation
 from prologue_bench.config.files import Overrides
@@ -126,8 +126,7 @@ def run(
         raise PrologueBenchError(found.failed or f"{checked.name}: nothing was measured")
     if folder is None:
         return found
-    page = found.write_report(folder, force)
-    return AblationRun(results=results, pictures=pictures, failed=found.failed, report=page)
+    return evolve(found, report=found.write_report(folder, force))
 
 
 def _installed() -> Registry:

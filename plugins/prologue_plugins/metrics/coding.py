@@ -19,6 +19,7 @@ from prologue_bench.contracts import (
     to_float,
 )
 from prologue_bench.errors import DoesNotApply
+from prologue_plugins.metrics.cost import timed
 from prologue_plugins.metrics.settings import CodingSpeedSettings
 
 NO_IDS = "its tokenizer has no ids"
@@ -117,14 +118,5 @@ class CodingSpeed(Metric):
             direction="higher",
             count=self.settings.images,
             detail=True,
-            protocol=Procedure(
-                name="coding-speed",
-                details={
-                    "batch": self.settings.images,
-                    "repeats": f"the best of {self.settings.repeats}",
-                    "device": inputs.device.type,
-                    "machine": inputs.machine,
-                    "threads": torch.get_num_threads(),
-                },
-            ),
+            protocol=Procedure(name="coding-speed", details=timed(self.settings, inputs)),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from prologue_bench.contracts import (
     to_bytes,
 )
 from prologue_bench.errors import DoesNotApply, StageError
-from prologue_plugins.metrics.settings import SpeedSettings
+from prologue_plugins.metrics.settings import CodingSpeedSettings, SpeedSettings
 
 TRAINING = ("train-tokenizer", "train-generator")
 UNKNOWN = "a model is imported, so that the cost of its training is not known"
@@ -86,6 +87,17 @@ def _measurement(
     )
 
 
+def timed(settings: SpeedSettings | CodingSpeedSettings, inputs: MetricInputs) -> dict[str, Any]:
+    """What protocols of speeds say of how they were taken."""
+    return {
+        "batch": settings.images,
+        "repeats": f"the best of {settings.repeats}",
+        "device": inputs.device.type,
+        "machine": inputs.machine,
+        "threads": torch.get_num_threads(),
+    }
+
+
 class Speed(Metric):
     """Images drawn token by token and decoded per second: the best of several batches."""
 
@@ -108,11 +120,7 @@ class Speed(Metric):
                 protocol=Procedure(
                     name="sampling-speed",
                     details={
-                        "batch": self.settings.images,
-                        "repeats": f"the best of {self.settings.repeats}",
-                        "device": inputs.device.type,
-                        "machine": inputs.machine,
-                        "threads": torch.get_num_threads(),
+                        **timed(self.settings, inputs),
                         **{
                             f"sampling.{key}": item
                             for key, item in inputs.sampling.items()

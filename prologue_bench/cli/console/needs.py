@@ -33,11 +33,10 @@ def disk_line(needs: PlanNeeds, jobs: int, root: Path) -> str:
 
 def store_line(store: Store) -> str:
     """What a store takes of the disk, which part of it can be made again, and how to free it."""
-    whole, cache, unfinished = (
-        bytes_in(path) for path in (store.root, store.cache, store.root / "work")
-    )
+    sizes = {path.name: bytes_in(path) for path in store.root.iterdir()}
+    cache, unfinished = (sizes.get(name, 0) for name in (store.cache.name, "work"))
     parts = [f"{decimal(cache)} of it cached features"] if cache else []
     if unfinished:
         parts.append(f"{decimal(unfinished)} unfinished work")
     freeing = "; `prologue-bench store gc` shows what can go" if parts else ""
-    return f"Store: {', '.join([decimal(whole), *parts])}, in {store.root}{freeing}"
+    return f"Store: {', '.join([decimal(sum(sizes.values())), *parts])}, in {store.root}{freeing}"
