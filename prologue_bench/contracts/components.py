@@ -57,6 +57,10 @@ class Component:
     takes_offers: bool = field(default=True, validator=validators.instance_of(bool))
     """Whether a profile's `offers` reach its settings. Not those of a published tokenizer: its
     released weights say what its sizes are."""
+    steps_alike: bool = field(default=False, validator=validators.instance_of(bool))
+    """Whether each step of its training does the same with every batch, so that a GPU may record
+    one and repeat it: nothing is counted from step to step in Python, and nothing decided by a
+    tensor's values."""
     requires: str = field(default="", converter=_one_line)
     """What to install where the component's module cannot be imported, such as
     prologue-bench[vq]."""

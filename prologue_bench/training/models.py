@@ -23,6 +23,8 @@ from prologue_bench.errors import StageError
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.compiling import Compiled
 from prologue_bench.training.engine import BaseModel, MMDistributedDataParallel, OptimWrapper
+from prologue_bench.training.optimisation import step_by_gradients
+from prologue_bench.training.recording import Recording
 
 Losses = dict[str, Tensor]
 DRAWN, DROPPED = "drawn_", "dropped_"
@@ -49,6 +51,17 @@ class LossModel(BaseModel):
         self.training_settings = training
         self.step = 0
         self.seed = 0
+        self.recording: Recording | None = None
+        """Runs the steps that it can."""
+
+    def record_steps(self) -> None:
+        """Have a GPU record the first step and repeat it, see `recording.can_be_recorded`."""
+        self.recording = Recording(self, self._pass)
+
+    def _pass(self, batch: Mapping[str, Tensor]) -> Losses:
+        loss, log = self.parse_losses(self(mode="loss", **batch))
+        loss.backward()
+        return {name: value.detach() for name, value in log.items()}
 
     def begin_step(self, step: int, seed: int) -> None:
         """Called before each step, with the seed of the training."""
@@ -125,6 +138,9 @@ def run_step(
     world, rank = distributed.world_size(), distributed.rank()
     for name, drawn in model.draws(count * world).items():
         batch[name] = drawn[rank::world].to(next(iter(batch.values())).device)
+    if model.recording is not None and (recorded := model.recording(batch)) is not None:
+        step_by_gradients(optim_wrapper)
+        return on_host(recorded)
     parts = model.training_settings.accumulate
     total: Losses = {}
     for index in range(parts):
@@ -143,7 +159,14 @@ def run_step(
             optim_wrapper.update_params(loss)
         for name, value in log.items():
             total[name] = total.get(name, 0) + value.detach() / parts
-    return distributed.mean(total)
+    return on_host(distributed.mean(total))
+
+
+def on_host(losses: Losses) -> Losses:
+    """The losses, read from their device at once: each reading waits for all that it has to do."""
+    if all(each.device.type == "cpu" for each in losses.values()):
+        return losses
+    return dict(zip(losses, torch.stack(list(losses.values())).cpu().unbind(), strict=True))
 
 
 class TokenizerModel(LossModel):

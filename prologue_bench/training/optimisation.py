@@ -101,6 +101,13 @@ class JointOptimWrapper(OptimWrapperDict):
         yield
 
 
+def step_by_gradients(wrapper: OptimWrapper) -> None:
+    """A step of each optimizer by the gradients that its parameters have, which stay."""
+    parts = wrapper.optim_wrappers.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    for part in parts:
+        part.step()
+
+
 def schedule(settings: Optimisation, steps: int) -> list[dict[str, Any]]:
     """mmengine's schedulers for warm-up, a flat stretch, and a linear fall to `final_fraction`."""
     begin = settings.warmup_steps + settings.flat_steps

@@ -20,6 +20,7 @@ from prologue_bench.config.settings import Optimisation, Training, plain_values
 from prologue_bench.errors import StageError
 from prologue_bench.storage.unfinished import seal
 from prologue_bench.training import distributed
+from prologue_bench.training.averaging import MovingAverage
 from prologue_bench.training.batches import ArrayDataset, Shuffled, loading, whole_batch
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import CURVES, INSIDE
@@ -209,7 +210,7 @@ def make_runner(job: TrainingJob) -> Runner:
             GuardHook(),
             CurveHook(context.output / CURVES),
             *_watching(job),
-            EMAHook(momentum=1 - 0.5 ** (1 / training.ema_half_life_steps)),
+            EMAHook(MovingAverage, momentum=1 - 0.5 ** (1 / training.ema_half_life_steps)),
             ProgressHook(context),
             SlimCheckpointHook(),
         ],

@@ -53,6 +53,7 @@ def run(
     images: Tensor | None = None,
     looked_at: LookedAt | None = None,
     show_losses: Callable[[Mapping[str, float]], None] = lambda losses: None,
+    recorded: bool = False,
     **changes: object,
 ) -> TokenizerModel:
     """Train a joint model in a folder, from the checkpoint that is there."""
@@ -76,6 +77,8 @@ def run(
         **changes,  # type: ignore[arg-type]
     )
     model = joint_model(training)
+    if recorded:
+        model.record_steps()
     fast = attrs.evolve(FAST, learning_rate=rate)
     parts = {
         "autoencoder": (list(model.tokenizer.parameters()), fast),

@@ -15,6 +15,7 @@ def prologue_generators() -> list[Component]:
             settings="prologue_plugins.generators.settings:ArSettings",
             summary="A class-conditional causal transformer over one vocabulary of all segments.",
             version=3,
+            steps_alike=True,
         ),
         Component(
             name="rar",
@@ -22,5 +23,6 @@ def prologue_generators() -> list[Component]:
             settings="prologue_plugins.generators.settings:RarSettings",
             summary="The same, trained on tokens in random order within their segments.",
             version=3,
+            steps_alike=True,
         ),
     ]

@@ -14,6 +14,7 @@ def prologue_tokenizers() -> list[Component]:
             settings="prologue_plugins.tokenizers.settings:Vq1dSettings",
             summary="A sequence of vector-quantized learned queries (the 1D baseline).",
             version=3,
+            steps_alike=True,
         ),
         Component(
             name="vq-2d",
@@ -21,6 +22,7 @@ def prologue_tokenizers() -> list[Component]:
             settings="prologue_plugins.tokenizers.settings:Vq2dSettings",
             summary="A grid of vector-quantized patches (the baseline).",
             version=3,
+            steps_alike=True,
         ),
         Component(
             name="prologue",
@@ -31,6 +33,7 @@ def prologue_tokenizers() -> list[Component]:
                 "alone."
             ),
             version=3,
+            steps_alike=True,
         ),
         Component(
             name="prologue-post",
@@ -38,6 +41,7 @@ def prologue_tokenizers() -> list[Component]:
             settings="prologue_plugins.tokenizers.settings:ProloguePostSettings",
             summary="A prologue from a second encoder, added to a finished, frozen vq-2d.",
             version=3,
+            steps_alike=True,
             builds_on=True,
         ),
     ]

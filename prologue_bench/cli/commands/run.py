@@ -94,7 +94,9 @@ if TYPE_CHECKING:
         "[$PROLOGUE_BENCH_JOBS or auto: what is fastest]"
     ),
 )
-@click.option("--gpus", type=GpusType(), help="The GPUs to use, such as 0,1, one per job  [all]")
+@click.option(
+    "--gpus", type=GpusType(), help="GPUs, one per job, such as 0,1; two jobs share 0,0  [all]"
+)
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),

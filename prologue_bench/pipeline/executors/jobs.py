@@ -42,19 +42,26 @@ class Machine:
     gpus: tuple[str, ...] = ()
 
     def check(self, jobs: int) -> None:
-        """Raises UserError for more jobs than there are cores, or GPUs."""
-        for found, what in ((self.cores, "core"), (len(self.gpus), "GPU")):
-            if jobs > found and (found or what == "core"):
-                raise UserError(
-                    f"--jobs {jobs}: found {found} {what}{'s' * (found > 1)}, expected at most as "
-                    f"many jobs; use --jobs {found}, or leave it to --jobs auto"
-                )
+        """Raises UserError for more jobs than there are cores, or GPUs to give them."""
+        if jobs > self.cores:
+            raise UserError(
+                f"--jobs {jobs}: found {self.cores} core{'s' * (self.cores > 1)}, expected at most "
+                f"as many jobs; use --jobs {self.cores}, or leave it to --jobs auto"
+            )
+        if jobs > len(self.gpus) > 0:
+            shared = ",".join(each for each in self.gpus for _ in range(2))
+            raise UserError(
+                f"--jobs {jobs}: found {len(self.gpus)} GPU{'s' * (len(self.gpus) > 1)}, expected "
+                f"at most as many jobs; use --jobs {len(self.gpus)}, or name GPUs several times to "
+                f"share them, such as --gpus {shared}"
+            )
 
 
 def this_machine(gpus: tuple[int, ...] | None = None) -> Machine:
     """The cores and GPUs of this process, of which `gpus` names those to use by number.
 
-    They are those that torch sees here from then on. Raises UserError for one that there is not.
+    One that is named several times is given to as many jobs. They are those that torch sees here
+    from then on. Raises UserError for one that there is not.
     """
     import joblib
 
@@ -70,7 +77,7 @@ def this_machine(gpus: tuple[int, ...] | None = None) -> Machine:
                     f"{where}: found no GPU {each}, expected some of {listed(range(len(names)))}"
                 )
         names = tuple(names[each] for each in gpus)
-        os.environ[VISIBLE] = ",".join(names)
+        os.environ[VISIBLE] = ",".join(dict.fromkeys(names))
     return Machine(cores, min(cores, physical), names)
 
 

@@ -22,6 +22,7 @@ from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
 from prologue_bench.training.inside import IMAGES, LookedAt
 from prologue_bench.training.models import GeneratorModel, TokenizerModel
+from prologue_bench.training.recording import can_be_recorded
 from prologue_bench.training.runner import TrainingJob, train
 
 
@@ -76,9 +77,13 @@ def train_tokenizer(
         [tokenizer, *([prior] if prior else [])],
         context,
     )
+    model = TokenizerModel(tokenizer, prior, training, data.spec.none_label, losses)
+    used = [stage.tokenizer, *([stage.prior] if stage.prior else []), *stage.losses]
+    if can_be_recorded(training, [each.component for each in used], context.device):
+        model.record_steps()
     averaged = train(
         TrainingJob(
-            model=TokenizerModel(tokenizer, prior, training, data.spec.none_label, losses),
+            model=model,
             data=ArrayDataset(arrays),
             training=training,
             parts=parts,
@@ -119,9 +124,12 @@ def train_generator(
     training = compiling.decided(
         stage.training, partial(counted_flops, stage, workspace), [generator], context
     )
+    model = GeneratorModel(generator, training, data.spec.none_label)
+    if can_be_recorded(training, [stage.generator.component], context.device):
+        model.record_steps()
     averaged = train(
         TrainingJob(
-            model=GeneratorModel(generator, training, data.spec.none_label),
+            model=model,
             data=ArrayDataset({"ids": ids, "labels": np.repeat(data.labels("train"), data.views)}),
             training=training,
             parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
