@@ -75,6 +75,18 @@ def test_nan_and_constant_images_are_one_line() -> None:
         moments(np.ones((9, 2)), "gfid")
 
 
+def test_a_model_whose_images_are_all_alike_has_a_distance_and_a_warning() -> None:
+    reference = moments(features(40, 3, 0), "reference")
+    alike = np.full((40, 3), 2.0)
+    own = moments(alike, "gfid", made=True)
+    assert own.warning == "all images have the same features"
+    assert not reference.warning
+    expected = np.square(2.0 - reference.mean).sum() + np.trace(reference.covariance)
+    assert frechet_distance(own, reference) == pytest.approx(expected)
+    assert np.isfinite(distance_influences(alike, own, reference)).all()
+    assert frechet_distance(own, own) == 0
+
+
 def test_different_numbers_of_features_are_one_line() -> None:
     with pytest.raises(StageError, match="found 3 and 5 features, expected equally many"):
         frechet_distance(moments(features(40, 3, 0), "x"), moments(features(40, 5, 0), "x"))

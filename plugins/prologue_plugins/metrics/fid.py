@@ -101,7 +101,7 @@ class Fid(Metric):
         """The numbers over one extractor's features; `measured` begins their names."""
         images, whole, known = self._images(inputs)
         features = load_features(images, settings, inputs, known)
-        own = moments(features, self.name, settings.few_samples)
+        own = moments(features, self.name, settings.few_samples, made=True)
         reference, details = reference_of(settings, inputs)
         distance = frechet_distance(own, reference)
         spread = None if own.shrunk else half_width(distance_influences(features, own, reference))
@@ -144,6 +144,7 @@ class Fid(Metric):
                 count=len(images),
                 protocol=protocol,
                 half_width=spread,
+                warning=own.warning,
                 against=self.against if name == self.name else {},
             )
             for name, title, value, spread in distances
@@ -231,7 +232,8 @@ class GenerationGap(Metric):
 
         def seen(what: str, images: ImageArray) -> tuple[Moments, NDArray[Any]]:
             features = load_features(images, settings, inputs, inputs.known.get(what, ""))
-            return moments(features, f"generation-gap: {what}", settings.few_samples), features
+            named = f"generation-gap: {what}"
+            return moments(features, named, settings.few_samples, what != "test"), features
 
         samples, of_samples = seen("samples", inputs.samples)
         decoded, of_decoded = seen("reconstructions", inputs.reconstructions)
@@ -274,6 +276,7 @@ class GenerationGap(Metric):
                 direction="lower",
                 count=len(inputs.samples),
                 half_width=None if shrunk else spread,
+                warning=samples.warning or decoded.warning,
                 protocol=Procedure(name=name.replace("_", "-"), details=details),
             )
             for name, title, value, spread in found

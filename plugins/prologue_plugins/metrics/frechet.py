@@ -23,14 +23,21 @@ class Moments:
     covariance: NDArray[Any]
     shrunk: bool = False
 
+    @property
+    def warning(self) -> str:
+        """What is wrong with images that are all alike; empty otherwise."""
+        return "" if self.covariance.any() else "all images have the same features"
 
-def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Moments:
+
+def moments(
+    features: NDArray[Any], what: str, few: FewSamples = "error", made: bool = False
+) -> Moments:
     """Moments of features [N, F] in float64.
 
     With no more samples than dimensions the covariance is singular and the distance far too large:
     that is an error, or the covariance is shrunk towards a multiple of the identity (Ledoit and
     Wolf 2004). Raises StageError for that, for features that are no numbers, and where all images
-    have the same features.
+    have the same features, unless a model has `made` them: one that has collapsed makes them so.
     """
     features = np.asarray(features, dtype=np.float64)
     count, dimensions = features.shape
@@ -39,6 +46,8 @@ def moments(features: NDArray[Any], what: str, few: FewSamples = "error") -> Mom
     if problem := too_few(count, dimensions, few):
         raise StageError(f"{what}: {problem}")
     if np.ptp(features, axis=0).max() == 0:
+        if made:
+            return Moments(features[0], np.zeros((dimensions, dimensions)))
         raise StageError(
             f"{what}: found {count} images, all with the same features; expected images that differ"
         )
@@ -123,7 +132,9 @@ def distance_at_infinity(features: NDArray[Any], reference: Moments, what: str) 
     rng = np.random.default_rng(0)
     sizes = np.unique(np.linspace(smallest, count, POINTS).astype(int))
     found = [
-        frechet_distance(moments(features[rng.choice(count, size, replace=False)], what), reference)
+        frechet_distance(
+            moments(features[rng.choice(count, size, replace=False)], what, made=True), reference
+        )
         for size in sizes
     ]
     _, intercept = np.polyfit(1 / sizes, found, 1)
