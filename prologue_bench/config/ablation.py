@@ -152,6 +152,8 @@ class Ablation:
     """The measurement that decides which variant wins; empty takes the first of the samples."""
     leaderboard: tuple[str, ...] = ()
     """Measurements to show beside it."""
+    first_tokens: tuple[int, ...] = ()
+    """Numbers of first tokens to compare at, beyond those of the variants' leading segments."""
     overrides: Overrides = attrs.field(factory=Overrides, eq=False)
     """What the command line put over the file."""
     document: Document = attrs.field(factory=lambda: Document("", {}), eq=False, repr=False)
@@ -256,6 +258,7 @@ def _checked(
         skip_missing_weights=file.skip_missing_weights,
         primary=file.primary,
         leaderboard=file.leaderboard,
+        first_tokens=file.first_tokens,
         overrides=overrides,
         document=document,
         registry=registry,

@@ -56,6 +56,8 @@ class AblationFile:
     """The measurement that decides which variant wins; empty takes the first of the samples."""
     leaderboard: tuple[str, ...] = ()
     """Measurements that the report's first table shows beside the primary one."""
+    first_tokens: tuple[int, ...] = ()
+    """Numbers of first tokens to compare at, beyond those of the variants' leading segments."""
     metrics: tuple[Choice, ...] | None = None
     """By default those that declare it."""
     skip_missing_weights: bool = False
@@ -154,6 +156,9 @@ def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> 
         )
     if len(set(file.leaderboard)) != len(file.leaderboard):
         raise UserError(f"{where}: leaderboard: expected each measurement once")
+    for count in file.first_tokens:
+        if count < 1:
+            raise UserError(f"{where}: first_tokens: found {count}, expected numbers from 1 on")
     _check_seeds(file.seeds, LARGEST_SEED, f"{where}: seeds")
     _check_seeds(file.sampling_seeds, LARGEST_SEED, f"{where}: sampling_seeds")
     return file

@@ -175,7 +175,7 @@ def make_plan(
         check_measurement(ablation, ablation.primary, "primary")
     layouts = _layouts(ablation, workspace)
     _check_segment_names(ablation, layouts)
-    checks = Checks(ablation, workspace, _prefixes(layouts))
+    checks = Checks(ablation, workspace, _prefixes(layouts, ablation.first_tokens))
     held_out = _held_out(ablation, workspace)
     pipelines: list[Pipeline] = []
     drawn: set[str] = set()
@@ -278,9 +278,9 @@ def _check_segment_names(ablation: Ablation, layouts: Sequence[TokenLayout]) -> 
             )
 
 
-def _prefixes(layouts: Sequence[TokenLayout]) -> tuple[int, ...]:
-    """Lengths of the leading segments of all variants that have more than one segment."""
-    return tuple(sorted({layout.leading for layout in layouts if layout.leading}))
+def _prefixes(layouts: Sequence[TokenLayout], more: Sequence[int]) -> tuple[int, ...]:
+    """Lengths of the leading segments of variants that have more than one segment, and `more`."""
+    return tuple(sorted({*more, *(layout.leading for layout in layouts if layout.leading)}))
 
 
 def _held_out(ablation: Ablation, workspace: Workspace) -> int:

@@ -646,3 +646,20 @@ def test_a_planned_input_has_what_checks_ask_for(load: Load, store: Store) -> No
     Attention(AttentionSettings()).check(planned)
     with pytest.raises(DoesNotApply, match="found 6 tokens"):
         Attention(AttentionSettings()).check(attrs.evolve(planned, prefixes=(6,)))
+
+
+def test_ablations_with_the_same_first_tokens_share_what_compares_them(
+    load: Load, store: Store
+) -> None:
+    workspace = Workspace(store)
+
+    def probes(*values: str) -> set[str]:
+        plan = make_plan(load(*values, "metrics=[probe]"), workspace)
+        return {each.stage.key for each in plan.stages if each.stage.kind == "measure"}
+
+    several = probes("vary.tokenizer.prologue_tokens=[0, 2, 4]")
+    fewer = "vary.tokenizer.prologue_tokens=[0, 2]"
+    assert probes(fewer, "first_tokens=[2, 4]") < several
+    assert not probes(fewer) & several
+    with pytest.raises(UserError, match=r"first_tokens: found 0, expected numbers from 1 on"):
+        probes("first_tokens=[0]")
