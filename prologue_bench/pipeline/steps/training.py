@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from prologue_bench.config.ablation import Resolved
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.errors import StageError
@@ -21,7 +23,7 @@ from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
 from prologue_bench.training.inside import IMAGES, LookedAt
-from prologue_bench.training.models import GeneratorModel, TokenizerModel
+from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
 from prologue_bench.training.recording import can_be_recorded
 from prologue_bench.training.runner import TrainingJob, train
 
@@ -78,9 +80,9 @@ def train_tokenizer(
         context,
     )
     model = TokenizerModel(tokenizer, prior, training, data.spec.none_label, losses)
-    used = [stage.tokenizer, *([stage.prior] if stage.prior else []), *stage.losses]
-    if can_be_recorded(training, [each.component for each in used], context.device):
-        model.record_steps()
+    _record_steps(
+        model, [stage.tokenizer, *([stage.prior] if stage.prior else []), *stage.losses], context
+    )
     averaged = train(
         TrainingJob(
             model=model,
@@ -96,6 +98,15 @@ def train_tokenizer(
         save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
             save_weights(averaged.prior, context.output / models.PRIOR_WEIGHTS)
+
+
+def _record_steps(model: LossModel, used: Sequence[Resolved], context: StageContext) -> None:
+    """Have a GPU record the model's steps where that can be, and say so in the log."""
+    components = [each.component for each in used]
+    if can_be_recorded(model.training_settings, components, context.device):
+        model.record_steps()
+        with context.log.open("a") as log:
+            log.write("steps: recorded once on the GPU, and repeated\n")
 
 
 def _looked_at(data: DataSource, training: TokenizerTraining) -> LookedAt | None:
@@ -125,8 +136,7 @@ def train_generator(
         stage.training, partial(counted_flops, stage, workspace), [generator], context
     )
     model = GeneratorModel(generator, training, data.spec.none_label)
-    if can_be_recorded(training, [stage.generator.component], context.device):
-        model.record_steps()
+    _record_steps(model, [stage.generator], context)
     averaged = train(
         TrainingJob(
             model=model,
