@@ -63,7 +63,8 @@ def forest_plot(
     dots = seeds.melt("seed", var_name="variant", value_name="value").dropna()
     summary = pd.DataFrame([_summary(name, cells[name]) for name in compared], columns=SUMMARY)
     word = f" of {info.label} from {baseline}"
-    unit = f", {info.unit}" if info.unit else ""
+    # A small plot has no room for the unit, which stands in its heading.
+    unit = f", {info.unit}" if info.unit and not small else ""
     better = {"lower": ", ← better", "higher": ", better →"}.get(info.direction, "")
     title = f"difference{unit}{better}"
     layers = _layers(dots, summary, compared, title, small)
@@ -117,7 +118,8 @@ def value_plot(
         ],
         columns=SUMMARY,
     )
-    unit = f", {info.unit}" if info.unit else ""
+    # A small plot has no room for the unit, which stands in its heading.
+    unit = f", {info.unit}" if info.unit and not small else ""
     arrow = f" {info.arrow}" if info.arrow else ""
     layers = _layers(dots, summary, shown, f"{info.label}{unit}{arrow}", True, COLOURS[0])
     return spec(
