@@ -31,6 +31,8 @@ os.environ["PROLOGUE_BENCH_JOBS"] = "1"
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 ROOT = Path(__file__).parent.parent
+OLD_REPORTS = ROOT / "tests" / "old_reports"
+"""Results of an earlier version, with fewer steps and wider models; they are read as ever."""
 SMOKE = """
 name: tiny
 title: A tiny comparison

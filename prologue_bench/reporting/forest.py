@@ -118,8 +118,7 @@ def value_plot(
         ],
         columns=SUMMARY,
     )
-    # A small plot has no room for the unit, which stands in its heading.
-    unit = f", {info.unit}" if info.unit and not small else ""
+    unit = f", {info.unit}" if info.unit else ""
     arrow = f" {info.arrow}" if info.arrow else ""
     layers = _layers(dots, summary, shown, f"{info.label}{unit}{arrow}", True, COLOURS[0])
     return spec(

@@ -12,7 +12,7 @@ from prologue_bench.results.frame import measured
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.stats.differences import Cell, summarise
 from prologue_bench.stats.measured import Measured
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS
 from tests.documents import loaded, results_of
 
 
@@ -44,7 +44,7 @@ PICTURES = Pictures({"originals": b""})
 
 
 def report(name: str) -> dict[str, Any]:
-    return loaded(ROOT / "reports" / name)
+    return loaded(OLD_REPORTS / name)
 
 
 def cells_of(results: dict[str, Any]) -> dict[str, dict[str, Cell]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from prologue_bench.storage.store import Store
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS
 from tests.documents import loaded
 
-REPORT = ROOT / "reports" / "prologue_count"
+REPORT = OLD_REPORTS / "prologue_count"
 HEAVY = ("torch", "mmengine", "torchvision", "sklearn")
 DRAWING = ("pandas", "altair", "jinja2", "vl_convert", "scipy.stats")
 RUN = """

@@ -14,7 +14,7 @@ from prologue_bench.reporting.report import write_report
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.strict import to_json
-from tests.conftest import ROOT, SMOKE
+from tests.conftest import OLD_REPORTS, SMOKE
 from tests.documents import loaded, results_of
 
 METRIC = """
@@ -105,7 +105,7 @@ def test_a_plugins_odd_numbers_reach_the_report_and_its_wrong_ones_fail_alone(
 
 
 def test_results_are_json_whatever_stands_in_them(tmp_path: Path) -> None:
-    results = loaded(ROOT / "reports" / "prologue_count")
+    results = loaded(OLD_REPORTS / "prologue_count")
     run = results["runs"][0]
     run["measurements"][0]["value"] = float("nan")
     run["measurements"][1]["half_width"] = float("inf")

@@ -21,7 +21,7 @@ from prologue_bench.results.loading import load_results
 from prologue_bench.results.migration import fill_in_warnings
 from prologue_bench.stats.collapse import collapse_warning
 from prologue_plugins.metrics.codebook import collapse_of, use_and_perplexity
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS
 from tests.documents import loaded, results_of
 from tests.factories.verdicts import PICTURES
 
@@ -112,20 +112,20 @@ def test_the_limits_are_five_percent_and_one_bit(known: dict[str, float], collap
 
 
 def test_earlier_reports_are_judged_by_the_numbers_that_they_hold() -> None:
-    found = warnings(load_results(ROOT / "reports" / "prologue_count"))
+    found = warnings(load_results(OLD_REPORTS / "prologue_count"))
     assert found == [
         "prologue_tokens=8: seed 0: collapsed codebook, prologue uses 5 of 128 codes (3.9%).",
         "prologue_tokens=16: seed 0: collapsed codebook, prologue uses 2 of 128 codes (1.6%) and "
         "carries 0.62 bits per image.",
     ]
-    tokenizers = " ".join(warnings(load_results(ROOT / "reports" / "tokenizers")))
+    tokenizers = " ".join(warnings(load_results(OLD_REPORTS / "tokenizers")))
     assert (
         "prologue-post: seeds 0, 2: collapsed codebook, prologue uses 6 of 128 codes (4.7%)."
         in tokenizers
     )
     assert "onestage: seed 1: collapsed codebook, prologue" in tokenizers
     assert "visual" not in tokenizers.replace("2d, CE on visual", "")
-    assert warnings(load_results(ROOT / "reports" / "guidance")) == []
+    assert warnings(load_results(OLD_REPORTS / "guidance")) == []
 
 
 def earlier(**values: float) -> list[dict[str, Any]]:
@@ -154,7 +154,7 @@ def test_earlier_numbers_may_be_few() -> None:
 
 
 def test_a_metric_s_warning_is_a_finding_of_every_form_of_the_report(tmp_path: Path) -> None:
-    document = loaded(ROOT / "reports" / "guidance")
+    document = loaded(OLD_REPORTS / "guidance")
     told = Measurement(
         name="mine",
         title="mine",

@@ -22,7 +22,7 @@ from prologue_bench.reporting.tables import render_csv, render_latex, render_mar
 from prologue_bench.results.frame import frame
 from prologue_bench.texts.lines import CONTROLS, plain_text
 from prologue_bench.texts.markdown import markdown_line
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS, ROOT
 from tests.documents import loaded, results_of
 
 PAYLOADS = (
@@ -51,7 +51,7 @@ PAYLOADS = (
     "\x9b31m\x08\x08\x7f",
     "```\nfence",
 )
-COUNT = json.dumps(loaded(ROOT / "reports" / "prologue_count"))
+COUNT = json.dumps(loaded(OLD_REPORTS / "prologue_count"))
 DIALECTS = {
     "commonmark": lambda text: MarkdownIt("commonmark").render(text),
     "github": lambda text: MarkdownIt("gfm-like", {"linkify": False}).render(text),

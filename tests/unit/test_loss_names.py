@@ -32,7 +32,7 @@ from prologue_plugins.generators.settings import ArSettings
 from prologue_plugins.losses.adversarial import PatchGan
 from prologue_plugins.losses.settings import PatchGanSettings
 from prologue_plugins.tokenizers.prologue import Prologue
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS
 from tests.factories.models import IMAGES, PROLOGUE, ar, prologue
 from tests.factories.training import byte_images
 
@@ -297,7 +297,7 @@ def test_check_plugin_wants_cross_entropies_in_the_order_of_the_layout() -> None
 
 
 def test_curves_of_published_reports_are_still_drawn() -> None:
-    results = load_results(ROOT / "reports" / "prologue_count")
+    results = load_results(OLD_REPORTS / "prologue_count")
     titles = [title for title, _ in curve_plots(results)]
     assert {
         "Tokenizer: Reconstruction, L1",

@@ -17,7 +17,7 @@ from prologue_bench.cli.app import cli
 from prologue_bench.contracts import Measurement, Procedure
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.errors import StageError
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS
 
 
 def measurement(**values: Any) -> Measurement:
@@ -63,7 +63,7 @@ def test_what_is_no_number_is_one_line(values: dict[str, Any], message: str) -> 
 
 def test_a_report_needs_nothing_but_results_json(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_bytes(
-        (ROOT / "reports" / "guidance" / "results.json").read_bytes()
+        (OLD_REPORTS / "guidance" / "results.json").read_bytes()
     )
     found = CliRunner().invoke(cli, ["report", str(tmp_path)])
     assert found.exit_code == 0, found.exception

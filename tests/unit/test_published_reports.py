@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,14 +12,13 @@ from prologue_bench.reporting.figures import heat_maps, tradeoffs
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.results.frame import frame
 from prologue_bench.results.loading import load_results
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS, ROOT
 
-REPORTS = sorted(path.parent.name for path in ROOT.glob("reports/*/results.json"))
+REPORTS = [*sorted((ROOT / "reports").iterdir()), *sorted(OLD_REPORTS.iterdir())]
 
 
-@pytest.mark.parametrize("name", REPORTS)
-def test_every_number_of_a_published_report_stays(name: str) -> None:
-    folder = ROOT / "reports" / name
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_number_of_a_published_report_stays(folder: Path) -> None:
     results = load_results(folder)
     assert render_markdown(results).rstrip() == (folder / "results.md").read_text().rstrip()
     assert render_latex(results).rstrip() == (folder / "results.tex").read_text().rstrip()
@@ -30,7 +30,7 @@ def test_every_number_of_a_published_report_stays(name: str) -> None:
 
 
 def test_the_figures_of_metrics_that_did_not_declare_them_stay() -> None:
-    results = load_results(ROOT / "reports" / "prologue_count")
+    results = load_results(OLD_REPORTS / "prologue_count")
     assert [title for title, _ in tradeoffs(frame(results), results)] == [
         "Reconstruction against generation",
         "Cost against quality",

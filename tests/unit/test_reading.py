@@ -31,7 +31,7 @@ from prologue_bench.results.strict import to_json
 from prologue_bench.storage.weights import built_for, read_headers
 from prologue_plugins.metrics.references import check_reference
 from prologue_plugins.metrics.settings import FidSettings
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS, ROOT
 from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {"size": 14}, "published": False, "note": "", "counterpart": ""}
@@ -84,7 +84,12 @@ def set_at(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted((ROOT / "reports").iterdir()), *(ROOT / "registry/baselines").glob("*.json")]
+    "path",
+    [
+        *sorted((ROOT / "reports").iterdir()),
+        *sorted(OLD_REPORTS.iterdir()),
+        *(ROOT / "registry/baselines").glob("*.json"),
+    ],
 )
 def test_what_is_published_here_is_read(path: Path) -> None:
     assert load_numbers(path).runs
@@ -209,7 +214,7 @@ def test_only_files_themselves_are_read(tmp_path: Path) -> None:
 def test_pictures_are_whole_and_the_reports_own(tmp_path: Path) -> None:
     assets = tmp_path / "assets"
     assets.mkdir()
-    png = next((ROOT / "reports/guidance/assets").glob("*.png")).read_bytes()
+    png = next((OLD_REPORTS / "guidance/assets").glob("*.png")).read_bytes()
     for name in ("originals", "samples-0", "samples-1", "mine"):
         (assets / f"{name}.png").write_bytes(png)
     secret = tmp_path / "secret.png"
@@ -232,9 +237,7 @@ def test_pictures_are_whole_and_the_reports_own(tmp_path: Path) -> None:
 
 def test_a_baseline_is_compared_and_regressed_but_is_no_report(tmp_path: Path) -> None:
     baseline = ROOT / "registry/baselines/prologue_count.json"
-    found = CliRunner().invoke(
-        cli, ["compare", str(ROOT / "reports/prologue_count"), str(baseline)]
-    )
+    found = CliRunner().invoke(cli, ["compare", str(OLD_REPORTS / "prologue_count"), str(baseline)])
     assert found.exit_code == 0, found.output
     found = CliRunner().invoke(cli, ["report", str(baseline), "--out", str(tmp_path)])
     assert "description: missing" in str(found.exception)
@@ -355,7 +358,7 @@ def test_moments_are_those_of_a_distribution(
     ],
 )
 def test_odd_options_of_sample_are_refused(arguments: list[str]) -> None:
-    found = CliRunner().invoke(cli, ["sample", str(ROOT / "reports/guidance"), *arguments])
+    found = CliRunner().invoke(cli, ["sample", str(OLD_REPORTS / "guidance"), *arguments])
     assert found.exit_code in (1, 2)
     assert isinstance(found.exception, SystemExit | UserError)
 

@@ -41,7 +41,7 @@ from prologue_plugins.metrics.settings import (
     KidSettings,
     PrecisionRecallSettings,
 )
-from tests.conftest import ROOT
+from tests.conftest import OLD_REPORTS, ROOT
 from tests.documents import loaded, results_of
 from tests.factories.measuring import LAYOUT
 
@@ -49,7 +49,7 @@ DATA = Shapes(ShapesSettings(size=32, train_images=40, test_images=40))
 OURS: dict[str, Any] = {"extractor": "efficientnet-lite0"}
 THEIRS: dict[str, Any] = {"extractor": "inception-v3-compat"}
 KID = {"subsets": 3, "subset_size": 20}
-REPORTS = sorted(path.name for path in (ROOT / "reports").iterdir())
+REPORTS = sorted(path.name for path in OLD_REPORTS.iterdir())
 LITE = "EfficientNet-Lite0"
 
 
@@ -207,7 +207,7 @@ def test_fid_and_kid_lose_their_i_with_inception(title: str, over: str, counterp
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_reports_of_earlier_versions_are_read_with_true_titles(name: str) -> None:
-    results = load_results(ROOT / "reports" / name)
+    results = load_results(OLD_REPORTS / name)
     shown = [render_markdown(results), render_latex(results), render_html(results, Pictures())]
     for text in shown:
         assert not re.search(r"\b[rg]?FID\b", text.replace("published FID", ""))
@@ -254,7 +254,7 @@ def test_searches_of_earlier_versions_are_retitled_too() -> None:
 
 
 def test_published_rows_share_no_table_with_measured_ones() -> None:
-    results = loaded(ROOT / "reports" / "prologue_count")
+    results = loaded(OLD_REPORTS / "prologue_count")
     results["references"] = [
         {
             "name": "x",
@@ -292,16 +292,18 @@ def test_commands_name_the_quantity_and_say_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(ROOT)
     compared = (
         CliRunner()
-        .invoke(cli, ["compare", "reports/prologue_count", "reports/prologue_count"])
+        .invoke(
+            cli, ["compare", "tests/old_reports/prologue_count", "tests/old_reports/prologue_count"]
+        )
         .output
     )
     assert f"gFD ({LITE})" in compared
     assert "not comparable with published FID" in compared
     rates = (
         CliRunner()
-        .invoke(cli, ["compare", *["reports/prologue_count"] * 2, "--metric", "rate"])
+        .invoke(cli, ["compare", *["tests/old_reports/prologue_count"] * 2, "--metric", "rate"])
         .output
     )
     assert "FID" not in rates
-    claims = CliRunner().invoke(cli, ["claims", "reports/prologue_count"]).output
+    claims = CliRunner().invoke(cli, ["claims", "tests/old_reports/prologue_count"]).output
     assert f"1a gFD ({LITE}) falls with prologue tokens." in " ".join(claims.split())
