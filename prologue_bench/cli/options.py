@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,23 @@ store_option = click.option(
     type=FOLDER,
     help="Folder of artifacts  [$PROLOGUE_BENCH_STORE or the user's cache]",
 )
+
+
+def are_of_kind(kinds: Iterable[str], pattern: str | None) -> list[bool]:
+    """For each artifact's kind, whether it is the one that --kind names.
+
+    Raises UserError where there are artifacts and none is.
+    """
+    from fnmatch import fnmatchcase
+
+    from prologue_bench.errors import UserError, nearest
+
+    found = list(kinds)
+    chosen = [pattern is None or fnmatchcase(kind, pattern) for kind in found]
+    if pattern is not None and found and not any(chosen):
+        raise UserError(f"--kind {pattern}: found no such artifact; {nearest(pattern, set(found))}")
+    return chosen
+
 
 remote_option = click.option(
     "--remote",

@@ -7,8 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from prologue_bench.errors import StageError
+from prologue_bench.cli.app import cli
+from prologue_bench.errors import StageError, UserError
 from prologue_bench.storage.files import write_text
 from prologue_bench.storage.store import Store, is_full_disk
 from tests.factories.stores import put
@@ -71,3 +73,14 @@ def test_full_disks_are_recognised_through_their_causes() -> None:
     wrapped.__cause__ = OSError(errno.EDQUOT, "Disk quota exceeded")
     assert is_full_disk(wrapped)
     assert not is_full_disk(RuntimeError("something else"))
+
+
+def test_a_kind_that_no_artifact_has_is_named_with_those_there_are(store: Store) -> None:
+    put(store, "k1")
+    known = next(iter(store.manifests()))["kind"]
+    arguments = ["store", "ls", "--kind", f"{known}x", "--store", str(store.root)]
+    found = CliRunner().invoke(cli, arguments)
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception) == (
+        f"--kind {known}x: found no such artifact; did you mean '{known}'?"
+    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.filesize import decimal
 
-from prologue_bench.cli.options import kind_option, open_store, store_option
+from prologue_bench.cli.options import are_of_kind, kind_option, open_store, store_option
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError, listed, shortened
 from prologue_bench.notices import notice
 from prologue_bench.stopping import is_interrupt
@@ -192,12 +192,8 @@ def _keys_of(path: Path, opened: Store) -> list[str]:
 def _of_kind(keys: Sequence[str], kind: str | None, manifest: Callable[[str], Any]) -> list[str]:
     if kind is None:
         return list(keys)
-    found = {key: manifest(key) for key in keys}
-    return [
-        key
-        for key, each in found.items()
-        if isinstance(each, Mapping) and fnmatchcase(each["kind"], kind)
-    ]
+    found = {key: each for key in keys if isinstance(each := manifest(key), Mapping)}
+    return list(compress(found, are_of_kind((each["kind"] for each in found.values()), kind)))
 
 
 def _problems(exchange: Exchange, absent: str, done: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from prologue_bench.cli.commands import remotes
 from prologue_bench.cli.console.tables import new_table, show
-from prologue_bench.cli.options import kind_option, open_store, store_option
+from prologue_bench.cli.options import are_of_kind, kind_option, open_store, store_option
 from prologue_bench.errors import PrologueBenchError, UserError, shortened
 from prologue_bench.notices import notice
 from prologue_bench.storage.leftovers import bytes_in, last_touched, link_target
@@ -47,14 +47,9 @@ def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
     What metrics keep in the cache (features) is listed too.
     """
     opened = open_store(store)
-    rows = sorted(
-        (
-            _row(manifest)
-            for manifest in (*opened.manifests(), *opened.kept_manifests())
-            if kind is None or fnmatchcase(manifest["kind"], kind)
-        ),
-        key=lambda row: row["bytes"],
-    )
+    manifests = [*opened.manifests(), *opened.kept_manifests()]
+    chosen = are_of_kind((each["kind"] for each in manifests), kind)
+    rows = sorted(map(_row, compress(manifests, chosen)), key=lambda row: row["bytes"])
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
