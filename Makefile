@@ -30,13 +30,15 @@ bench: install-dev
 campaign: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.slow --write --jobs $$(nproc)
 
-# The published reports, anew: a day on two cores. What is finished stays in the store, and the same command goes on.
+# The published reports, anew: a day on two cores, less on a large GPU that jobs share, as with
+# make reports OPTIONS='--jobs 12 --gpus 0,0,0,0,0,0,0,0,0,0,0,0'. What is finished stays in the store, and the same command goes on.
 REPORTS := prologue_count tokenizers guidance ar_scale ce_weight prologue_codebook straight_through visual_dropout \
     colour_scenes recipes
 SEEDS := 0,1,2,3,4
 reports: install
 	for name in $(REPORTS); do \
-	    $(BIN)/prologue-bench run ablations/$$name.yaml --seeds $(SEEDS) --reuse reports/$$name || exit 1; done
+	    $(BIN)/prologue-bench run ablations/$$name.yaml --seeds $(SEEDS) --reuse reports/$$name $(OPTIONS) \
+	    || exit 1; done
 
 docs: install-dev
 	$(BIN)/mkdocs build
