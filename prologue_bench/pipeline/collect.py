@@ -208,8 +208,9 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
             continue
         artifact = store.find(stage.key)
         if artifact is None:
-            # Without a picture, a run is whole.
-            unfinished = unfinished or not is_picture
+            # A run is whole without its pictures, and without what its measurements were made from.
+            needed = isinstance(stage, Measure) or not pipeline.measures
+            unfinished = unfinished or (needed and not is_picture)
             continue
         if isinstance(stage, Measure):
             names = {each.name for each in measurements}

@@ -127,3 +127,21 @@ def test_a_report_of_what_is_finished_so_far(first_seed: Path, tmp_path: Path) -
         cli, ["bless", str(tmp_path / "report"), "--out", str(tmp_path / "baseline.json")]
     )
     assert "unfinished" in str(refused.exception)
+
+
+def test_a_run_is_whole_without_what_its_measurements_were_made_from(
+    finished: Path, tmp_path: Path
+) -> None:
+    shutil.copy(finished / "tiny.yaml", tmp_path)
+    shutil.copytree(finished / "store", tmp_path / "store")
+    gone = 0
+    for manifest in (tmp_path / "store" / "artifacts").glob("*/manifest.json"):
+        if json.loads(manifest.read_text())["kind"] in ("encode", "sample", "reconstruct"):
+            shutil.rmtree(manifest.parent)
+            gone += 1
+    assert gone
+    found = run(tmp_path, "--so-far")
+    assert found.exit_code == 0, found.output
+    results = results_of(tmp_path, "report")
+    assert not any(run["unfinished"] for run in results["runs"])
+    assert values(results, 0) == values(results_of(finished, "report"), 0)
