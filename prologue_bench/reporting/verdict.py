@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from prologue_bench.reporting.headline import primary_metric
+from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
 from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Verdict
@@ -68,7 +68,8 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
         sentence = f"{name} is better than {results.baseline} on {tell.what}: {tell.how(cell)}."
         more = [tell.named("Also better", dict(others)), tell.named("Worse", of["worse"])]
         return Headline(sentence, tuple(filter(None, [*more, *tell.rest(of)])), counts, "better")
-    more = [tell.named("Worse", of["worse"]), *tell.rest(of)]
+    beside = leaderboard_metrics(results, info, main, main)[1:]
+    more = [tell.named("Worse", of["worse"]), *tell.rest(of), _decided(cells, beside)]
     if counts.keys() == {"same"}:
         sentence = f"On {tell.what}, every variant is the same as {results.baseline}."
         return Headline(sentence, tuple(filter(None, more)), counts, "same")
@@ -76,6 +77,25 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
     sentence = f"No variant is {shown}better than {results.baseline} on {tell.what}."
     tone = "open" if of["open"] else next(iter(counts))
     return Headline(sentence, tuple(filter(None, more)), counts, tone)
+
+
+def _decided(cells: Cells, others: Sequence[MetricInfo]) -> str:
+    """Which variants are better or worse on other metrics; nothing where none is."""
+    told = []
+    for info in others:
+        words = {
+            name: WORDS.get(row[info.name].verdict, "")
+            for name, row in cells.items()
+            if info.name in row and row[info.name].difference is not None
+        }
+        found = [
+            f"{word}: {'all' if len(names) == len(words) > 1 else ', '.join(names)}"
+            for word in ("better", "worse")
+            if (names := [name for name, each in words.items() if each == word])
+        ]
+        if found:
+            told.append(f"{in_sentence(info)} ({'; '.join(found)})")
+    return f"Decided on other metrics: {'; '.join(told)}." if told else ""
 
 
 def in_sentence(info: MetricInfo) -> str:

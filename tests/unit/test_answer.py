@@ -86,6 +86,19 @@ def test_the_answer_is_better_worse_same_or_open(
     assert counts == {word: 1}
 
 
+def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0], w=[80.0, 150.0, 60.0])
+    rates = {"base": [9.0, 9.1, 9.0], "v": [8.0, 8.1, 8.0], "w": [8.1, 8.2, 8.1]}
+    for run in document["runs"]:
+        value = rates[run["variant"]][run["seed"]]
+        rate = {"name": "rate", "title": "rate", "direction": "lower", "value": value}
+        run["measurements"].append(rate)
+    results = results_of(document)
+    found = headline(summary(results), infos(results)[0], results)
+    assert found.tone == "open"
+    assert found.more[-1] == "Decided on other metrics: the rate (better: all)."
+
+
 def test_one_seed_gives_no_verdict_no_rank_and_nothing_in_bold() -> None:
     document = study(base=[100.0], v=[50.0])
     assert answer(document) == ("One training seed: no verdict.", {})
