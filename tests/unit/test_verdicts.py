@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -70,9 +71,15 @@ def of_one_seed(results: dict[str, Any], sampling_seeds: int = 1) -> dict[str, A
 
 
 def shown_differences(text: str) -> Iterator[tuple[float, float, bool]]:
-    """Each difference in a rendered table: its size, its interval, and whether it is open."""
-    for size, width, mark in re.findall(r"[+−]([\d.,e-]+) ± ([\d.,e-]+)(,? open)?", text):
-        yield float(size.replace(",", "")), float(width.rstrip(",").replace(",", "")), bool(mark)
+    """Each difference in a rendered table: its size, its interval, and whether it is open.
+
+    Those that are the same within the margin may leave zero out, or hold it.
+    """
+    marks = r"[+−]([\d.,e-]+) ± ([\d.,e-]+)(?:,? (open|same|equivalent))?"
+    for size, width, mark in re.findall(marks, text):
+        if mark in ("", "open"):
+            numbers = (float(each.rstrip(",").replace(",", "")) for each in (size, width))
+            yield *numbers, bool(mark)
 
 
 @pytest.mark.parametrize("path", REPORTS, ids=lambda path: path.parent.name)
@@ -112,7 +119,8 @@ def test_the_claims_verdicts_are_those_of_the_tables_for_the_same_differences() 
                 if each.against != results["baseline"]:
                     continue
                 cell = cells[each.variant][each.metric]
-                assert each.difference == cell.difference
+                assert each.difference is not None
+                assert attrs.evolve(each.difference, margin=None) == cell.difference
                 if each.expected in ("lower", "higher", "different"):
                     assert (each.verdict() != "cannot tell") == (
                         cell.verdict in ("better", "worse")
