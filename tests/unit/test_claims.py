@@ -22,6 +22,9 @@ def verdicts(found: dict[str, Any]) -> dict[str, str]:
     return {claim.number: claim.verdict for claim in examine(found) if claim.evidence}
 
 
+WITH = {"use": "prologue", "settings": {"prologue_tokens": 4}}
+
+
 def test_a_clear_fall_holds_a_clear_rise_contradicts_and_noise_cannot_tell() -> None:
     base = {
         "gfid": [10.0, 11.0, 12.0],
@@ -115,6 +118,32 @@ def test_settings_are_compared_where_nothing_else_differs() -> None:
     )
     assert [(each.variant, each.against) for each in claim.evidence] == [("128", "32")]
     assert claim.verdict == "holds"
+
+
+def test_a_prologue_is_held_to_the_baseline_with_its_own_generator() -> None:
+    def rates(level: float) -> dict[str, list[float]]:
+        return {"rate": [level, level + 1.1, level + 2.3]}
+
+    def generator(layers: int) -> dict[str, Any]:
+        return {"use": "ar", "settings": {"layers": layers}}
+
+    found = results(
+        {"0": rates(9), "deep": rates(5), "deep with": rates(4), "shallow with": rates(8)},
+        **{
+            "0": {"generator": generator(1)},
+            "deep": {"generator": generator(4)},
+            "deep with": {"generator": generator(4), "tokenizer": WITH},
+            "shallow with": {"generator": generator(1), "tokenizer": WITH},
+        },
+    )
+    for variant in found["variants"]:
+        if "with" not in variant["name"]:
+            variant["layout"] = variant["layout"][-1:]
+    claim = next(each for each in examine(found) if each.number == "5")
+    assert {(each.variant, each.against) for each in claim.evidence} == {
+        ("deep with", "deep"),
+        ("shallow with", "0"),
+    }
 
 
 def test_evidence_of_several_results_is_put_together_each_with_its_own_interval() -> None:

@@ -405,6 +405,16 @@ def _trains_visual_tokens(settings: VariantSettings) -> bool:
     return isinstance(weight, int | float) and weight > 0
 
 
+def _tokenizer(settings: VariantSettings) -> str:
+    """The tokenizer and its training, as a text to compare."""
+    return str((settings.tokenizer, settings.tokenizer_training))
+
+
+def _behind(settings: VariantSettings) -> str:
+    """What comes behind a tokenizer, as a text to compare."""
+    return str((settings.generator, settings.generator_training, settings.sampling))
+
+
 class _Study:
     """Results with the questions that claims ask of them."""
 
@@ -438,10 +448,22 @@ class _Study:
         return [name for name in self._leading() if name not in special]
 
     def baseline_pairs(self, variants: Sequence[str]) -> list[tuple[str, str]]:
-        """Each variant with the baseline."""
+        """Each variant with the baseline, at the variant's own generator and sampling.
+
+        Where generators or sampling vary too, a variant is held to the one that has the baseline's
+        tokenizer and is else like it; where there is none, to the baseline itself.
+        """
+        settings = {variant.name: variant.settings for variant in self.variants}
         if self.baseline is None:
             return []
-        return [(name, self.baseline) for name in variants if name != self.baseline]
+        like = {
+            _behind(found): name
+            for name, found in settings.items()
+            if _tokenizer(found) == _tokenizer(settings[self.baseline])
+        }
+        like[_behind(settings[self.baseline])] = self.baseline
+        pairs = [(name, like.get(_behind(settings[name]), self.baseline)) for name in variants]
+        return [(name, other) for name, other in pairs if name != other]
 
     def differing_in(self, key: str) -> list[tuple[str, str]]:
         """Pairs of variants that differ in this setting alone, each with the first of its kind."""
