@@ -50,7 +50,7 @@ SMALLER = (
 )
 """Changes that make a guide's runs take seconds, and open no browser."""
 BLOCK = re.compile(r"(?:<!-- not run: ([^\n]+) -->\n)?^```([^\n]*)\n(.*?)^```$", flags=re.M | re.S)
-OURS = re.compile(r"(?:torchrun .* -m prologue_bench\.cli|prologue-bench) ")
+OURS = re.compile(r"(?:torchrun .* -m prologue_bench\.cli|prologue-bench)\s+")
 
 
 @frozen
