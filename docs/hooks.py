@@ -40,8 +40,10 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Links to what is not on the site become the path in the repository.
 
-    Called by mkdocs for each page.
+    Called by mkdocs for each page. The search finds guides before interfaces and the changelog.
     """
+    if page.file.src_uri.startswith(("api/", "changelog")):
+        page.meta["search"] = {"boost": 0.5}
     markdown = re.sub(*REPORTS, markdown)
     return re.sub(r"\[([^\]]+)\]\(\.\./([^)]+)\)", r"\1 (`\2`)", markdown)
 

@@ -118,6 +118,7 @@ def _ablation(context: click.Context) -> Any:
 
 ablations = _completing(_ablations, files=True)
 profiles = _completing(_profiles)
+presets = _completing(_presets)
 components = _completing(_components)
 shown = _completing(_shown)
 variants = _completing(_variants)

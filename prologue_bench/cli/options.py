@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from prologue_bench.registry import Registry
     from prologue_bench.storage.store import Store
+
+Verbosity: TypeAlias = 'Literal["quiet", "normal", "verbose"]'
+"""How much a command says of what it does."""
+AnyFunction = TypeVar("AnyFunction", bound="Callable[..., Any]")
 
 
 class FolderType(click.ParamType[Path]):
@@ -113,6 +117,27 @@ force_option = click.option(
     is_flag=True,
     help="Overwrite files that this program did not write, and results of other runs.",
 )
+
+
+def verbosity_options(command: AnyFunction) -> AnyFunction:
+    """Add --quiet and --verbose to a command; `verbosity` of both makes one value."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Print the log of each stage, too."),
+        click.option(
+            "-q", "--quiet", is_flag=True, help="Print only the answer, the report and errors."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def verbosity(quiet: bool, verbose: bool) -> Verbosity:
+    """What --quiet and --verbose ask for. Raises UserError where both are given."""
+    if quiet and verbose:
+        from prologue_bench.errors import UserError
+
+        raise UserError("--quiet: found --verbose beside it; leave one of them out")
+    return "quiet" if quiet else "verbose" if verbose else "normal"
 
 
 @functools.cache

@@ -11,6 +11,7 @@ import click
 from attrs import frozen
 
 from prologue_bench.cli.commands import plan as planning
+from prologue_bench.cli.options import Verbosity
 from prologue_bench.cli.signals import stop_signals
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from prologue_bench.pipeline.executors.watcher import Watcher
     from prologue_bench.pipeline.needs import PlanNeeds
     from prologue_bench.pipeline.planner import Plan
-    from prologue_bench.pipeline.sharing import Sharing
+    from prologue_bench.pipeline.sharing import Sharing, Showing
     from prologue_bench.pipeline.workspace import Workspace
     from prologue_bench.results.pictures import Pictures
     from prologue_bench.results.schema import Results
@@ -48,6 +49,7 @@ class Running:
     """The variants whose stages are run, without a report; all where none are named."""
     rule: Rule | None = None
     """By which seeds are added."""
+    verbosity: Verbosity = "normal"
     choose_way: ChooseWay
     sharing: Sharing | None = None
 
@@ -89,7 +91,7 @@ class Running:
             results, pictures = finish(plan, outcome)
         else:
             try:
-                results, pictures = until_decided(plan, seeds, rule, finish, _say, outcome)
+                results, pictures = until_decided(plan, seeds, rule, finish, self._say, outcome)
             except UndecidableError as error:  # what was run has its report all the same
                 results, pictures, undecidable = error.results, error.pictures, str(error)
         if so_far and not any(run.stages for run in results.runs):
@@ -99,7 +101,7 @@ class Running:
             )
         failed = what_failed(plan, outcome)
         place = self._report(keep_remarks(results, self.folder), pictures, failed, shown=not so_far)
-        if not so_far and plan.missing:
+        if not so_far and plan.missing and not self._is_quiet:
             click.echo(store_line(self.store), err=True)
         if self.opened:
             click.launch(place.resolve().as_uri())
@@ -121,21 +123,32 @@ class Running:
         """The plan with what the remote has of it."""
         if self.sharing is None:
             return plan
-        from prologue_bench.cli.console.transfers import showing
-
-        return self.sharing.fetch(plan, partial(showing, done="fetched"))
+        return self.sharing.fetch(plan, self._showing("fetched"))
 
     def _send(self, plan: Plan) -> str:
         """Send what the remote lacks; returns what could not be sent, and how to do it later."""
         if self.sharing is None:
             return ""
-        from prologue_bench.cli.console.transfers import showing
-
-        unsent = self.sharing.finish(plan, partial(showing, done="sent"))
+        unsent = self.sharing.finish(plan, self._showing("sent"))
         if not unsent:
             return ""
         command = f"prologue-bench store push {self.sharing.remote.url} --for {self.folder}"
         return f"{unsent}; `{command}` sends the rest"
+
+    def _showing(self, done: str) -> Showing:
+        """How transfers are shown."""
+        from prologue_bench.cli.console.transfers import hidden, showing
+
+        return hidden if self._is_quiet else partial(showing, done=done)
+
+    @property
+    def _is_quiet(self) -> bool:
+        return self.verbosity == "quiet"
+
+    def _say(self, text: str) -> None:
+        """Say how the run goes on."""
+        if not self._is_quiet:
+            click.echo(f"prologue-bench: {text}", err=True)
 
     def _execute(self, plan: Plan, workspace: Workspace) -> Outcome:
         """Run the missing stages, and show how it goes."""
@@ -151,10 +164,9 @@ class Running:
         if isinstance(way, RayRun):
             lines = [way.line, disk_line(needs, count, self.store.root)]
         check_disk(needs, count, self.store.root)
-        with open_progress(plan, count) as progress, stop_signals(progress.say) as stop:
-            for note in plan.notes:
-                progress.say(note)
-            for line in lines if plan.missing else ():
+        opened = open_progress(plan, count, self.verbosity, self.store)
+        with opened as progress, stop_signals(progress.say) as stop:
+            for line in () if self._is_quiet else (*plan.notes, *(lines if plan.missing else ())):
                 progress.say(line)
             watcher: Watcher = progress
             if self.sharing is not None:
@@ -188,10 +200,6 @@ class Running:
                     f"{failed}; the report is left as it is: {error}"
                 ) from None
         if shown:
-            show_brief(brief(results))
+            show_brief(brief(results), answer_only=self._is_quiet)
         click.echo(f"Report: {place}{said}")
         return place
-
-
-def _say(text: str) -> None:
-    click.echo(f"prologue-bench: {text}", err=True)

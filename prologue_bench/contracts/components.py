@@ -15,7 +15,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.guard import of_component, short, shown
 
 _REFERENCE = validators.matches_re(r"[\w.]+:\w+")
-ROLES = ("prior", "metrics", "search", "measure", "files")
+ROLES = ("prior", "metrics", "search", "measure", "evaluate", "files")
 """In which a component can stand where none is named."""
 OWN = "prologue-bench "
 """What the origins of this project's own components begin with."""
@@ -66,8 +66,9 @@ class Component:
     prologue-bench[vq]."""
     default_for: tuple[str, ...] = field(default=(), validator=_each(validators.in_(ROLES)))
     """Where it is taken if none is named: a generator as an ablation's "prior", a metric among its
-    "metrics" or for its "search", a metric of images for "measure". A data source for "files" is
-    given what `measure` reads, in its settings `root` and `size`."""
+    "metrics" or for its "search", a metric of images for "measure". A metric for "evaluate" is
+    measured there of all tokens, whatever else is named. A data source for "files" is given what
+    `measure` reads, in its settings `root` and `size`."""
     weights: tuple[str, ...] = field(default=(), validator=_each(_REFERENCE))
     """Each `PublishedFile` that it may have to fetch ("module:OBJECT"), for `doctor` to look
     for."""

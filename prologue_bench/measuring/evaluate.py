@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.metric import Measurement, MetricInputs, PlannedInputs, Procedure
+from prologue_bench.contracts.metric import MetricInputs, PlannedInputs
 from prologue_bench.contracts.subsets import class_balanced
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import UserError
@@ -29,7 +29,7 @@ from prologue_bench.measuring.coding import (
     coder_of,
     layout_of,
 )
-from prologue_bench.measuring.numbers import Advance, left_out, measured, record
+from prologue_bench.measuring.numbers import Advance, left_out, measured
 from prologue_bench.measuring.result import ImageMeasurements
 from prologue_bench.measuring.sources import (
     SEED,
@@ -138,8 +138,8 @@ def evaluate(
                 continue
             with left_out(each, notes, explicit=metrics is not None):
                 records += task.measured(each, cache or Store(default_store()).cache, advance)
-        there = {each.name for each in records}
-        records += [each for each in task.bits() if each.name not in there]
+        for each in _of_all_tokens(resolved, registry) if task.layout is not None else ():
+            records += task.measured(each, cache or Store(default_store()).cache, advance)
     if not records:
         raise UserError(f"nothing was measured: {'; '.join(notes)}")
     name = type(encode).__name__ if coder.tokenizer is not None else "reconstructions"
@@ -198,6 +198,13 @@ def _usual(registry: Registry) -> list[str]:
     ]
 
 
+def _of_all_tokens(named: Sequence[Resolved], registry: Registry) -> list[Resolved]:
+    """The metrics that are measured of tokens in any case, without those that are named."""
+    known = {each.name for each in named}
+    names = [name for name in registry.defaults("metric", "evaluate") if name not in known]
+    return wanted(names, {}, registry) if names else []
+
+
 def _check_needs(metric: Resolved, has_tokenizer: bool) -> None:
     """Raises UserError for a metric of more than a tokenizer, or of one where there is none."""
     needs = needs_of(metric)
@@ -253,7 +260,8 @@ class _Task:
         """As `numbers.measured`."""
         count = len(self.coded.images)
         tokenizer = self.coding.coder.tokenizer
-        of_tokens = OF_TOKENS & set(needs_of(metric)) and self.coding.coder.layout is None
+        # Even a metric that needs nothing may go by the layout.
+        of_tokens = needs_of(metric) != ("reconstructions",) and self.coding.coder.layout is None
         guessed = (
             {"vocabulary": "as the largest id tells"} if of_tokens and self.codes is None else {}
         )
@@ -303,36 +311,6 @@ class _Task:
     @cached_property
     def _train_ids(self) -> NDArray[np.int64]:
         return self.coding.ids(self.source.data.images("train"))
-
-    def bits(self) -> list[MeasurementRecord]:
-        """What the ids of an image take, per image and per pixel; nothing where there are none."""
-        if self.layout is None:
-            return []
-        bits = sum(each.length * math.log2(each.vocabulary) for each in self.layout)
-        spec = self.source.data.spec
-        tokens = " + ".join(f"{each.length} of {each.vocabulary}" for each in self.layout)
-        protocol = Procedure(
-            name="token-bits",
-            details={"tokens": tokens, "pixels": f"{spec.height} x {spec.width}"},
-        )
-        return [
-            record(
-                Measurement(
-                    name=name,
-                    title="bits of tokens",
-                    value=value,
-                    unit=unit,
-                    direction="neutral",
-                    count=1,
-                    protocol=protocol,
-                ),
-                {},
-            )
-            for name, value, unit in (
-                ("token_bits", bits, "bits/image"),
-                ("token_bits_per_pixel", bits / (spec.height * spec.width), "bits/pixel"),
-            )
-        ]
 
 
 @frozen(kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
+import platform
 import re
 import statistics
 import time
@@ -50,7 +50,7 @@ def machine() -> str:
         if torch.cuda.is_available()
         else f"cpu x {torch.get_num_threads()}"
     )
-    return f"{device} on {os.uname().nodename}"
+    return f"{device} on {platform.node()}"
 
 
 def _without_threads(name: str) -> str:

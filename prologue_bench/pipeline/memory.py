@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
-import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 CGROUP_FILES = {
     "memory.max": ("memory.current", "inactive_file"),
@@ -25,8 +31,30 @@ def available_memory() -> int:
         text = Path("/proc/meminfo").read_text()
         free = 1024 * int(re.findall(r"MemAvailable: +(\d+)", text)[0])
     except (OSError, IndexError):  # no Linux
+        if sys.platform == "win32":
+            return _windows_memory()
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     return min([free, *_left_in_groups()])
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of Windows."""
+
+    _fields_ = (
+        ("length", ctypes.c_uint32),
+        ("load", ctypes.c_uint32),
+        ("total", ctypes.c_uint64),
+        ("available", ctypes.c_uint64),
+        ("others", ctypes.c_uint64 * 5),
+    )
+
+
+def _windows_memory() -> int:
+    """What Windows can still give, in bytes."""
+    windll: Any = vars(ctypes)["windll"]
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return int(status.available)
 
 
 def resident_memory(process: int) -> int:
@@ -79,11 +107,13 @@ class PeakMemory:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
-    def bytes(self) -> int:
-        """In the machine's memory, code of libraries and mapped files included."""
+    def bytes(self) -> int | None:
+        """In the machine's memory, code of libraries and mapped files included; None on Windows."""
         with contextlib.suppress(OSError, IndexError):
             found = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
             return 1024 * int(found[0])
+        if resource is None:
+            return None
         unit = 1 if sys.platform == "darwin" else 1024
         return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from prologue_bench.errors import UserError
 from prologue_bench.results.checking import Mismatch, check_plain, shown
+from prologue_bench.storage.opening import CLOSE_ON_EXEC, NO_FOLLOW, NO_WAIT
 
 MEGABYTE = 2**20
 LARGEST_DOCUMENT = 256 * MEGABYTE
@@ -33,8 +34,7 @@ def read_bytes(path: Path, most: int, follow: bool = False) -> bytes:
     A link is followed only where `follow` says that the user named it. Raises UserError, or
     FileNotFoundError.
     """
-    # Without waiting: a pipe that nobody writes to would never open.
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    flags = os.O_RDONLY | CLOSE_ON_EXEC | NO_WAIT | (0 if follow else NO_FOLLOW)
     try:
         descriptor = os.open(path, flags)
         try:

@@ -30,6 +30,7 @@ from prologue_bench.storage.checksums import (
 )
 from prologue_bench.storage.files import checksum, write_text
 from prologue_bench.storage.leftovers import make_folder, remove_entry
+from prologue_bench.storage.opening import CLOSE_ON_EXEC, NO_FOLLOW, NO_WAIT
 
 MANIFEST = "manifest.json"
 OWN_CHECKSUM = "checksum"
@@ -182,9 +183,7 @@ def read_manifest(folder: Path) -> bytes:
     Raises Damage and PermissionError.
     """
     try:
-        descriptor = os.open(
-            folder / MANIFEST, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        )
+        descriptor = os.open(folder / MANIFEST, os.O_RDONLY | CLOSE_ON_EXEC | NO_FOLLOW | NO_WAIT)
     except FileNotFoundError:
         raise Damage(f"{MANIFEST} is missing") from None
     except PermissionError:

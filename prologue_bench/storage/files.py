@@ -7,6 +7,7 @@ import glob
 import hashlib
 import math
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -144,6 +145,8 @@ def _forget_killed(path: Path) -> None:
 
 
 def _is_running(process: int) -> bool:
+    if sys.platform == "win32":  # which keeps files that a process has open
+        return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

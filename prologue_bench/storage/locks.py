@@ -7,14 +7,15 @@ waits on another machine takes the lock over once no sign has come for long. A h
 cut off finds that out, and must not go on.
 
 `flock` is used directly, since a file that another user made can be locked without the right to
-write it, and since a removed file must be told from the one that took its place.
+write it, and since a removed file must be told from the one that took its place. Windows has locks
+on parts of files in its place, and removes no file that is open.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import functools
+import importlib
 import os
 import platform
 import stat
@@ -24,10 +25,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from prologue_bench.errors import StageError
 from prologue_bench.notices import notice
 from prologue_bench.storage.leftovers import make_folder, remove_entry
+from prologue_bench.storage.opening import CLOSE_ON_EXEC, NO_FOLLOW, NO_WAIT
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 WAIT_SECONDS = 1.0
 SIGN_SECONDS = 10.0
@@ -38,6 +46,8 @@ would count those, too, in which the file system itself does not answer."""
 MODE = 0o666
 """Of a lock's file: it holds nothing, and others of the group have to lock it, too. The umask
 counts."""
+LOCKED_BYTE = 1 << 30
+"""Which byte is locked on Windows, where nobody else may read it: one behind all signs of life."""
 
 
 class Held:
@@ -63,7 +73,8 @@ class Held:
         """Write a sign of life. Into a file of another user's none can be written."""
         self._signs += 1
         with suppress(OSError):
-            os.pwrite(self._lock, f"{_machine()} {self._signs:012d}\n".encode(), 0)
+            os.lseek(self._lock, 0, os.SEEK_SET)
+            os.write(self._lock, f"{_machine()} {self._signs:012d}\n".encode())
             os.fsync(self._lock)
 
     def release(self) -> None:
@@ -147,7 +158,7 @@ def try_lock(path: Path) -> int | None:
     while True:
         lock = _open(path)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
             # One that another user left is removed: signs of life need a file of one's own.
             if _is_at(path, lock) and (os.access(path, os.W_OK) or not _removed(path)):
                 return lock
@@ -170,11 +181,27 @@ def release(path: Path, lock: int) -> None:
     with suppress(OSError):
         path.unlink()
     os.close(lock)
+    if fcntl is None:
+        with suppress(OSError):  # another process has it open by now
+            path.unlink()
+
+
+def _take(lock: int) -> None:
+    """Lock an open file. Raises BlockingIOError where another process has the lock."""
+    if fcntl is not None:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    msvcrt: Any = importlib.import_module("msvcrt")
+    os.lseek(lock, LOCKED_BYTE, os.SEEK_SET)
+    try:
+        msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+    except PermissionError as error:
+        raise BlockingIOError(*error.args) from None
 
 
 def _open(path: Path) -> int:
     """The lock's file, made where there is none. What is no file is removed from its place."""
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    flags = CLOSE_ON_EXEC | NO_FOLLOW | NO_WAIT
     for _ in range(2):
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(path.lstat().st_mode):

@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -200,8 +201,10 @@ def _drop(path: Path) -> None:
 
 def _sync(folder: Path) -> None:
     """See to it that the files are on the disk before a rename makes them count."""
+    # Windows wants the right to write.
+    flags = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY
     for path in _files(folder):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, flags)
         try:
             os.fsync(descriptor)
         finally:

@@ -17,6 +17,7 @@ from mmengine.model import BaseModel as BaseModel
 from mmengine.model import ExponentialMovingAverage as ExponentialMovingAverage
 from mmengine.model import MMDistributedDataParallel as MMDistributedDataParallel
 from mmengine.model import is_model_wrapper as is_model_wrapper
+from mmengine.model import revert_sync_batchnorm as revert_sync_batchnorm
 from mmengine.optim import OptimWrapper as OptimWrapper
 from mmengine.optim import OptimWrapperDict as OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop as IterBasedTrainLoop

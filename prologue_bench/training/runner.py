@@ -31,7 +31,9 @@ from prologue_bench.training.engine import (
     MMLogger,
     OptimWrapper,
     Runner,
+    is_model_wrapper,
     master_only,
+    revert_sync_batchnorm,
 )
 from prologue_bench.training.hooks import (
     CurveHook,
@@ -55,6 +57,18 @@ from prologue_bench.training.tracking import visualizer
 
 class QuietRunner(Runner):
     """A Runner that logs to its file, leaves the terminal to the display, and seals checkpoints."""
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: torch.nn.Module) -> torch.nn.Module:
+        """The model is on its device, and wrapped where there are several processes.
+
+        mmengine would move it to an Apple GPU, where the images are not.
+        """
+        return model if is_model_wrapper(model) else revert_sync_batchnorm(model)
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Read a checkpoint to the model's device, for the same reason."""
+        device = next(self.model.parameters()).device
+        super().resume(filename, *args, **{"map_location": str(device), **kwargs})
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)

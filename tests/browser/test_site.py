@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from click import Context
+from playwright.sync_api import Page
 
 from prologue_bench.cli.app import cli
 from tests.conftest import ROOT
@@ -57,6 +58,14 @@ def test_the_command_line_page_has_every_command(site: Path) -> None:
     text = (site / "cli.html").read_text()
     for name in cli.list_commands(Context(cli)):
         assert f'<h2 id="{name}">' in text, name
+
+
+def test_the_search_works_on_pages_that_are_opened_from_disk(page: Page, site: Path) -> None:
+    page.goto((site / "api" / "contracts.html").as_uri())
+    page.locator(".md-search__input").click()
+    page.keyboard.type("own metric")
+    link = f'.md-search-result__link[href*="{(site / "own-metric.html").as_uri()}"]'
+    page.locator(link).first.wait_for(state="attached")
 
 
 def test_the_site_fetches_nothing_from_elsewhere(site: Path) -> None:

@@ -50,6 +50,23 @@ def test_plan_shows_the_stages_for_people_and_for_scripts(invoke: Invoke) -> Non
     assert all(record["seconds"] is not None for record in records)
 
 
+def test_a_quiet_run_prints_its_answer_and_its_report(invoke: Invoke) -> None:
+    measured = [
+        folder
+        for folder in Path("store", "artifacts").iterdir()
+        if json.loads((folder / "manifest.json").read_text())["kind"] == "measure"
+    ]
+    where = ("--out", "quiet", "--store", str(shutil.copytree("store", "quiet-store")))
+    for folder in measured:
+        shutil.rmtree(Path("quiet-store", "artifacts", folder.name))
+    first, *_, last = invoke("run", "tiny.yaml", "--quiet", *where).output.splitlines()
+    assert first == "One training seed: no verdict."
+    assert last == "Report: quiet/report.html"
+    found = invoke("run", "tiny.yaml", "--quiet", *where)
+    assert found.output.splitlines()[-1] == "Report: quiet/report.html (as it was)"
+    assert not found.stderr
+
+
 def test_a_benchmark_of_tokenizers_alone_reports_without_a_generator(
     invoke: Invoke, finished: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,51 @@ def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[b
     )
 
 
+WITHOUT = """
+import fcntl, os, platform, signal, sys, types
+import mmengine.runner, multiprocessing.connection, scipy.stats, sklearn.linear_model, torchvision
+
+def locking(file, mode, count):
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, count, 0, os.SEEK_CUR)
+    except BlockingIOError as error:
+        raise PermissionError(*error.args) from None
+
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+for module in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules[module] = None
+for name in ("uname", "getuid", "sysconf", "pwrite", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"):
+    delattr(os, name)
+for name in ("pthread_sigmask", "SIGKILL"):
+    delattr(signal, name)
+platform.system = lambda: "Windows"
+from prologue_bench.cli.endings import main
+main()
+"""
+"""The program without what Windows lacks; other libraries are imported before, since they ask for
+the system by its name."""
+
+
+def test_a_run_needs_nothing_that_windows_lacks(smoke_file: Path, tmp_path: Path) -> None:
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        where = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "report")]
+        return subprocess.run(
+            [sys.executable, "-c", WITHOUT, "run", str(smoke_file), *where, *options],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    refused = run("--jobs", "2")
+    assert refused.returncode == 2
+    assert "--jobs 2: found Windows, where stages run one after the other" in refused.stderr
+    done = run("--jobs", "auto")
+    assert done.returncode == 0, done.stderr
+    assert "One training seed: no verdict." in done.stdout
+    assert not list((tmp_path / "store").rglob("*.lock"))
+
+
 @pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="needs root, to be somebody else")
 @pytest.mark.parametrize("home", [None, "/nonexistent", "/"])
 def test_a_user_without_a_home_and_a_name_has_a_cache_of_temporary_files(

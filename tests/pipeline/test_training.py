@@ -32,6 +32,18 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(tmp_path: 
     assert [p["loss"] for p in curves[0]] == [p["loss"] for p in curves[1]]
 
 
+def test_a_training_stays_on_its_device_where_the_engine_knows_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmengine.device.utils.DEVICE", "meta")  # as "mps" on Apple's machines
+    with pytest.raises(Interrupted):
+        run(tmp_path / "parts", stop_after=5)
+    parts, whole = run(tmp_path / "parts"), run(tmp_path / "whole")
+    for name, value in whole.state_dict().items():
+        assert value.device.type == "cpu"
+        assert torch.equal(value, parts.state_dict()[name]), name
+
+
 def test_a_checkpoint_cut_off_while_it_was_written_is_passed_over(tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
         run(tmp_path, stop_after=9)

@@ -139,7 +139,7 @@ def test_the_example_is_as_short_as_the_tutorial_promises() -> None:
 def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
     found = [
         yaml_values.read(text)
-        for text in re.findall(r"```yaml\n(.*?)```", DOCS["regression.md"], flags=re.S)
+        for text in re.findall(r"```yaml\n(.*?)```", DOCS["ci.md"], flags=re.S)
     ]
     commands = [
         words[1]

@@ -105,6 +105,10 @@ def test_without_names_it_is_what_there_is_something_for(tmp_path: Path) -> None
     assert names[:3] == ["rfid", "psnr", "ssim"]
     assert "codebook_use_tokens" in names
     assert found.records[3].protocol.details["vocabulary"] == "as the largest id tells"
+    assert [each.name for each in found.records[-2:]] == ["token_bits", "token_bits_per_pixel"]
+    assert found.records[-1].protocol.details["vocabulary"] == "as the largest id tells"
+    bits = evaluated(tmp_path, encode, decode, metrics=["token-bits"], codes=LEVELS)
+    assert [each.name for each in bits.records] == ["token_bits", "token_bits_per_pixel"]
     latents = evaluated(tmp_path, none, none, settings=cnn)
     assert [each.name for each in latents.records] == ["psnr", "ssim"]
     assert latents["psnr"] == 100

@@ -192,11 +192,13 @@ def test_a_hub_out_of_reach_or_not_installed_is_one_line(
         assert "\n" not in str(error.value)
 
     fails(ConnectionError("no route\nto host"))
-    refused(r"org/name@abc123: cannot be fetched \(no route\); .*`hf download org/name --repo-type")
+    refused(r"org/name@abc123: .* the hub is not reached; .*`hf download org/name --repo-type")
     with nothing_fetched():
         refused(r"not in the hub's cache; it is fetched when it runs")
     fails(RevisionNotFoundError("404"))
     refused("it has no such revision")
+    fails(ValueError("of a kind\nthat nobody knows"))
+    refused("cannot be fetched: ValueError: of a kind")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     refused(r"needs huggingface_hub; pip install 'prologue-bench\[hub\]'")
     monkeypatch.setitem(sys.modules, "pyarrow", None)

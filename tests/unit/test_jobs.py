@@ -16,7 +16,12 @@ from rich.console import Console
 
 from prologue_bench.cli.app import cli
 from prologue_bench.cli.console.needs import needs_line
-from prologue_bench.cli.console.progress import LiveProgress, PlainProgress
+from prologue_bench.cli.console.progress import (
+    LiveProgress,
+    PlainProgress,
+    QuietProgress,
+    VerboseProgress,
+)
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline import memory
@@ -324,6 +329,49 @@ def test_lines_of_several_stages_carry_their_names_and_losses(
         "[1/16] train-tokenizer · prologue_tokens=0 seed 0: done in 50 s",
         "[2/16] train-tokenizer · prologue_tokens=2 seed 0: failed: a reason",
     ]
+
+
+def test_a_quiet_run_says_what_failed_and_nothing_else(plan: Plan) -> None:
+    out = io.StringIO()
+    progress = QuietProgress(plan, out)
+    first, second = StageGraph(plan, Recorder()).ready()[:2]
+    for index, each in enumerate((first, second)):
+        progress.started(each, index, 16)
+        progress.waiting(each)
+        progress.advanced(each, 50, 100, {"loss_l1": 0.5})
+        progress.printed(each, "a line")
+    progress.finished(first, 50.0)
+    progress.failed(second, "a reason")
+    assert out.getvalue() == "train-tokenizer · prologue_tokens=2 seed 0: failed: a reason\n"
+
+
+def test_a_verbose_run_shows_each_line_of_a_log_once(
+    plan: Plan, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    out = io.StringIO()
+    planned = StageGraph(plan, Recorder()).ready()[0]
+    work = store.work(planned.stage.key)
+    log, training = work / "output" / "log.txt", work / "run" / "1" / "1.log"
+    for file in (log, training):
+        file.parent.mkdir(parents=True)
+    log.write_text("an earlier attempt\n")
+    progress = VerboseProgress(plan, store, out)
+    progress.started(planned, 0, 16)
+    log.write_text("an earlier attempt\nstarts\n")
+    training.write_text("step\nstep\n")
+    progress.advanced(planned, 1, 100, {})
+    assert "step" not in out.getvalue(), "files are not read at every step"
+    now = 2.0
+    progress.advanced(planned, 2, 100, {})
+    shutil.copytree(work / "output", store.artifact(planned.stage.key))
+    shutil.rmtree(work)
+    whole = "an earlier attempt\nstarts\nstep\nstep\nfinished\n"
+    (store.artifact(planned.stage.key) / "log.txt").write_text(whole)
+    progress.finished(planned, 2.0)
+    said = [line.split(": ")[-1] for line in out.getvalue().splitlines()]
+    assert said[1:] == ["starts", "step", "step", "finished", "done in 2 s"]
 
 
 def test_the_live_display_has_a_line_for_each_running_stage(plan: Plan) -> None:

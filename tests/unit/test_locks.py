@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from prologue_bench.errors import StageError
 from prologue_bench.storage import locks
 from prologue_bench.storage.locks import Held, locked, try_lock
+
+fcntl = pytest.importorskip("fcntl", reason="Windows has none")
 
 
 @pytest.fixture(autouse=True)
@@ -102,4 +105,28 @@ def test_a_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monkey
             locks.time.sleep(0.001)
         else:
             raise AssertionError("no further sign")
+    assert not path.exists()
+
+
+def test_windows_locks_a_byte_that_nobody_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[int, int]] = []
+
+    def locking(file: int, mode: int, count: int) -> None:
+        assert (mode, count) == ("without waiting", 1)
+        place = (os.fstat(file).st_ino, os.lseek(file, 0, os.SEEK_CUR))
+        if place in taken:
+            raise PermissionError(13, "Permission denied")
+        taken.append(place)
+
+    monkeypatch.setattr(locks, "fcntl", None)
+    windows = SimpleNamespace(locking=locking, LK_NBLCK="without waiting")
+    monkeypatch.setitem(sys.modules, "msvcrt", windows)
+    path = tmp_path / "k.lock"
+    with locked(path) as held:
+        assert try_lock(path) is None
+        held.sign()
+        assert path.read_text().endswith(" 000000000002\n")
+        assert path.stat().st_size < locks.LOCKED_BYTE == taken[0][1]
     assert not path.exists()

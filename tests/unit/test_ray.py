@@ -324,6 +324,8 @@ def test_who_reads_an_artifact_of_another_node_waits_for_it(
         (["--executor", "ray", "--launcher", "mpi"], "OMPI_COMM_WORLD_LOCAL_RANK is not set"),
         (["--only", "prologue_tokens=0", "--so-far"], "--only: found --so-far beside it"),
         (["--only", "prologue_tokens=0", "--out", "there"], "--only: found --out beside it"),
+        (["--only", "prologue_tokens=0", "--open"], "--only: found --open beside it"),
+        (["--quiet", "--verbose"], "--quiet: found --verbose beside it"),
         (
             ["--only", "prologue_tokens=1", "--jobs", "1"],
             "has no such variant; did you mean 'prologue_tokens=",

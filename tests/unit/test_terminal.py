@@ -34,6 +34,8 @@ def offered(line: str, begun: str) -> list[str]:
         ("plan prologue_count --set", "generator_training.st", ["generator_training.steps="]),
         ("show", "prologue-p", ["prologue-post"]),
         ("check-plugin", "vq-2", ["vq-2d"]),
+        ("import-checkpoint DIR --preset", "prologue-", ["prologue-b", "prologue-l"]),
+        ("import-checkpoint FILE --preset", "rar-", ["rar-b", "rar-xxl"]),
     ],
 )
 def test_the_shell_completes_names(line: str, begun: str, names: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,6 @@ from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.storage.files import user_path
 from prologue_bench.texts.lines import escaped
 from prologue_plugins.datasets.labelled import LabelledImages
-from prologue_plugins.datasets.names import first_line
 from prologue_plugins.datasets.parquet import (
     EXTRA,
     ParquetImages,
@@ -22,15 +20,10 @@ from prologue_plugins.datasets.parquet import (
     split_files,
 )
 from prologue_plugins.datasets.settings import HuggingFaceSettings
+from prologue_plugins.hub import HubError, fetched
 
 REPOSITORY = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 ONE_CLASS = "image"
-REASONS = {
-    "GatedRepoError": "its licence must be accepted on the hub, and a token given",
-    "RepositoryNotFoundError": "there is no such data set, or it is private",
-    "RevisionNotFoundError": "it has no such revision",
-}
-"""What errors of the hub's client mean, by their names."""
 
 
 class HuggingFace(LabelledImages):
@@ -126,31 +119,27 @@ def _fetched(name: str, revision: str) -> Path:
             f"{name}: fetching it needs huggingface_hub; pip install '{EXTRA}', or set data.name "
             "to a folder of its Parquet files"
         ) from None
-    client = logging.getLogger("huggingface_hub")
-    before = client.level
-    client.setLevel(logging.CRITICAL)  # its tries, several lines each; the outcome is said here
     try:
-        found = snapshot_download(
-            name,
-            repo_type="dataset",
-            revision=revision,
-            allow_patterns="*.parquet",
-            local_files_only=not may_fetch(),
+        return fetched(
+            lambda: snapshot_download(
+                name,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns="*.parquet",
+                local_files_only=not may_fetch(),
+            )
         )
-    except Exception as error:  # its client's own, and those of its transport
+    except HubError as error:
         raise MissingDataError(f"{name}@{revision}: {_why_not(error, name, revision)}") from None
-    finally:
-        client.setLevel(before)
-    return Path(str(found))
 
 
-def _why_not(error: Exception, name: str, revision: str) -> str:
+def _why_not(error: HubError, name: str, revision: str) -> str:
     if not may_fetch():
         return "not in the hub's cache; it is fetched when it runs"
-    if reason := REASONS.get(type(error).__name__):
-        return f"cannot be fetched: {reason}"
+    if not error.is_unreached:
+        return f"cannot be fetched: {error}"
     return (
-        f"cannot be fetched ({first_line(error)}); fetch it where there is a network by "
+        "not in the hub's cache, and the hub is not reached; fetch it where there is a network by "
         f"`hf download {name} --repo-type dataset --revision {revision}`, or set data.name to a "
         "folder of its Parquet files"
     )

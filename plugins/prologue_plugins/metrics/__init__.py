@@ -127,6 +127,7 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="token-bits",
+            default_for=("evaluate",),
             target="prologue_plugins.metrics.coding:TokenBits",
             summary="Bits that name the tokens of an image, per image and per pixel.",
         ),

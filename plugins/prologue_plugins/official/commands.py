@@ -7,6 +7,7 @@ from typing import Literal
 
 import click
 
+from prologue_bench.cli import completion
 from prologue_bench.cli.options import FOLDER
 from prologue_bench.errors import PrologueBenchError, listed
 
@@ -18,6 +19,7 @@ TOLERANCE = 1e-4
 @click.option(
     "--preset",
     required=True,
+    shell_complete=completion.presets,
     help="What the checkpoint is, such as prologue-b or llamagen-vq16; see `list preset`.",
 )
 @click.option("--name", help="Its name in settings  [the preset's name]")

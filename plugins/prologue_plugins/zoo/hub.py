@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from pathlib import Path
 
 from attrs import frozen
 
 from prologue_bench.contracts import may_fetch
-from prologue_bench.errors import MissingDataError, UserError, shortened
+from prologue_bench.errors import MissingDataError, shortened
+from prologue_plugins.hub import HubError, fetched
 
 SCHEME = "hf:"
 EXPECTED = "hf:ORG/NAME@REVISION/FILE, REVISION the 40 digits of a commit"
@@ -17,15 +17,6 @@ _PART = r"[A-Za-z0-9][\w.-]*"
 _NAME = re.compile(
     rf"hf:(?P<repository>{_PART}/{_PART})(?:@(?P<revision>[^/]*))?(?:/(?P<file>.+))?"
 )
-OFFLINE = (
-    "LocalEntryNotFoundError",
-    "OfflineModeIsEnabled",
-    "ConnectError",
-    "ConnectTimeout",
-    "ReadTimeout",
-    "ConnectionError",
-)
-"""What the hub's client and its transport raise where the hub is not reached, in their versions."""
 
 
 @frozen
@@ -68,7 +59,7 @@ class HubFile:
         return Path(found) if isinstance(found, str) else None
 
     def fetch(self) -> Path:
-        """The file, from the cache or fetched. Raises MissingDataError, and UserError."""
+        """The file, from the cache or fetched. Raises MissingDataError."""
         if (cached := self.cached()) is not None:
             return cached
         try:
@@ -80,30 +71,18 @@ class HubFile:
             ) from None
         if not may_fetch():
             raise MissingDataError(f"{self}: not in the hub's cache, and only a run fetches it")
-        client = logging.getLogger("huggingface_hub")
-        before = client.level
-        client.setLevel(logging.CRITICAL)  # its tries, several lines each; the outcome is said here
         try:
-            return Path(hf_hub_download(self.repository, self.file, revision=self.revision))
-        except Exception as error:  # its client's own, and those of its transport
-            raise self._not_fetched(error) from None
-        finally:
-            client.setLevel(before)
-
-    def _not_fetched(self, error: Exception) -> UserError:
-        kind = type(error).__name__
-        if kind in OFFLINE:
-            return MissingDataError(
-                f"{self}: not in the hub's cache, and the hub is not reached; fetch it where there "
-                f"is a network by `hf download {self.repository} {self.file} --revision "
-                f"{self.revision}`, or give the file as a path"
+            return fetched(
+                lambda: hf_hub_download(self.repository, self.file, revision=self.revision)
             )
-        reason = {
-            "GatedRepoError": "its licence must be accepted on the hub, and a token given",
-            "RepositoryNotFoundError": "there is no such repository, or it is private",
-            "RevisionNotFoundError": "the repository has no such commit",
-            "EntryNotFoundError": "the commit has no such file",
-            "RemoteEntryNotFoundError": "the commit has no such file",
-        }.get(kind)
-        told = reason or f"{kind}: {shortened(str(error).strip() or 'no reason given', 120)}"
-        return MissingDataError(f"{self}: cannot be fetched: {told}")
+        except HubError as error:
+            raise MissingDataError(f"{self}: {self._why_not(error)}") from None
+
+    def _why_not(self, error: HubError) -> str:
+        if not error.is_unreached:
+            return f"cannot be fetched: {error}"
+        return (
+            "not in the hub's cache, and the hub is not reached; fetch it where there is a network "
+            f"by `hf download {self.repository} {self.file} --revision {self.revision}`, or give "
+            "the file as a path"
+        )

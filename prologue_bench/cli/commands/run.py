@@ -31,6 +31,8 @@ from prologue_bench.cli.options import (
     open_store,
     plugin_option,
     store_option,
+    verbosity,
+    verbosity_options,
 )
 from prologue_bench.cli.signals import stop_signals
 from prologue_bench.errors import PrologueBenchError, UserError
@@ -113,6 +115,7 @@ if TYPE_CHECKING:
     metavar="URL",
     help="Before the run, fetch finished stages from this remote; send there what is finished.",
 )
+@verbosity_options
 @store_option
 @plugin_option
 def run(
@@ -134,18 +137,22 @@ def run(
     gpus: tuple[int, ...] | None,
     executor: str,
     ray_address: str | None,
+    quiet: bool,
+    verbose: bool,
     store: Path | None,
     remote: str | None,
 ) -> None:
     """Train, sample and measure what ABLATION needs and the store lacks; write its report."""
     rule = planning.make_rule(until_decided, max_seeds)
+    said = verbosity(quiet, verbose)
     if dry_run:
         planning.show(
             ablation, profile, seeds, values, store, reuse, rule=rule, remote=remote, only=only
         )
         return
-    _check_only(only, so_far, out, until_decided)
-    say_at_once(f"Planning {ablation}")
+    _check_only(only, so_far, out, until_decided, opened)
+    if not quiet:
+        say_at_once(f"Planning {ablation}")
     from prologue_bench.cli.running import Running
 
     checked = planning.read_ablation(ablation, profile, seeds, values, rule)
@@ -168,6 +175,7 @@ def run(
             opened=opened,
             only=only,
             rule=rule,
+            verbosity=said,
             choose_way=choose,
             sharing=_sharing(remote, place),
         )
@@ -177,12 +185,20 @@ def run(
 
 
 def _check_only(
-    only: tuple[str, ...], so_far: bool, out: Path | None, until_decided: str | None
+    only: tuple[str, ...],
+    so_far: bool,
+    out: Path | None,
+    until_decided: str | None,
+    opened: bool,
 ) -> None:
     """Raises UserError for what goes with all variants alone."""
     if not only:
         return
-    for option, is_given in (("--so-far", so_far), ("--out", out is not None)):
+    for option, is_given in (
+        ("--so-far", so_far),
+        ("--out", out is not None),
+        ("--open", opened),
+    ):
         if is_given:
             raise UserError(
                 f"--only: found {option} beside it, but it writes no report; "

@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from prologue_bench.cli.console.logs import StageLog
 from prologue_bench.cli.console.terminal import raw
+from prologue_bench.cli.options import Verbosity
 from prologue_bench.pipeline.executors.schedule import makespan
 from prologue_bench.pipeline.executors.watcher import Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
+from prologue_bench.storage.store import Store
 from prologue_bench.texts.durations import duration
 from prologue_bench.texts.lines import one_line
 
@@ -267,11 +270,70 @@ class LiveProgress(Watcher):
             self.bars.remove_task(line.bar)
 
 
-def open_progress(plan: Plan, jobs: int = 1) -> PlainProgress | LiveProgress:
+class QuietProgress(PlainProgress):
+    """Says what failed, and what the user asked for, such as to stop."""
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        self.lines[planned.stage.key] = _Line(label(planned))
+
+    def waiting(self, planned: PlannedStage) -> None:
+        pass
+
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        pass
+
+    def printed(self, planned: PlannedStage | None, line: str) -> None:
+        pass
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        del self.lines[planned.stage.key]
+
+
+class VerboseProgress(PlainProgress):
+    """Plain lines, and between them those of the stages' logs as they are written."""
+
+    def __init__(self, plan: Plan, store: Store, out: TextIO | None = None, jobs: int = 1) -> None:
+        super().__init__(plan, out, jobs)
+        self.store = store
+        self.logs: dict[str, StageLog] = {}
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        self.logs[planned.stage.key] = StageLog(self.store, planned.stage.key)
+        super().started(planned, index, total)
+
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        if self.logs[planned.stage.key].is_due():
+            self._show_log(planned)
+        super().advanced(planned, done, total, losses)
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        self._show_log(planned)
+        super().finished(planned, seconds)
+
+    def failed(self, planned: PlannedStage, reason: str) -> None:
+        self._show_log(planned)
+        super().failed(planned, reason)
+
+    def _show_log(self, planned: PlannedStage) -> None:
+        for line in self.logs[planned.stage.key].new_lines():
+            self.say(f"{self._prefix(planned)}: {line}")
+
+
+def open_progress(
+    plan: Plan, jobs: int, verbosity: Verbosity, store: Store
+) -> PlainProgress | LiveProgress:
     """The live display on a terminal, plain lines elsewhere; both on stderr.
 
-    `jobs` is how many stages run at a time.
+    `jobs` is how many stages run at a time. `store` is where their logs are.
     """
+    if verbosity == "quiet":
+        return QuietProgress(plan, jobs=jobs)
+    if verbosity == "verbose":
+        return VerboseProgress(plan, store, jobs=jobs)
     console = Console(file=raw(sys.stderr))
     if console.is_terminal:
         return LiveProgress(plan, console, jobs)

@@ -12,13 +12,16 @@ from prologue_bench.texts.lines import one_line
 COLOURS = {"better": "green", "worse": "red"}
 
 
-def show_brief(brief: Brief) -> None:
+def show_brief(brief: Brief, answer_only: bool = False) -> None:
     """Print the answer first, then the table, then what to know about its numbers."""
-    click.echo(f"\n{style(one_line(brief.title), 'bold')}")
+    if not answer_only:
+        click.echo(f"\n{style(one_line(brief.title), 'bold')}")
     first, *more = brief.sentences
     click.echo(style(one_line(first), "bold"))
     for sentence in more:
         click.echo(one_line(sentence))
+    if answer_only:
+        return
     click.echo()
     table = plain_table(brief.head[:1], brief.head[1:])
     for row in brief.rows:

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 
 from prologue_bench.cli.console.terminal import raw
-from prologue_bench.storage.remotes.transfer import Exchange, Item
+from prologue_bench.storage.remotes.transfer import Exchange, Item, Quiet
 from prologue_bench.storage.remotes.transfer import Progress as Watcher
 from prologue_bench.texts.lines import one_line
 
@@ -89,6 +89,12 @@ def showing(exchange: Exchange, done: str) -> Iterator[Watcher]:
     )
     with Progress(*columns, console=console, transient=True) as bars:
         yield _Bar(exchange, bars)
+
+
+@contextmanager
+def hidden(exchange: Exchange) -> Iterator[Watcher]:
+    """Show nothing of a transfer."""
+    yield Quiet()
 
 
 def elsewhere(url: str | None) -> Elsewhere:

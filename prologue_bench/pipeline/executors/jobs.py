@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections.abc import Mapping
 
 from attrs import field, frozen
@@ -18,6 +19,8 @@ START_SECONDS = 8.0
 THREADS_EXPONENT = 0.58
 """A stage on n threads takes n ** -0.58 of its time on one, as docs/performance.md measures."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+CAN_START_WORKERS = hasattr(signal, "pthread_sigmask")
+"""Workers are given open files and hold signals back, neither of which Windows can."""
 
 
 @frozen
@@ -43,6 +46,11 @@ class Machine:
 
     def check(self, jobs: int) -> None:
         """Raises UserError for more jobs than there are cores, or GPUs to give them."""
+        if jobs > 1 and not CAN_START_WORKERS:
+            raise UserError(
+                f"--jobs {jobs}: found Windows, where stages run one after the other; "
+                "leave --jobs out"
+            )
         if jobs > self.cores:
             raise UserError(
                 f"--jobs {jobs}: found {self.cores} core{'s' * (self.cores > 1)}, expected at most "
@@ -113,6 +121,8 @@ def threads_of(jobs: int, machine: Machine) -> int:
 
 def _fastest(plan: Plan, machine: Machine, memory: Mapping[str, int]) -> int:
     """The number of jobs that takes the least time by the stages' estimates."""
+    if not CAN_START_WORKERS:
+        return 1
     most = min(len(machine.gpus) or machine.physical_cores, machine.physical_cores)
     most = min(widest(plan.missing, most), _that_fit(plan, memory))
 
