@@ -132,8 +132,6 @@ def _once(names: Iterable[str], *place: str) -> Iterator[Mismatch]:
         seen.add(name)
 
 
-def _known(
-    name: str, known: Iterable[str], what: str, *place: str | int
-) -> Iterator[Mismatch]:
+def _known(name: str, known: Iterable[str], what: str, *place: str | int) -> Iterator[Mismatch]:
     if name not in known:
         yield Mismatch(f"found {shown(name)}, which is no {what} of these results", *place)
