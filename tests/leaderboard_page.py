@@ -38,13 +38,15 @@ pull request. This page is made from `registry/` by `python -m tests.leaderboard
 ## Measured
 
 Each table is of one data set, one size of images and one protocol of the metric that it ranks by,
-which is its first. Rows may differ in size and training, which stand beside them.
+which is the first one. Rows may differ in size and training, which stand at their end.
 
-Numbers are means over training seeds with their 95% intervals. With one seed, or a frozen model,
-the interval is over images. A row is behind another where their intervals do not touch; for
-ranks, all intervals of a table are widened so that they hold at once. Rows that share a rank have
-an =, and a row has no rank where one seed leaves the noise of training unknown. Three seeds seldom
-tell rows apart. The report of a run compares its variants more sharply, seed by seed.
+- Numbers are means over training seeds with their 95% intervals. With one seed, and of frozen
+  models, the interval is over images.
+- A row is behind another where their intervals do not touch. For ranks, all intervals of a table
+  are widened until they hold at once. Rows that share a rank have an =.
+- A row of one seed has no rank and comes last: the noise of its training is not known.
+- Three seeds seldom tell rows apart. The report of a run compares its variants more sharply, seed
+  by seed.
 """
 EMPTY = "\nNothing has been measured yet.\n"
 PUBLISHED_START = """
@@ -136,14 +138,13 @@ def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Ite
     heads = [
         "rank",
         "variant",
-        "models",
-        *(SHOWN_SIZES[size] + (f" ({units[size]})" if units[size] else "") for size in shown),
-        "seeds",
         *map(_head, table.columns),
+        "seeds",
+        *(SHOWN_SIZES[size] + (f" ({units[size]})" if units[size] else "") for size in shown),
+        "models",
     ]
-    left = 3
     yield f"| {' | '.join(heads)} |\n"
-    yield f"| {' | '.join(['---'] * left + ['---:'] * (len(heads) - left))} |\n"
+    yield f"| --- | --- |{' ---: |' * (len(heads) - 3)} --- |\n"
     for row in table.rows:
         yield f"| {' | '.join(_cells(row, table.columns, shown))} |\n"
     yield "\nHow it was measured:\n\n"
@@ -169,10 +170,10 @@ def _cells(row: Row, columns: Sequence[Column], shown: Sequence[str]) -> Iterato
     texts = {size.title: size.texts.get(variant.name, "") for size in row.sizes}
     yield str(row.rank or "")
     yield f"`{row.name}`: {markdown_line(variant.name)}"
-    yield f"`{variant.settings.tokenizer.use}`, `{variant.settings.generator.use}`"
-    yield from (texts.get(size, "") for size in shown)
-    yield str(row.cells[columns[0].key].seeds)
     yield from (_number(row.cells.get(column.key)) for column in columns)
+    yield str(row.cells[columns[0].key].seeds)
+    yield from (texts.get(size, "") for size in shown)
+    yield f"`{variant.settings.tokenizer.use}`, `{variant.settings.generator.use}`"
 
 
 def _number(cell: Cell | None) -> str:
@@ -253,7 +254,7 @@ def _source(reference: Reference, preset: str, registry: Registry) -> str:
     found = find_preset(kind, preset, registry)
     assert found is not None
     assert found.release is not None
-    return f"[{found.release.code.removeprefix('https://github.com/')}]({found.release.code})"
+    return f"[code]({found.release.code})"
 
 
 if __name__ == "__main__":

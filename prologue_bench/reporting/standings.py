@@ -57,7 +57,7 @@ class Row:
 
 @frozen(kw_only=True)
 class Standings:
-    """One table: its rows in the order of their means of the first column."""
+    """One table, whose rows are ranked by its first column."""
 
     data: DataRecord
     columns: tuple[Column, ...]
@@ -66,6 +66,8 @@ class Standings:
 
 def standings(found: Mapping[str, Results]) -> list[Standings]:
     """The tables of results by their names, in the order of data, size of images and metric.
+
+    Of one data set and metric, that with the most rows comes first.
 
     Results in which nothing can be ranked have no rows.
     """
@@ -79,7 +81,13 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
             if not metrics or metrics[0].name not in own:
                 continue
             source, first = source_of(results, variant.name), own[metrics[0].name]
-            place = _Place(source.data.name, source.data.shape, source.data.fingerprint, *first.key)
+            place = _Place(
+                source.data.name,
+                source.data.shape,
+                first.info.name,
+                source.data.fingerprint,
+                first.digest,
+            )
             table = tables.setdefault(place, _Table(source.data, first))
             table.columns.update({each.key: each for each in own.values()} | table.columns)
             table.rows.append(
@@ -98,7 +106,9 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
             columns=(table.first, *(c for c in table.columns.values() if c.key != table.first.key)),
             rows=_ranked(table.rows, table.first),
         )
-        for _, table in sorted(tables.items())
+        for _, table in sorted(
+            tables.items(), key=lambda item: (item[0][:3], -len(item[1].rows), item[0])
+        )
     ]
 
 
@@ -107,8 +117,8 @@ class _Place(NamedTuple):
 
     data: str
     shape: tuple[int, int, int]
-    fingerprint: str
     metric: str
+    fingerprint: str
     digest: str
 
 
@@ -148,30 +158,29 @@ def _columns(results: Results, metrics: Sequence[MetricInfo]) -> dict[str, dict[
 
 
 def _ranked(rows: Sequence[Row], first: Column) -> tuple[Row, ...]:
-    """The rows in the order of their means of the first column, with their ranks.
+    """The rows in the order of their ranks and then of their means, those without a rank last.
 
-    One is behind another where their intervals do not touch. These hold at once for all rows of the
-    table (Bonferroni), so that an order which is not there is shown in one table of twenty.
+    One is behind another where their intervals do not touch. These hold at once for all ranks of
+    the table (Bonferroni), so that an order which is not there is shown in one table of twenty.
     """
     sign = -1 if first.info.direction == "higher" else 1
-    ordered = sorted(rows, key=lambda row: sign * row.cells[first.key].mean)
-    widths = [_width(row, row.cells[first.key], len(rows)) for row in ordered]
-    means = [sign * row.cells[first.key].mean for row in ordered]
-    known = [index for index, width in enumerate(widths) if width is not None]
+    cells = [row.cells[first.key] for row in rows]
+    family = sum(_width(row, cell, 1) is not None for row, cell in zip(rows, cells, strict=True))
+    intervals = {
+        index: (sign * cell.mean - width, sign * cell.mean + width)
+        for index, (row, cell) in enumerate(zip(rows, cells, strict=True))
+        if (width := _width(row, cell, family)) is not None
+    }
     behind = {
-        index: sum(
-            means[other] + (widths[other] or 0) < means[index] - (widths[index] or 0)
-            for other in known
-        )
-        for index in known
+        index: sum(end < start for _, end in intervals.values())
+        for index, (start, _) in intervals.items()
     }
     counts = list(behind.values())
-    return tuple(
-        evolve(row, rank=Rank(behind[index] + 1, counts.count(behind[index]) > 1))
-        if index in behind
-        else row
-        for index, row in enumerate(ordered)
+    ranks = {index: Rank(each + 1, counts.count(each) > 1) for index, each in behind.items()}
+    order = sorted(
+        range(len(rows)), key=lambda index: (behind.get(index, math.inf), sign * cells[index].mean)
     )
+    return tuple(evolve(rows[index], rank=ranks.get(index)) for index in order)
 
 
 def _width(row: Row, cell: Cell, family: int) -> float | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from os.path import lexists
 from pathlib import Path
 
 from prologue_bench.errors import UserError
@@ -60,7 +61,7 @@ def altered(document: Document, results: Results, folder: Path) -> Iterator[str]
 
 def beside(results: Results, folder: Path) -> list[str]:
     """The files of the report that lie beside its results; none where these lie alone."""
-    return [name for name in results.files or () if is_inside(name) and (folder / name).exists()]
+    return [name for name in results.files or () if is_inside(name) and lexists(folder / name)]
 
 
 def _files(files: Mapping[str, str], folder: Path) -> Iterator[str]:
@@ -69,7 +70,7 @@ def _files(files: Mapping[str, str], folder: Path) -> Iterator[str]:
     for name in outside:
         yield f"files: found {name!r}, expected the name of a file in the report's folder"
     named = [name for name in files if name not in outside]
-    alone = not any((folder / name).exists() for name in named)
+    alone = not any(lexists(folder / name) for name in named)
     for name in named:
         if not SHA256.fullmatch(files[name]):
             yield f"files: {name}: found {files[name]!r}, expected a SHA-256"

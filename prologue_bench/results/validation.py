@@ -23,6 +23,7 @@ from prologue_bench.results.plain import record
 from prologue_bench.results.plausibility import implausible
 from prologue_bench.results.reading import decode
 from prologue_bench.results.schema import Results
+from prologue_bench.texts.lines import one_line
 
 
 @frozen(kw_only=True)
@@ -76,7 +77,8 @@ def validate(path: Path) -> Validation:
         problems = [problem for found in checks for problem in found]
     if len(problems) >= MOST_TOLD:
         problems[MOST_TOLD:] = [f"more may be wrong: only {MOST_TOLD} mistakes are told"]
-    return Validation(file=file, content=content, results=results, problems=tuple(problems))
+    lines = tuple(map(one_line, problems))
+    return Validation(file=file, content=content, results=results, problems=lines)
 
 
 def _mismatches(document: object, file: Path) -> list[str]:

@@ -124,8 +124,8 @@ def test_a_row_is_behind_another_where_intervals_that_hold_at_once_do_not_touch(
 
 def test_one_seed_has_no_rank_and_takes_none_from_others() -> None:
     (table,) = standings({"one": results(), "two": results({"c": [0.5]})})
-    assert names(table) == ["two: c", "one: b", "one: a"]
-    assert ranks(table.rows) == ["", "1", "2"]
+    assert names(table) == ["one: b", "one: a", "two: c"]
+    assert ranks(table.rows) == ["1", "2", ""]
 
 
 def test_a_frozen_model_is_ranked_by_its_interval_over_images() -> None:
@@ -170,7 +170,7 @@ def test_published_rows_are_those_of_the_cards(registry: Registry) -> None:
 
 def test_a_measured_row_has_its_protocol_seeds_interval_and_origin(registry: Registry) -> None:
     page = page_of({"one": results(details={"resize": 64}, remarks=["Too small."])}, registry)
-    assert "| 1 | `one`: b | `vq-2d`, `ar` | 4 × 8 | 3 | 1.10 ± 0.25 |" in page
+    assert "| 1 | `one`: b | 1.10 ± 0.25 | 3 | 4 × 8 | `vq-2d`, `ar` |" in page
     assert "- gfid: gfid, sampling.samples 50; resize 64." in page
     assert "- [`one`](../registry/results/one.json), A study: profile smoke" in page
     assert "training seeds 0-2, 2026-01-02" in page
@@ -198,3 +198,10 @@ def test_the_page_is_made_from_the_results_that_are_there(registry: Registry) ->
     )
     for name in found:
         assert f"registry/results/{name}.json" in committed
+
+
+def test_rows_stand_in_the_order_of_their_ranks() -> None:
+    noisy = results({"c": [-20.0, 15.0, 60.0]})
+    (table,) = standings({"one": results(), "two": noisy})
+    assert names(table) == ["one: b", "two: c", "one: a"]
+    assert ranks(table.rows) == ["1=", "1=", "2"]

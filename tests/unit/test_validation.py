@@ -224,6 +224,14 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda found: found.update(remotes=[{"url": "s3://b", "artifacts": {"k": "abc"}}]),
         "remote s3://b, artifact k: found 'abc', expected a SHA-256",
     ),
+    "a name of many lines, in a message": (
+        set_protocol("gfid", 3, name="x\ny" * 1000),
+        "a and b differ in name: gfid and x",
+    ),
+    "a name that no file can have": (
+        lambda found: found.update(files={"x" * 300: "0" * 63}),
+        "expected a SHA-256",
+    ),
     "a file outside the folder": (
         lambda found: found.update(files={"../secret": "0" * 64}),
         "files: found '../secret', expected the name of a file in the report's folder",

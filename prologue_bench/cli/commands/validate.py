@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from prologue_bench.cli.options import force_option
-from prologue_bench.errors import PrologueBenchError, UserError
+from prologue_bench.errors import LONGEST_MESSAGE, PrologueBenchError, UserError, abridged
 
 if TYPE_CHECKING:
     from prologue_bench.results.validation import Validation
@@ -42,7 +42,7 @@ def validate(files: tuple[Path, ...], out: Path | None, force: bool) -> None:
     for path in files:
         found = check(path)
         for problem in found.problems:
-            click.echo(one_line(f"{found.file}: {problem}"))
+            click.echo(abridged(one_line(f"{found.file}: {problem}"), LONGEST_MESSAGE))
         if not found.problems:
             click.echo(one_line(f"{found.file}: nothing is wrong: {found.summary}"))
             if out is not None:
