@@ -18,7 +18,6 @@ from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Column, Row, Standings, standings
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results
-from prologue_bench.results.sources import source_of
 from prologue_bench.stats.differences import Cell
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import to_digits
@@ -42,11 +41,12 @@ which is the first one. Rows may differ in size and training, which stand at the
 
 - Numbers are means over training seeds with their 95% intervals. With one seed, and of frozen
   models, the interval is over images.
-- A row is behind another where their intervals do not touch. For ranks, all intervals of a table
-  are widened until they hold at once. Rows that share a rank have an =.
+- A rank is one more than the number of rows whose intervals lie wholly on the better side. Rows
+  that share a rank have an =. Each pair is looked at alone: of rows that are equal in truth, one
+  pair in two hundred is put apart, or up to one in twenty where one of both is much noisier.
 - A row of one seed has no rank and comes last: the noise of its training is not known.
-- Three seeds seldom tell rows apart. The report of a run compares its variants more sharply, seed
-  by seed.
+- A model that several ablations have in common is one row. With which certainty variants of one
+  run differ, its report tells better: it compares them seed by seed.
 """
 EMPTY = "\nNothing has been measured yet.\n"
 PUBLISHED_START = """
@@ -150,7 +150,11 @@ def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Ite
     yield "\nHow it was measured:\n\n"
     for column in table.columns:
         yield f"- {_protocol(column)}\n"
-    names = list(dict.fromkeys(row.name for row in table.rows))
+    names = list(
+        dict.fromkeys(
+            name for row in table.rows for name in (row.name, *(other for other, _ in row.also))
+        )
+    )
     yield "\nBy which runs:\n\n"
     for name in names:
         yield f"- {_origin(name, found[name], table)}\n"
@@ -169,7 +173,8 @@ def _cells(row: Row, columns: Sequence[Column], shown: Sequence[str]) -> Iterato
     variant = row.variant
     texts = {size.title: size.texts.get(variant.name, "") for size in row.sizes}
     yield str(row.rank or "")
-    yield f"`{row.name}`: {markdown_line(variant.name)}"
+    names = [(row.name, variant.name), *row.also]
+    yield ", also ".join(f"`{name}`: {markdown_line(each)}" for name, each in names)
     yield from (_number(row.cells.get(column.key)) for column in columns)
     yield str(row.cells[columns[0].key].seeds)
     yield from (texts.get(size, "") for size in shown)
@@ -194,8 +199,9 @@ def _protocol(column: Column) -> str:
 
 def _origin(name: str, found: Results, table: Standings) -> str:
     """Where the rows of one file are from."""
-    rows = [row for row in table.rows if row.name == name]
-    source = source_of(found, rows[0].variant.name)
+    (source, *_) = [
+        each for each in found.origins if each.data.fingerprint == table.data.fingerprint
+    ]
     software = source.software
     report = (
         f", [report](../reports/{name}/results.md)"

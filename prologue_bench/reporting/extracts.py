@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from attrs import evolve
@@ -47,7 +48,8 @@ def extract(results: Results, content: bytes, file: Path) -> Document:
             f"{file}: found nothing to rank by; expected a metric that was measured for all "
             "variants, with a better direction"
         )
-    runs = tuple(_shortened(run, names) for run in results.runs)
+    warning = {each.name for run in results.runs for each in run.measurements if each.warning}
+    runs = tuple(_shortened(run, {*names, *warning}) for run in results.runs)
     keys = {stage.key for run in runs for stage in run.stages}
     remotes = (
         evolve(each, artifacts={key: own for key, own in each.artifacts.items() if key in keys})
@@ -72,9 +74,9 @@ def extract(results: Results, content: bytes, file: Path) -> Document:
     return found
 
 
-def _shortened(run: RunRecord, names: list[str]) -> RunRecord:
-    """A run with these measurements, those that warn of something, and the stages behind them."""
-    kept = [each for each in run.measurements if each.name in names or each.warning]
+def _shortened(run: RunRecord, names: Collection[str]) -> RunRecord:
+    """A run with these measurements, and the stages behind them."""
+    kept = [each for each in run.measurements if each.name in names]
     artifacts = {each.artifact for each in kept}
     return evolve(
         run,

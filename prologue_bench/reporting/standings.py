@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 from attrs import define, evolve, field, frozen
 
 from prologue_bench.reporting.extracts import shown_metrics
-from prologue_bench.reporting.leaderboard import Rank, Size, sizes
+from prologue_bench.reporting.leaderboard import TRAININGS, Rank, Size, sizes
 from prologue_bench.reporting.summary import MetricInfo
-from prologue_bench.results.frame import looks_of, summary
+from prologue_bench.results.frame import summary
 from prologue_bench.results.protocols import fields, protocol_hash
 from prologue_bench.results.schema import DataRecord, ProtocolRecord, Results, VariantRecord
 from prologue_bench.results.sources import source_of
 from prologue_bench.stats.differences import Cell
-from prologue_bench.stats.intervals import LEVEL
-from prologue_bench.stats.looks import Looks
-from prologue_bench.stats.student import critical
 
 
 @frozen
@@ -50,8 +46,10 @@ class Row:
     profile: str
     sizes: Sequence[Size]
     cells: Mapping[tuple[str, str], Cell]
-    looks: Looks | None
-    """By which seeds were added until the metric that ranks was decided."""
+    models: frozenset[tuple[str, ...]]
+    """What it is of, by keys, one for each run; empty where they are not known."""
+    also: tuple[tuple[str, str], ...] = ()
+    """Names of results and variants that are of the same models, or of some of them."""
     rank: Rank | None = None
 
 
@@ -75,7 +73,7 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
     for name, results in found.items():
         metrics = shown_metrics(results)
         cells, columns = summary(results), _columns(results, metrics)
-        looks, shown_sizes = looks_of(results), sizes(results)
+        shown_sizes = sizes(results)
         for variant in results.variants:
             own = columns.get(variant.name, {})
             if not metrics or metrics[0].name not in own:
@@ -97,14 +95,14 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
                     profile=source.profile,
                     sizes=shown_sizes,
                     cells={each.key: cells[variant.name][metric] for metric, each in own.items()},
-                    looks=looks.get(metrics[0].name),
+                    models=_models(results, variant.name, metrics[0].name),
                 )
             )
     return [
         Standings(
             data=table.data,
             columns=(table.first, *(c for c in table.columns.values() if c.key != table.first.key)),
-            rows=_ranked(table.rows, table.first),
+            rows=_ranked(_merged(table.rows), table.first),
         )
         for _, table in sorted(
             tables.items(), key=lambda item: (item[0][:3], -len(item[1].rows), item[0])
@@ -157,19 +155,54 @@ def _columns(results: Results, metrics: Sequence[MetricInfo]) -> dict[str, dict[
     }
 
 
+def _models(results: Results, variant: str, metric: str) -> frozenset[tuple[str, ...]]:
+    """What the runs of a variant are of: keys of the trainings, and of what measured a metric.
+
+    Empty where a key is not known, as in older results.
+    """
+    found = set()
+    for run in results.runs:
+        for each in run.measurements:
+            if run.variant == variant and each.name == metric and each.value is not None:
+                trained = (stage.key for stage in run.stages if stage.stage in TRAININGS)
+                found.add((each.artifact, *trained))
+    return frozenset(found if all(artifact for artifact, *_ in found) else ())
+
+
+def _merged(rows: Sequence[Row]) -> list[Row]:
+    """The rows, each model once: several ablations may have one and the same variant.
+
+    One that has some seeds of another is part of that.
+    """
+    kept: list[Row] = []
+    for row in sorted(rows, key=lambda row: -len(row.models)):
+        index = next((i for i, other in enumerate(kept) if _is_part(row, other)), None)
+        if index is None:
+            kept.append(row)
+            continue
+        other = kept[index]
+        cells = {**row.cells, **other.cells} if row.models == other.models else other.cells
+        kept[index] = evolve(other, cells=cells, also=(*other.also, (row.name, row.variant.name)))
+    return kept
+
+
+def _is_part(row: Row, other: Row) -> bool:
+    sampling = row.variant.settings.sampling == other.variant.settings.sampling
+    return bool(row.models) and row.models <= other.models and sampling
+
+
 def _ranked(rows: Sequence[Row], first: Column) -> tuple[Row, ...]:
     """The rows in the order of their ranks and then of their means, those without a rank last.
 
-    One is behind another where their intervals do not touch. These hold at once for all ranks of
-    the table (Bonferroni), so that an order which is not there is shown in one table of twenty.
+    One is behind another where their 95% intervals do not touch: so are two that are equal in at
+    most one of twenty cases, and in about one of two hundred where both are equally noisy.
     """
     sign = -1 if first.info.direction == "higher" else 1
     cells = [row.cells[first.key] for row in rows]
-    family = sum(_width(row, cell, 1) is not None for row, cell in zip(rows, cells, strict=True))
     intervals = {
-        index: (sign * cell.mean - width, sign * cell.mean + width)
-        for index, (row, cell) in enumerate(zip(rows, cells, strict=True))
-        if (width := _width(row, cell, family)) is not None
+        index: (sign * cell.mean - cell.half_width, sign * cell.mean + cell.half_width)
+        for index, cell in enumerate(cells)
+        if cell.half_width is not None and (cell.seeds > 1 or cell.same_everywhere)
     }
     behind = {
         index: sum(end < start for _, end in intervals.values())
@@ -181,30 +214,3 @@ def _ranked(rows: Sequence[Row], first: Column) -> tuple[Row, ...]:
         range(len(rows)), key=lambda index: (behind.get(index, math.inf), sign * cells[index].mean)
     )
     return tuple(evolve(rows[index], rank=ranks.get(index)) for index in order)
-
-
-def _width(row: Row, cell: Cell, family: int) -> float | None:
-    """Half of a mean's interval, which holds with those of all rows; None where it is not known.
-
-    The interval of weights that are the same in every seed is over images: no training adds to it.
-    """
-    if cell.half_width is None or not math.isfinite(cell.mean):
-        return None
-    error = 1 - LEVEL
-    if cell.same_everywhere:
-        normal = NormalDist()
-        return (
-            cell.half_width
-            * normal.inv_cdf(1 - error / (2 * family))
-            / normal.inv_cdf(1 - error / 2)
-        )
-    if cell.seeds < 2:
-        return None
-    alone, wide = (_level(each, cell.seeds, row.looks) for each in (error, error / family))
-    if alone is None or wide is None:
-        return None
-    return cell.half_width * critical(wide, cell.seeds - 1) / critical(alone, cell.seeds - 1)
-
-
-def _level(error: float, seeds: int, looks: Looks | None) -> float | None:
-    return error if looks is None else looks.level(error, seeds)

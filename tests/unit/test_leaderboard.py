@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
+from attrs import evolve
 
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Row, Standings, standings
-from prologue_bench.results.schema import Results
+from prologue_bench.results.schema import Results, StageRecord
 from prologue_bench.stats.student import critical
 from tests import leaderboard_page
-from tests.documents import DATA, MEASUREMENT, results_of
+from tests.documents import DATA, MEASUREMENT, STAGE, results_of
 
 VALUES = {"a": [10.0, 10.1, 10.2], "b": [1.0, 1.1, 1.2]}
 
@@ -106,20 +108,67 @@ def test_what_an_ablation_varies_does_not_part_its_variants() -> None:
     assert "sampling.guidance.all.scale" not in table.columns[0].protocol.details
 
 
-def test_a_row_is_behind_another_where_intervals_that_hold_at_once_do_not_touch() -> None:
-    spread, count = 0.1, 3
-    alone = critical(0.05, count - 1) * spread / count**0.5
-    wide = critical(0.05 / 2, count - 1) * spread / count**0.5
-    assert alone < wide
-    near, far = 2 * alone + 0.5 * (wide - alone), 2 * wide + 0.01
-    for distance, expected in ((near, ["1=", "1="]), (far, ["1", "2"])):
-        values = {
-            "a": [1.0, 1.1, 1.2],
-            "b": [1.0 + distance, 1.1 + distance, 1.2 + distance],
-        }
+def test_a_row_is_behind_another_where_their_intervals_do_not_touch() -> None:
+    width = critical(0.05, 2) * 0.1 / 3**0.5
+    for distance, expected in ((2 * width - 0.01, ["1=", "1="]), (2 * width + 0.01, ["1", "2"])):
+        values = {"a": [1.0, 1.1, 1.2], "b": [each + distance for each in (1.0, 1.1, 1.2)]}
         (table,) = standings({"one": results(values)})
         assert names(table) == ["one: a", "one: b"]
-        assert ranks(table.rows) == expected, distance
+        assert ranks(table.rows) == expected
+
+
+@pytest.mark.parametrize(("noise", "most"), [(1, 0.01), (100, 0.05)])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_equals_are_put_apart_as_seldom_as_the_page_says(
+    noise: float, most: float, seeds: int
+) -> None:
+    draw = np.random.default_rng(0)
+    one, other = draw.normal(size=(2, 20_000, seeds)) * np.array([1, noise])[:, None, None]
+    share = critical(0.05, seeds - 1) / seeds**0.5
+    widths = share * (one.std(1, ddof=1) + other.std(1, ddof=1))
+    assert np.mean(np.abs(one.mean(1) - other.mean(1)) > widths) < most
+
+
+def with_keys(found: Results, sampling: dict[str, Any] | None = None) -> Results:
+    """Results whose artifacts and trainings are named by their seeds alone."""
+    runs = [
+        evolve(
+            run,
+            measurements=[evolve(each, artifact=f"{run.seed}") for each in run.measurements],
+            stages=[StageRecord(**{**STAGE, "stage": "train-tokenizer", "key": f"t{run.seed}"})],
+        )
+        for run in found.runs
+    ]
+    settings = [evolve(each.settings, sampling=sampling or {}) for each in found.variants]
+    variants = [evolve(v, settings=s) for v, s in zip(found.variants, settings, strict=True)]
+    return evolve(found, runs=tuple(runs), variants=tuple(variants))
+
+
+def test_a_model_that_several_files_have_is_one_row_with_all_its_numbers() -> None:
+    one = with_keys(results({"c": [5.0, 5.1, 5.2]}, others={"psnr": {}}))
+    two = with_keys(results({"d": [5.0, 5.1, 5.2]}, others={"rfid": {}}))
+    (table,) = standings({"one": one, "two": two})
+    (row,) = table.rows
+    assert (names(table), row.also) == (["one: c"], (("two", "d"),))
+    assert {name for name, _ in row.cells} == {"gfid", "psnr", "rfid"}
+
+
+def test_a_model_with_more_seeds_stands_for_that_with_some_of_them() -> None:
+    some = with_keys(results({"c": [5.0, 5.1]}, others={"psnr": {}}))
+    more = with_keys(results({"d": [5.0, 5.1, 5.2]}))
+    (table,) = standings({"some": some, "more": more})
+    (row,) = table.rows
+    assert (names(table), row.also) == (["more: d"], (("some", "c"),))
+    assert row.cells[table.columns[0].key].seeds == 3
+    assert {name for name, _ in row.cells} == {"gfid"}  # not of all seeds
+
+
+def test_other_sampling_or_unknown_keys_are_other_rows() -> None:
+    one = results({"c": [5.0, 5.1, 5.2]})
+    (table,) = standings({"one": one, "two": one})
+    assert len(table.rows) == 2
+    (table,) = standings({"one": with_keys(one), "two": with_keys(one, {"temperature": 0.9})})
+    assert len(table.rows) == 2
 
 
 def test_one_seed_has_no_rank_and_takes_none_from_others() -> None:

@@ -387,9 +387,11 @@ def test_an_extract_is_results_with_what_a_leaderboard_shows(tmp_path: Path) -> 
 
 def test_an_extract_keeps_what_warns(tmp_path: Path) -> None:
     found = document()
-    number(found, "use", 4)["warning"] = "one code in use"
+    found["leaderboard"] = ["rate"]
+    number(found, "probe", 4)["warning"] = "one code in use"
     written(tmp_path, found)
     assert made(tmp_path).exit_code == 0
+    assert validate(tmp_path / "row.json").problems == ()
     runs = load_results(tmp_path / "row.json").runs
     told = [each.warning for run in runs for each in run.measurements if each.warning]
     assert told == ["one code in use"]
