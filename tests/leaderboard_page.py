@@ -16,6 +16,7 @@ from prologue_bench.config.presets import (
 )
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Column, Row, Standings, standings
+from prologue_bench.reporting.summary import warnings
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell
@@ -158,6 +159,11 @@ def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Ite
     yield "\nBy which runs:\n\n"
     for name in names:
         yield f"- {_origin(name, found[name], table)}\n"
+    if told := [
+        f"`{name}`, {each}" for name in names for each in map(markdown_line, warnings(found[name]))
+    ]:
+        yield "\nWarnings:\n\n"
+        yield from (f"- {each}\n" for each in told)
     for remark in dict.fromkeys(remark for name in names for remark in found[name].remarks):
         told = ", ".join(f"`{name}`" for name in names if remark in found[name].remarks)
         yield f"\n{told}: {markdown_line(remark)}\n"
@@ -173,8 +179,10 @@ def _cells(row: Row, columns: Sequence[Column], shown: Sequence[str]) -> Iterato
     variant = row.variant
     texts = {size.title: size.texts.get(variant.name, "") for size in row.sizes}
     yield str(row.rank or "")
-    names = [(row.name, variant.name), *row.also]
-    yield ", also ".join(f"`{name}`: {markdown_line(each)}" for name, each in names)
+    own, *also = (
+        f"`{name}`: {markdown_line(each)}" for name, each in ((row.name, variant.name), *row.also)
+    )
+    yield f"{own}, also {', '.join(also)}" if also else own
     yield from (_number(row.cells.get(column.key)) for column in columns)
     yield str(row.cells[columns[0].key].seeds)
     yield from (texts.get(size, "") for size in shown)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from attrs import evolve
@@ -48,8 +48,8 @@ def extract(results: Results, content: bytes, file: Path) -> Document:
             f"{file}: found nothing to rank by; expected a metric that was measured for all "
             "variants, with a better direction"
         )
-    warning = {each.name for run in results.runs for each in run.measurements if each.warning}
-    runs = tuple(_shortened(run, {*names, *warning}) for run in results.runs)
+    kept = {*names, *_warning(results, names)}
+    runs = tuple(_shortened(run, kept) for run in results.runs)
     keys = {stage.key for run in runs for stage in run.stages}
     remotes = (
         evolve(each, artifacts={key: own for key, own in each.artifacts.items() if key in keys})
@@ -72,6 +72,16 @@ def extract(results: Results, content: bytes, file: Path) -> Document:
     )
     found[EXTRACT][CONTENTS] = contents_of(found)
     return found
+
+
+def _warning(results: Results, names: Collection[str]) -> Iterator[str]:
+    """The metrics that warn of what these metrics do not warn of."""
+    for run in results.runs:
+        told = {each.warning for each in run.measurements if each.name in names}
+        for each in run.measurements:
+            if each.warning and each.warning not in told:
+                told.add(each.warning)
+                yield each.name
 
 
 def _shortened(run: RunRecord, names: Collection[str]) -> RunRecord:

@@ -226,6 +226,16 @@ def test_a_measured_row_has_its_protocol_seeds_interval_and_origin(registry: Reg
     assert "\n`one`: Too small.\n" in page
 
 
+def test_what_metrics_warn_of_stands_below_the_table(registry: Registry) -> None:
+    found = results()
+    first = found.runs[0]
+    warned = evolve(first.measurements[0], warning="one code in use")
+    runs = (evolve(first, measurements=(warned,)), *found.runs[1:])
+    page = page_of({"one": evolve(found, runs=runs)}, registry)
+    assert "Warnings:\n\n- `one`, a: seed 0: one code in use.\n" in page
+    assert "Warnings" not in page_of({"one": found}, registry)
+
+
 def test_tables_of_one_title_are_told_apart_by_what_differs(registry: Registry) -> None:
     found = {"one": results(), "two": results(details={"resize": 299})}
     page = page_of(found, registry)
