@@ -18,7 +18,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Column, Row, Standings, standings
 from prologue_bench.reporting.summary import warnings
 from prologue_bench.results.loading import load_results
-from prologue_bench.results.schema import Results
+from prologue_bench.results.schema import Results, Scalar
 from prologue_bench.stats.differences import Cell
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import to_digits
@@ -63,6 +63,9 @@ SHOWN_SIZES = {
     "Training": "training",
 }
 """Headings by the titles of sizes."""
+
+LONGEST = 30
+"""Characters of a setting's value in a heading; of a longer one it has the name alone."""
 
 
 def results_in(folder: Path) -> dict[str, Results]:
@@ -114,14 +117,19 @@ def _title(table: Standings) -> str:
 
 def _apart(table: Standings, alike: Sequence[Standings]) -> str:
     """What of data and protocol the others do not have; empty where that is nothing."""
-    own = {"data": table.data.fingerprint, **table.columns[0].protocol.details}
-    others = [{"data": t.data.fingerprint, **t.columns[0].protocol.details} for t in alike]
-    told = [
-        f"{key.removeprefix('sampling.')} {value}"
-        for key, value in own.items()
+    others = [_told_apart(each) for each in alike]
+    return "".join(
+        f", {key.removeprefix('sampling.')}{f' {value}' if len(str(value)) <= LONGEST else ''}"
+        for key, value in _told_apart(table).items()
         if any(key not in other or other[key] != value for other in others)
-    ]
-    return f", {', '.join(told)}" if told else ""
+    )
+
+
+def _told_apart(table: Standings) -> dict[str, Scalar]:
+    """Data and protocol; where the protocol names the data, these once."""
+    data = table.data.fingerprint
+    details = table.columns[0].protocol.details
+    return {"data": data, **{key: value for key, value in details.items() if value != data}}
 
 
 def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Iterator[str]:

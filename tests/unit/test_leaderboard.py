@@ -241,6 +241,13 @@ def test_tables_of_one_title_are_told_apart_by_what_differs(registry: Registry) 
     page = page_of(found, registry)
     heads = [line for line in page.splitlines() if line.startswith("### shapes")]
     assert sorted(heads) == ["### shapes, 14 × 14: gfid", "### shapes, 14 × 14: gfid, resize 299"]
+    data = {**DATA, "fingerprint": "other"}
+    found = {"one": results(), "two": results(details={"grid": "x" * 99, "of": "other"}, data=data)}
+    heads = [line for line in page_of(found, registry).splitlines() if line.startswith("### sh")]
+    assert heads == [
+        "### shapes, 14 × 14: gfid, data f",
+        "### shapes, 14 × 14: gfid, data other, grid",
+    ]
 
 
 def test_names_of_others_are_texts_on_the_page(registry: Registry) -> None:
