@@ -43,11 +43,12 @@ which is the first one. Rows may differ in size and training, which stand at the
 - Numbers are means over training seeds with their 95% intervals. With one seed, and of frozen
   models, the interval is over images.
 - A rank is one more than the number of rows whose intervals lie wholly on the better side. Rows
-  that share a rank have an =. Each pair is looked at alone: of rows that are equal in truth, one
-  pair in two hundred is put apart, or up to one in twenty where one of both is much noisier.
+  that share a rank have an =. Each pair is judged on its own: of pairs that are truly equal, about
+  one in two hundred is ranked apart by chance, and up to one in twenty where one row is much
+  noisier than the other.
 - A row of one seed has no rank and comes last: the noise of its training is not known.
-- A model that several ablations have in common is one row. With which certainty variants of one
-  run differ, its report tells better: it compares them seed by seed.
+- A model that several ablations have in common is one row.
+- The report of a run tells its variants apart more sharply: it compares them seed by seed.
 """
 EMPTY = "\nNothing has been measured yet.\n"
 PUBLISHED_START = """
