@@ -46,6 +46,8 @@ which is the first one. Rows may differ in size and training, which stand at the
   that share a rank have an =. Each pair is judged on its own: of pairs that are truly equal, about
   one in two hundred is ranked apart by chance, and up to one in twenty where one row is much
   noisier than the other.
+- Rows stand in the order of their ranks: a noisy row may stand above one with a better mean, which
+  more rows are known to beat.
 - A row of one seed has no rank and comes last: the noise of its training is not known.
 - A model that several ablations have in common is one row.
 - The report of a run tells its variants apart more sharply: it compares them seed by seed.
