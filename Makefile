@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # One process per core, and one thread in each; what the tests of a file share is made once.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-.PHONY: demo test test-slow test-all bench campaign reports docs lint install install-dev
+.PHONY: demo test test-slow test-all bench campaign reports leaderboard docs lint install install-dev
 
 demo: install
 	$(BIN)/prologue-bench run ablations/prologue_count.yaml --profile quick --seeds 0 \
@@ -39,6 +39,12 @@ reports: install
 	for name in $(REPORTS); do \
 	    $(BIN)/prologue-bench run ablations/$$name.yaml --seeds $(SEEDS) --reuse reports/$$name $(OPTIONS) \
 	    || exit 1; done
+
+# The rows of the published reports that are there, and the page that is made from all rows.
+leaderboard: install
+	for name in $(notdir $(wildcard $(addprefix reports/,$(REPORTS)))); do \
+	    $(BIN)/prologue-bench validate reports/$$name --extract registry/results/$$name.json || exit 1; done
+	$(BIN)/python -m tests.leaderboard_page
 
 docs: install-dev
 	$(BIN)/mkdocs build

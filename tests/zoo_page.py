@@ -46,7 +46,7 @@ def _section(kind: Kind, columns: tuple[str, ...], registry: Registry) -> Iterat
     for preset, release in found:
         numbers = [release.results.get(column, "") for column in columns]
         summary = preset.summary.removesuffix(".")
-        yield f"| [`{preset.name}`](#{_anchor(preset)}) | {summary} | {' | '.join(numbers)} |\n"
+        yield f"| [`{preset.name}`](#{anchor(preset.name)}) | {summary} | {' | '.join(numbers)} |\n"
     for preset, release in found:
         yield from _details(preset, release)
 
@@ -60,9 +60,9 @@ def _details(preset: Preset, release: Release) -> Iterator[str]:
         yield f"- {release.protocol.strip()}\n"
 
 
-def _anchor(preset: Preset) -> str:
-    """Of the preset's heading, as sites and hubs make it."""
-    return re.sub(r"[^\w-]", "", preset.name.lower())
+def anchor(preset: str) -> str:
+    """Of a preset's heading, as sites and hubs make it."""
+    return re.sub(r"[^\w-]", "", preset.lower())
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def write_report(results: Results, pictures: Pictures, folder: Path, force: bool
         if importlib.util.find_spec("pyarrow") is not None:
             rows.to_parquet(aside / PARQUET, index=False)
         (aside / RESULTS).write_text(
-            to_json(evolve(results, files=checksums(aside))), encoding="utf-8"
+            to_json(evolve(results, files=checksums(aside), extract=None)), encoding="utf-8"
         )
     return folder / REPORT
 

@@ -2,8 +2,8 @@
 
 A class is the description: a field without a default must be there, and its type says what it may
 hold. `Annotated` adds what a type cannot say, such as a range. Fields that the class does not name
-are left alone, so that files of later versions which only add something can be read. The first
-mistake is told with its exact place.
+are left alone, so that files of later versions which only add something can be read. Each mistake
+is told with its exact place, the first one by the error itself.
 """
 
 from __future__ import annotations
@@ -29,24 +29,56 @@ DEEPEST = 40
 """Levels of objects and lists within one another."""
 _SHOWN_NAME, _SHOWN_PLACE = 40, 160
 """Characters of a name, and of a place, in a message."""
+MOST_TOLD = 100
+"""Mistakes after which a document is not looked at any further."""
 
 
 class Mismatch(Exception):  # noqa: N818 - it is caught, and told by the file's name
-    """What is wrong with a value, and where; outer parts of the place are added on the way out."""
+    """What is wrong with a value, and where; outer parts of the place are added on the way out.
+
+    `also` has what else is wrong in the same document, after it.
+    """
 
     def __init__(self, text: str, *place: str | int) -> None:
         super().__init__(text)
         self.text = text
         self.place: list[str | int] = list(place)
+        self.also: list[Mismatch] = []
+
+    @property
+    def all(self) -> list[Mismatch]:
+        """This mistake and those after it."""
+        return [self, *self.also]
 
     def within(self, part: str | int) -> Mismatch:
-        """The same mistake, seen from one level further out."""
-        self.place.insert(0, part)
+        """The same mistakes, seen from one level further out."""
+        for each in self.all:
+            each.place.insert(0, part)
         return self
 
     def __str__(self) -> str:
         place = place_text(self.place)
         return f"{place}: {self.text}" if place else self.text
+
+
+def together(found: Sequence[Mismatch]) -> Mismatch:
+    """The first of the mistakes, which knows the others."""
+    first, *others = found
+    first.also = others
+    return first
+
+
+def _add(found: list[Mismatch], wrong: Mismatch) -> None:
+    """Put mistakes to those that were found; raises them all where there are enough."""
+    found += wrong.all
+    if len(found) >= MOST_TOLD:
+        raise together(found[:MOST_TOLD]) from None
+
+
+def _raise(found: list[Mismatch]) -> None:
+    """Raises the mistakes that were found, if any."""
+    if found:
+        raise together(found)
 
 
 @attrs.frozen
@@ -96,13 +128,14 @@ def check_plain(value: object, depth: int = 0) -> None:
     elif isinstance(value, dict | list):
         if depth >= DEEPEST:
             raise Mismatch(f"nested more than {DEEPEST} levels deep")
-        key: str | int = 0
-        try:
-            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        found: list[Mismatch] = []
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            try:
                 check_plain(key, depth)
                 check_plain(item, depth + 1)
-        except Mismatch as wrong:
-            raise wrong.within(key) from None
+            except Mismatch as wrong:
+                _add(found, wrong.within(key))
+        _raise(found)
 
 
 def _check_number(value: int | float) -> None:
@@ -160,15 +193,16 @@ def _record(cls: Any) -> Check:
     def record(value: object) -> None:
         if type(value) is not dict:
             raise _unexpected(value, cls)
-        name = ""
-        try:
-            for name, checker, required in fields:
+        found: list[Mismatch] = []
+        for name, checker, required in fields:
+            try:
                 if name in value:
                     checker(value[name])
                 elif required:
                     raise Mismatch("missing")
-        except Mismatch as wrong:
-            raise wrong.within(name) from None
+            except Mismatch as wrong:
+                _add(found, wrong.within(name))
+        _raise(found)
 
     return record
 
@@ -226,12 +260,13 @@ def _list(description: Any, item: Any) -> Check:
     def items(value: object) -> None:
         if type(value) is not list:
             raise _unexpected(value, description)
-        index = 0
-        try:
-            for index, each in enumerate(value):  # noqa: B007 - the place of what is wrong
+        found: list[Mismatch] = []
+        for index, each in enumerate(value):
+            try:
                 checker(each)
-        except Mismatch as wrong:
-            raise wrong.within(index) from None
+            except Mismatch as wrong:
+                _add(found, wrong.within(index))
+        _raise(found)
 
     return items
 
@@ -242,12 +277,13 @@ def _fixed_list(description: Any, arguments: Sequence[Any]) -> Check:
     def items(value: object) -> None:
         if type(value) is not list or len(value) != len(checkers):
             raise _unexpected(value, description)
-        index = 0
-        try:
-            for index, checker in enumerate(checkers):
+        found: list[Mismatch] = []
+        for index, checker in enumerate(checkers):
+            try:
                 checker(value[index])
-        except Mismatch as wrong:
-            raise wrong.within(index) from None
+            except Mismatch as wrong:
+                _add(found, wrong.within(index))
+        _raise(found)
 
     return items
 
@@ -258,12 +294,13 @@ def _mapping(description: Any, item: Any) -> Check:
     def mapping(value: object) -> None:
         if type(value) is not dict:
             raise _unexpected(value, description)
-        key = ""
-        try:
-            for key, each in value.items():  # noqa: B007 - the place of what is wrong
+        found: list[Mismatch] = []
+        for key, each in value.items():
+            try:
                 checker(each)
-        except Mismatch as wrong:
-            raise wrong.within(key) from None
+            except Mismatch as wrong:
+                _add(found, wrong.within(key))
+        _raise(found)
 
     return mapping
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prologue_bench.results.checking import Mismatch, shown
 from prologue_bench.results.plain import Document
@@ -13,52 +13,70 @@ OF_ONE_RUN = ("profile", "data", "software", "hardware")
 
 def check_numbers(results: Document) -> None:
     """Raises Mismatch where names stand twice, or stand for nothing."""
-    _once((each["name"] for each in results["variants"]), "variants", "name")
+    for wrong in numbers_mismatches(results):
+        raise wrong
+
+
+def check_results(results: Document) -> None:
+    """Raises Mismatch where a table's columns differ in length, or a source is unknown."""
+    for wrong in results_mismatches(results):
+        raise wrong
+
+
+def check_benchmarks(benchmarks: Sequence[Document]) -> None:
+    """Raises Mismatch for two benchmarks of one name."""
+    for wrong in _once((each["name"] for each in benchmarks), "benchmarks", "name"):
+        raise wrong
+
+
+def numbers_mismatches(results: Document) -> Iterator[Mismatch]:
+    """Names that stand twice, or stand for nothing."""
+    yield from _once((each["name"] for each in results["variants"]), "variants", "name")
     names = {each["name"] for each in results["variants"]}
     if results["baseline"] is not None:
-        _known(results["baseline"], names, "variant", "baseline")
+        yield from _known(results["baseline"], names, "variant", "baseline")
     for index, added in enumerate(results.get("added_seeds", ())):
         if added["most"] < added["first"]:
-            raise Mismatch(
+            yield Mismatch(
                 f"found less than `first`, {added['first']}", "added_seeds", index, "most"
             )
         for number, look in enumerate(added["looks"]):
             at = ("added_seeds", index, "looks", number, "undecided")
             for name in look["undecided"]:
-                _known(name, names, "variant", *at)
+                yield from _known(name, names, "variant", *at)
     places: set[tuple[str, int, int]] = set()
     for index, run in enumerate(results["runs"]):
-        _known(run["variant"], names, "variant", "runs", index, "variant")
+        yield from _known(run["variant"], names, "variant", "runs", index, "variant")
         place = (run["variant"], run["seed"], run.get("sampling_seed", 0))
         if place in places:
-            raise Mismatch(
+            yield Mismatch(
                 f"a second run of {shown(place[0])}, seed {place[1]}, sampling seed {place[2]}",
                 "runs",
                 index,
             )
         places.add(place)
-        try:
-            _once((each["name"] for each in run["measurements"]), "measurements", "name")
-        except Mismatch as wrong:
-            raise wrong.within(index).within("runs") from None
+        for wrong in _once((each["name"] for each in run["measurements"]), "measurements", "name"):
+            yield wrong.within(index).within("runs")
 
 
-def check_results(results: Document) -> None:
-    """Raises Mismatch where a table's columns differ in length, or a source is unknown."""
+def results_mismatches(results: Document) -> Iterator[Mismatch]:
+    """The same, columns of a table that differ in length, and sources that are unknown."""
     sources = results.get("sources")
     for name in () if sources is not None else OF_ONE_RUN:
         if results.get(name) is None:
-            raise Mismatch("missing", name)
-    check_numbers(results)
+            yield Mismatch("missing", name)
+    yield from numbers_mismatches(results)
     labels = {each["label"] for each in sources} if sources is not None else {""}
-    _once((each["label"] for each in sources or ()), "sources", "label")
+    yield from _once((each["label"] for each in sources or ()), "sources", "label")
     for index, variant in enumerate(results["variants"]):
-        _known(variant.get("source") or "", labels, "source", "variants", index, "source")
+        at = ("variants", index, "source")
+        yield from _known(variant.get("source") or "", labels, "source", *at)
     for index, added in enumerate(results.get("added_seeds", ())):
-        _known(added.get("source", ""), labels, "source", "added_seeds", index, "source")
+        at = ("added_seeds", index, "source")
+        yield from _known(added.get("source", ""), labels, "source", *at)
     for index, reference in enumerate(results.get("references", ())):
         for key, row in reference["rows"].items():
-            _alike(
+            yield from _alike(
                 len(row["values"]),
                 len(reference["columns"]),
                 "references",
@@ -74,13 +92,13 @@ def check_results(results: Document) -> None:
     }
     for index, run in enumerate(results["runs"]):
         for stage, columns in run.get("curves", {}).items():
-            _check_curves(columns, "runs", index, "curves", stage)
-        _check_curves(run.get("inside", {}), "runs", index, "inside")
+            yield from _curves(columns, "runs", index, "curves", stage)
+        yield from _curves(run.get("inside", {}), "runs", index, "inside")
         for number, each in enumerate(run["measurements"]):
             most = lengths.get((run["variant"], each.get("positions_of")))
             # They may end before the segment does, and elsewhere for each seed.
             if most is not None and len(each["positions"]) > most:
-                raise Mismatch(
+                yield Mismatch(
                     f"found a list of {len(each['positions'])}, expected at most {most}, "
                     "the tokens of the segment",
                     "runs",
@@ -91,35 +109,29 @@ def check_results(results: Document) -> None:
                 )
 
 
-def check_benchmarks(benchmarks: Sequence[Document]) -> None:
-    """Raises Mismatch for two benchmarks of one name."""
-    _once((each["name"] for each in benchmarks), "benchmarks", "name")
-
-
-def _check_curves(columns: Mapping[str, list[float | None]], *place: str | int) -> None:
-    if not columns:
+def _curves(columns: Mapping[str, list[float | None]], *place: str | int) -> Iterator[Mismatch]:
+    if columns and "step" not in columns:
+        yield Mismatch("missing", *place, "step")
         return
-    if "step" not in columns:
-        raise Mismatch("missing", *place, "step")
     for name, values in columns.items():
-        _alike(len(values), len(columns["step"]), *place, name)
+        yield from _alike(len(values), len(columns["step"]), *place, name)
 
 
-def _alike(found: int, expected: int, *place: str | int) -> None:
+def _alike(found: int, expected: int, *place: str | int) -> Iterator[Mismatch]:
     if found != expected:
-        raise Mismatch(f"found a list of {found}, expected {expected} as in the others", *place)
+        yield Mismatch(f"found a list of {found}, expected {expected} as in the others", *place)
 
 
-def _once(names: Iterable[str], *place: str) -> None:
+def _once(names: Iterable[str], *place: str) -> Iterator[Mismatch]:
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in seen:
-            raise Mismatch(
+            yield Mismatch(
                 f"found {shown(name)} twice, expected it once", place[0], index, *place[1:]
             )
         seen.add(name)
 
 
-def _known(name: str, known: Iterable[str], what: str, *place: str | int) -> None:
+def _known(name: str, known: Iterable[str], what: str, *place: str | int) -> Iterator[Mismatch]:
     if name not in known:
-        raise Mismatch(f"found {shown(name)}, which is no {what} of these results", *place)
+        yield Mismatch(f"found {shown(name)}, which is no {what} of these results", *place)

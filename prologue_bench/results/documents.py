@@ -11,12 +11,19 @@ from pathlib import Path
 from prologue_bench.errors import UserError
 from prologue_bench.results import schema
 from prologue_bench.results.checking import Mismatch, check, shown
-from prologue_bench.results.consistency import check_benchmarks, check_numbers, check_results
+from prologue_bench.results.consistency import (
+    check_benchmarks,
+    check_numbers,
+    check_results,
+    results_mismatches,
+)
 from prologue_bench.results.plain import Document, record
 from prologue_bench.results.reading import LARGEST_DOCUMENT, MEGABYTE, parse, read_bytes, read_json
 
 RESULTS = "results.json"
 LARGEST_CONFIG = 16 * MEGABYTE
+EXPECTED = "results written by 'prologue-bench run'"
+VERSION = ("schema", schema.RESULTS_SCHEMA, f"results of schema {schema.RESULTS_SCHEMA}")
 
 
 def read_results(path: Path) -> Document:
@@ -40,21 +47,38 @@ def read_numbers(path: Path) -> Document:
 
 
 def _read_results(path: Path, check_all: Callable[[Document], None]) -> Document:
-    named = not path.is_dir()
-    file = path if named else path / RESULTS
+    content = results_bytes(path)
+    file = results_file(path)
+    return _checked(parse(content, file, EXPECTED), VERSION, check_all, file)
+
+
+def results_file(path: Path) -> Path:
+    """The file with the results of a report's folder; a file is that itself."""
+    return path / RESULTS if path.is_dir() else path
+
+
+def results_bytes(path: Path) -> bytes:
+    """The content of the results in a report's folder, or of a file. Raises UserError."""
+    file = results_file(path)
     try:
-        content = read_bytes(file, LARGEST_DOCUMENT, follow=named)
+        return read_bytes(file, LARGEST_DOCUMENT, follow=file == path)
     except FileNotFoundError:
         raise UserError(
             f"{file}: no results; expected a folder written by 'prologue-bench run'"
         ) from None
-    results = parse(content, file, "results written by 'prologue-bench run'")
-    return _checked(
-        results,
-        ("schema", schema.RESULTS_SCHEMA, f"results of schema {schema.RESULTS_SCHEMA}"),
-        check_all,
-        file,
-    )
+
+
+def results_problems(document: object, file: Path) -> list[Mismatch]:
+    """All that is wrong with the form of results, and how their parts fit; nothing if all is well.
+
+    Raises UserError for a document that is none of results, or of another version.
+    """
+    _check_version(document, *VERSION, file)
+    try:
+        check(document, schema.Results)
+    except Mismatch as wrong:
+        return wrong.all
+    return list(results_mismatches(document))  # type: ignore[arg-type]  # it was checked
 
 
 def read_export(path: Path) -> schema.Export:

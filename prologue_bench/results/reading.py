@@ -79,9 +79,21 @@ def parse(content: bytes, path: Path, expected: str) -> object:
 
     Raises UserError, also for names given twice, NaN, and numbers beyond all use.
     """
+    document = decode(content, path, expected)
+    try:
+        check_plain(document)
+    except Mismatch as wrong:
+        raise UserError(f"{path}: {wrong}") from None
+    return document
+
+
+def decode(content: bytes, path: Path, expected: str) -> object:
+    """The JSON in a file's content; its numbers and texts are not looked at.
+
+    Raises UserError, also for names given twice.
+    """
     try:
         document: object = json.loads(content.decode("utf-8"), object_pairs_hook=_object)
-        check_plain(document)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}, expected {expected}") from None
     except json.JSONDecodeError as error:

@@ -355,6 +355,18 @@ class RemoteRecord:
 
 
 @frozen(kw_only=True)
+class ExtractRecord:
+    """That results are an extract of a report's: fewer measurements, and no curves.
+
+    `of` is the SHA-256 of the results.json that it was made from, `contents` that of the extract
+    itself; see `results.integrity.contents_of`.
+    """
+
+    of: str
+    contents: str
+
+
+@frozen(kw_only=True)
 class Speed:
     """One benchmark: a ratio to the calibration kernel, and the spread of that."""
 
@@ -433,6 +445,8 @@ class Results(Numbers):
     """Where `sample`, `demo` and `export` find artifacts that the user's store lacks."""
     files: Mapping[str, str] | None = omitted()
     """SHA-256 of the report's other files, by name. None in reports that list none."""
+    extract: ExtractRecord | None = omitted()
+    """None in a report."""
     nulls: Mapping[str, str] = omitted({})
     """By place, what stood where the file has null, since JSON has no such number."""
     others: Annotated[Settings, Others()] = field(factory=dict)

@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "measure.md": "test_measure.py",
     "cluster.md": "test_ray.py",
     "stores.md": "test_remotes.py",
+    "leaderboard-rows.md": "test_validation.py",
 }
 NAV = yaml_values.read(re.split(r"(?m)^(?=nav:)", (ROOT / "mkdocs.yml").read_text())[1])["nav"]
 GUIDES = [

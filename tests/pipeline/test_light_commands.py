@@ -39,7 +39,9 @@ def other(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", ["compare", "regress", "bless", "claims", "report", "store"])
+@pytest.mark.parametrize(
+    "command", ["compare", "regress", "bless", "claims", "report", "store", "validate"]
+)
 def test_a_command_that_reads_results_imports_no_more_than_it_needs(
     command: str, other: Path
 ) -> None:
@@ -49,6 +51,7 @@ def test_a_command_that_reads_results_imports_no_more_than_it_needs(
         "bless": [other, "--out", other / "baseline.json"],
         "claims": [other, REPORT],
         "report": [other],
+        "validate": [REPORT, "--extract", other / "extract.json"],
         "store": ["push", other / "remote", "--kind", "none", "--store", other / "store"],
     }[command]
     unwanted = HEAVY if command == "report" else HEAVY + DRAWING

@@ -221,6 +221,7 @@ COMMANDS: list[tuple[str, Command]] = [
     ("regress", _command("regress", "REPORT", "--against", "BASELINE")),
     ("bless", _command("bless", "REPORT", "--out", "OUT")),
     ("claims", _command("claims", "REPORT", "--markdown")),
+    ("validate", _command("validate", "REPORT", "--extract", "OUT")),
     ("reuse", _command("run", "YAML", "--store", "STORE", "--reuse", "REPORT", "--dry-run")),
     ("sample", _command("sample", "REPORT", "--store", "STORE", "--rows", "2", "--out", "PICTURE")),
     ("export", _command("export", "REPORT", "--store", "STORE", "--out", "OUT")),

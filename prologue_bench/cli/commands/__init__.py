@@ -21,6 +21,7 @@ SUMMARIES = {
     "sample": "Draw a grid of images from a finished run.",
     "show": "Show a component's settings, defaults, docs and source.",
     "store": "List, verify, clean, send and fetch the artifacts of the store.",
+    "validate": "Check results before others rely on them: form, protocols, numbers, checksums.",
 }
 FUNCTIONS = {"list": "list_components"}
 """Where the function's name is not the command's; `list` is Python's."""

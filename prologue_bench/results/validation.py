@@ -1,0 +1,93 @@
+"""All that is wrong with a file of results, before others rely on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+from attrs import frozen
+
+from prologue_bench.errors import UserError
+from prologue_bench.results.checking import MOST_TOLD, Mismatch, check_plain
+from prologue_bench.results.comparability import unequal
+from prologue_bench.results.documents import (
+    EXPECTED,
+    results_bytes,
+    results_file,
+    results_problems,
+)
+from prologue_bench.results.integrity import altered, beside
+from prologue_bench.results.migration import as_today
+from prologue_bench.results.plain import record
+from prologue_bench.results.plausibility import implausible
+from prologue_bench.results.reading import decode
+from prologue_bench.results.schema import Results
+from prologue_bench.texts.lines import one_line
+
+
+@frozen(kw_only=True)
+class Validation:
+    """What came of validating a file: the results where they can be read, and what is wrong."""
+
+    file: Path
+    content: bytes
+    results: Results | None
+    problems: tuple[str, ...]
+    """One line each; empty where nothing is wrong."""
+
+    @property
+    def summary(self) -> str:
+        """What was checked, such as "4 variants, 3 seeds, 108 numbers with their protocols"."""
+        assert self.results is not None, "only what can be read is right"
+        results = self.results
+        numbers = sum(len(run.measurements) for run in results.runs)
+        files = len(beside(results, self.file.parent))
+        parts = [
+            _counted(len(results.variants), "variant"),
+            _counted(len({run.seed for run in results.runs}), "training seed"),
+            f"{_counted(numbers, 'number')} with their protocols",
+            *([f"{_counted(files, 'file')} as their SHA-256 says"] if files else []),
+            *(["an extract as it was made"] if results.extract is not None else []),
+        ]
+        return ", ".join(parts)
+
+
+def validate(path: Path) -> Validation:
+    """Everything that is wrong with the results in a report's folder, or of a file.
+
+    What has not the form of results is not looked at any further. Raises UserError where no file
+    can be read.
+    """
+    file, content = results_file(path), results_bytes(path)
+    results: Results | None = None
+    try:
+        document = decode(content, file, EXPECTED)
+        problems = _mismatches(document, file)
+    except UserError as error:
+        problems = [str(error).removeprefix(f"{file}: ")]
+    if not problems:
+        assert isinstance(document, dict), "it was checked"
+        results = record(as_today(deepcopy(document)), Results)
+        checks: tuple[Iterator[str], ...] = (
+            unequal(results),
+            implausible(results),
+            altered(document, results, file.parent),
+        )
+        problems = [problem for found in checks for problem in found]
+    if len(problems) >= MOST_TOLD:
+        problems[MOST_TOLD:] = [f"more may be wrong: only {MOST_TOLD} mistakes are told"]
+    lines = tuple(map(one_line, problems))
+    return Validation(file=file, content=content, results=results, problems=lines)
+
+
+def _mismatches(document: object, file: Path) -> list[str]:
+    try:
+        check_plain(document)
+    except Mismatch as wrong:
+        return list(map(str, wrong.all))
+    return list(map(str, results_problems(document, file)))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"

@@ -1,0 +1,479 @@
+"""`validate` finds whatever is wrong with results, and says all of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from prologue_bench.cli.app import cli
+from prologue_bench.reporting.extracts import extract, shown_metrics, to_text
+from prologue_bench.results.integrity import contents_of
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.schema import Results
+from prologue_bench.results.strict import to_json
+from prologue_bench.results.validation import validate
+from tests.conftest import ROOT
+from tests.documents import MEASUREMENT, results_of, whole
+
+REPORTS = sorted(path.parent for path in ROOT.glob("reports/*/results.json"))
+ROWS = sorted(ROOT.glob("registry/results/*.json"))
+Damage = Callable[[dict[str, Any]], object]
+
+
+def measured(name: str, value: float, artifact: str, **more: Any) -> dict[str, Any]:
+    protocol = {"name": name, "details": {"samples": 50, "resize": 64}}
+    return {
+        **MEASUREMENT,
+        "name": name,
+        "title": name,
+        "value": value,
+        "count": 50,
+        "protocol": protocol,
+        "artifact": artifact,
+        **more,
+    }
+
+
+def run_of(variant: str, seed: int) -> dict[str, Any]:
+    key, shift = f"{variant}{seed}", seed + (variant == "b") / 2
+    return {
+        "variant": variant,
+        "seed": seed,
+        "stages": [{"stage": "measure", "key": key}, {"stage": "train-tokenizer", "key": "t"}],
+        "measurements": [
+            measured("gfid", 10 + shift, key, half_width=0.5),
+            measured("rate", 9 + shift, key, unit="bits/image"),
+            measured("probe", 50 + shift, key, unit="%", half_width=1.0),
+            measured("use", 90.0, key, unit="%", direction="neutral"),
+            measured("perplexity", 7.5, key, unit="codes", detail=True, positions=[7.0, 8.0]),
+        ],
+        "curves": {"train-tokenizer": {"step": [1, 2], "loss": [1.0, 0.5]}},
+    }
+
+
+def document() -> dict[str, Any]:
+    """Results with nothing wrong: variants a and b, seeds 0, 1 and 2, a layout of 12 bits."""
+    runs = [run_of(variant, seed) for variant in "ab" for seed in range(3)]
+    return deepcopy(whole({"runs": runs, "seeds": [0, 1, 2], "baseline": "a"}))
+
+
+def number(found: dict[str, Any], name: str, run: int = 0) -> dict[str, Any]:
+    """One measurement of one run, to be changed."""
+    (one,) = [each for each in found["runs"][run]["measurements"] if each["name"] == name]
+    return one
+
+
+def written(folder: Path, found: object) -> Path:
+    path = folder / "results.json"
+    path.write_text(found if isinstance(found, str) else json.dumps(found))
+    return path
+
+
+def problems(folder: Path, found: object) -> list[str]:
+    return list(validate(written(folder, found)).problems)
+
+
+def test_nothing_is_wrong_with_whole_results(tmp_path: Path) -> None:
+    assert problems(tmp_path, document()) == []
+    told = CliRunner().invoke(cli, ["validate", str(tmp_path)])
+    assert told.exit_code == 0
+    assert told.output == (
+        f"{tmp_path}/results.json: nothing is wrong: 2 variants, 3 training seeds, "
+        "30 numbers with their protocols\n"
+    )
+
+
+def set_number(name: str, run: int = 0, /, **fields: Any) -> Damage:
+    return lambda found: number(found, name, run).update(fields)
+
+
+def set_protocol(metric: str, run: int = 0, /, **fields: Any) -> Damage:
+    return lambda found: number(found, metric, run)["protocol"].update(fields)
+
+
+def set_run(run: int, **fields: Any) -> Damage:
+    return lambda found: found["runs"][run].update(fields)
+
+
+def without_number(name: str, run: int) -> Damage:
+    return lambda found: found["runs"][run]["measurements"].remove(number(found, name, run))
+
+
+def copied(found: dict[str, Any]) -> None:
+    for own, other in zip(
+        found["runs"][1]["measurements"], found["runs"][0]["measurements"], strict=True
+    ):
+        own["value"] = other["value"]
+
+
+DAMAGE: dict[str, tuple[Damage, str]] = {
+    "a field is missing": (lambda found: found.pop("title"), "title: missing"),
+    "a later version": (lambda found: found.update(schema=99), "written by a later version"),
+    "another kind of value": (
+        set_number("gfid", value="10"),
+        "runs[0].measurements[0].value: found '10', expected a number or null",
+    ),
+    "a number that is not finite": (
+        set_number("gfid", value=float("nan")),
+        "runs[0].measurements[0].value: found nan, expected a finite number",
+    ),
+    "a half width below zero": (set_number("gfid", half_width=-1.0), "expected at least 0"),
+    "a count below zero": (set_number("gfid", count=-1), "expected at least 0"),
+    "no data": (lambda found: found.pop("data"), "data: missing"),
+    "a run twice": (
+        lambda found: found["runs"].append(deepcopy(found["runs"][0])),
+        "runs[6]: a second run of 'a', seed 0, sampling seed 0",
+    ),
+    "an unknown variant": (set_run(0, variant="c"), "found 'c', which is no variant"),
+    "a failed run": (
+        set_run(1, failures={"sample": "out of memory"}),
+        "a, seed 1: sample failed: out of memory",
+    ),
+    "an unfinished run": (set_run(1, unfinished=True), "a, seed 1: is unfinished"),
+    "a run without numbers": (set_run(1, measurements=[]), "a, seed 1: nothing was measured"),
+    "a seed twice": (lambda found: found.update(seeds=[0, 1, 2, 1]), "seeds: found 1 twice"),
+    "a sampling seed twice": (
+        lambda found: found.update(sampling_seeds=[0, 0]),
+        "sampling_seeds: found 0 twice",
+    ),
+    "a run is missing": (
+        lambda found: found["runs"].pop(5),
+        "b: has no run of seed 2, sampling seed 0",
+    ),
+    "a run of another seed": (
+        set_run(5, seed=7),
+        "b: has a run of seed 7, sampling seed 0, not asked for",
+    ),
+    "a copied run": (copied, "a, seed 1: has the numbers of seed 0, sampling seed 0, to the last"),
+    "no name of a protocol": (set_protocol("use", name=""), "a, seed 0, use: found no protocol"),
+    "no details of a protocol": (set_protocol("use", details={}), "use: found no protocol"),
+    "published, with a note how it differs": (
+        set_protocol("use", counterpart="FID", published=True, note="128 pixels"),
+        "use: its protocol must say either that it is published FID, or in a note how it differs",
+    ),
+    "another protocol in one variant": (
+        set_protocol("gfid", 3, details={"samples": 50, "resize": 299}),
+        "gfid: a and b differ in resize: 64 and 299; expected one protocol",
+    ),
+    "another protocol with one seed": (
+        set_protocol("gfid", 1, details={"samples": 50}),
+        "gfid: a differs over seeds in resize: 64 and none",
+    ),
+    "another unit": (set_number("gfid", 3, unit="FID"), "a and b differ in unit: none and FID"),
+    "another direction": (
+        set_number("gfid", 3, direction="higher"),
+        "a and b differ in direction: lower and higher",
+    ),
+    "fewer images": (set_number("gfid", 3, count=40), "a and b differ in count: 50 and 40"),
+    "a number is missing with one seed": (
+        without_number("rate", 2),
+        "a, rate: not measured with seed 2, but with others",
+    ),
+    "above a hundred percent": (
+        set_number("probe", value=100.5),
+        "a, seed 0, probe: found 100.5 %, expected at most 100: it is a percentage",
+    ),
+    "below zero percent": (set_number("probe", value=-3.0), "found −3 %, expected at least 0"),
+    "a token above a hundred percent": (
+        set_number("use", positions=[50.0, 101.0]),
+        "use: found 101 % at token 1, expected at most 100",
+    ),
+    "more bits than the layout holds": (
+        set_number("rate", value=12.5),
+        "a, seed 0, rate: found 12.5 bits/image, expected at most 12: the tokens can hold no more",
+    ),
+    "fewer bits than none": (set_number("rate", value=-1.0), "bits/image, expected at least 0"),
+    "more codes than there are": (
+        set_number("perplexity", value=9.0),
+        "perplexity: found 9 codes, expected at most 8",
+    ),
+    "time below zero": (set_number("use", unit="s", value=-1.0), "found −1 s, expected at least 0"),
+    "more than all of a variance": (
+        set_number("use", unit="R²", value=1.5),
+        "found 1.5 R², expected at most 1",
+    ),
+    "nothing counted": (set_number("use", count=0), "use: counted 0, expected 1 or more"),
+    "more counted than drawn": (
+        set_number("use", count=51),
+        "use: measured on 51, more than the 50 samples of its protocol",
+    ),
+    "an interval wider than what is possible": (
+        set_number("probe", half_width=150.0),
+        "probe: found ± 150, wider than all that is possible, 0 to 100",
+    ),
+    "an interval over one image": (
+        set_number("use", count=1, half_width=1.0),
+        "use: found an interval over images, which one alone does not have",
+    ),
+    "no number and no reason": (
+        set_number("use", value=None),
+        "use: found null without a reason",
+    ),
+    "an artifact of no stage": (
+        set_number("use", artifact="gone"),
+        "a, seed 0, use: its artifact gone is of none of the run's stages",
+    ),
+    "no checksum of a remote's artifact": (
+        lambda found: found.update(remotes=[{"url": "s3://b", "artifacts": {"k": "abc"}}]),
+        "remote s3://b, artifact k: found 'abc', expected a SHA-256",
+    ),
+    "a name of many lines, in a message": (
+        set_protocol("gfid", 3, name="x\ny" * 1000),
+        "a and b differ in name: gfid and x",
+    ),
+    "a name that no file can have": (
+        lambda found: found.update(files={"x" * 300: "0" * 63}),
+        "expected a SHA-256",
+    ),
+    "a file outside the folder": (
+        lambda found: found.update(files={"../secret": "0" * 64}),
+        "files: found '../secret', expected the name of a file in the report's folder",
+    ),
+    "no checksum of a file": (
+        lambda found: found.update(files={"report.html": "abc"}),
+        "files: report.html: found 'abc', expected a SHA-256",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_each_kind_of_damage_is_found(name: str, tmp_path: Path) -> None:
+    damage, expected = DAMAGE[name]
+    found = document()
+    damage(found)
+    told = problems(tmp_path, found)
+    assert any(expected in each for each in told), told
+    assert all("\n" not in each for each in told)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("{", "found no JSON at line 1"),
+        ('{"schema": 1, "schema": 1}', "the name 'schema' occurs twice"),
+        ("[]", "found another format, expected results of schema 1"),
+    ],
+)
+def test_what_are_no_results_is_one_line(content: str, expected: str, tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, content)
+    assert expected in told
+    assert str(tmp_path) not in told
+
+
+def test_all_that_is_wrong_is_told_each_on_its_line(tmp_path: Path) -> None:
+    found = document()
+    found["seeds"] = [0, 1, 2, 2]
+    number(found, "probe")["value"] = 101.0
+    number(found, "probe", 4)["value"] = 102.0
+    number(found, "rate", 1)["protocol"]["details"]["labels"] = "none"
+    assert len(problems(tmp_path, found)) == 4
+    told = CliRunner().invoke(cli, ["validate", str(tmp_path)])
+    assert len(told.output.splitlines()) == 4
+    assert told.exit_code == 1
+    assert "must not be relied on" in str(told.exception)
+
+
+def test_all_mistakes_of_form_are_told(tmp_path: Path) -> None:
+    found = document()
+    del found["title"]
+    found["runs"][1]["seed"] = -1
+    number(found, "gfid", 2)["count"] = "many"
+    assert problems(tmp_path, found) == [
+        "title: missing",
+        "runs[1].seed: found -1, expected at least 0",
+        "runs[2].measurements[0].count: found 'many', expected a whole number",
+    ]
+
+
+def test_a_thousand_mistakes_are_a_hundred_lines(tmp_path: Path) -> None:
+    found = document()
+    found["runs"][0]["curves"]["train-tokenizer"]["step"] = ["x"] * 1000
+    told = problems(tmp_path, found)
+    assert len(told) == 101
+    assert told[-1] == "more may be wrong: only 100 mistakes are told"
+
+
+def test_what_an_ablation_varies_and_details_may_differ(tmp_path: Path) -> None:
+    found = document()
+    for run in range(3, 6):
+        number(found, "gfid", run)["protocol"]["details"]["sampling.temperature"] = 0.9
+        number(found, "perplexity", run)["protocol"]["details"]["codes"] = 16
+        number(found, "use", run)["protocol"]["details"]["codes"] = 16
+    assert problems(tmp_path, found) == [
+        "gfid: a and b differ in sampling.temperature: none and 0.9; expected one protocol"
+    ]
+    found["varied"] = ["sampling.temperature"]
+    assert problems(tmp_path, found) == []
+
+
+def test_a_frozen_tokenizer_has_one_measurement_for_all_seeds(tmp_path: Path) -> None:
+    found = document()
+    copied(found)
+    found["runs"][1]["stages"] = found["runs"][0]["stages"]
+    for own in found["runs"][1]["measurements"]:
+        own["artifact"] = "a0"
+    assert problems(tmp_path, found) == []
+
+
+def test_files_beside_results_are_as_these_say_or_none_is_there(tmp_path: Path) -> None:
+    contents = {"report.html": b"page", "assets/a.png": b"picture"}
+    found = document()
+    found["files"] = {name: hashlib.sha256(each).hexdigest() for name, each in contents.items()}
+    assert problems(tmp_path, found) == []  # the results alone
+    (tmp_path / "assets").mkdir()
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    assert problems(tmp_path, found) == []
+    assert "2 files as their SHA-256 says" in validate(tmp_path).summary
+    (tmp_path / "report.html").write_bytes(b"another")
+    (tmp_path / "assets" / "a.png").unlink()
+    assert problems(tmp_path, found) == [
+        "files: report.html was changed: it has another SHA-256 than the report says",
+        "files: assets/a.png is missing, and other files of the report are there",
+    ]
+
+
+def test_a_file_that_is_not_there_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    told = CliRunner().invoke(cli, ["validate", str(tmp_path / "none.json")])
+    assert told.exception is not None
+    assert told.exception.exit_code == 2  # type: ignore[attr-defined]
+    assert "no results" in str(told.exception)
+
+
+def test_several_files_are_all_checked(tmp_path: Path) -> None:
+    paths = []
+    for name, seeds in (("good", [0, 1, 2]), ("bad", [0, 1, 2, 2])):
+        (tmp_path / name).mkdir()
+        paths.append(str(written(tmp_path / name, {**document(), "seeds": seeds})))
+    told = CliRunner().invoke(cli, ["validate", *reversed(paths)])
+    first, second = told.output.splitlines()
+    assert "found 2 twice" in first
+    assert "nothing is wrong" in second
+    assert "1 of 2 files" in str(told.exception)
+
+
+def made(folder: Path, *more: str) -> Any:
+    command = ["validate", str(folder), "--extract", str(folder / "row.json"), *more]
+    return CliRunner().invoke(cli, command)
+
+
+def test_an_extract_is_results_with_what_a_leaderboard_shows(tmp_path: Path) -> None:
+    path = written(tmp_path, {**document(), "primary": "rate", "leaderboard": ["probe"]})
+    assert made(tmp_path).exit_code == 0
+    row = tmp_path / "row.json"
+    assert validate(row).problems == ()
+    assert "an extract as it was made" in validate(row).summary
+    found, results = load_results(row), load_results(path)
+    assert found.extract is not None
+    assert found.extract.of == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert {each.name for run in found.runs for each in run.measurements} == {"rate", "probe"}
+    values = {(run.place, each.name): each.value for run in found.runs for each in run.measurements}
+    for run in results.runs:
+        for each in run.measurements:
+            assert values.get((run.place, each.name), each.value) == each.value
+    for run in found.runs:
+        assert not run.curves
+        assert {stage.stage for stage in run.stages} == {"measure", "train-tokenizer"}
+    assert row.stat().st_size < path.stat().st_size
+    assert [info.name for info in shown_metrics(found)] == ["rate", "probe"]
+
+
+def test_an_extract_keeps_what_warns(tmp_path: Path) -> None:
+    found = document()
+    found["leaderboard"] = ["rate"]
+    number(found, "probe", 4)["warning"] = "one code in use"
+    written(tmp_path, found)
+    assert made(tmp_path).exit_code == 0
+    assert validate(tmp_path / "row.json").problems == ()
+    runs = load_results(tmp_path / "row.json").runs
+    told = [each.warning for run in runs for each in run.measurements if each.warning]
+    assert told == ["one code in use"]
+
+
+def test_an_extract_that_was_changed_is_found(tmp_path: Path) -> None:
+    written(tmp_path, document())
+    made(tmp_path)
+    row = json.loads((tmp_path / "row.json").read_text())
+    row["runs"][0]["measurements"][0]["value"] -= 0.25
+    assert problems(tmp_path, row) == [
+        "changed since it was made: its contents have another SHA-256 than extract.contents; "
+        "make it again with 'prologue-bench validate --extract'"
+    ]
+    row["extract"]["contents"] = contents_of(row)
+    assert problems(tmp_path, row) == []
+
+
+def test_no_extract_is_made_of_what_is_wrong_or_in_place_of_another_file(tmp_path: Path) -> None:
+    written(tmp_path, {**document(), "seeds": [0, 1, 2, 2]})
+    assert made(tmp_path).exit_code == 1
+    assert not (tmp_path / "row.json").exists()
+    written(tmp_path, document())
+    (tmp_path / "row.json").write_text("mine")
+    assert "is no extract of study" in str(made(tmp_path).exception)
+    assert (tmp_path / "row.json").read_text() == "mine"
+    assert made(tmp_path, "--force").exit_code == 0
+    assert made(tmp_path).exit_code == 0  # an earlier one makes room
+    written(tmp_path, {**document(), "name": "other"})
+    assert "is no extract of other" in str(made(tmp_path).exception)
+
+
+def test_nothing_to_rank_by_makes_no_extract(tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        for each in run["measurements"]:
+            each["direction"] = "neutral"
+    written(tmp_path, found)
+    assert "found nothing to rank by" in str(made(tmp_path).exception)
+
+
+def test_the_text_of_an_extract_is_its_document() -> None:
+    found = extract(results_of(document()), b"", Path("results.json"))
+    text = to_text(found)
+    assert json.loads(text) == found
+    lines = [each.strip().removesuffix(",") for each in text.splitlines()]
+    numbers = [json.loads(each) for each in lines if each.startswith('{"name": "gfid"')]
+    assert [each["value"] for each in numbers] == [10.0, 11.0, 12.0, 10.5, 11.5, 12.5]
+
+
+@pytest.mark.parametrize(
+    "path", [*REPORTS, *ROWS], ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_what_is_committed_has_the_form_of_results_and_its_checksums(path: Path) -> None:
+    found = validate(path)
+    assert found.results is not None, found.problems
+    assert [each for each in found.problems if "SHA-256" in each or "files" in each] == []
+
+
+@pytest.mark.parametrize("path", ROWS, ids=lambda path: path.stem)
+def test_the_rows_of_the_leaderboard_are_valid_extracts(path: Path) -> None:
+    found = validate(path)
+    assert found.problems == ()
+    assert found.results is not None
+    assert found.results.extract is not None
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda path: path.name)
+def test_damage_to_a_published_report_is_found(folder: Path, tmp_path: Path) -> None:
+    before = set(validate(folder).problems)
+    found = json.loads((folder / "results.json").read_text())
+    first = found["runs"][0]["measurements"][0]
+    first["protocol"]["details"] = {}
+    (told,) = {each for each in problems(tmp_path, found) if "found no protocol" in each} - before
+    assert told.startswith(f"{found['runs'][0]['variant']}, seed ")
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda path: path.name)
+def test_a_published_report_s_extract_ranks_as_the_report(folder: Path, tmp_path: Path) -> None:
+    results: Results = load_results(folder)
+    row = written(tmp_path, to_text(extract(results, b"", folder)))
+    found = load_results(row)
+    assert shown_metrics(found) == shown_metrics(results)
+    assert to_json(found) == to_json(load_results(row))
+    assert row.stat().st_size < (folder / "results.json").stat().st_size
