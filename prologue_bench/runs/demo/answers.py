@@ -163,7 +163,7 @@ class Answers:
             about += (
                 f", drawn for {form.label}" if form.label != ALL_CLASSES else ", class by class"
             )
-        title = f"{before.name}: redraw {index + 1}"
+        title = f"{before.name}: redraw {index + 1} of {what[0].lower()}{what[1:]}"
         return (
             gallery(after, redraw.group, about, "Redraw", index),
             tokens_over(after, index, title, before.ids[chosen]),

@@ -68,7 +68,13 @@ class Fields:
             self.next_seed = gr.Button("Draw the next seed", variant="primary", min_width=NARROW)
         with gr.Row(elem_classes="settings"):
             self.temperature = gr.Slider(
-                0.1, 2, value=measured.temperature, step=0.05, label="Temperature", min_width=NARROW
+                0.1,
+                2,
+                value=measured.temperature,
+                step=0.05,
+                label="Temperature",
+                min_width=NARROW,
+                elem_id="temperature",
             )
             self.guidance = gr.Slider(
                 0,
@@ -79,9 +85,7 @@ class Fields:
                 min_width=NARROW,
                 visible=has_classes,
             )
-            self.as_measured = gr.Checkbox(
-                True, label="Temperature and guidance as in the report", min_width=WIDE
-            )
+        self.as_measured = gr.Checkbox(True, label="Temperature and guidance as in the report")
         self.form: list[gr.components.Component] = [
             self.label,
             self.seed,
@@ -107,8 +111,9 @@ class Fields:
             self.tokens = [_column("tokens", side) for side in self.sides]
 
     def _keeping(self) -> None:
+        what = "prologue" if self.studio.has_prologues() else "first tokens"
         gr.HTML(
-            "<h2>Keep the prologue, redraw the rest</h2>"
+            f"<h2>Keep the {what}, redraw the rest</h2>"
             "<p>The chosen image keeps its first tokens; all behind them are drawn anew.</p>"
         )
         self.redraw = gr.Button(f"Keep the first tokens, redraw {REDRAWN} times", elem_id="redraw")
@@ -118,7 +123,14 @@ class Fields:
                 kept, most = self.studio.kept(self.opening[side])
                 with gr.Column(min_width=NARROW):
                     self.kept.append(
-                        gr.Slider(0, most, value=kept, step=1, label="First tokens to keep")
+                        gr.Slider(
+                            0,
+                            most,
+                            value=kept,
+                            step=1,
+                            label="First tokens to keep",
+                            elem_id=f"kept-{side}",
+                        )
                     )
                     self.redrawn.append(_gallery("redrawn", side))
         with gr.Row():

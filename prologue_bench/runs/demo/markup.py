@@ -25,7 +25,11 @@ MOST_COLUMNS = 32
 MOST_LINES = 4
 """Ids over one patch, of as many codebooks."""
 MOST_CHIPS = 64
-"""Tokens of the whole image that are shown beside it."""
+"""Tokens of a segment that are shown beside the image."""
+COARSE = 16
+"""Positions of a coarser grid up to which its tokens are shown there too."""
+SHOWN, PATCH = 380, 38
+"""Least widths in pixels, where there is room, of the drawing and of a patch in it."""
 SMOOTH_FROM = 64
 """Height in pixels from which images are enlarged smoothly, not as squares."""
 
@@ -88,7 +92,7 @@ def tokens_over(drawn: Drawn, index: int, title: str, before: Tensor | None = No
     return (
         f'<figure class="tokens"><figcaption>{escape(title)}</figcaption>{beside}{over}'
         f'<details><summary>Tokens in a table</summary><div class="scroll" tabindex="0" '
-        f'role="region" aria-label="{escape(title)}: table">{tables}</div></details></figure>'
+        f'role="group" aria-label="{escape(title)}: table">{tables}</div></details></figure>'
     )
 
 
@@ -154,6 +158,8 @@ def _about(segment: Segment, marks: Sequence[bool]) -> str:
 
 
 def _chips(segment: Segment, ids: Sequence[int], marks: Sequence[bool]) -> str:
+    if segment.grid is not None and segment.positions > COARSE:
+        return f'<p class="about">{_about(segment, marks)}; in the table</p>'
     chips = "".join(f"<li>{cell}</li>" for cell in _cells(ids[:MOST_CHIPS], marks[:MOST_CHIPS]))
     more = len(ids) - MOST_CHIPS
     rest = f"<li>and {more:,} more in the table</li>" if more > 0 else ""
@@ -179,25 +185,29 @@ def _over(
                 f'height="{step - 2:g}"/>'
             )
         if columns <= MOST_COLUMNS:
-            drawn += _texts(ids[part], x + CELL / 2, y + step / 2, step)
+            longest = len(str(segment.vocabulary - 1))
+            drawn += _texts(ids[part], x + CELL / 2, y + step / 2, step, longest)
     lines = "".join(f"M{x * CELL} 0V{height:g}" for x in range(columns + 1))
     lines += "".join(f"M0 {y * step:g}H{width}" for y in range(rows + 1))
     smooth = "smooth" if image.shape[1] >= SMOOTH_FROM else "squares"
     about = _about(segment, marks)
     return (
         f'<p class="about">{about}; each over its patch</p>'
-        f'<svg role="img" aria-label="{escape(title)}, {about}" viewBox="0 0 {width} {height:g}">'
+        f'<svg role="img" aria-label="{escape(title)}, {about}" viewBox="0 0 {width} {height:g}" '
+        f'style="max-width: {max(SHOWN, PATCH * columns)}px">'
         f'<image class="{smooth}" href="{_address(image)}" width="{width}" height="{height:g}" '
         f'preserveAspectRatio="none"/><path d="{lines}"/>{"".join(drawn)}</svg>'
     )
 
 
-def _texts(ids: Sequence[int], x: float, y: float, height: float) -> Iterator[str]:
-    """Ids under each other around a middle; of many, the first and a sign that there are more."""
+def _texts(ids: Sequence[int], x: float, y: float, height: float, longest: int) -> Iterator[str]:
+    """Ids under each other around a middle; of many, the first and a sign that there are more.
+
+    No id has more digits than the `longest`.
+    """
     lines = [str(each) for each in ids]
     if len(lines) > MOST_LINES:
         lines = [*lines[: MOST_LINES - 1], "…"]
-    longest = max(map(len, lines))
     size = min(LARGEST_TEXT, 1.5 * CELL / longest, 0.9 * height / len(lines))
     for number, line in enumerate(lines):
         middle = y + (number - (len(lines) - 1) / 2) * size
