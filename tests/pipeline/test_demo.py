@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def test_the_page_opens_with_the_baseline_beside_the_last_prologue(
     assert several.names == [
         f"{variant}, training seed {seed}" for variant in (PLAIN, PROLOGUE) for seed in (0, 1)
     ]
-    assert several.opening() == (f"{PLAIN}, training seed 0", f"{PROLOGUE}, training seed 1")
+    assert several.opening() == (f"{PLAIN}, training seed 0", f"{PROLOGUE}, training seed 0")
 
 
 def test_images_of_one_number_have_the_same_random_numbers(studio: Studio) -> None:
@@ -242,9 +243,22 @@ metrics: [gfid]
 
 
 def test_what_is_no_longer_in_the_store_is_said_at_once(studio: Studio, tmp_path: Path) -> None:
-    empty = Studio(studio.results, Store(tmp_path), studio.registry)
+    empty = Studio(studio.results, Store(tmp_path / "store"), studio.registry)
     with pytest.raises(PrologueBenchError, match="is not there; name its store, or run it again"):
         empty.opening()
+
+
+def test_the_page_opens_with_what_is_there(studio: Studio, finished: Path, tmp_path: Path) -> None:
+    store = Store(shutil.copytree(finished / "store", tmp_path / "store"))
+    (last,) = [run for run in studio.results.runs if run.variant == PROLOGUE]
+    (key,) = [stage.key for stage in last.stages if stage.stage == "train-generator"]
+    found = store.find(key)
+    assert found is not None
+    shutil.rmtree(found.folder)
+    partial = Studio(studio.results, store, studio.registry)
+    assert partial.opening() == (PLAIN,)
+    assert "is not there" in Answers(partial).drawn(PROLOGUE, form(), 0, "drawn-0")[0]
+    assert Answers(partial).kept(PROLOGUE) == (0, 0)
 
 
 def test_without_gradio_one_line_says_what_to_install(

@@ -39,7 +39,9 @@ def build_page(studio: Studio) -> gr.Blocks:
     title = studio.results.title
     with gr.Blocks(title=f"{title} · prologue-bench", analytics_enabled=False) as page:
         # As it is: Markdown of others could name images and links.
-        gr.HTML(f"<h1>{escape(title)}</h1><p class='lead'>{PROLOGUE}</p>{_remarks(studio)}")
+        gr.HTML(
+            f"<h1>{escape(title)}</h1><p class='lead'>{PROLOGUE}</p>{_remarks(studio, opening)}"
+        )
         fields = Fields(studio, opening)
         _Wiring(fields, Answers(studio)).wire(page)
     found: gr.Blocks = page
@@ -85,13 +87,15 @@ def _theme() -> gr.themes.Base:
     return found
 
 
-def _remarks(studio: Studio) -> str:
+def _remarks(studio: Studio, opening: Sequence[str]) -> str:
     """What these runs cannot show, a line each."""
     found = []
     if not studio.has_prologues():
         found.append("No run here has a prologue; in its place, the first tokens can be kept.")
     if len(studio.names) == 1:
         found.append("These results have one run, so none stands beside it.")
+    elif len(opening) == 1:
+        found.append("One run can be drawn from; choose another to see what it lacks.")
     return "".join(f"<p class='note'>{each}</p>" for each in found)
 
 

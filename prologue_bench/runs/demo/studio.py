@@ -20,7 +20,7 @@ from prologue_bench.config.settings import ALL_TOKENS, Guidance, Sampling
 from prologue_bench.contracts.generator import ParallelGenerator
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.errors import PrologueBenchError, UserError, nearest, shortened
+from prologue_bench.errors import UserError, nearest, shortened
 from prologue_bench.registry import Registry
 from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import find_variant
@@ -101,30 +101,40 @@ class Studio:
     store: Store
     registry: Registry
     elsewhere: Elsewhere = HERE
+    _known: dict[str, tuple[str, int]] = field(init=False)
+    """Variant and training seed of each run, by its name."""
     _runs: dict[str, FinishedRun] = field(factory=dict)
     _made: dict[tuple[Any, ...], Drawn] = field(factory=dict)
     _busy: threading.RLock = field(factory=threading.RLock)
     """Held while a model computes: models are not made for two threads."""
 
+    def __attrs_post_init__(self) -> None:
+        self._known = dict(_identities(self.results))
+
     @property
     def names(self) -> list[str]:
         """A name for each run: its variant, and its training seed where that has several."""
-        return list(self._known())
+        return list(self._known)
 
     def opening(self) -> tuple[str, ...]:
         """The runs that the page opens with: two that are compared, or the only one.
 
-        The last variant with a prologue stands behind the baseline. Raises PrologueBenchError when
-        nothing can be drawn from any run.
+        They are the baseline and the last variant with a prologue, of one training seed. Raises
+        PrologueBenchError when nothing can be drawn from any run.
         """
-        latest = self.names[::-1]
-        latest.sort(key=lambda name: not self._prologue(name))
+        places = {each.name: place for place, each in enumerate(self.results.variants)}
+        latest = sorted(
+            self.names,
+            key=lambda name: (not self._prologue(name), -places[self._known[name][0]]),
+        )
         right, problem = self._first_that_loads(latest)
         if right is None:
             raise problem or UserError("these results have no runs")
-        others = [name for name in self.names if name != right]
-        baseline = self.results.baseline
-        others.sort(key=lambda name: self._known()[name][0] != baseline)
+        seed, baseline = self._known[right][1], self.results.baseline
+        others = sorted(
+            (name for name in self.names if name != right),
+            key=lambda name: (self._known[name][0] != baseline, self._known[name][1] != seed),
+        )
         left, _ = self._first_that_loads(others)
         return (right,) if left is None else (left, right)
 
@@ -261,20 +271,8 @@ class Studio:
                 self._made[what] = made
             return self._made[what]
 
-    def _known(self) -> dict[str, tuple[str, int]]:
-        """Variant and training seed of each run, by its name."""
-        return dict(self._identities())
-
-    def _identities(self) -> Iterator[tuple[str, tuple[str, int]]]:
-        trained = {(run.variant, run.seed) for run in self.results.runs}
-        for variant in self.results.variants:
-            seeds = [seed for seed in self.results.seeds if (variant.name, seed) in trained]
-            for seed in seeds:
-                several = f", training seed {seed}" if len(seeds) > 1 else ""
-                yield f"{variant.name}{several}", (variant.name, seed)
-
     def _identity(self, name: str) -> tuple[str, int]:
-        known = self._known()
+        known = self._known
         if name not in known:
             raise UserError(f"no run {shortened(str(name))!r}; {nearest(str(name), known)}")
         return known[name]
@@ -284,18 +282,29 @@ class Studio:
         layout = find_variant(self.results, self._identity(name)[0]).layout
         return layout[0].length if len(layout) > 1 else 0
 
-    def _first_that_loads(
-        self, names: Sequence[str]
-    ) -> tuple[str | None, PrologueBenchError | None]:
-        """The first run whose models are there, and what was wrong with the first of all."""
+    def _first_that_loads(self, names: Sequence[str]) -> tuple[str | None, UserError | None]:
+        """The first run whose models are there, and what was wrong with the first of all.
+
+        What fails on the way, such as a transfer, would fail for all others as well.
+        """
         problem = None
         for name in names:
             try:
                 self.run(name)
                 return name, problem
-            except PrologueBenchError as error:
+            except UserError as error:
                 problem = problem or error
         return None, problem
+
+
+def _identities(results: Results) -> Iterator[tuple[str, tuple[str, int]]]:
+    """The name, variant and training seed of each run."""
+    trained = {(run.variant, run.seed) for run in results.runs}
+    for variant in results.variants:
+        seeds = [seed for seed in results.seeds if (variant.name, seed) in trained]
+        for seed in seeds:
+            several = f", training seed {seed}" if len(seeds) > 1 else ""
+            yield f"{variant.name}{several}", (variant.name, seed)
 
 
 def _labels(images: ImageSpec, request: Request) -> Tensor:
