@@ -101,6 +101,9 @@ def test_a_redraw_keeps_first_tokens_and_the_class(studio: Studio) -> None:
     assert not torch.equal(after.ids, other_round.ids)
     none_kept = studio.redraw(before, 4, 0, 0, request)
     assert len(none_kept.ids[:, :2].unique(dim=0)) > 1
+    for kept in (-1, before.layout.length):
+        with pytest.raises(UserError, match=f"{kept} first tokens, expected 0 to"):
+            studio.redraw(before, 4, kept, 0, request)
 
 
 def test_swapped_images_keep_everything_but_their_prologue(studio: Studio) -> None:
@@ -255,7 +258,7 @@ def test_the_page_opens_with_what_is_there(studio: Studio, finished: Path, tmp_p
     found = store.find(key)
     assert found is not None
     shutil.rmtree(found.folder)
-    partial = Studio(studio.results, store, studio.registry)
+    partial = Studio(studio.results, Store(store.root), studio.registry)
     assert partial.opening() == (PLAIN,)
     assert "is not there" in Answers(partial).drawn(PROLOGUE, form(), 0, "drawn-0")[0]
     assert Answers(partial).kept(PROLOGUE) == (0, 0)

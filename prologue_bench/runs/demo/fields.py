@@ -42,31 +42,56 @@ class Fields:
         """The image that is chosen among those drawn."""
         self.round, self.own_round = gr.State(0), gr.State(0)
         """How often was redrawn: the chosen image, and the user's picture."""
-        self._settings()
+        self._asking()
         self._drawing()
+        self._sampling()
+        self.form: list[gr.components.Component] = [
+            self.label,
+            self.seed,
+            self.count,
+            self.as_measured,
+            self.temperature,
+            self.guidance,
+        ]
+        gr.HTML("<h2>The tokens of the chosen image</h2>")
+        with gr.Row():
+            self.tokens = [_column("tokens", side) for side in self.sides]
         self._keeping()
         self._swapping()
         self._picture()
 
-    def _settings(self) -> None:
-        names = self.opening
-        classes = self.studio.classes(names)
-        height = self.studio.images_of(names[0]).height
-        count = next(number for most, number in COUNTS.items() if height <= most)
-        measured = self.studio.measured(names[-1])
-        has_classes = len(classes) > 1
-        with gr.Row(elem_classes="settings"):
+    def _asking(self) -> None:
+        classes = self.studio.classes(self.opening)
+        self.has_classes = len(classes) > 1
+        with gr.Row():
             self.label = gr.Dropdown(
-                classes, value=classes[0], label="Class", min_width=NARROW, visible=has_classes
+                classes, value=classes[0], label="Class", min_width=NARROW, visible=self.has_classes
             )
             self.seed = gr.Number(
                 0, precision=0, minimum=0, label="Seed of the draw", min_width=NARROW
             )
-            self.count = gr.Slider(
-                1, MOST_IMAGES, value=count, step=1, label="Images", min_width=NARROW
-            )
             self.next_seed = gr.Button("Draw the next seed", variant="primary", min_width=NARROW)
-        with gr.Row(elem_classes="settings"):
+
+    def _drawing(self) -> None:
+        gr.HTML("<h2>The same class and seed, side by side</h2>" if self.sides[1:] else "")
+        self.names, self.galleries = [], []
+        with gr.Row():
+            for side in self.sides:
+                label = ("Left", "Right")[side] if self.sides[1:] else "Run"
+                with gr.Column(min_width=WIDE):
+                    self.names.append(
+                        gr.Dropdown(self.studio.names, value=self.opening[side], label=label)
+                    )
+        with gr.Row():
+            for side in self.sides:
+                with gr.Column(min_width=NARROW):
+                    self.galleries.append(_gallery("drawn", side, message("Drawing ...")))
+
+    def _sampling(self) -> None:
+        measured = self.studio.measured(self.opening[-1])
+        height = self.studio.images_of(self.opening[0]).height
+        count = next(number for most, number in COUNTS.items() if height <= most)
+        with gr.Row():
             self.temperature = gr.Slider(
                 0.1,
                 2,
@@ -81,34 +106,14 @@ class Fields:
                 10,
                 value=measured.guidance,
                 step=0.25,
-                label="Guidance scale (1 is none)",
+                label="Guidance (1 is none)",
                 min_width=NARROW,
-                visible=has_classes,
+                visible=self.has_classes,
+            )
+            self.count = gr.Slider(
+                1, MOST_IMAGES, value=count, step=1, label="Images", min_width=NARROW
             )
         self.as_measured = gr.Checkbox(True, label="Temperature and guidance as in the report")
-        self.form: list[gr.components.Component] = [
-            self.label,
-            self.seed,
-            self.count,
-            self.as_measured,
-            self.temperature,
-            self.guidance,
-        ]
-
-    def _drawing(self) -> None:
-        gr.HTML("<h2>The same class and seed, side by side</h2>" if self.sides[1:] else "")
-        self.names, self.galleries = [], []
-        with gr.Row():
-            for side in self.sides:
-                with gr.Column(min_width=NARROW):
-                    label = ("Left", "Right")[side] if self.sides[1:] else "Run"
-                    self.names.append(
-                        gr.Dropdown(self.studio.names, value=self.opening[side], label=label)
-                    )
-                    self.galleries.append(_gallery("drawn", side, message("Drawing ...")))
-        gr.HTML("<h2>The tokens of the chosen image</h2>")
-        with gr.Row():
-            self.tokens = [_column("tokens", side) for side in self.sides]
 
     def _keeping(self) -> None:
         what = "prologue" if self.studio.has_prologues() else "first tokens"

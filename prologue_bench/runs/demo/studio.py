@@ -206,6 +206,9 @@ class Studio:
         the request's. Raises PrologueBenchError.
         """
         request.check()
+        if not 0 <= kept < before.layout.length:
+            most = before.layout.length - 1
+            raise UserError(f"{kept} first tokens, expected 0 to {most}, so that some are drawn")
         run = self.run(before.name)
 
         def make() -> Drawn:
