@@ -34,15 +34,19 @@ class FinishedRun:
     generator: Generator
     sampling: Sampling
 
-    def draw(self, labels: Tensor, seed: int, fixed: Tensor | None = None) -> Tensor:
+    def draw(
+        self, labels: Tensor, seed: int, fixed: Tensor | None = None, first: int = 0
+    ) -> Tensor:
         """Ids [B, L] for labels [B].
 
         `fixed` [B, n] has ids that are given for the first n tokens, and FREE where one is drawn
-        all the same. Raises StageError where the models compute nothing that can be drawn from.
+        all the same. The images have the random numbers of the images `first`, `first` + 1 ... of
+        that seed. Raises StageError where the models compute nothing that can be drawn from.
         """
+        none = self.images.none_label
         with self._computing("draw tokens"):
             return draw_ids(
-                self.generator, self.sampling, self.images.none_label, labels, fixed, "drawn", seed
+                self.generator, self.sampling, none, labels, fixed, "drawn", seed, first=first
             )
 
     @torch.inference_mode()

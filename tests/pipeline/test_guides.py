@@ -30,6 +30,7 @@ TESTED_ELSEWHERE = {
     "cluster.md": "test_ray.py",
     "stores.md": "test_remotes.py",
     "leaderboard-rows.md": "test_validation.py",
+    "demo.md": "test_demo.py",
 }
 NAV = yaml_values.read(re.split(r"(?m)^(?=nav:)", (ROOT / "mkdocs.yml").read_text())[1])["nav"]
 GUIDES = [

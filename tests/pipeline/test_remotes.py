@@ -20,7 +20,7 @@ from prologue_bench.results.loading import load_results
 from prologue_bench.results.merge import merge_results
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.strict import to_json
-from prologue_bench.runs.demo.studio import ALL_CLASSES, Studio
+from prologue_bench.runs.demo.studio import Request, Studio
 from prologue_bench.storage.artifacts import Damage
 from prologue_bench.storage.remotes.remote import open_remote
 from prologue_bench.storage.store import Store
@@ -258,7 +258,7 @@ def test_a_report_s_artifacts_are_fetched_from_a_plain_web_server(
 
 def test_the_demo_fetches_the_run_that_is_drawn_from(published: Path, store: Store) -> None:
     studio = Studio(load_results(published / "report"), store, Registry.load())
-    assert studio.draw(*studio.first, ALL_CLASSES, 1, 0).images
+    assert len(studio.draw(studio.names[-1], Request(count=1)).images) == 1
     assert len(store.artifacts()) == 2
 
 

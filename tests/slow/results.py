@@ -249,12 +249,13 @@ def open_studio(argv: list[str]) -> None:
     from prologue_bench.errors import PrologueBenchError
     from prologue_bench.registry import Registry
     from prologue_bench.results.loading import load_results
-    from prologue_bench.runs.demo.studio import Studio
+    from prologue_bench.runs.demo.studio import Request, Studio
     from prologue_bench.storage.store import Store
 
     try:
         studio = Studio(load_results(Path(argv[0])), Store(Path(argv[1])), Registry.load())
-        studio.draw(*studio.first, studio.classes[0], 2, 0)
+        for name in studio.opening():
+            studio.draw(name, Request(count=2))
     except PrologueBenchError as error:
         print(f"prologue-bench: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

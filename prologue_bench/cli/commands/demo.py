@@ -43,7 +43,8 @@ def demo(
 ) -> None:
     """Draw samples from the finished runs in RESULTS on a web page.
 
-    On the page you can keep the prologue, redraw the rest and see the tokens.
+    Two variants stand side by side. On the page you can keep or swap prologues, redraw the rest,
+    see the tokens over their patches, and try a picture of your own.
     """
     if importlib.util.find_spec("gradio") is None:
         raise UserError(
@@ -56,6 +57,5 @@ def demo(
 
     opened = open_store(store)
     studio = Studio(load_results(results), opened, the_registry(), elsewhere(remote))
-    studio.run(*studio.first)  # what cannot be drawn from is said here, not on the page
     with contextlib.suppress(KeyboardInterrupt):  # to be stopped is the regular end of a server
         serve(build_page(studio), host, port, show)
