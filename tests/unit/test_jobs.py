@@ -183,6 +183,8 @@ def test_more_jobs_than_cores_or_gpus_are_refused() -> None:
         MACHINE.check(9)
     with pytest.raises(UserError, match=r"--jobs 2: found 1 GPU, .* such as --gpus 0,0"):
         attrs.evolve(MACHINE, gpus=("0",)).check(2)
+    with pytest.raises(UserError, match=r"such as --gpus 0,0$"):  # numbers, not names
+        attrs.evolve(MACHINE, gpus=("GPU-abc",)).check(2)
     MACHINE.check(8)
 
 

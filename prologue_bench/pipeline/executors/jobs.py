@@ -57,11 +57,10 @@ class Machine:
                 f"as many jobs; use --jobs {self.cores}, or leave it to --jobs auto"
             )
         if jobs > len(self.gpus) > 0:
-            shared = ",".join(each for each in self.gpus for _ in range(2))
             raise UserError(
                 f"--jobs {jobs}: found {len(self.gpus)} GPU{'s' * (len(self.gpus) > 1)}, expected "
                 f"at most as many jobs; use --jobs {len(self.gpus)}, or name GPUs several times to "
-                f"share them, such as --gpus {shared}"
+                "share them, such as --gpus 0,0"
             )
 
 
