@@ -17,8 +17,9 @@ from prologue_bench.errors import PrologueBenchError, UserError
 from prologue_bench.guard import shown
 from prologue_bench.notices import notice
 from prologue_bench.pipeline.collect import collect
-from prologue_bench.pipeline.executor import Outcome, Watcher, execute
+from prologue_bench.pipeline.executor import Outcome, execute
 from prologue_bench.pipeline.executors.jobs import choose_jobs, this_machine
+from prologue_bench.pipeline.executors.watcher import Silent
 from prologue_bench.pipeline.needs import check_disk, estimate_needs
 from prologue_bench.pipeline.planner import Plan, PlannedStage, make_plan
 from prologue_bench.pipeline.workspace import Workspace
@@ -176,37 +177,20 @@ def _executed(plan: Plan, workspace: Workspace, jobs: int | None, progress: bool
         machine.check(jobs or 1)
         way = choose_jobs(plan, jobs, machine, needs.memory)
     check_disk(needs, way.count if way else 1, workspace.store.root)
-    watcher = _Lines() if progress else _Silent()
+    watcher = _Lines() if progress else _Failures()
     for note in plan.notes if progress else ():
         notice(note)
     return execute(plan, workspace, watcher, lambda: False, way)
 
 
-class _Silent(Watcher):
+class _Failures(Silent):
     """Says what went wrong, and nothing else."""
-
-    def started(self, planned: PlannedStage, index: int, total: int) -> None:
-        pass
-
-    def waiting(self, planned: PlannedStage) -> None:
-        pass
-
-    def advanced(
-        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
-    ) -> None:
-        pass
-
-    def printed(self, planned: PlannedStage | None, line: str) -> None:
-        pass
-
-    def finished(self, planned: PlannedStage, seconds: float) -> None:
-        pass
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
         notice(f"{planned.stage.kind} of {planned.experiment} failed: {reason}")
 
 
-class _Lines(_Silent):
+class _Lines(_Failures):
     """A line when a stage begins."""
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:

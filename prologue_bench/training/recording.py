@@ -24,6 +24,8 @@ WARM_UPS = 3
 
 Pass = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 """Forward and backward pass of a batch; returns its losses."""
+Form = dict[str, tuple[Any, ...]]
+"""Of the tensors of a batch: shape, type and device."""
 
 
 def can_be_recorded(
@@ -54,6 +56,7 @@ class Recording:
         self._graph: torch.cuda.CUDAGraph | None = None
         self._failed = False
         self._batch: dict[str, Tensor] = {}
+        self._form: Form = {}
         self._losses: dict[str, Tensor] = {}
         self._gradients: list[tuple[nn.Parameter, Tensor | None]] = []
 
@@ -61,7 +64,7 @@ class Recording:
         """The losses of a batch, with gradients in the parameters; None where it cannot run."""
         if self._graph is None and not self._failed:
             self._record(batch)
-        if self._graph is None or not self._fits(batch):
+        if self._graph is None or _form(batch) != self._form:
             self._forget_gradients()
             return None
         for name, value in batch.items():
@@ -71,13 +74,9 @@ class Recording:
             parameter.grad = gradient
         return dict(self._losses)
 
-    def _fits(self, batch: Mapping[str, Tensor]) -> bool:
-        return {name: _form(each) for name, each in batch.items()} == {
-            name: _form(each) for name, each in self._batch.items()
-        }
-
     def _record(self, batch: Mapping[str, Tensor]) -> None:
         self._batch = {name: value.clone() for name, value in batch.items()}
+        self._form = _form(batch)
         graph = torch.cuda.CUDAGraph()
         try:
             with _unchanged(self.model):
@@ -107,8 +106,8 @@ class Recording:
             parameter.grad = None
 
 
-def _form(tensor: Tensor) -> tuple[Any, ...]:
-    return tuple(tensor.shape), tensor.dtype, tensor.device
+def _form(batch: Mapping[str, Tensor]) -> Form:
+    return {name: (tuple(each.shape), each.dtype, each.device) for name, each in batch.items()}
 
 
 @contextmanager

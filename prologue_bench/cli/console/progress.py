@@ -17,7 +17,7 @@ from prologue_bench.cli.console.logs import StageLog
 from prologue_bench.cli.console.terminal import raw
 from prologue_bench.cli.options import Verbosity
 from prologue_bench.pipeline.executors.schedule import makespan
-from prologue_bench.pipeline.executors.watcher import Watcher
+from prologue_bench.pipeline.executors.watcher import Silent, Watcher
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.storage.store import Store
 from prologue_bench.texts.durations import duration
@@ -270,22 +270,11 @@ class LiveProgress(Watcher):
             self.bars.remove_task(line.bar)
 
 
-class QuietProgress(PlainProgress):
+class QuietProgress(Silent, PlainProgress):
     """Says what failed, and what the user asked for, such as to stop."""
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
         self.lines[planned.stage.key] = _Line(label(planned))
-
-    def waiting(self, planned: PlannedStage) -> None:
-        pass
-
-    def advanced(
-        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
-    ) -> None:
-        pass
-
-    def printed(self, planned: PlannedStage | None, line: str) -> None:
-        pass
 
     def finished(self, planned: PlannedStage, seconds: float) -> None:
         del self.lines[planned.stage.key]

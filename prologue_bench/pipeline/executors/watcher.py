@@ -30,3 +30,24 @@ class Watcher(Protocol):
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
         """The stage could not be finished."""
+
+
+class Silent(Watcher):
+    """Is told how the run goes, and says nothing of it; what fails is left to say."""
+
+    def started(self, planned: PlannedStage, index: int, total: int) -> None:
+        pass
+
+    def waiting(self, planned: PlannedStage) -> None:
+        pass
+
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        pass
+
+    def printed(self, planned: PlannedStage | None, line: str) -> None:
+        pass
+
+    def finished(self, planned: PlannedStage, seconds: float) -> None:
+        pass
