@@ -31,6 +31,10 @@ os.environ["PROLOGUE_BENCH_JOBS"] = "1"
 settings.register_profile("fixed", derandomize=True, deadline=None)
 settings.load_profile("fixed")
 ROOT = Path(__file__).parent.parent
+PUBLISHED = [
+    ROOT / "reports" / each.stem for each in sorted(ROOT.glob("registry/baselines/*.json"))
+]
+"""Reports with a baseline: others beside them, such as that of `make demo`, are their writers'."""
 OLD_REPORTS = ROOT / "tests" / "old_reports"
 """Results of an earlier version, with fewer steps and wider models; they are read as ever."""
 SMOKE = """

@@ -48,6 +48,8 @@ SMALLER = (
     ("size: 64", "size: 28"),  # of which the patches of the profile `smoke` are a divisor
     ("seeds 0-2", "seeds 0"),
     ("seeds: [0, 1, 2]", "seeds: [0]"),
+    ("rfid, gfid, ", ""),  # features of all images; other tests measure these distances
+    ("gfid, ", ""),
     (" --open", ""),
 )
 """Changes that make a guide's runs take seconds, and open no browser."""

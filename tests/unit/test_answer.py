@@ -33,7 +33,7 @@ from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Difference, Margin
 from prologue_bench.stats.settling import seeds_to_settle
 from prologue_bench.texts.numbers import number, plus_minus, to_digits
-from tests.conftest import OLD_REPORTS, ROOT
+from tests.conftest import OLD_REPORTS, PUBLISHED
 from tests.documents import results_of
 from tests.factories.verdicts import report
 
@@ -226,7 +226,7 @@ def test_numbers_have_one_minus_and_no_powers_of_ten() -> None:
 
 
 def test_every_metric_of_the_published_reports_is_explained_in_plain_words() -> None:
-    for folder in [*(ROOT / "reports").iterdir(), *OLD_REPORTS.iterdir()]:
+    for folder in [*PUBLISHED, *OLD_REPORTS.iterdir()]:
         results = load_results(folder)
         for info in infos(results)[1]:
             assert info.kind in EXPLAINED, info.name

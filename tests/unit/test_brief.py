@@ -11,9 +11,9 @@ from prologue_bench.cli.console.results import show_brief
 from prologue_bench.reporting.brief import MOST, brief
 from prologue_bench.reporting.words import scale_notes
 from prologue_bench.results.loading import load_results
-from tests.conftest import OLD_REPORTS, ROOT
+from tests.conftest import OLD_REPORTS, PUBLISHED
 
-REPORTS = [*sorted((ROOT / "reports").iterdir()), *sorted(OLD_REPORTS.iterdir())]
+REPORTS = [*PUBLISHED, *sorted(OLD_REPORTS.iterdir())]
 
 
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda path: path.name)

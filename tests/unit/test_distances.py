@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 import torch
@@ -17,30 +18,32 @@ from prologue_plugins.metrics.extractors import weights_of
 from prologue_plugins.metrics.extractors.fashion_mnist_cnn import FashionMnistCnn
 from prologue_plugins.metrics.features import extract_features
 from prologue_plugins.metrics.fid import GenerationFid, GenerationGap, ReconstructionFid
-from prologue_plugins.metrics.settings import DistanceSettings, FeatureSettings, FidSettings
+from prologue_plugins.metrics.settings import FeatureSettings, FidSettings
 from tests.factories.measuring import DATA, LAYOUT, by_name, inputs, noisy
 from tests.factories.models import prologue
 
 
 def test_the_generation_gap_takes_the_decoder_out(tmp_path: Path) -> None:
-    images = DATA.images("test")
-    blurred = noisy(images, 12)
-    metric = GenerationGap(DistanceSettings(resize=32, few_samples="shrink"))
-    no_loss = by_name(metric.measure(inputs(tmp_path, samples=blurred, reconstructions=blurred)))
+    data = EmbeddedFashionMnist(NoSettings())
+    images = np.array(data.images("test"))
+    blurred, drawn = noisy(images, 12), noisy(images, 30)
+    given = inputs(tmp_path, data=data, samples=blurred, reconstructions=blurred)
+    settings = FidSettings(extractor="fashion-mnist-cnn")
+    metric = GenerationGap(settings)
+    no_loss = by_name(metric.measure(given))
     assert no_loss["generation_gap"] == pytest.approx(0, abs=1e-3)
     assert no_loss["generation_gap_difference"] == pytest.approx(0, abs=1e-3)
-    measured = metric.measure(inputs(tmp_path, samples=noisy(images, 30), reconstructions=blurred))
-    settings = FidSettings(resize=32, few_samples="shrink")
-    generated = GenerationFid(settings).measure(inputs(tmp_path, samples=noisy(images, 30)))
-    decoded = ReconstructionFid(settings).measure(inputs(tmp_path, reconstructions=blurred))
+    measured = metric.measure(attrs.evolve(given, samples=drawn))
+    (generated,) = GenerationFid(settings).measure(attrs.evolve(given, samples=drawn))
+    (decoded,) = ReconstructionFid(settings).measure(given)
     gap = by_name(measured)
     assert gap["generation_gap"] > 1
     assert gap["generation_gap_difference"] == pytest.approx(
-        generated[0].value - decoded[0].value, rel=1e-6
+        generated.value - decoded.value, rel=1e-6
     )
     assert [each.title for each in measured] == [
-        "FD of samples from reconstructions (EfficientNet-Lite0)",
-        "gFD minus rFD (EfficientNet-Lite0)",
+        "FD of samples from reconstructions (Fashion-MNIST CNN)",
+        "gFD minus rFD (Fashion-MNIST CNN)",
     ]
 
 

@@ -12,9 +12,9 @@ from prologue_bench.reporting.figures import heat_maps, tradeoffs
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
 from prologue_bench.results.frame import frame
 from prologue_bench.results.loading import load_results
-from tests.conftest import OLD_REPORTS, ROOT
+from tests.conftest import OLD_REPORTS, PUBLISHED
 
-REPORTS = [*sorted((ROOT / "reports").iterdir()), *sorted(OLD_REPORTS.iterdir())]
+REPORTS = [*PUBLISHED, *sorted(OLD_REPORTS.iterdir())]
 
 
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda path: f"{path.parent.name}/{path.name}")

@@ -31,7 +31,7 @@ from prologue_bench.results.strict import to_json
 from prologue_bench.storage.weights import built_for, read_headers
 from prologue_plugins.metrics.references import check_reference
 from prologue_plugins.metrics.settings import FidSettings
-from tests.conftest import OLD_REPORTS, ROOT
+from tests.conftest import OLD_REPORTS, PUBLISHED, ROOT
 from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {"size": 14}, "published": False, "note": "", "counterpart": ""}
@@ -86,7 +86,7 @@ def set_at(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "path",
     [
-        *sorted((ROOT / "reports").iterdir()),
+        *PUBLISHED,
         *sorted(OLD_REPORTS.iterdir()),
         *(ROOT / "registry/baselines").glob("*.json"),
     ],

@@ -33,16 +33,13 @@ from prologue_bench.texts.numbers import plus_minus
 from prologue_plugins.metrics.fidelity import DensityCoverage, PrecisionRecall
 from prologue_plugins.metrics.settings import DensityCoverageSettings, PrecisionRecallSettings
 from prologue_plugins.official.claims import Evidence, markdown
-from tests.conftest import ROOT
+from tests.conftest import PUBLISHED
 from tests.documents import loaded, results_of
 from tests.factories.claims import examine
 from tests.factories.claims import results as claimed
 from tests.factories.verdicts import PICTURES, cells_of, findings_of, report, rows
 
-# `make demo` writes reports/demo, which is not published.
-REPORTS = sorted(
-    set((ROOT / "reports").glob("*/results.json")) - {ROOT / "reports/demo/results.json"}
-)
+REPORTS = [folder / "results.json" for folder in PUBLISHED]
 EVIL = "<script>x</script> [a](b) | *c*\n# d"
 
 
@@ -97,7 +94,7 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
                 seen += 1
     assert seen > 20
     # Of a table, and of the page, as they are read: after rounding.
-    html = render_html(results, PICTURES)
+    html = (path.parent / "report.html").read_text(encoding="utf-8")
     for text in (
         render_markdown(results).partition("| --- |")[2],
         html.partition('id="leaderboard"')[2].partition("How to read this")[0],
