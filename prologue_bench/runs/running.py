@@ -35,6 +35,9 @@ from prologue_bench.storage.store import Store, default_store
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_REASONS = 3
+"""Why stages failed, in the line that ends a run."""
+
 
 @frozen(kw_only=True)
 class AblationRun:
@@ -205,7 +208,10 @@ def check_report_place(plan: Plan, folder: Path, force: bool) -> None:
 
 
 def what_failed(plan: Plan, outcome: Outcome) -> str:
-    """How many stages failed, how many did not run because of those, and each reason once."""
+    """How many stages failed, how many did not run because of those, and why, each reason once.
+
+    Of many reasons the first are enough; the report has all.
+    """
     if not outcome.failures:
         return ""
     over = [stage for each in plan.stages if (stage := each.stage).key in outcome.failures]
@@ -214,4 +220,7 @@ def what_failed(plan: Plan, outcome: Outcome) -> str:
     text = f"{failed} stage{'s' * (failed > 1)} failed"
     if behind:
         text += f", and {behind} behind {'it' if failed == 1 else 'them'} did not run"
-    return f"{text}: {'; '.join(dict.fromkeys(outcome.failures.values()))}"
+    reasons = list(dict.fromkeys(outcome.failures.values()))
+    if (more := len(reasons) - MOST_REASONS) > 0:
+        reasons[MOST_REASONS:] = [f"and {more} more, which the report lists"]
+    return f"{text}: {'; '.join(reasons)}"

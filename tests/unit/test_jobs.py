@@ -26,7 +26,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline import memory
 from prologue_bench.pipeline.executors import jobs as choosing
-from prologue_bench.pipeline.executors.graph import StageGraph
+from prologue_bench.pipeline.executors.graph import Outcome, StageGraph
 from prologue_bench.pipeline.executors.jobs import Machine, choose_jobs, this_machine
 from prologue_bench.pipeline.executors.messages import Ending
 from prologue_bench.pipeline.executors.schedule import critical_paths, makespan, widest
@@ -34,6 +34,7 @@ from prologue_bench.pipeline.memory import PeakMemory, available_memory
 from prologue_bench.pipeline.needs import Needs, PlanNeeds, check_disk, estimate_needs
 from prologue_bench.pipeline.planner import Plan, PlannedStage, make_plan
 from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.runs.running import what_failed
 from prologue_bench.storage.artifacts import seal_artifact
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder
@@ -345,6 +346,14 @@ def test_a_quiet_run_says_what_failed_and_nothing_else(plan: Plan) -> None:
     progress.finished(first, 50.0)
     progress.failed(second, "a reason")
     assert out.getvalue() == "train-tokenizer · prologue_tokens=2 seed 0: failed: a reason\n"
+
+
+def test_a_line_at_the_end_of_a_run_has_the_first_of_many_reasons(plan: Plan) -> None:
+    failures = {each.stage.key: f"reason {place}" for place, each in enumerate(plan.stages)}
+    text = what_failed(plan, Outcome(failures))
+    assert text.endswith(f"reason 2; and {len(plan.stages) - 3} more, which the report lists")
+    same = dict.fromkeys(failures, "a reason")
+    assert what_failed(plan, Outcome(same)).endswith("did not run: a reason")
 
 
 def test_a_verbose_run_shows_each_line_of_a_log_once(
