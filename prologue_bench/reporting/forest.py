@@ -18,6 +18,7 @@ VERDICT_COLOURS = {
     "worse": "#d6473c",
     "same": "#5b82e8",
     "open": "#8a8f98",
+    "collapsed": "#c08a1a",
     "no verdict": "#8a8f98",
 }
 """On light and dark pages alike."""
