@@ -559,7 +559,7 @@ def sampling_told(sampling: Sampling) -> dict[str, Any]:
 def stage_kinds() -> list[str]:
     """The kinds of all stages, in the order of a run."""
     found: list[str] = []
-    waiting: list[type[Stage]] = [Stage]
+    waiting: list[Any] = [Stage]
     while waiting:
         each = waiting.pop(0)
         waiting += each.__subclasses__()

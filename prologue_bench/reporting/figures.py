@@ -47,13 +47,13 @@ def forest_plots(
     """The differences on the primary metric, and small plots of those on other questions."""
     known = {info.name: info for info in metrics if info != primary}
     small = [next((known[n] for n in names if n in known), None) for names in SMALL_FORESTS]
-    found = []
+    found, broken = [], collapsed(results)
     for info in (primary, *small):
         if info is None or results.baseline is None:
             continue
         own = {name: row[info.name] for name, row in cells.items() if info.name in row}
         of_metric = rows[rows.metric == info.name]
-        plot = forest_plot(of_metric, own, order, results.baseline, info, info != primary)
+        plot = forest_plot(of_metric, own, order, results.baseline, info, info != primary, broken)
         if plot is not None:
             found.append((info, plot))
     return found

@@ -1,8 +1,12 @@
-"""Forest plots: variants as rows, every seed a dot, the mean a diamond, and its 95% interval."""
+"""Forest plots: variants as rows, every seed a dot, the mean a diamond, and its 95% interval.
+
+The axis follows the intervals and the bulk of the seeds. What lies outside, a seed or a variant
+that has collapsed, is an arrow at the edge that tells its value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -12,6 +16,7 @@ from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import COLOURS, INK, Spec, data, spec, tooltip
 from prologue_bench.reporting.verdict import WORDS
 from prologue_bench.stats.differences import Cell
+from prologue_bench.texts.numbers import signed
 
 VERDICT_COLOURS = {
     "better": "#2f9e52",
@@ -50,11 +55,13 @@ def forest_plot(
     baseline: str,
     info: MetricInfo,
     small: bool = False,
+    broken: Container[str] = (),
 ) -> Spec | None:
     """Differences from the baseline on one metric, paired by seed; None where there are none.
 
     `rows` are a frame's rows of the metric, `cells` those of each variant. Intervals are drawn
-    where they are over training seeds: one training tells nothing of another.
+    where they are over training seeds: one training tells nothing of another. The axis need not
+    reach to the `broken` variants, which have collapsed.
     """
     means = rows.groupby(["variant", "seed"], sort=False)[["value"]].mean()["value"].unstack(0)
     compared = [name for name in names if name in cells and cells[name].difference is not None]
@@ -68,15 +75,51 @@ def forest_plot(
     unit = f", {info.unit}" if info.unit and not small else ""
     better = {"lower": ", ← better", "higher": ", better →"}.get(info.direction, "")
     title = f"difference{unit}{better}"
-    layers = _layers(dots, summary, compared, title, small)
+    margin = _margin(cells, compared, baseline)
+    ends = _axis(dots, summary, broken, margin)
+    layers = _layers(dots, summary, compared, title, small, ends=ends)
     zero = alt.Chart(data(pd.DataFrame({"low": [0.0]}))).mark_rule(color=INK, strokeWidth=1)
     below = [zero.encode(x=alt.X("low:Q", title=title))]
-    if (margin := _margin(cells, compared, baseline)) is not None:
+    if margin is not None:
         band = alt.Chart(data(pd.DataFrame({"low": [-margin], "high": [margin]})))
         marked = band.mark_rect(color=VERDICT_COLOURS["same"], opacity=0.13)
         below.insert(0, marked.encode(x=alt.X("low:Q", title=title), x2="high:Q"))
     described = f"Difference{word} of each variant, with 95% intervals over training seeds"
     return spec(alt.layer(*below, *layers), described, _height(compared))
+
+
+OUTLYING = 5.0
+"""Times the middle distance of seeds from their variant's middle: farther is not of the bulk."""
+
+
+def _axis(
+    dots: pd.DataFrame, summary: pd.DataFrame, broken: Container[str], margin: float | None
+) -> tuple[float, float] | None:
+    """Where the axis begins and ends; None where all that is drawn lies between its ends.
+
+    It holds zero, the margin, and the intervals and the bulk of the seeds of those variants that
+    have not collapsed.
+    """
+    whole = [name not in broken for name in summary.variant]
+    far = (dots.value - dots.groupby("variant").value.transform("median")).abs()
+    bulk = dots[(far <= OUTLYING * far.median()) | (far.median() == 0)]
+    inner = pd.concat(
+        [
+            summary[whole][["value", "low", "high"]].stack(),
+            bulk[[name not in broken for name in bulk.variant]].value,
+        ]
+    ).astype(float)
+    reach = [0.0, *(() if margin is None else (-margin, margin)), *inner.dropna()]
+    low, high = min(reach), max(reach)
+    every = [*dots.value, *summary[["value", "low", "high"]].stack().dropna()]
+    if low == high or (min(every) >= low and max(every) <= high):
+        return None
+    room = EDGE * (high - low)
+    return low - room, high + room
+
+
+EDGE = 0.06
+"""Share of the axis that is left on both sides for arrows."""
 
 
 def _margin(cells: Mapping[str, Cell], compared: Sequence[str], baseline: str) -> float | None:
@@ -144,6 +187,7 @@ def _layers(
     title: str,
     small: bool,
     colour: str | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> list[Any]:
     short = short_names(names)
     dots = dots.assign(variant=dots.variant.map(short))
@@ -154,10 +198,18 @@ def _layers(
     across = alt.X(
         "value:Q",
         title=title,
-        scale=alt.Scale(zero=False, padding=12),
+        scale=_scale(ends),
         axis=alt.Axis(grid=False, tickCount=3 if small else 5),
     )
     paint: Any = alt.ColorValue(colour) if colour else _verdict_colour(summary, small)
+    arrows: list[Any] = []
+    if ends is not None:
+        arrows = [
+            *_arrows(dots, ends, place, title, alt.ColorValue(INK), small),
+            *_arrows(summary.assign(seed="mean"), ends, place, title, paint, small),
+        ]
+        dots = dots[dots.value.between(*ends)]
+        summary = _within(summary, ends)
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
     faint: Any = alt.when(seed).then(alt.value(0.65)).otherwise(alt.value(0.12))
     means = alt.Chart(data(summary[SUMMARY[:2] + SUMMARY[4:]])).encode(y=place, color=paint)
@@ -185,7 +237,61 @@ def _layers(
     ).encode(x=across, tooltip=told)
     several = len(dots.seed.unique()) > 1
     has_bars = bool(summary.low.notna().any())
-    return [*([bars] if has_bars else []), *([diamonds] if several else []), seeds]
+    return [*([bars] if has_bars else []), *([diamonds] if several else []), seeds, *arrows]
+
+
+def _scale(ends: tuple[float, float] | None) -> alt.Scale:
+    if ends is None:
+        return alt.Scale(zero=False, padding=12)
+    return alt.Scale(zero=False, nice=False, domain=list(ends))
+
+
+def _within(summary: pd.DataFrame, ends: tuple[float, float]) -> pd.DataFrame:
+    """The means between the ends, and as much of all intervals."""
+    low, high = ends
+    seen = summary.low.isna() | ((summary.low < high) & (summary.high > low))
+    cut = summary.assign(low=summary.low.clip(lower=low), high=summary.high.clip(upper=high))
+    return cut[seen].assign(value=cut.value.where(cut.value.between(low, high)))
+
+
+def _arrows(
+    points: pd.DataFrame,
+    ends: tuple[float, float],
+    place: alt.Y,
+    title: str,
+    paint: Any,
+    small: bool,
+) -> list[Any]:
+    """What lies beyond the ends: arrows there, with their values beside those of means."""
+    found = []
+    for edge, shape in zip(ends, ("left", "right"), strict=True):
+        beyond = points[points.value < edge] if shape == "left" else points[points.value > edge]
+        if beyond.empty:
+            continue
+        is_mean = "verdict" in beyond
+        texts = [signed(value) for value in beyond.value]
+        shown = beyond.drop(columns=["low", "high"], errors="ignore").assign(
+            place=edge,
+            text=texts,
+            told=[
+                f"{variant}, {seed if is_mean else f'seed {seed}'}: {text}, beyond the axis"
+                for variant, seed, text in zip(beyond.variant, beyond.seed, texts, strict=True)
+            ],
+        )
+        base = alt.Chart(data(shown)).encode(
+            y=place, x=alt.X("place:Q", title=title, scale=_scale(ends)), color=paint
+        )
+        size = (60 if small else 130) if is_mean else (30 if small else 55)
+        found.append(
+            base.mark_point(shape=f"triangle-{shape}", size=size, filled=True, opacity=1).encode(
+                tooltip=tooltip("variant", "seed", "value"), description=alt.Description("told:N")
+            )
+        )
+        if is_mean and not small:
+            side = 1 if shape == "left" else -1
+            labels = base.mark_text(align="left" if side > 0 else "right", dx=10 * side)
+            found.append(labels.encode(text="text:N", color=alt.ColorValue(INK)))
+    return found
 
 
 def _verdict_colour(summary: pd.DataFrame, small: bool) -> alt.Color:

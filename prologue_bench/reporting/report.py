@@ -90,11 +90,14 @@ DOWNLOADS = {
 FOREST_NOTE = (
     "Dots: training seeds, each against the baseline's. Diamonds: means. "
     "Bars: 95% intervals, which hold at once for all variants. "
-    "Blue band: differences that count as none."
+    "Blue band: differences that count as none. Arrows: beyond the axis."
 )
-FOREST_NOTE_OF_ONE = "Dots: training seeds, each against the baseline's. No interval without more."
+FOREST_NOTE_OF_ONE = (
+    "Dots: training seeds, each against the baseline's. No interval without more seeds. "
+    "Arrows: beyond the axis."
+)
 
-COLLAPSED_NOTE = "Yellow bars: what has collapsed, of which such a difference is no merit."
+COLLAPSED_NOTE = "Yellow: what has collapsed, of which such a difference is no merit."
 
 
 def write_report(results: Results, pictures: Pictures, folder: Path, force: bool = False) -> Path:
