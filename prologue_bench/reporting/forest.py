@@ -88,31 +88,40 @@ def forest_plot(
     return spec(alt.layer(*below, *layers), described, _height(compared))
 
 
-OUTLYING = 5.0
-"""Times the middle distance of seeds from their variant's middle: farther is not of the bulk."""
+OUTLYING = 10.0
+"""Times the middle distance of seeds from their variant's middle, of all and of the variant's own:
+farther is not of the bulk."""
+
+
+SQUEEZED = 2.5
+"""Times as long as it need be, an axis leaves too little room for what it is there for."""
 
 
 def _axis(
     dots: pd.DataFrame, summary: pd.DataFrame, broken: Container[str], margin: float | None
 ) -> tuple[float, float] | None:
-    """Where the axis begins and ends; None where all that is drawn lies between its ends.
+    """Where the axis begins and ends; None where it may as well hold all that is drawn.
 
-    It holds zero, the margin, and the intervals and the bulk of the seeds of those variants that
-    have not collapsed.
+    It holds zero, the margin, the bulk of the seeds, and the intervals of those variants of which
+    no seed is outlying, since such a seed widens its variant's interval. Variants that have
+    collapsed do not count.
     """
-    whole = [name not in broken for name in summary.variant]
     far = (dots.value - dots.groupby("variant").value.transform("median")).abs()
-    bulk = dots[(far <= OUTLYING * far.median()) | (far.median() == 0)]
+    usual = far.groupby(dots.variant).transform("median").clip(lower=far.median())
+    is_outlying = (far > OUTLYING * usual) & (usual > 0)
+    unsteady = set(dots.variant[is_outlying])
+    counted = [name not in broken and name not in unsteady for name in summary.variant]
+    bulk = dots[~is_outlying]
     inner = pd.concat(
         [
-            summary[whole][["value", "low", "high"]].stack(),
-            bulk[[name not in broken for name in bulk.variant]].value,
+            summary[counted][["value", "low", "high"]].stack(),
+            bulk.value[[name not in broken for name in bulk.variant]],
         ]
     ).astype(float)
     reach = [0.0, *(() if margin is None else (-margin, margin)), *inner.dropna()]
     low, high = min(reach), max(reach)
     every = [*dots.value, *summary[["value", "low", "high"]].stack().dropna()]
-    if low == high or (min(every) >= low and max(every) <= high):
+    if low == high or max(*every, high) - min(*every, low) < SQUEEZED * (high - low):
         return None
     room = EDGE * (high - low)
     return low - room, high + room
@@ -212,7 +221,8 @@ def _layers(
         summary = _within(summary, ends)
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
     faint: Any = alt.when(seed).then(alt.value(0.65)).otherwise(alt.value(0.12))
-    means = alt.Chart(data(summary[SUMMARY[:2] + SUMMARY[4:]])).encode(y=place, color=paint)
+    in_place = summary.dropna(subset=["value"])[SUMMARY[:2] + SUMMARY[4:]]
+    means = alt.Chart(data(in_place)).encode(y=place, color=paint)
     known = alt.Chart(data(summary.dropna(subset=["low"]))).encode(y=place, color=paint)
     told = tooltip("variant", ("value", "mean"), ("half_width", "± 95% interval"))
     bars = known.mark_rule(strokeWidth=2 if small else 3).encode(

@@ -90,7 +90,7 @@ DOWNLOADS = {
 FOREST_NOTE = (
     "Dots: training seeds, each against the baseline's. Diamonds: means. "
     "Bars: 95% intervals, which hold at once for all variants. "
-    "Blue band: differences that count as none. Arrows: beyond the axis."
+    "Blue band: differences that count as none. Arrows, and bars at the edge: beyond the axis."
 )
 FOREST_NOTE_OF_ONE = (
     "Dots: training seeds, each against the baseline's. No interval without more seeds. "

@@ -46,7 +46,7 @@ def collapsed(results: Numbers) -> dict[str, Collapse]:
     for run in results.runs:
         if run.measurements:
             seeds.setdefault(run.variant, set()).add(run.seed)
-        if reason := next(_reasons(run, segments[run.variant]), ""):
+        if reason := next(_reasons(run, segments.get(run.variant, ())), ""):
             found.setdefault(run.variant, {}).setdefault(run.seed, reason)
     return {
         name: Collapse(tuple(sorted(reasons)), len(seeds[name]), reasons[min(reasons)])
