@@ -48,6 +48,24 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: name.partition("=")[2] for name in names}
 
 
+def shortest_names(names: Sequence[str]) -> dict[str, str]:
+    """Names for a place with little room: "2d, 4" of "2d, layers=4", where all have layers there.
+
+    A plot with the whole names stands beside it, in the same order.
+    """
+    parts = [name.split(", ") for name in names]
+    if len({len(each) for each in parts}) != 1:
+        return short_names(names)
+    shown = []
+    for texts in zip(*parts, strict=True):
+        pairs = [text.partition("=") for text in texts]
+        is_setting = len({key for key, *_ in pairs}) == 1 and all(sign for _, sign, _ in pairs)
+        shown.append([value for *_, value in pairs] if is_setting else texts)
+    return {
+        name: ", ".join(each) for name, each in zip(names, zip(*shown, strict=True), strict=True)
+    }
+
+
 def forest_plot(
     rows: pd.DataFrame,
     cells: Mapping[str, Cell],
@@ -198,7 +216,7 @@ def _layers(
     colour: str | None = None,
     ends: tuple[float, float] | None = None,
 ) -> list[Any]:
-    short = short_names(names)
+    short = shortest_names(names) if small and colour is None else short_names(names)
     dots = dots.assign(variant=dots.variant.map(short))
     summary = summary.assign(variant=summary.variant.map(short))
     limit = SHORTEST_NAME if small and colour is None else LONGEST_NAME

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from prologue_bench.reporting.figures import forest_plots
+from prologue_bench.reporting.forest import shortest_names
 from prologue_bench.reporting.summary import metric_infos
 from prologue_bench.results.frame import frame, measured, summary
 from tests.conftest import ROOT
@@ -66,3 +67,19 @@ def test_a_seed_beyond_the_intervals_is_an_arrow_and_stretches_no_axis(
     for row in bars:
         assert ends[0] - 0.01 <= float(row["low"]) <= float(row["high"]) <= ends[1] + 0.01
     assert ends[1] - ends[0] < 250, "as without the outlier, whose difference is in thousands"
+
+
+@pytest.mark.parametrize(
+    ("names", "shortest"),
+    [
+        (["2d, layers=4", "prologue, layers=1"], ["2d, 4", "prologue, 1"]),
+        (["tokens=4", "tokens=16"], ["4", "16"]),
+        (["tokens=4, weight=1", "tokens=8, weight=1"], ["4, 1", "8, 1"]),
+        (["2d", "2d, CE on visual"], ["2d", "2d, CE on visual"]),
+        (["2d, scale=1", "2d, layers=1"], ["2d, scale=1", "2d, layers=1"]),
+        (["2d, scale=1", "2d, none"], ["2d, scale=1", "2d, none"]),
+        (["same", "same=1"], ["same", "same=1"]),
+    ],
+)
+def test_small_plots_leave_out_what_all_names_have(names: list[str], shortest: list[str]) -> None:
+    assert list(shortest_names(names).values()) == shortest
