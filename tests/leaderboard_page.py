@@ -48,7 +48,8 @@ which is the first one. Rows may differ in size and training, which stand at the
   noisier than the other.
 - Rows stand in the order of their ranks: a noisy row may stand above one with a better mean, which
   more rows are known to beat.
-- A row of one seed has no rank and comes last: the noise of its training is not known.
+- A row of one seed has no rank and comes last: the noise of its training is not known. So does one
+  that has collapsed, in whichever seed: being cheap to code is then no merit.
 - A model that several ablations have in common is one row.
 - The report of a run tells its variants apart more sharply: it compares them seed by seed.
 """
@@ -193,7 +194,8 @@ def _cells(row: Row, columns: Sequence[Column], shown: Sequence[str]) -> Iterato
     own, *also = (
         f"`{name}`: {markdown_line(each)}" for name, each in ((row.name, variant.name), *row.also)
     )
-    yield f"{own}, also {', '.join(also)}" if also else own
+    also_text = f", also {', '.join(also)}" if also else ""
+    yield f"{own}{' (collapsed)' * (row.collapsed is not None)}{also_text}"
     yield from (_number(row.cells.get(column.key)) for column in columns)
     yield str(row.cells[columns[0].key].seeds)
     yield from (texts.get(size, "") for size in shown)

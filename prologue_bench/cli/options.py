@@ -93,7 +93,7 @@ store_option = click.option(
 def are_of_kind(kinds: Iterable[str], pattern: str | None) -> list[bool]:
     """For each artifact's kind, whether it is the one that --kind names.
 
-    Raises UserError where there are artifacts and none is.
+    Raises UserError where there are artifacts and none is, and where there is no such kind.
     """
     from fnmatch import fnmatchcase
 
@@ -101,8 +101,16 @@ def are_of_kind(kinds: Iterable[str], pattern: str | None) -> list[bool]:
 
     found = list(kinds)
     chosen = [pattern is None or fnmatchcase(kind, pattern) for kind in found]
-    if pattern is not None and found and not any(chosen):
+    if pattern is None or any(chosen):
+        return chosen
+    if found:
         raise UserError(f"--kind {pattern}: found no such artifact; {nearest(pattern, set(found))}")
+    from prologue_bench.pipeline.stages import stage_kinds  # imports torch
+    from prologue_bench.storage.store import CACHES
+
+    known = [*stage_kinds(), *CACHES]
+    if not any(fnmatchcase(kind, pattern) for kind in known):
+        raise UserError(f"--kind {pattern}: there is no such kind; {nearest(pattern, known)}")
     return chosen
 
 

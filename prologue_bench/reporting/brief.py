@@ -12,6 +12,7 @@ from prologue_bench.reporting.summary import (
     MetricInfo,
     is_judged,
     metric_infos,
+    named,
     split_metrics,
     warnings,
 )
@@ -57,6 +58,7 @@ def brief(results: Results) -> Brief:
     board = leaderboard(results, cells, primary, shown)
     judged = is_judged(cells)
     answer = headline(cells, main, results)
+    shown_names = named(results)
 
     def cell(name: str, info: MetricInfo) -> BriefCell:
         found = cells.get(name, {}).get(info.name)
@@ -71,7 +73,7 @@ def brief(results: Results) -> Brief:
         head=("variant", *map(_head, shown)),
         rows=tuple(
             (
-                BriefCell(f"{name} (baseline)" if name == results.baseline else name),
+                BriefCell(shown_names[name]),
                 *(cell(name, info) for info in shown),
             )
             for name in board.names

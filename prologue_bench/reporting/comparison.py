@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import correlation, fmean
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.protocols import differences
@@ -21,13 +22,14 @@ class Row:
     """One metric of one variant in both results, and the difference, second minus first.
 
     It is None where the two may not be subtracted. Its interval is simultaneous over all variants
-    of the metric.
+    of the metric. `collapsed` says in which of the two the variant has: "first", "second".
     """
 
     variant: str
     first: float
     second: float
     difference: Difference | None
+    collapsed: tuple[str, ...] = ()
 
 
 @frozen
@@ -55,6 +57,7 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
         names.setdefault(each.metric, (each.title, each.unit))
     one, other = points_of(rows), points_of(measured(second, apart=True))
     looks = looks_of(first, second)
+    broken = {"first": collapsed(first), "second": collapsed(second)}
     found = []
     for metric, (title, unit) in names.items():
         pairs = {
@@ -76,8 +79,15 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
             title=title,
             unit=unit,
             rows=tuple(
-                _row(
-                    variant, *pairs[variant], keys, None if conflict else family, looks.get(metric)
+                evolve(
+                    _row(
+                        variant,
+                        *pairs[variant],
+                        keys,
+                        None if conflict else family,
+                        looks.get(metric),
+                    ),
+                    collapsed=tuple(side for side, names in broken.items() if variant in names),
                 )
                 for variant, keys in shared.items()
                 if keys
@@ -144,6 +154,15 @@ def _protocols(results: Numbers, metric: str) -> Mapping[tuple[str, int, int], P
         for each in run.measurements
         if each.name == metric
     }
+
+
+def collapse_notes(first: Numbers, second: Numbers) -> list[str]:
+    """A sentence for each variant that has collapsed in either."""
+    return [
+        f"{name} has collapsed in the {side} results, {collapse}: no difference of it is a merit."
+        for side, results in (("first", first), ("second", second))
+        for name, collapse in collapsed(results).items()
+    ]
 
 
 def as_json(found: Sequence[MetricComparison]) -> list[Document]:

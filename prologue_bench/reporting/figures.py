@@ -15,6 +15,7 @@ from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.reporting.summary import Cells, MetricInfo
 from prologue_bench.reporting.vega import Spec
 from prologue_bench.results import inside
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.schema import Columns, MeasurementRecord, Results
 
 CURVE_TITLES = {
@@ -46,13 +47,13 @@ def forest_plots(
     """The differences on the primary metric, and small plots of those on other questions."""
     known = {info.name: info for info in metrics if info != primary}
     small = [next((known[n] for n in names if n in known), None) for names in SMALL_FORESTS]
-    found = []
+    found, broken = [], collapsed(results)
     for info in (primary, *small):
         if info is None or results.baseline is None:
             continue
         own = {name: row[info.name] for name, row in cells.items() if info.name in row}
         of_metric = rows[rows.metric == info.name]
-        plot = forest_plot(of_metric, own, order, results.baseline, info, info != primary)
+        plot = forest_plot(of_metric, own, order, results.baseline, info, info != primary, broken)
         if plot is not None:
             found.append((info, plot))
     return found
@@ -81,6 +82,7 @@ def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
     """Plots of one metric against another, those for which both were measured."""
     known = set(rows.metric)
     names = [variant.name for variant in results.variants]
+    broken = collapsed(results)
     asked = {
         (other, each.name): title
         for run in results.runs
@@ -89,7 +91,7 @@ def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
         for other, title in each.against.items()
     }
     return [
-        (title, plots.scatter_plot(rows, x, y, names, title))
+        (title, plots.scatter_plot(rows, x, y, names, title, broken))
         for (x, y), title in asked.items()
         if {x, y} <= known
     ]

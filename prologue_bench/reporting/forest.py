@@ -1,8 +1,12 @@
-"""Forest plots: variants as rows, every seed a dot, the mean a diamond, and its 95% interval."""
+"""Forest plots: variants as rows, every seed a dot, the mean a diamond, and its 95% interval.
+
+The axis follows the intervals and the bulk of the seeds. What lies outside, a seed or a variant
+that has collapsed, is an arrow at the edge that tells its value.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -12,12 +16,14 @@ from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import COLOURS, INK, Spec, data, spec, tooltip
 from prologue_bench.reporting.verdict import WORDS
 from prologue_bench.stats.differences import Cell
+from prologue_bench.texts.numbers import signed
 
 VERDICT_COLOURS = {
     "better": "#2f9e52",
     "worse": "#d6473c",
     "same": "#5b82e8",
     "open": "#8a8f98",
+    "collapsed": "#c08a1a",
     "no verdict": "#8a8f98",
 }
 """On light and dark pages alike."""
@@ -42,6 +48,24 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
     return {name: name.partition("=")[2] for name in names}
 
 
+def shortest_names(names: Sequence[str]) -> dict[str, str]:
+    """Names for a place with little room: "2d, 4" of "2d, layers=4", where all have layers there.
+
+    A plot with the whole names stands beside it, in the same order.
+    """
+    parts = [name.split(", ") for name in names]
+    if len({len(each) for each in parts}) != 1:
+        return short_names(names)
+    shown = []
+    for texts in zip(*parts, strict=True):
+        pairs = [text.partition("=") for text in texts]
+        is_setting = len({key for key, *_ in pairs}) == 1 and all(sign for _, sign, _ in pairs)
+        shown.append([value for *_, value in pairs] if is_setting else texts)
+    return {
+        name: ", ".join(each) for name, each in zip(names, zip(*shown, strict=True), strict=True)
+    }
+
+
 def forest_plot(
     rows: pd.DataFrame,
     cells: Mapping[str, Cell],
@@ -49,11 +73,13 @@ def forest_plot(
     baseline: str,
     info: MetricInfo,
     small: bool = False,
+    broken: Container[str] = (),
 ) -> Spec | None:
     """Differences from the baseline on one metric, paired by seed; None where there are none.
 
     `rows` are a frame's rows of the metric, `cells` those of each variant. Intervals are drawn
-    where they are over training seeds: one training tells nothing of another.
+    where they are over training seeds: one training tells nothing of another. The axis need not
+    reach to the `broken` variants, which have collapsed.
     """
     means = rows.groupby(["variant", "seed"], sort=False)[["value"]].mean()["value"].unstack(0)
     compared = [name for name in names if name in cells and cells[name].difference is not None]
@@ -67,15 +93,60 @@ def forest_plot(
     unit = f", {info.unit}" if info.unit and not small else ""
     better = {"lower": ", ← better", "higher": ", better →"}.get(info.direction, "")
     title = f"difference{unit}{better}"
-    layers = _layers(dots, summary, compared, title, small)
+    margin = _margin(cells, compared, baseline)
+    ends = _axis(dots, summary, broken, margin)
+    layers = _layers(dots, summary, compared, title, small, ends=ends)
     zero = alt.Chart(data(pd.DataFrame({"low": [0.0]}))).mark_rule(color=INK, strokeWidth=1)
     below = [zero.encode(x=alt.X("low:Q", title=title))]
-    if (margin := _margin(cells, compared, baseline)) is not None:
+    if margin is not None:
         band = alt.Chart(data(pd.DataFrame({"low": [-margin], "high": [margin]})))
         marked = band.mark_rect(color=VERDICT_COLOURS["same"], opacity=0.13)
         below.insert(0, marked.encode(x=alt.X("low:Q", title=title), x2="high:Q"))
     described = f"Difference{word} of each variant, with 95% intervals over training seeds"
     return spec(alt.layer(*below, *layers), described, _height(compared))
+
+
+OUTLYING = 10.0
+"""Times the middle distance of seeds from their variant's middle, of all and of the variant's own:
+farther is not of the bulk."""
+
+
+SQUEEZED = 2.5
+"""Times as long as it need be, an axis leaves too little room for what it is there for."""
+
+
+def _axis(
+    dots: pd.DataFrame, summary: pd.DataFrame, broken: Container[str], margin: float | None
+) -> tuple[float, float] | None:
+    """Where the axis begins and ends; None where it may as well hold all that is drawn.
+
+    It holds zero, the margin, the bulk of the seeds, and the intervals of those variants of which
+    no seed is outlying, since such a seed widens its variant's interval. Variants that have
+    collapsed do not count.
+    """
+    far = (dots.value - dots.groupby("variant").value.transform("median")).abs()
+    usual = far.groupby(dots.variant).transform("median").clip(lower=far.median())
+    is_outlying = (far > OUTLYING * usual) & (usual > 0)
+    unsteady = set(dots.variant[is_outlying])
+    counted = [name not in broken and name not in unsteady for name in summary.variant]
+    bulk = dots[~is_outlying]
+    inner = pd.concat(
+        [
+            summary[counted][["value", "low", "high"]].stack(),
+            bulk.value[[name not in broken for name in bulk.variant]],
+        ]
+    ).astype(float)
+    reach = [0.0, *(() if margin is None else (-margin, margin)), *inner.dropna()]
+    low, high = min(reach), max(reach)
+    every = [*dots.value, *summary[["value", "low", "high"]].stack().dropna()]
+    if low == high or max(*every, high) - min(*every, low) < SQUEEZED * (high - low):
+        return None
+    room = EDGE * (high - low)
+    return low - room, high + room
+
+
+EDGE = 0.06
+"""Share of the axis that is left on both sides for arrows."""
 
 
 def _margin(cells: Mapping[str, Cell], compared: Sequence[str], baseline: str) -> float | None:
@@ -143,8 +214,9 @@ def _layers(
     title: str,
     small: bool,
     colour: str | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> list[Any]:
-    short = short_names(names)
+    short = shortest_names(names) if small and colour is None else short_names(names)
     dots = dots.assign(variant=dots.variant.map(short))
     summary = summary.assign(variant=summary.variant.map(short))
     limit = SHORTEST_NAME if small and colour is None else LONGEST_NAME
@@ -153,13 +225,22 @@ def _layers(
     across = alt.X(
         "value:Q",
         title=title,
-        scale=alt.Scale(zero=False, padding=12),
+        scale=_scale(ends),
         axis=alt.Axis(grid=False, tickCount=3 if small else 5),
     )
     paint: Any = alt.ColorValue(colour) if colour else _verdict_colour(summary, small)
+    arrows: list[Any] = []
+    if ends is not None:
+        arrows = [
+            *_arrows(dots, ends, place, title, alt.ColorValue(INK), small),
+            *_arrows(summary.assign(seed="mean"), ends, place, title, paint, small),
+        ]
+        dots = dots[dots.value.between(*ends)]
+        summary = _within(summary, ends)
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")
     faint: Any = alt.when(seed).then(alt.value(0.65)).otherwise(alt.value(0.12))
-    means = alt.Chart(data(summary[SUMMARY[:2] + SUMMARY[4:]])).encode(y=place, color=paint)
+    in_place = summary.dropna(subset=["value"])[SUMMARY[:2] + SUMMARY[4:]]
+    means = alt.Chart(data(in_place)).encode(y=place, color=paint)
     known = alt.Chart(data(summary.dropna(subset=["low"]))).encode(y=place, color=paint)
     told = tooltip("variant", ("value", "mean"), ("half_width", "± 95% interval"))
     bars = known.mark_rule(strokeWidth=2 if small else 3).encode(
@@ -184,7 +265,61 @@ def _layers(
     ).encode(x=across, tooltip=told)
     several = len(dots.seed.unique()) > 1
     has_bars = bool(summary.low.notna().any())
-    return [*([bars] if has_bars else []), *([diamonds] if several else []), seeds]
+    return [*([bars] if has_bars else []), *([diamonds] if several else []), seeds, *arrows]
+
+
+def _scale(ends: tuple[float, float] | None) -> alt.Scale:
+    if ends is None:
+        return alt.Scale(zero=False, padding=12)
+    return alt.Scale(zero=False, nice=False, domain=list(ends))
+
+
+def _within(summary: pd.DataFrame, ends: tuple[float, float]) -> pd.DataFrame:
+    """The means between the ends, and as much of all intervals."""
+    low, high = ends
+    seen = summary.low.isna() | ((summary.low < high) & (summary.high > low))
+    cut = summary.assign(low=summary.low.clip(lower=low), high=summary.high.clip(upper=high))
+    return cut[seen].assign(value=cut.value.where(cut.value.between(low, high)))
+
+
+def _arrows(
+    points: pd.DataFrame,
+    ends: tuple[float, float],
+    place: alt.Y,
+    title: str,
+    paint: Any,
+    small: bool,
+) -> list[Any]:
+    """What lies beyond the ends: arrows there, with their values beside those of means."""
+    found = []
+    for edge, shape in zip(ends, ("left", "right"), strict=True):
+        beyond = points[points.value < edge] if shape == "left" else points[points.value > edge]
+        if beyond.empty:
+            continue
+        is_mean = "verdict" in beyond
+        texts = [signed(value) for value in beyond.value]
+        shown = beyond.drop(columns=["low", "high"], errors="ignore").assign(
+            place=edge,
+            text=texts,
+            told=[
+                f"{variant}, {seed if is_mean else f'seed {seed}'}: {text}, beyond the axis"
+                for variant, seed, text in zip(beyond.variant, beyond.seed, texts, strict=True)
+            ],
+        )
+        base = alt.Chart(data(shown)).encode(
+            y=place, x=alt.X("place:Q", title=title, scale=_scale(ends)), color=paint
+        )
+        size = (60 if small else 130) if is_mean else (30 if small else 55)
+        found.append(
+            base.mark_point(shape=f"triangle-{shape}", size=size, filled=True, opacity=1).encode(
+                tooltip=tooltip("variant", "seed", "value"), description=alt.Description("told:N")
+            )
+        )
+        if is_mean and not small:
+            side = 1 if shape == "left" else -1
+            labels = base.mark_text(align="left" if side > 0 else "right", dx=10 * side)
+            found.append(labels.encode(text="text:N", color=alt.ColorValue(INK)))
+    return found
 
 
 def _verdict_colour(summary: pd.DataFrame, small: bool) -> alt.Color:

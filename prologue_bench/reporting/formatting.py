@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -16,6 +17,9 @@ from prologue_bench.stats.wording import difference_text
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import number, short, signed, to_digits
 from prologue_bench.texts.settings import short_names
+
+WORD_ENDS = re.compile(r"(?<=[=_/])")
+"""Behind which browsers do not break a line by themselves."""
 
 
 def plain(value: object) -> str:
@@ -36,6 +40,11 @@ def mean_text(cell: Cell) -> str:
     return to_digits(cell.mean, cell.spread if cell.seeds > 1 else cell.half_width)
 
 
+def breakable(text: str) -> Markup:
+    """A name that may go on in the next line behind each of its words, and nowhere else."""
+    return Markup("<wbr>").join(WORD_ENDS.split(text))
+
+
 @cache
 def environment() -> Environment:
     """The environment of all templates; what they show is escaped for HTML."""
@@ -49,7 +58,7 @@ def environment() -> Environment:
     found.filters.update(
         number=number, short=short, signed=signed, plain=plain, difference=difference_text
     )
-    found.filters.update(mean=mean_text, word=cell_word)
+    found.filters.update(mean=mean_text, word=cell_word, breakable=breakable)
     found.filters.update(
         markdown=lambda text: Markup(markdown_line(text)), flat_settings=flat_settings
     )

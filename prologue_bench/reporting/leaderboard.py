@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 
 from attrs import frozen
 
 from prologue_bench.reporting.summary import Cells, MetricInfo, is_judged
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.schema import Results, VariantRecord
 from prologue_bench.stats.differences import Points, measured_once, paired, points_of
@@ -61,7 +62,10 @@ class Size:
 
 @frozen
 class Leaderboard:
-    """Names of the variants in their order; `ranks` are None without verdicts."""
+    """Names of the variants in their order; `ranks` are None without verdicts.
+
+    A variant that has collapsed has no rank and stands last.
+    """
 
     names: tuple[str, ...]
     ranks: Mapping[str, Rank] | None
@@ -86,7 +90,9 @@ def leaderboard(
     found = ranks(results, cells, primary) if primary is not None else None
     if found is not None and primary is not None:
         names.sort(key=lambda name: _order(name, found, cells, primary))
-    return Leaderboard(tuple(names), found, sizes(results), best(cells, metrics))
+    return Leaderboard(
+        tuple(names), found, sizes(results), best(cells, metrics, collapsed(results))
+    )
 
 
 def _order(
@@ -103,8 +109,12 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
     """The ranks of the variants on a metric; None where nothing has a verdict.
 
     Better than the baseline is what its verdict says. All other pairs are a family of their own,
-    whose intervals hold at once. Where an interval includes zero, neither of a pair is better.
+    whose intervals hold at once. Where an interval includes zero, neither of a pair is better. What
+    has collapsed is not ranked; with it, nothing that is compared with a collapsed baseline.
     """
+    broken = collapsed(results)
+    if results.baseline in broken:
+        return None
     known = {name: row[info.name] for name, row in cells.items() if info.name in row}
     if not is_judged({name: {info.name: cell} for name, cell in known.items()}):
         return None
@@ -112,15 +122,15 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
     looks = looks_of(results).get(info.name)
     pairs = [pair for pair in combinations(known, 2) if results.baseline not in pair]
     sign = 1 if info.direction == "higher" else -1
-    losses = dict.fromkeys(known, 0)
+    losses = dict.fromkeys((name for name in known if name not in broken), 0)
     for one, other in pairs:
-        if not _comparable(points[one], points[other]):
+        if {one, other} & broken.keys() or not _comparable(points[one], points[other]):
             continue
         difference = paired(points[one], points[other], len(pairs), looks)
         if difference.leaves_zero_out:
             losses[other if sign * difference.mean > 0 else one] += 1
     for name, cell in known.items():
-        if cell.verdict == "worse":
+        if cell.verdict == "worse" and name in losses:
             losses[name] += 1
         elif cell.verdict == "better" and results.baseline in losses:
             losses[results.baseline] += 1
@@ -133,14 +143,21 @@ def _comparable(one: Points, other: Points) -> bool:
     return bool(shared) and all(one[key].protocol == other[key].protocol for key in shared)
 
 
-def best(cells: Cells, metrics: Sequence[MetricInfo]) -> dict[str, str]:
+def best(
+    cells: Cells, metrics: Sequence[MetricInfo], broken: Collection[str] = ()
+) -> dict[str, str]:
     """By metric, the best of the variants that are better than the baseline.
 
-    Where none is, it is the one with the best mean; nothing without verdicts, as of one seed.
+    Where none is, it is the one with the best mean; nothing without verdicts, as of one seed. None
+    of the `broken` ones, which have collapsed, is.
     """
     found = {}
     for info in metrics:
-        row = {name: of[info.name] for name, of in cells.items() if info.name in of}
+        row = {
+            name: of[info.name]
+            for name, of in cells.items()
+            if info.name in of and name not in broken
+        }
         if info.direction == "neutral" or not is_judged({n: {"": c} for n, c in row.items()}):
             continue
         better = {name: cell for name, cell in row.items() if cell.verdict == "better"}

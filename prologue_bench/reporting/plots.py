@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -201,12 +201,20 @@ def curve_plot(
     return spec(alt.layer(*layers), f"{title} over training steps", height)
 
 
-def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], title: str) -> Spec:
+def scatter_plot(
+    rows: pd.DataFrame,
+    x: str,
+    y: str,
+    variants: Sequence[str],
+    title: str,
+    broken: Collection[str] = (),
+) -> Spec:
     """One metric against another, both better when lower.
 
     Every seed is a small dot, every variant's mean a large one. With several training seeds a
-    dashed line joins the means that no other mean beats in both (the Pareto front). `rows` are a
-    frame's rows; runs that lack one of the two are left out.
+    dashed line joins the means that no other mean beats in both (the Pareto front), without the
+    `broken` variants, which have collapsed. `rows` are a frame's rows; runs that lack one of the
+    two are left out.
     """
     table = (
         rows[rows.metric.isin((x, y))]
@@ -244,7 +252,8 @@ def scatter_plot(rows: pd.DataFrame, x: str, y: str, variants: Sequence[str], ti
     means = encoded(base.mark_point(shape="diamond", size=110, filled=True), "mean({})", solid, [])
     if table.seed.nunique() < 2:  # one training of each tells nothing of which is ahead
         return spec(alt.layer(dots, means.add_params(chosen)), title)
-    front = data(pareto_front(table.groupby("variant")[["x", "y"]].mean()))
+    whole = table[~table.variant.isin(broken)]
+    front = data(pareto_front(whole.groupby("variant")[["x", "y"]].mean()))
     line = alt.Chart(front).mark_line(strokeDash=[4, 3], strokeWidth=1, opacity=0.5, color=INK)
     joined = line.encode(x=alt.X("x:Q", scale=scale), y=alt.Y("y:Q", scale=scale))
     return spec(alt.layer(joined, dots, means.add_params(chosen)), title)

@@ -70,6 +70,7 @@ from prologue_bench.reporting.tables import render_csv, render_latex, render_mar
 from prologue_bench.reporting.vega import library
 from prologue_bench.reporting.verdict import headline
 from prologue_bench.reporting.words import EXPLAINED, in_plain_words, scale_notes
+from prologue_bench.results.collapse import collapsed, collapsed_parts
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.frame import frame, measured, summary
 from prologue_bench.results.pictures import ASSETS, Pictures, comparable_pictures, originals
@@ -89,9 +90,14 @@ DOWNLOADS = {
 FOREST_NOTE = (
     "Dots: training seeds, each against the baseline's. Diamonds: means. "
     "Bars: 95% intervals, which hold at once for all variants. "
-    "Blue band: differences that count as none."
+    "Blue band: differences that count as none. Arrows, and bars at the edge: beyond the axis."
 )
-FOREST_NOTE_OF_ONE = "Dots: training seeds, each against the baseline's. No interval without more."
+FOREST_NOTE_OF_ONE = (
+    "Dots: training seeds, each against the baseline's. No interval without more seeds. "
+    "Arrows: beyond the axis."
+)
+
+COLLAPSED_NOTE = "Yellow: what has collapsed, of which such a difference is no merit."
 
 
 def write_report(results: Results, pictures: Pictures, folder: Path, force: bool = False) -> Path:
@@ -130,6 +136,7 @@ def render_html(results: Results, pictures: Pictures) -> str:
     metrics = in_plain_words(metric_infos(numbers), results)
     main, detail = split_metrics(metrics, numbers, results)
     names = [variant.name for variant in results.variants]
+    broken = collapsed(results)
     return (
         environment()
         .get_template("report.html.j2")
@@ -143,7 +150,9 @@ def render_html(results: Results, pictures: Pictures) -> str:
             **_answer(results, cells, main, metrics, rows),
             main=main,
             detail=detail,
-            best=best(cells, metrics),
+            best=best(cells, metrics, broken),
+            collapsed=broken,
+            collapsed_parts=collapsed_parts(results),
             explained={kind: EXPLAINED[kind] for info in metrics if (kind := info.kind)},
             remarks=split_remarks(results),
             warnings=warnings(results),
@@ -201,10 +210,15 @@ def _answer(
         "fairness": fairness(board),
         "not_measured": not_measured(results, main, metrics),
         "forests": forests,
-        "forest_note": FOREST_NOTE if is_judged(cells) else FOREST_NOTE_OF_ONE,
+        "forest_note": _forest_note(results, cells),
         "verdicts": verdicts(cells, main, results),
         "reading": reading(len(most_seeds(results)), cells),
     }
+
+
+def _forest_note(results: Results, cells: Cells) -> str:
+    note = FOREST_NOTE if is_judged(cells) else FOREST_NOTE_OF_ONE
+    return f"{note} {COLLAPSED_NOTE}" if is_judged(cells) and collapsed(results) else note
 
 
 def _pictures(results: Results, pictures: Pictures) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from attrs import define, evolve, field, frozen
 from prologue_bench.reporting.extracts import shown_metrics
 from prologue_bench.reporting.leaderboard import TRAININGS, Rank, Size, sizes
 from prologue_bench.reporting.summary import MetricInfo
+from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.frame import summary
 from prologue_bench.results.protocols import fields, protocol_hash
 from prologue_bench.results.schema import DataRecord, ProtocolRecord, Results, VariantRecord
@@ -38,7 +39,10 @@ class Column:
 
 @frozen(kw_only=True)
 class Row:
-    """A variant of one of the results; `rank` is None where the noise of training is not known."""
+    """A variant of one of the results.
+
+    `rank` is None where the noise of training is not known, and where it has `collapsed`.
+    """
 
     name: str
     """Of the results."""
@@ -51,6 +55,7 @@ class Row:
     also: tuple[tuple[str, str], ...] = ()
     """Names of results and variants that are of the same models, or of some of them."""
     rank: Rank | None = None
+    collapsed: Collapse | None = None
 
 
 @frozen(kw_only=True)
@@ -73,7 +78,7 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
     for name, results in found.items():
         metrics = shown_metrics(results)
         cells, columns = summary(results), _columns(results, metrics)
-        shown_sizes = sizes(results)
+        shown_sizes, broken = sizes(results), collapsed(results)
         for variant in results.variants:
             own = columns.get(variant.name, {})
             if not metrics or metrics[0].name not in own:
@@ -96,6 +101,7 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
                     sizes=shown_sizes,
                     cells={each.key: cells[variant.name][metric] for metric, each in own.items()},
                     models=_models(results, variant.name, metrics[0].name),
+                    collapsed=broken.get(variant.name),
                 )
             )
     return [
@@ -202,7 +208,9 @@ def _ranked(rows: Sequence[Row], first: Column) -> tuple[Row, ...]:
     intervals = {
         index: (sign * cell.mean - cell.half_width, sign * cell.mean + cell.half_width)
         for index, cell in enumerate(cells)
-        if cell.half_width is not None and (cell.seeds > 1 or cell.same_everywhere)
+        if cell.half_width is not None
+        and (cell.seeds > 1 or cell.same_everywhere)
+        and rows[index].collapsed is None
     }
     behind = {
         index: sum(end < start for _, end in intervals.values())
@@ -211,6 +219,11 @@ def _ranked(rows: Sequence[Row], first: Column) -> tuple[Row, ...]:
     counts = list(behind.values())
     ranks = {index: Rank(each + 1, counts.count(each) > 1) for index, each in behind.items()}
     order = sorted(
-        range(len(rows)), key=lambda index: (behind.get(index, math.inf), sign * cells[index].mean)
+        range(len(rows)),
+        key=lambda index: (
+            behind.get(index, math.inf),
+            rows[index].collapsed is not None,
+            sign * cells[index].mean,
+        ),
     )
     return tuple(evolve(rows[index], rank=ranks.get(index)) for index in order)

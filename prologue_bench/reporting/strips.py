@@ -5,8 +5,9 @@ Nothing is copied: a tile is a place in a picture that the page holds once.
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -14,6 +15,9 @@ from prologue_bench.results.pictures import GAP, GRID_COLUMNS, ORIGINALS, Pictur
 from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import one_data_set, source_of
 
+WIDTH, LETTER = 270, 6.5
+"""Pixels of all columns of a strip on a phone, and of a letter of their headings."""
+WORDS = re.compile(r"[ =_/-]")
 ROWS = 5
 """Samples that are shown beside each other."""
 MOST_COLUMNS = 13
@@ -53,6 +57,13 @@ class Strip:
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     errors: bool = False
+
+    def upright(self, short: Mapping[str, str]) -> bool:
+        """Whether headings run upwards: some word of them is wider than a column."""
+        words = [
+            word for name in self.columns for word in WORDS.split(short.get(name, name)) if word
+        ]
+        return max(map(len, words), default=0) * LETTER > WIDTH / len(self.columns)
 
 
 def strips(results: Results, pictures: Pictures) -> list[Strip]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.inside import warnings_of
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Difference
@@ -111,6 +112,17 @@ def warnings(results: Results) -> list[str]:
         + "."
         for variant, texts in found.items()
     ]
+
+
+def named(results: Results) -> dict[str, str]:
+    """The variants' names with what marks one: that it is the baseline, or has collapsed."""
+    broken = collapsed(results)
+    found = {}
+    for variant in results.variants:
+        name = variant.name
+        marks = ["baseline"] * (name == results.baseline) + ["collapsed"] * (name in broken)
+        found[name] = f"{name} ({', '.join(marks)})" if marks else name
+    return found
 
 
 def _seeds(seeds: list[int]) -> str:

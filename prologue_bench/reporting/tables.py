@@ -19,6 +19,7 @@ from prologue_bench.reporting.summary import (
     findings,
     is_judged,
     metric_infos,
+    named,
     reading,
     split_metrics,
     verdict_text,
@@ -27,6 +28,7 @@ from prologue_bench.reporting.summary import (
 from prologue_bench.reporting.verdict import headline
 from prologue_bench.reporting.words import in_plain_words
 from prologue_bench.results.caveats import caveats, measurements_of
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import measured, summary
 from prologue_bench.results.protocols import conflicts
 from prologue_bench.results.schema import ReferenceRecord, Results
@@ -65,6 +67,7 @@ LATEX = {
 }
 
 LATEX_MARKS = {"better": "$^*$", "worse": "$^*$", "equivalent": r"$^\approx$"}
+LATEX_COLLAPSED = r"$^\dagger$"
 
 
 def render_markdown(results: Results) -> str:
@@ -128,10 +131,10 @@ def _rows(
     results: Results, cells: Mapping[str, Mapping[str, Cell]], main: Sequence[MetricInfo]
 ) -> list[list[str]]:
     """A variant's name, and its cell for each metric."""
-    judged = is_judged(cells)
+    judged, names = is_judged(cells), named(results)
     return [
         [
-            f"{variant.name} (baseline)" if variant.name == results.baseline else variant.name,
+            names[variant.name],
             *(_cell_text(cells.get(variant.name, {}).get(info.name), judged) for info in main),
         ]
         for variant in results.variants
@@ -172,10 +175,14 @@ def render_latex(results: Results) -> str:
     notes += added_seeds(results)
     if any(each.verdict == "equivalent" for row in cells.values() for each in row.values()):
         notes.append(f"{LATEX_MARKS['equivalent']}: equivalent")
+    broken = collapsed(results)
+    notes += [
+        f"{LATEX_COLLAPSED}: collapsed: {name}, {collapse}" for name, collapse in broken.items()
+    ]
     body = [
         " & ".join(
             [
-                _latex(variant.name),
+                _latex(variant.name) + LATEX_COLLAPSED * (variant.name in broken),
                 *(cell(cells.get(variant.name, {}).get(info.name)) for info in main),
             ]
         )
@@ -282,6 +289,7 @@ def _not_measured(results: Results) -> list[str]:
 def _mark(cell: Cell, judged: bool) -> str:
     """What stands behind a difference neither better nor worse, where others have verdicts."""
     marks = {"noise": ", open", "unknown": ", no verdict", "equivalent": ", equivalent"}
+    marks["collapsed"] = ", collapsed"
     return marks.get(cell.verdict, "") if judged else ""
 
 

@@ -1,7 +1,8 @@
 """What results come to on their primary metric, in plain words.
 
 Better and worse are what an interval over training seeds shows, and nothing else: a variant with a
-better mean alone is open, and is told with the seeds that would settle it.
+better mean alone is open, and is told with the seeds that would settle it. One that has collapsed
+is told as such, and is better in nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from attrs import frozen
 
 from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
 from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Verdict
 from prologue_bench.stats.settling import MOST_SEEDS, seeds_to_settle
@@ -24,6 +26,7 @@ WORDS: Mapping[Verdict, str] = {
     "equivalent": "same",
     "same": "same",
     "noise": "open",
+    "collapsed": "collapsed",
     "unknown": "no verdict",
 }
 """What a reader is told of a cell's verdict."""
@@ -53,9 +56,13 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
         return Headline("No verdict: no metric that has a better direction was measured.")
     known = {name: row[info.name] for name, row in cells.items() if info.name in row}
     compared = {name: cell for name, cell in known.items() if cell.difference is not None}
+    broken = _broken(results)
     words = {name: WORDS.get(cell.verdict, "no verdict") for name, cell in compared.items()}
     if not set(words.values()) - {"no verdict"} or results.baseline is None:
-        return Headline(_no_verdict(known, info, results), _of_one_seed(known, info))
+        return Headline(_no_verdict(known, info, results), (*_of_one_seed(known, info), *broken))
+    if results.baseline in collapsed(results):
+        sentence = f"No verdict: the baseline, {results.baseline}, has collapsed."
+        return Headline(sentence, broken, tone="collapsed")
     counts = {word: list(words.values()).count(word) for word in dict.fromkeys(WORDS.values())}
     of = {
         word: _best_first({n: c for n, c in compared.items() if words[n] == word}, info)
@@ -67,9 +74,10 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
         (name, cell), *others = of["better"].items()
         sentence = f"{name} is better than {results.baseline} on {tell.what}: {tell.how(cell)}."
         more = [tell.named("Also better", dict(others)), tell.named("Worse", of["worse"])]
-        return Headline(sentence, tuple(filter(None, [*more, *tell.rest(of)])), counts, "better")
+        more = [*more, *tell.rest(of), *broken]
+        return Headline(sentence, tuple(filter(None, more)), counts, "better")
     beside = leaderboard_metrics(results, info, main, main)[1:]
-    more = [tell.named("Worse", of["worse"]), *tell.rest(of), _decided(cells, beside)]
+    more = [tell.named("Worse", of["worse"]), *tell.rest(of), *broken, _decided(cells, beside)]
     if counts.keys() == {"same"}:
         sentence = f"On {tell.what}, every variant is the same as {results.baseline}."
         return Headline(sentence, tuple(filter(None, more)), counts, "same")
@@ -77,6 +85,14 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
     sentence = f"No variant is {shown}better than {results.baseline} on {tell.what}."
     tone = "open" if of["open"] else next(iter(counts))
     return Headline(sentence, tuple(filter(None, more)), counts, tone)
+
+
+def _broken(results: Results) -> tuple[str, ...]:
+    """A sentence for the variants that have collapsed."""
+    found = [f"{name}, {where}" for name, where in collapsed(results).items()]
+    if not found:
+        return ()
+    return (f"Collapsed, and so better in nothing: {'; '.join(found)}.",)
 
 
 def _decided(cells: Cells, others: Sequence[MetricInfo]) -> str:

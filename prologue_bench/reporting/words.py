@@ -136,7 +136,7 @@ def kind_of(name: str) -> str:
 
 
 def scale_notes(results: Numbers) -> list[str]:
-    """A sentence for each scale that the numbers are on, and with what it is not comparable.
+    """On which scales the numbers are, in a sentence for each with which they are not comparable.
 
     Protocols say in what else they differ from published ones.
     """
@@ -145,9 +145,13 @@ def scale_notes(results: Numbers) -> list[str]:
         if each.protocol.counterpart and each.protocol.note:
             scale = each.protocol.note.partition("; ")[0]
             found.setdefault(scale, {})[each.protocol.counterpart] = None
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for scale, of in found.items():
+        alike.setdefault(tuple(of), []).append(scale)
+    texts = {of: "; ".join(scales) for of, scales in alike.items()}
     return [
-        f"{scale[:1].upper()}{scale[1:]}: not comparable with published {_and(list(of))}."
-        for scale, of in found.items()
+        f"{text[:1].upper()}{text[1:]}: not comparable with published {_and(list(of))}."
+        for of, text in texts.items()
     ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.documents import RESULTS as RESULTS
 from prologue_bench.results.plain import plain
 from prologue_bench.results.protocols import protocol_hash
@@ -81,7 +82,11 @@ def looks_of(*results: Numbers) -> dict[str, Looks]:
 def summary(results: Numbers) -> dict[str, dict[str, Cell]]:
     """Cells by variant and metric, as every report and claim has them."""
     return summarise(
-        measured(results), results.baseline, looks_of(results), results.equivalence_margin
+        measured(results),
+        results.baseline,
+        looks_of(results),
+        results.equivalence_margin,
+        collapsed(results),
     )
 
 

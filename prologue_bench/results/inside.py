@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from prologue_bench.results.schema import Columns
-from prologue_bench.stats.collapse import LEAST_BITS
+from prologue_bench.stats.collapse import LEAST_BITS, collapsed_segment
 
 BITS = "joint_bits"
 """Entropy of a segment's ids together over the images, of segments that learn from the prior."""
@@ -78,7 +78,7 @@ def warnings_of(columns: Columns, told: tuple[str, ...] = ()) -> list[str]:
     found = []
     for name in columns:
         figure, _, segment = name.partition("/")
-        if figure != BITS or any(f"codebook, {segment} " in text for text in told):
+        if figure != BITS or segment in map(collapsed_segment, told):
             continue
         bits = last(columns, name)
         if bits is not None and bits < LEAST_BITS:

@@ -201,9 +201,11 @@ class VariantSettings:
 
 @frozen(kw_only=True)
 class VariantName:
-    """A variant, of which nothing but its name is asked."""
+    """A variant, of which nothing but its name and its tokens are asked."""
 
     name: Name
+    layout: tuple[SegmentRecord, ...] = ()
+    """Empty of a tokenizer without ids."""
 
 
 @frozen(kw_only=True)
@@ -213,9 +215,9 @@ class VariantRecord(VariantName):
     `source` is the label of one of the results' sources.
     """
 
+    name: Name
     values: Settings
     layout: tuple[SegmentRecord, ...]
-    """Empty of a tokenizer without ids."""
     parameters: Mapping[str, Count] = omitted({})
     """Of the "tokenizer" and the "generator"; nothing in results of versions that did not count."""
     settings: VariantSettings

@@ -23,6 +23,7 @@ from prologue_bench.results.plain import record
 from prologue_bench.results.plausibility import implausible
 from prologue_bench.results.reading import decode
 from prologue_bench.results.schema import Results
+from prologue_bench.results.spreadsheet import unlike_csv
 from prologue_bench.texts.lines import one_line
 
 
@@ -73,6 +74,7 @@ def validate(path: Path) -> Validation:
             unequal(results),
             implausible(results),
             altered(document, results, file.parent),
+            unlike_csv(results, file.parent),
         )
         problems = [problem for found in checks for problem in found]
     if len(problems) >= MOST_TOLD:

@@ -38,6 +38,7 @@ def write_model_card(
             measurements=[(each, protocol_hash(each.protocol)) for each in measurements],
             protocols={protocol_hash(each.protocol): each.protocol for each in measurements},
             caveats=caveats(config.measurements),
+            warnings=list(dict.fromkeys(e.warning for e in config.measurements if e.warning)),
             folder=name,
             duration=duration,
         )

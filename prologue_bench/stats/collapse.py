@@ -3,9 +3,15 @@ good as absent."""
 
 from __future__ import annotations
 
+import re
+
 LEAST_USE = 5.0
 """Percent of the codes that could occur."""
 LEAST_BITS = 1.0
+ALIKE = "all images have the same features"
+"""The warning of a number over images that a model made, and made all alike."""
+BEGIN = "collapsed codebook, "
+WARNING = re.compile(f"{BEGIN}(?P<segment>.+?) (uses|carries) .+")
 
 
 def collapse_warning(
@@ -33,4 +39,10 @@ def collapse_warning(
         reasons.append(f"carries {segment_bits:.2f} bits per image")
     elif token_bits is not None and token_bits < LEAST_BITS and (codes is None or codes > 2):
         reasons.append(f"carries {token_bits:.2f} bits per token")
-    return f"collapsed codebook, {segment} {' and '.join(reasons)}" if reasons else ""
+    return f"{BEGIN}{segment} {' and '.join(reasons)}" if reasons else ""
+
+
+def collapsed_segment(warning: str) -> str:
+    """The segment of which a `collapse_warning` tells; empty for other warnings."""
+    found = WARNING.fullmatch(warning)
+    return found["segment"] if found else ""

@@ -18,7 +18,7 @@ Where seeds were added until a metric was decided, its intervals hold at all loo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import NormalDist, fmean
 from typing import Literal
 
@@ -29,7 +29,7 @@ from prologue_bench.stats.looks import Looks
 from prologue_bench.stats.measured import Measured
 from prologue_bench.stats.student import critical, p_value
 
-Verdict = Literal["better", "worse", "equivalent", "noise", "same", "unknown", ""]
+Verdict = Literal["better", "worse", "equivalent", "noise", "same", "unknown", "collapsed", ""]
 Basis = Literal["training seeds", "sampling seeds", "images", ""]
 """Over what an interval is taken; empty where there is none."""
 
@@ -103,6 +103,8 @@ class Cell:
     `conflict` then holds the two protocols' hashes. `verdict` is "better" or "worse" exactly if the
     difference's interval leaves zero out, "equivalent" if it does not and lies within the margin,
     else "noise", "same" for equal values, and "unknown" without an interval over training seeds.
+    Of a model that has collapsed it is "collapsed" where it would be none of "worse", "same" and
+    "unknown": that it is near to its own reconstructions, or cheap to code, is no merit.
     `same_everywhere` says that all seeds have one and the same measurement, as of a frozen
     tokenizer: it counts as one seed, without a spread.
     """
@@ -160,11 +162,13 @@ def summarise(
     baseline: str | None,
     looks: Mapping[str, Looks] | None = None,
     margin: float | None = None,
+    collapsed: Collection[str] = (),
 ) -> dict[str, dict[str, Cell]]:
     """Cells by variant and metric.
 
     `looks` are those by which seeds were added, by metric, with margins of their own; `margin` is
-    that of all other metrics, as a share of the baseline.
+    that of all other metrics, as a share of the baseline. Of the variants that have `collapsed`
+    none is better; where the baseline is one, no difference from it tells anything.
     """
     looks = looks or {}
     directions = {each.metric: each.direction for each in rows}
@@ -184,9 +188,12 @@ def summarise(
                 cell = evolve(cell, conflict=conflicts[name])
             elif name in conflicts:
                 difference = paired(points, reference, family, looks.get(metric), margin)
-                cell = evolve(
-                    cell, difference=difference, verdict=_verdict(difference, directions[metric])
-                )
+                verdict = _verdict(difference, directions[metric])
+                if verdict in ("better", "equivalent", "noise", "worse") and (
+                    baseline in collapsed or (name in collapsed and verdict != "worse")
+                ):
+                    verdict = "collapsed"
+                cell = evolve(cell, difference=difference, verdict=verdict)
             cells.setdefault(name, {})[metric] = cell
     return cells
 

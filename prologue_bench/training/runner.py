@@ -55,6 +55,10 @@ from prologue_bench.training.optimisation import (
 from prologue_bench.training.tracking import visualizer
 
 
+def _tells_of_the_run(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Hooks will be executed")
+
+
 class QuietRunner(Runner):
     """A Runner that logs to its file, leaves the terminal to the display, and seals checkpoints."""
 
@@ -71,7 +75,9 @@ class QuietRunner(Runner):
         super().resume(filename, *args, **{"map_location": str(device), **kwargs})
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Logs go to the file alone, without the list of hooks: it is the same for every run."""
         logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(_tells_of_the_run)
         for handler in list(logger.handlers):
             if not isinstance(handler, logging.FileHandler):
                 logger.removeHandler(handler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
 from prologue_bench.results.loading import load_results
-from tests.conftest import run_tiny
+from tests.conftest import ROOT, run_tiny
 
 EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
 
@@ -224,3 +225,76 @@ def test_several_results_go_into_one_report(written: Path, tmp_path: Path, page:
     )
     twice = run.invoke(cli, ["report", str(written.parent), str(written.parent), "--out", str(out)])
     assert "two of the results are both called 'tiny'" in str(twice.exception)
+
+
+REPORT = ROOT / "reports" / "tokenizers"
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of variants with long names of which one has collapsed, as it is drawn today."""
+    folder = tmp_path_factory.mktemp("published") / "tokenizers"
+    arguments = ["report", str(REPORT), "--out", str(folder)]
+    CliRunner().invoke(cli, arguments, catch_exceptions=False)
+    return folder / "report.html"
+
+
+def test_on_a_phone_the_primary_metric_stands_beside_the_name(page: Any, published: Path) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(published.as_uri())
+    board = page.locator("table.board")
+    column = board.locator("thead th[data-metric=gfid]").evaluate("head => head.cellIndex")
+    rows = board.locator("tbody tr")
+    assert rows.count() == 6
+    for index in range(rows.count()):
+        name = rows.nth(index).locator("th").bounding_box()
+        value = rows.nth(index).locator("th, td").nth(column)
+        box = value.bounding_box()
+        assert box["x"] >= name["x"] + name["width"] - 1, "not under the column that stays"
+        assert box["x"] + box["width"] <= 390
+        assert re.match(r"[\d,.]+$", value.inner_text().split()[0])
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_headings_over_pictures_and_names_break_between_words(
+    page: Any, published: Path, width: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(published.as_uri())
+    # The text of a word that is broken has several boxes.
+    broken = """all => all.flatMap(each => {
+      const range = document.createRange(), text = each.firstChild, found = [];
+      for (const word of text.data.matchAll(/[^ -]+-?/g)) {
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        if (range.getClientRects().length > 1) found.push(word[0]);
+      }
+      return found;
+    })"""
+    for places in (".tiles .column", "table.board tbody th a"):
+        found = page.locator(places)
+        assert found.count() > 5
+        assert found.evaluate_all(broken) == []
+    cut = "all => all.filter(each => each.scrollHeight > each.clientHeight + 1).length"
+    assert page.locator(".tiles .column").evaluate_all(cut) == 0
+
+
+def test_the_rows_of_plots_beside_each_other_are_at_one_height(page: Any, published: Path) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(published.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    tops = page.locator(".forests .plot").evaluate_all(
+        "all => all.map(each => Math.round(each.getBoundingClientRect().top))"
+    )
+    assert len(tops) == 4
+    assert len(set(tops)) == 1
+
+
+def test_what_lies_beyond_an_axis_is_an_arrow_with_its_value(page: Any, published: Path) -> None:
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(published.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    told = page.locator(".forests .plot").first.locator("[aria-label$='beyond the axis']")
+    labels = told.evaluate_all("all => all.map(each => each.getAttribute('aria-label'))")
+    assert "2d, CE on visual, mean: +3,235, beyond the axis" in labels
+    assert len(labels) == 4, "three seeds and their mean"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from prologue_bench.contracts import hooks as hookspecs
 from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry
 from prologue_bench.storage.remotes.urls import KINDS
+from prologue_bench.texts.ranges import parse_ranges
 from tests import zoo_page
 from tests.conftest import ROOT
 
@@ -64,6 +67,18 @@ def test_every_kind_of_remote_is_documented_with_its_extra() -> None:
 def test_links_lead_somewhere(text: str) -> None:
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (ROOT / target).exists() or (ROOT / "docs" / target).exists(), target
+
+
+def test_the_demo_is_what_the_readme_says_it_is() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("\ndemo: install\n")[2].partition("\n\n")[0]
+    words = shlex.split(recipe.replace("$(BIN)/", "").replace("\\\n", " "))
+    options = dict(pairwise(words))
+    seeds = parse_ranges(options["--seeds"], below=100)
+    assert len(seeds) == 3, "the least that gives a verdict"
+    (tokens,) = (word.partition("=")[2] for word in words if word.startswith("vary."))
+    line = next(line for line in README.splitlines() if line.startswith("make demo"))
+    compared = " and ".join(map(str, yaml_values.read(tokens)))
+    assert f"compares {compared} prologue tokens, three seeds each" in line
 
 
 def test_make_targets_that_are_named_exist() -> None:

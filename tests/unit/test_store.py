@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import StageError, UserError
+from prologue_bench.pipeline.stages import stage_kinds
 from prologue_bench.storage.files import write_text
 from prologue_bench.storage.store import Store, is_full_disk
 from tests.factories.stores import put
@@ -84,3 +85,23 @@ def test_a_kind_that_no_artifact_has_is_named_with_those_there_are(store: Store)
     assert str(found.exception) == (
         f"--kind {known}x: found no such artifact; did you mean '{known}'?"
     )
+
+
+@pytest.mark.parametrize("command", ["ls", "push"])
+def test_a_kind_that_there_is_not_is_an_error_of_an_empty_store_too(
+    tmp_path: Path, command: str
+) -> None:
+    remote = [f"file://{tmp_path / 'remote'}"] if command == "push" else []
+    arguments = ["store", command, *remote, "--store", str(tmp_path / "store"), "--kind"]
+    found = CliRunner().invoke(cli, [*arguments, "sampel"])
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception) == "--kind sampel: there is no such kind; did you mean 'sample'?"
+    for known in ("sample", "measure", "features", "picture-*"):
+        fine = CliRunner().invoke(cli, [*arguments, known], catch_exceptions=False)
+        assert fine.exit_code == 0, fine.output
+
+
+def test_every_stage_has_a_kind_of_its_own() -> None:
+    kinds = stage_kinds()
+    assert len(set(kinds)) == len(kinds)
+    assert {"train-tokenizer", "imported-generator", "measure", "picture-attention"} <= {*kinds}

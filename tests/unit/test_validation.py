@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from copy import deepcopy
@@ -14,9 +16,11 @@ from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
 from prologue_bench.reporting.extracts import extract, shown_metrics, to_text
+from prologue_bench.reporting.replacing import CSV as THE_REPORT_S
 from prologue_bench.results.integrity import contents_of
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results
+from prologue_bench.results.spreadsheet import CSV
 from prologue_bench.results.strict import to_json
 from prologue_bench.results.validation import validate
 from tests.conftest import ROOT
@@ -338,6 +342,48 @@ def test_files_beside_results_are_as_these_say_or_none_is_there(tmp_path: Path) 
         "files: report.html was changed: it has another SHA-256 than the report says",
         "files: assets/a.png is missing, and other files of the report are there",
     ]
+
+
+CHANGED = ["value", "half_width", "count", "seed", "metric", "variant"]
+
+
+@pytest.mark.parametrize("column", CHANGED)
+def test_the_csv_beside_results_has_their_numbers(tmp_path: Path, column: str) -> None:
+    report = ROOT / "reports" / "prologue_count"
+    document = json.loads((report / "results.json").read_text())
+    del document["files"]
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    table = (report / "results.csv").read_text()
+    (tmp_path / "results.csv").write_text(table)
+    assert validate(tmp_path).problems == ()
+    rows = list(csv.DictReader(io.StringIO(table)))
+    rows[7][column] = "7.25"
+    with (tmp_path / "results.csv").open("w", newline="") as out:
+        writer = csv.DictWriter(out, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    (problem,) = validate(tmp_path).problems
+    assert problem.startswith("results.csv")
+    assert "found '7.25', expected" in problem
+    assert CSV == THE_REPORT_S
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("variant,seed\n", "results.csv: found no column metric, sampling_seed, value, half_width"),
+        (None, "results.csv: found 2 numbers, expected 985 as in the results"),
+    ],
+)
+def test_a_csv_of_another_form_is_told(tmp_path: Path, text: str | None, problem: str) -> None:
+    report = ROOT / "reports" / "prologue_count"
+    document = json.loads((report / "results.json").read_text())
+    del document["files"]
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    lines = (report / "results.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "results.csv").write_text("".join(lines[:3]) if text is None else text)
+    (found,) = validate(tmp_path).problems
+    assert found.startswith(problem)
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_user(tmp_path: Path) -> None:

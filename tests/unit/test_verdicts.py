@@ -70,9 +70,9 @@ def of_one_seed(results: dict[str, Any], sampling_seeds: int = 1) -> dict[str, A
 def shown_differences(text: str) -> Iterator[tuple[float, float, bool]]:
     """Each difference in a rendered table: its size, its interval, and whether it is open.
 
-    Those that are the same within the margin may leave zero out, or hold it.
+    Those that are the same within the margin, and those of what has collapsed, may do either.
     """
-    marks = r"[+−]([\d.,e-]+) ± ([\d.,e-]+)(?:,? (open|same|equivalent))?"
+    marks = r"[+−]([\d.,e-]+) ± ([\d.,e-]+)(?:,? (open|same|equivalent|collapsed))?"
     for size, width, mark in re.findall(marks, text):
         if mark in ("", "open"):
             numbers = (float(each.rstrip(",").replace(",", "")) for each in (size, width))

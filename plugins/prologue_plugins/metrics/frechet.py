@@ -9,6 +9,7 @@ from attrs import frozen
 from numpy.typing import NDArray
 
 from prologue_bench.errors import StageError
+from prologue_bench.stats.collapse import ALIKE
 
 FewSamples = Literal["error", "shrink"]
 POINTS = 10
@@ -26,7 +27,7 @@ class Moments:
     @property
     def warning(self) -> str:
         """What is wrong with images that are all alike; empty otherwise."""
-        return "" if self.covariance.any() else "all images have the same features"
+        return "" if self.covariance.any() else ALIKE
 
 
 def moments(

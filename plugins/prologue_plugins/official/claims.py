@@ -11,7 +11,9 @@ difference counts as none, as a share of the reference (`equivalence_margin`; a 
 that state none). Two variants are about equal where the whole 95% interval lies within that margin,
 and are not where all of it lies outside. An effect that a claim asserts is "equivalent" to none
 where the interval includes zero and lies within the margin. What is neither is open, and the number
-of seeds that would settle it is estimated. Where seeds were added until a metric was decided, its
+of seeds that would settle it is estimated. A model that has collapsed is near to its own
+reconstructions and cheap to code: of its differences those alone count that show harm, and none
+counts from a reference that has collapsed. Where seeds were added until a metric was decided, its
 intervals are corrected for that, here too.
 """
 
@@ -25,6 +27,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
+from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
@@ -54,6 +57,10 @@ class Evidence:
     """Both numbers of each seed."""
     artifacts: frozenset[tuple[str, str]] = frozenset()
     """The keys of what both were measured on, for each seed, where results hold them."""
+    collapsed: str = ""
+    """Which of the two models has collapsed; empty where neither has."""
+    direction: str = "neutral"
+    """Which way the metric is better."""
 
     @property
     def relative(self) -> float | None:
@@ -62,7 +69,21 @@ class Evidence:
         return share if math.isfinite(share) else None
 
     def verdict(self) -> Verdict:
-        """What this difference alone says; nothing where it is not taken over training seeds."""
+        """What this difference alone says.
+
+        Nothing where it is not taken over training seeds, or where a collapse could be why.
+        """
+        return "cannot tell" if self._is_of_collapse() else self._verdict()
+
+    def _is_of_collapse(self) -> bool:
+        """Whether a model has collapsed, and the difference shows no harm of that."""
+        harm = {"lower": 1, "higher": -1}.get(self.direction, 0) * self.difference.mean
+        is_harm = bool(self.difference.leaves_zero_out) and harm > 0
+        if self.expected == "different":
+            return False
+        return bool(self.collapsed) and (self.collapsed != self.variant or not is_harm)
+
+    def _verdict(self) -> Verdict:
         found = self.difference
         if found.identical and found.basis == "training seeds":
             return "holds" if self.expected == "equal" else "equivalent"
@@ -92,7 +113,7 @@ class Evidence:
         None where it is not open, or no number that can be asked for would.
         """
         found = self.difference
-        if self.verdict() != "cannot tell":
+        if self.verdict() != "cannot tell" or self._is_of_collapse():
             return None
         asks_for_none = self.expected == "equal"
         # No effect is equivalent to none unless a margin was stated beforehand.
@@ -113,6 +134,8 @@ class Evidence:
             told.append(f"p = {found.p_value:.2g} over {found.count} {found.basis}{family}")
         else:
             told.append(f"over {found.count} {found.basis}")
+        if self.collapsed:
+            told.append(f"{self.collapsed} has collapsed")
         return (
             f"{self.metric}: {self.variant} minus {self.against} {_equals(found)} "
             f"({', '.join(told)})"
@@ -423,6 +446,8 @@ class _Study:
         self.baseline = results.baseline
         self.points = points_of(rows)
         self.titles = {each.metric: each.title for each in rows}
+        self.directions = {each.metric: each.direction for each in rows}
+        self.collapsed = collapsed(results)
         self.cells = summary(results)
         self.looks = looks_of(results)
         self.margin = results.equivalence_margin
@@ -541,6 +566,8 @@ class _Study:
             expected=expected,
             values=tuple((seeds, one[seeds].value, other[seeds].value) for seeds in shared),
             artifacts=frozenset((mine, theirs) for mine, theirs in keys if mine and theirs),
+            collapsed=next((name for name in (against, variant) if name in self.collapsed), ""),
+            direction=self.directions[metric],
         )
 
     def _shared(self, metric: str, variant: str, against: str) -> list[Seeds]:

@@ -51,13 +51,15 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
         )
     if as_json:
         click.echo(json.dumps(comparison.as_json(found), indent=1))
-        if note := other_data(one, other):
-            click.echo(note, err=True)
+        for note in (other_data(one, other), *comparison.collapse_notes(one, other)):
+            if note:
+                click.echo(note, err=True)
         return
     _show(found)
     shown = {each.metric for each in found}
     notes = [
         other_data(one, other),
+        *comparison.collapse_notes(one, other),
         *(
             f"{each.title}: not subtracted, the protocols differ in {'; '.join(each.conflict)}."
             for each in found
@@ -84,7 +86,7 @@ def _show(found: Sequence[MetricComparison]) -> None:
         for row in metric.rows:
             table.add_row(
                 cell(name, "bold"),
-                cell(row.variant),
+                cell(_named(row)),
                 number(row.first),
                 number(row.second),
                 "" if row.difference is None else difference_text(row.difference),
@@ -93,6 +95,12 @@ def _show(found: Sequence[MetricComparison]) -> None:
             )
             name = agreement = ""
     show(table)
+
+
+def _named(row: Row) -> str:
+    """A variant, and in which of the results it has collapsed."""
+    where = " and ".join(row.collapsed)
+    return f"{row.variant} (collapsed in {where})" if where else row.variant
 
 
 def _basis(row: Row) -> str:

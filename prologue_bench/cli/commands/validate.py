@@ -30,8 +30,9 @@ def validate(files: tuple[Path, ...], out: Path | None, force: bool) -> None:
     """Check results before others rely on them; exit code 1 if anything is wrong.
 
     FILE is a results.json, a folder with one, or an extract of one. Its form is checked, that
-    every number has its protocol and is possible, that all variants were measured alike, and all
-    checksums. Everything that is wrong is one line each.
+    every number has its protocol and is possible, that all variants were measured alike, all
+    checksums, and the numbers of a results.csv beside it. Everything that is wrong is one line
+    each.
     """
     from prologue_bench.results.validation import validate as check
     from prologue_bench.texts.lines import one_line

@@ -9,7 +9,7 @@ from prologue_bench.cli.console.terminal import style
 from prologue_bench.reporting.brief import Brief
 from prologue_bench.texts.lines import one_line
 
-COLOURS = {"better": "green", "worse": "red"}
+COLOURS = {"better": "green", "worse": "red", "collapsed": "yellow"}
 
 
 def show_brief(brief: Brief, answer_only: bool = False) -> None:

@@ -1,0 +1,85 @@
+"""Forest plots: what their axes hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from prologue_bench.reporting.figures import forest_plots
+from prologue_bench.reporting.forest import shortest_names
+from prologue_bench.reporting.summary import metric_infos
+from prologue_bench.results.frame import frame, measured, summary
+from tests.conftest import ROOT
+from tests.documents import loaded, results_of
+
+
+def rows_of(plot: Any) -> list[dict[str, str]]:
+    """All rows that are drawn."""
+    return [row for text in plot["datasets"].values() for row in csv.DictReader(io.StringIO(text))]
+
+
+def forest(changes: dict[tuple[str, int], float]) -> Any:
+    """The plot of gFD of the published prologue_count, with changes of values by variant, seed."""
+    document = loaded(ROOT / "reports" / "prologue_count")
+    for run in document["runs"]:
+        for each in run["measurements"]:
+            if each["name"] == "gfid":
+                each["value"] += changes.get((run["variant"], run["seed"]), 0.0)
+    results = results_of(document)
+    metrics = metric_infos(measured(results))
+    primary = next(each for each in metrics if each.name == "gfid")
+    names = [each.name for each in results.variants]
+    plots = forest_plots(primary, metrics, names, summary(results), frame(results), results)
+    return plots[0][1]
+
+
+def domain(plot: Any) -> Any:
+    """Of the axis; None where it follows all that is drawn."""
+    scales = [layer["encoding"]["x"].get("scale", {}) for layer in plot["layer"]]
+    return next((scale["domain"] for scale in scales if "domain" in scale), None)
+
+
+def test_all_is_drawn_in_its_place_where_no_seed_is_far_from_the_others() -> None:
+    plot = forest({})
+    assert domain(plot) is None
+    assert not [row for row in rows_of(plot) if row.get("told")]
+
+
+@pytest.mark.parametrize(("by", "edge"), [(4000.0, 1), (-4000.0, 0)])
+def test_a_seed_beyond_the_intervals_is_an_arrow_and_stretches_no_axis(
+    by: float, edge: int
+) -> None:
+    outlier = ("prologue_tokens=8", 3)
+    plot = forest({outlier: by})
+    ends = domain(plot)
+    assert ends is not None
+    arrows = [row for row in rows_of(plot) if row.get("told")]
+    for arrow, who in zip(arrows, ("seed 3", "mean"), strict=True):
+        assert float(arrow["place"]) == pytest.approx(ends[edge], rel=1e-4)
+        assert abs(float(arrow["value"])) > abs(ends[edge])
+        assert arrow["told"].startswith(f"8, {who}: ")
+        assert arrow["told"].endswith(", beyond the axis")
+    bars = [row for row in rows_of(plot) if "half_width" in row and row.get("low")]
+    assert len(bars) == 3
+    for row in bars:
+        assert ends[0] - 0.01 <= float(row["low"]) <= float(row["high"]) <= ends[1] + 0.01
+    assert ends[1] - ends[0] < 250, "as without the outlier, whose difference is in thousands"
+
+
+@pytest.mark.parametrize(
+    ("names", "shortest"),
+    [
+        (["2d, layers=4", "prologue, layers=1"], ["2d, 4", "prologue, 1"]),
+        (["tokens=4", "tokens=16"], ["4", "16"]),
+        (["tokens=4, weight=1", "tokens=8, weight=1"], ["4, 1", "8, 1"]),
+        (["2d", "2d, CE on visual"], ["2d", "2d, CE on visual"]),
+        (["2d, scale=1", "2d, layers=1"], ["2d, scale=1", "2d, layers=1"]),
+        (["2d, scale=1", "2d, none"], ["2d, scale=1", "2d, none"]),
+        (["same", "same=1"], ["same", "same=1"]),
+    ],
+)
+def test_small_plots_leave_out_what_all_names_have(names: list[str], shortest: list[str]) -> None:
+    assert list(shortest_names(names).values()) == shortest
