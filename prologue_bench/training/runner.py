@@ -106,8 +106,8 @@ class Loop(IterBasedTrainLoop):
         try:
             self.runner.call_hook("before_train")
             self.runner.call_hook("before_train_epoch")
+            self.runner.model.train()  # once: what looks into a training puts its modes back
             while self._iter < self._max_iters:
-                self.runner.model.train()
                 self.run_iter(next(self.dataloader_iterator))
             self.runner.call_hook("after_train_epoch")
             self.runner.call_hook("after_train")
