@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from prologue_plugins.layers.passes import (
+    ALIGNED,
     Rotation,
     by_hand,
     gated_gelu_backward,
@@ -102,9 +103,10 @@ class _Block(torch.autograd.Function):
 
         ffn_factor = inverse_rms(middle)
         ffn_normalised = middle * ffn_factor
-        hidden = F.linear(ffn_normalised, w.fc1 * ffn_scale, w.fc1_bias)
+        fc1_bias = None if w.fc1_bias is None else _filled(w.fc1_bias)
+        hidden = F.linear(ffn_normalised, _filled(w.fc1 * ffn_scale), fc1_bias)
         gated, steep = gated_gelu_forward(hidden)
-        out = _plus(middle, gated, w.fc2, w.fc2_bias, ffn_gate)
+        out = _plus(middle, gated, _filled_inputs(w.fc2), w.fc2_bias, ffn_gate)
 
         ctx.shape = shape
         ctx.save_for_backward(
@@ -126,12 +128,14 @@ class _Block(torch.autograd.Function):
         w = BlockWeights(*saved)
         of_out = gradient.reshape(-1, gradient.shape[-1])
 
-        gated_gradient = of_out @ (w.fc2 * ffn_gate.unsqueeze(1))
-        of_fc2 = _of_gated(of_out, gated, w.fc2, w.fc2_bias, ffn_gate)
+        fc2, width = _filled_inputs(w.fc2), w.fc2.shape[1]
+        gated_gradient = of_out @ (fc2 * ffn_gate.unsqueeze(1))
+        of_fc2 = _of_gated(of_out, gated, fc2, w.fc2_bias, ffn_gate)
         of_hidden = gated_gelu_backward(hidden, steep, gated_gradient)
-        of_fc1, of_ffn_scale = _of_scaled(of_hidden, ffn_normalised, w.fc1, ffn_scale)
-        of_fc1_bias = None if w.fc1_bias is None else of_hidden.sum(dim=0)
-        of_normalised = of_hidden @ (w.fc1 * ffn_scale)
+        fc1 = _filled(w.fc1)
+        of_fc1, of_ffn_scale = _of_scaled(of_hidden, ffn_normalised, fc1, ffn_scale)
+        of_fc1_bias = None if w.fc1_bias is None else _cut(of_hidden.sum(dim=0), width)
+        of_normalised = of_hidden @ (fc1 * ffn_scale)
         of_middle = _through_norm(of_out, of_normalised, ffn_normalised, ffn_factor)
 
         of_seen = of_middle @ (w.out * gate.unsqueeze(1))
@@ -158,11 +162,11 @@ class _Block(torch.autograd.Function):
             out_bias=of_attention.bias,
             ffn_scale=of_matrices[2],
             ffn_scale_bias=of_ffn_scale,
-            fc1=of_fc1,
+            fc1=_cut(of_fc1, width),
             fc1_bias=of_fc1_bias,
             ffn_gate=of_matrices[3],
             ffn_gate_bias=None if w.ffn_gate_bias is None else of_factors[3],
-            fc2=of_fc2.weight,
+            fc2=of_fc2.weight[:, :width],
             fc2_bias=of_fc2.bias,
         )
         first = (of_x.view(gradient.shape), of_condition.unsqueeze(0), None, None, None, None)
@@ -187,10 +191,29 @@ def _affine(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return torch.mv(weight, x) if bias is None else torch.addmv(bias, weight, x)
 
 
+def _filled(x: Tensor) -> Tensor:
+    """Rows of gates and of values [2 F, ...], each filled up by zeros to a multiple of ALIGNED.
+
+    What comes of them is zero, and products and passes over rows of other lengths are slower.
+    """
+    halves = x.view(2, len(x) // 2, -1)
+    return F.pad(halves, (0, 0, 0, -halves.shape[1] % ALIGNED)).view(-1, *x.shape[1:])
+
+
+def _filled_inputs(x: Tensor) -> Tensor:
+    """A weight [D, F], filled up as its inputs are."""
+    return F.pad(x, (0, -x.shape[1] % ALIGNED))
+
+
+def _cut(x: Tensor, width: int) -> Tensor:
+    """What `_filled` had for gates and values of that width."""
+    return x.view(2, len(x) // 2, -1)[:, :width].reshape(-1, *x.shape[1:])
+
+
 def _plus(rows: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, gate: Tensor) -> Tensor:
     """rows + (x W^T + b) * gate: [M, D] for rows [M, D] and x [M, inputs]."""
     out = rows.clone() if bias is None else rows + bias * gate
-    return out.addmm_(x, (weight * gate.unsqueeze(1)).T)
+    return torch.addmm(out, x, (weight * gate.unsqueeze(1)).T, out=out)
 
 
 class _OfGated(NamedTuple):
@@ -278,7 +301,7 @@ def _attend(
         scores = torch.baddbmm(later, query, key.transpose(1, 2))
     else:
         scores = torch.bmm(query, key.transpose(1, 2))
-    weights = scores.softmax(dim=-1)
+    weights = torch.softmax(scores, dim=-1, out=scores)
     seen = torch.bmm(weights, value).view(batch, heads, length, channels).transpose(1, 2)
     kept = _Heads(normalised, factor, norm_weights, turn, query, key, value, weights)
     return seen.reshape(batch * length, -1), kept
@@ -291,7 +314,9 @@ def _attend_backward(
     batch, length, heads, channels = shape
     of_seen = gradient.view(shape).transpose(1, 2).reshape(-1, length, channels)
     of_weights = torch.bmm(of_seen, kept.value.transpose(1, 2))
-    of_scores = torch._softmax_backward_data(of_weights, kept.weights, -1, gradient.dtype)
+    of_scores = torch._softmax_backward_data(
+        of_weights, kept.weights, -1, gradient.dtype, grad_input=of_weights
+    )
     turned = torch.empty_like(kept.normalised)
     of_query, of_key = turned.flatten(1, 2)
     torch.bmm(of_scores, kept.key, out=of_query)
@@ -303,9 +328,9 @@ def _attend_backward(
     products = (turned * kept.normalised).view(2, -1, channels)
     of_norms = products.sum(dim=1)
     of_norms[0] /= math.sqrt(channels)
-    row = kept.norm_weights[:, 0, 0, 0, :, None] / channels
-    along = torch.bmm(products, row).view(kept.factor.shape)
-    turned.mul_(kept.norm_weights).addcmul_(kept.normalised, along, value=-1)
+    rows = kept.norm_weights[:, 0, 0, 0] / channels
+    along = torch.stack([each @ row for each, row in zip(products, rows, strict=True)])
+    turned.mul_(kept.norm_weights).addcmul_(kept.normalised, along.view(kept.factor.shape), value=-1)
     out = gradient.new_empty(batch, length, 3, heads, channels)
     parts = out.permute(2, 0, 3, 1, 4)
     torch.mul(turned, kept.factor, out=parts[:2])
