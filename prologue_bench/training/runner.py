@@ -24,6 +24,7 @@ from prologue_bench.training.averaging import MovingAverage
 from prologue_bench.training.batches import ArrayDataset, Shuffled, loading, whole_batch
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import CURVES, INSIDE
+from prologue_bench.training.distributed_models import DistributedLossModel
 from prologue_bench.training.engine import (
     Config,
     EMAHook,
@@ -44,7 +45,7 @@ from prologue_bench.training.hooks import (
 )
 from prologue_bench.training.inside import InsideHook, LookedAt
 from prologue_bench.training.memory import keep_freed_memory
-from prologue_bench.training.models import DistributedLossModel, LossModel, TokenizerModel
+from prologue_bench.training.models import LossModel, TokenizerModel
 from prologue_bench.training.optimisation import (
     JointOptimWrapper,
     check_apart,

@@ -38,9 +38,13 @@ Behind it, products take nearly all the time, and kernels that keep no weights a
 
 
 def is_short(x: Tensor, condition: Tensor, dropout: float) -> bool:
-    """Whether a block computes x [B, L, D] in this way, in training with that dropout."""
+    """Whether a block that learns computes x [B, L, D] in this way, in training with that dropout.
+
+    What only evaluates keeps the plain formulas, by which FLOPs are counted too.
+    """
     return (
-        by_hand(x)
+        torch.is_grad_enabled()
+        and by_hand(x)
         and not torch.is_autocast_enabled("cpu")
         and x.shape[1] <= LONGEST
         and len(condition) == 1
@@ -330,7 +334,9 @@ def _attend_backward(
     of_norms[0] /= math.sqrt(channels)
     rows = kept.norm_weights[:, 0, 0, 0] / channels
     along = torch.stack([each @ row for each, row in zip(products, rows, strict=True)])
-    turned.mul_(kept.norm_weights).addcmul_(kept.normalised, along.view(kept.factor.shape), value=-1)
+    turned.mul_(kept.norm_weights).addcmul_(
+        kept.normalised, along.view(kept.factor.shape), value=-1
+    )
     out = gradient.new_empty(batch, length, 3, heads, channels)
     parts = out.permute(2, 0, 3, 1, 4)
     torch.mul(turned, kept.factor, out=parts[:2])
