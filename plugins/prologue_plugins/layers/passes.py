@@ -156,6 +156,21 @@ def _pieces(*tensors: Tensor) -> Any:
     return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
 
 
+def aligned_halves(x: Tensor) -> Tensor:
+    """Rows of gates and of values [2 F, ...], each filled up by zeros to a multiple of ALIGNED.
+
+    What a feed-forward layer makes of them is zero, and products and passes over rows of other
+    lengths are slower.
+    """
+    halves = x.view(2, len(x) // 2, -1)
+    return F.pad(halves, (0, 0, 0, -halves.shape[1] % ALIGNED)).view(-1, *x.shape[1:])
+
+
+def aligned_inputs(x: Tensor) -> Tensor:
+    """A weight [D, F] behind such a layer, filled up alike."""
+    return F.pad(x, (0, -x.shape[1] % ALIGNED))
+
+
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """Rotate the interleaved channel pairs (2i, 2i + 1) of x [B, H, L, C]."""
     a, b = torch.unflatten(x, -1, (-1, 2)).unbind(-1)

@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from prologue_plugins.layers.passes import (
-    ALIGNED,
     Rotation,
+    aligned_halves,
+    aligned_inputs,
     by_hand,
     gated_gelu_backward,
     gated_gelu_forward,
@@ -107,10 +108,10 @@ class _Block(torch.autograd.Function):
 
         ffn_factor = inverse_rms(middle)
         ffn_normalised = middle * ffn_factor
-        fc1_bias = None if w.fc1_bias is None else _filled(w.fc1_bias)
-        hidden = F.linear(ffn_normalised, _filled(w.fc1 * ffn_scale), fc1_bias)
+        fc1_bias = None if w.fc1_bias is None else aligned_halves(w.fc1_bias)
+        hidden = F.linear(ffn_normalised, aligned_halves(w.fc1 * ffn_scale), fc1_bias)
         gated, steep = gated_gelu_forward(hidden)
-        out = _plus(middle, gated, _filled_inputs(w.fc2), w.fc2_bias, ffn_gate)
+        out = _plus(middle, gated, aligned_inputs(w.fc2), w.fc2_bias, ffn_gate)
 
         ctx.shape = shape
         ctx.save_for_backward(
@@ -132,11 +133,11 @@ class _Block(torch.autograd.Function):
         w = BlockWeights(*saved)
         of_out = gradient.reshape(-1, gradient.shape[-1])
 
-        fc2, width = _filled_inputs(w.fc2), w.fc2.shape[1]
+        fc2, width = aligned_inputs(w.fc2), w.fc2.shape[1]
         gated_gradient = of_out @ (fc2 * ffn_gate.unsqueeze(1))
         of_fc2 = _of_gated(of_out, gated, fc2, w.fc2_bias, ffn_gate)
         of_hidden = gated_gelu_backward(hidden, steep, gated_gradient)
-        fc1 = _filled(w.fc1)
+        fc1 = aligned_halves(w.fc1)
         of_fc1, of_ffn_scale = _of_scaled(of_hidden, ffn_normalised, fc1, ffn_scale)
         of_fc1_bias = None if w.fc1_bias is None else _cut(of_hidden.sum(dim=0), width)
         of_normalised = of_hidden @ (fc1 * ffn_scale)
@@ -195,22 +196,8 @@ def _affine(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return torch.mv(weight, x) if bias is None else torch.addmv(bias, weight, x)
 
 
-def _filled(x: Tensor) -> Tensor:
-    """Rows of gates and of values [2 F, ...], each filled up by zeros to a multiple of ALIGNED.
-
-    What comes of them is zero, and products and passes over rows of other lengths are slower.
-    """
-    halves = x.view(2, len(x) // 2, -1)
-    return F.pad(halves, (0, 0, 0, -halves.shape[1] % ALIGNED)).view(-1, *x.shape[1:])
-
-
-def _filled_inputs(x: Tensor) -> Tensor:
-    """A weight [D, F], filled up as its inputs are."""
-    return F.pad(x, (0, -x.shape[1] % ALIGNED))
-
-
 def _cut(x: Tensor, width: int) -> Tensor:
-    """What `_filled` had for gates and values of that width."""
+    """What `aligned_halves` had for gates and values of that width."""
     return x.view(2, len(x) // 2, -1)[:, :width].reshape(-1, *x.shape[1:])
 
 
