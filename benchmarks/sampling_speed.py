@@ -186,7 +186,8 @@ def _encoding(tokenizer: Any, images: Any, to_float: Any) -> Task:
             context = StageContext(work=Path(folder), output=Path(folder))
             component = SimpleNamespace(called=lambda kind: kind)
             part = SimpleNamespace(component=component, resolved=None)
-            stage = SimpleNamespace(tokenizer=SimpleNamespace(tokenizer=part, data=part))
+            trained = SimpleNamespace(tokenizer=part, data=part)
+            stage = SimpleNamespace(tokenizer=trained, train=True)
             if new:
                 workspace = SimpleNamespace(
                     data_of=lambda stage: data, load_tokenizer=lambda *found: tokenizer
