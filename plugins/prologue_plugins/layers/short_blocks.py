@@ -34,7 +34,7 @@ from prologue_plugins.layers.passes import (
 LONGEST = 96
 """Positions up to which the attention weights of all images are kept for the backward pass.
 
-Behind it, products take nearly all the time, and kernels that keep no weights are the faster ones.
+Beyond it, products take nearly all the time, and kernels that keep no weights are the faster ones.
 """
 
 
