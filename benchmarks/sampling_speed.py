@@ -1,6 +1,6 @@
-"""Sampling, encoding and features at 96 channels and 3 layers, beside an older revision.
+"""Sampling, encoding and features at a profile's sizes, beside an older revision.
 
-    python benchmarks/sampling_speed.py [TASK ...] [--against REVISION] [--rounds N] [--whole]
+    python benchmarks/sampling_speed.py [TASK ...] [--profile NAME] [--rounds N] [--whole]
 
 Each revision runs in a process of its own, on one thread and checked out from git into a temporary
 folder, and they take turns: a block of the one, then one of the other. A ratio is the median over
@@ -27,9 +27,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from revisions import BASELINE, ROOT, checkout
+from sizes import PROLOGUE_TOKENS, Sizes, add_profile
 
 BATCH = 500
-PROLOGUE_TOKENS = 16
 IMAGES = {"encode": 70_000, "features": 10_000}
 TASKS = {
     "plain": "sampling, batch 500",
@@ -45,12 +45,12 @@ Task = Callable[[], None]
 # What runs in the process of one revision. Packages had other names before.
 
 
-def serve(share: int) -> None:
+def serve(share: int, sizes: Sizes) -> None:
     """Run a task for each name on stdin; print its CPU seconds, or FLOPs and FLOP/s if asked."""
     import torch
 
     torch.set_num_threads(1)
-    tasks = _tasks(share)
+    tasks = _tasks(share, sizes)
     answers: dict[str, Callable[[Task], float]] = {"time": _seconds, "flops": _flops}
     for line in sys.stdin:
         what, name = line.split()
@@ -80,7 +80,7 @@ def _flops(task: Task) -> float:
     return float(counter.get_total_flops())
 
 
-def _tasks(share: int) -> dict[str, Task]:
+def _tasks(share: int, sizes: Sizes) -> dict[str, Task]:
     import numpy as np
     import torch
 
@@ -111,12 +111,11 @@ def _tasks(share: int) -> dict[str, Task]:
 
     torch.manual_seed(0)
     data = EmbeddedFashionMnist(NoSettings())
-    size = TransformerSettings(width=96, layers=3, heads=3)
     tokenizer = Prologue(
         PrologueSettings(
             patch_size=4,
-            encoder=size,
-            decoder=size,
+            encoder=TransformerSettings(**sizes.encoder),
+            decoder=TransformerSettings(**sizes.decoder),
             visual_codebook=256,
             prologue_codebook=128,
             prologue_tokens=PROLOGUE_TOKENS,
@@ -124,7 +123,7 @@ def _tasks(share: int) -> dict[str, Task]:
         data.spec,
     ).eval()
     generator = Ar(
-        ArSettings(transformer=ArTransformerSettings(width=96, layers=3, heads=3, dropout=0.0)),
+        ArSettings(transformer=ArTransformerSettings(**sizes.transformer)),
         tokenizer.layout,
         data.spec.labels,
     ).eval()
@@ -187,7 +186,8 @@ def _encoding(tokenizer: Any, images: Any, to_float: Any) -> Task:
             context = StageContext(work=Path(folder), output=Path(folder))
             component = SimpleNamespace(called=lambda kind: kind)
             part = SimpleNamespace(component=component, resolved=None)
-            stage = SimpleNamespace(tokenizer=SimpleNamespace(tokenizer=part, data=part))
+            trained = SimpleNamespace(tokenizer=part, data=part)
+            stage = SimpleNamespace(tokenizer=trained, train=True)
             if new:
                 workspace = SimpleNamespace(
                     data_of=lambda stage: data, load_tokenizer=lambda *found: tokenizer
@@ -207,14 +207,14 @@ def _encoding(tokenizer: Any, images: Any, to_float: Any) -> Task:
 class Revision:
     """A process that runs one revision's tasks."""
 
-    def __init__(self, folder: Path, share: int) -> None:
+    def __init__(self, folder: Path, share: int, sizes: Sizes) -> None:
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "plugins")]),
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), "serve", str(share)],
+            [sys.executable, str(Path(__file__).resolve()), "serve", str(share), sizes.text()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -243,13 +243,14 @@ def main() -> None:
     parser.add_argument("--against", default=BASELINE, metavar="REVISION")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--whole", action="store_true", help="all images, not a tenth")
+    add_profile(parser)
     chosen = parser.parse_args()
     if unknown := set(chosen.tasks) - set(TASKS):
         parser.error(f"found {', '.join(sorted(unknown))}, expected of {', '.join(TASKS)}")
     share = 1 if chosen.whole else 10
     with ExitStack() as stack:
-        old = Revision(stack.enter_context(checkout(chosen.against)), share)
-        new = Revision(ROOT, share)
+        old = Revision(stack.enter_context(checkout(chosen.against)), share, chosen.sizes)
+        new = Revision(ROOT, share, chosen.sizes)
         print(f"| | {chosen.against}, s | now, s | ratio | share before | share now |")
         print("| --- | ---: | ---: | ---: | ---: | ---: |")
         for task in chosen.tasks:
@@ -284,6 +285,6 @@ def row(task: str, old: Revision, new: Revision, rounds: int, share: int) -> str
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(int(sys.argv[2]))
+        serve(int(sys.argv[2]), Sizes.read(sys.argv[3]))
     else:
         main()

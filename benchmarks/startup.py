@@ -51,11 +51,11 @@ class Revision:
 
     def run(self) -> float:
         """The smoke profile; nothing is left to do the second time."""
-        return self._cpu_seconds("run", ABLATION, *SMOKE, *self.places)
+        return self.cpu_seconds("run", ABLATION, *SMOKE, *self.places)
 
     def plan(self) -> float:
         """One variant of `micro`, of which nothing is there yet."""
-        return self._cpu_seconds("run", ABLATION, "--dry-run", *ONE_VARIANT, *self.nowhere)
+        return self.cpu_seconds("run", ABLATION, "--dry-run", *ONE_VARIANT, *self.nowhere)
 
     def first_line(self) -> float:
         """Until a terminal shows something of a plan."""
@@ -74,7 +74,8 @@ class Revision:
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "prologue_bench.cli", *arguments]
 
-    def _cpu_seconds(self, *arguments: str) -> float:
+    def cpu_seconds(self, *arguments: str) -> float:
+        """What a command takes, with the processes that it starts."""
         process = subprocess.Popen(
             self._command(*arguments),
             cwd=self.checkout,

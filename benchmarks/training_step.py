@@ -1,11 +1,11 @@
-"""One training step at 96 channels and 3 layers on one thread, beside that of an older revision.
+"""One training step of a profile's sizes on one thread, beside that of an older revision.
 
-    python benchmarks/training_step.py [--against REVISION] [--steps N] [--blocks N]
+    python benchmarks/training_step.py [--profile NAME] [--steps N] [--blocks N]
 
-Each revision runs in a process of its own, checked out from git into a temporary folder, and they
-take turns: a block of steps of the one, then one of the other. Steps are those of the whole runner,
-with all its hooks. Times are seconds of CPU, of which a machine that does other work too takes away
-the least.
+Sizes are those that the profile has in this checkout; all else is the same in both. Each revision
+runs in a process of its own, checked out from git into a temporary folder, and they take turns: a
+block of steps of the one, then one of the other. Steps are those of the whole runner, with all its
+hooks. Times are seconds of CPU, of which a machine that does other work too takes away the least.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from revisions import BASELINE, ROOT, checkout
+from sizes import PROLOGUE_TOKENS, Sizes, add_profile
 
-BATCH = 64
-"""Images per step."""
-PROLOGUE_TOKENS = 16
 KINDS = {
     "tokenizer": "tokenizer step, 16 prologue tokens",
     "tokenizer-2d": "tokenizer step, no prologue",
@@ -36,7 +34,7 @@ KINDS = {
 # What runs in the process of one revision. Packages had other names before.
 
 
-def serve(kind: str, compile_it: bool) -> None:
+def serve(kind: str, sizes: Sizes, compile_it: bool) -> None:
     """Train, a block of steps for each line of stdin, and print each block's CPU seconds a step."""
     import torch
 
@@ -73,10 +71,10 @@ def serve(kind: str, compile_it: bool) -> None:
         context = StageContext(
             work=Path(folder, "work"), output=Path(folder, "output"), advance=advance
         )
-        train(TrainingJob(seed=0, context=context, **_job(kind, compile_it)))
+        train(TrainingJob(seed=0, context=context, **_job(kind, sizes, compile_it)))
 
 
-def _job(kind: str, compile_it: bool) -> dict[str, Any]:
+def _job(kind: str, sizes: Sizes, compile_it: bool) -> dict[str, Any]:
     import torch
 
     try:
@@ -115,17 +113,16 @@ def _job(kind: str, compile_it: bool) -> dict[str, Any]:
 
     setting |= {
         "steps": 100_000,
-        "batch_size": BATCH,
+        "batch_size": sizes.batch,
         "ema_half_life_steps": 200.0,
         "checkpoint_steps": 1_000_000,
     }
     data = EmbeddedFashionMnist(NoSettings())
-    size = TransformerSettings(width=96, layers=3, heads=3)
     tokenizer = Prologue(
         PrologueSettings(
             patch_size=4,
-            encoder=size,
-            decoder=size,
+            encoder=TransformerSettings(**sizes.encoder),
+            decoder=TransformerSettings(**sizes.decoder),
             visual_codebook=256,
             prologue_codebook=128,
             prologue_tokens=0 if kind == "tokenizer-2d" else PROLOGUE_TOKENS,
@@ -133,7 +130,7 @@ def _job(kind: str, compile_it: bool) -> dict[str, Any]:
         data.spec,
     )
     ar = Ar(
-        ArSettings(transformer=ArTransformerSettings(width=96, layers=3, heads=3, dropout=0.0)),
+        ArSettings(transformer=ArTransformerSettings(**sizes.transformer)),
         tokenizer.layout,
         data.spec.labels,
     )
@@ -177,10 +174,13 @@ def _job(kind: str, compile_it: bool) -> dict[str, Any]:
 class Revision:
     """A process that trains with one checkout, a block of steps at a time."""
 
-    def __init__(self, checkout: Path, kind: str, compiled: bool, warm_up: int) -> None:
+    def __init__(
+        self, checkout: Path, kind: str, sizes: Sizes, compiled: bool, warm_up: int
+    ) -> None:
         paths = [str(checkout), str(checkout / "plugins")]
+        arguments = ["serve", kind, sizes.text(), *["compile"] * compiled]
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", __file__, "serve", kind, *["compile"] * compiled],
+            [sys.executable, "-W", "ignore", __file__, *arguments],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -210,14 +210,14 @@ class Revision:
         self.process.communicate("\n")
 
 
-def flops(kind: str) -> float:
+def flops(kind: str, sizes: Sizes) -> float:
     """FLOPs of a step: three times those of a forward pass, as stages are counted."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    job = _job(kind, compile_it=False)
-    batch = job["data"].__getitems__(list(range(BATCH)))
+    job = _job(kind, sizes, compile_it=False)
+    batch = job["data"].__getitems__(list(range(sizes.batch)))
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         job["model"].losses(**batch)
     return 3.0 * counter.get_total_flops()
@@ -250,6 +250,7 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=5, help="blocks per revision (5)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--compile", action="store_true", help="a third process, compiled")
+    add_profile(parser)
     arguments = parser.parse_args()
     print(f"CPU seconds per step; ratios and medians of {arguments.blocks} interleaved blocks.\n")
     print(
@@ -258,10 +259,10 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     with checkout(arguments.against) as old:
         for kind in arguments.kinds:
-            each = {arguments.against: Revision(old, kind, False, 2)}
-            each["now"] = Revision(ROOT, kind, False, 2)
+            each = {arguments.against: Revision(old, kind, arguments.sizes, False, 2)}
+            each["now"] = Revision(ROOT, kind, arguments.sizes, False, 2)
             if arguments.compile:
-                each["now, compiled"] = Revision(ROOT, kind, True, 2)
+                each["now, compiled"] = Revision(ROOT, kind, arguments.sizes, True, 2)
             speeds = []
             for _ in range(arguments.blocks):
                 for revision in each.values():
@@ -277,7 +278,7 @@ def main() -> None:
                     text=True,
                 )
                 speeds.append(float(matrix.stdout))
-            count, matrices = flops(kind), statistics.median(speeds)
+            count, matrices = flops(kind, arguments.sizes), statistics.median(speeds)
             before = each[arguments.against].seconds
             for name, revision in each.items():
                 seconds = statistics.median(revision.seconds)
@@ -285,7 +286,7 @@ def main() -> None:
                     one / other for one, other in zip(before, revision.seconds, strict=True)
                 )
                 print(
-                    f"| {KINDS[kind]} | {name} | {seconds:.3f} | {ratio:.2f} | "
+                    f"| {KINDS[kind]} | {name} | {seconds:.4f} | {ratio:.2f} | "
                     f"{count / seconds / matrices:.0%} | {revision.first:.1f} |",
                     flush=True,
                 )
@@ -294,7 +295,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(sys.argv[2], "compile" in sys.argv[3:])
+        serve(sys.argv[2], Sizes.read(sys.argv[3]), "compile" in sys.argv[4:])
     elif sys.argv[1:2] == ["matrix"]:
         print(matrix_speed())
     else:

@@ -95,7 +95,11 @@ def _wide(names: tuple[Name, ...]) -> int:
 
 
 def _sequence(names: tuple[Name, ...]) -> np.random.SeedSequence:
-    return np.random.SeedSequence(int.from_bytes(_digest(names), "big"))
+    digest = _digest(names)
+    words = np.frombuffer(digest[::-1], "<u4")
+    # The number in words of 32 bits is what NumPy makes of it, and takes long to make; zeros at its
+    # end are not among them.
+    return np.random.SeedSequence(words if words[-1] else int.from_bytes(digest, "big"))
 
 
 def _filled(made: torch.Generator, names: tuple[Name, ...]) -> torch.Generator:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
-from typing import Any, ClassVar
+from functools import partial, reduce
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -22,16 +22,17 @@ from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer, Tokenize
 from prologue_bench.errors import StageError
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.compiling import Compiled
-from prologue_bench.training.engine import BaseModel, MMDistributedDataParallel, OptimWrapper
-from prologue_bench.training.optimisation import step_by_gradients
 from prologue_bench.training.recording import Recording
+
+if TYPE_CHECKING:  # plans count FLOPs with these models, and need no engine
+    from prologue_bench.training.engine import OptimWrapper
 
 Losses = dict[str, Tensor]
 DRAWN, DROPPED = "drawn_", "dropped_"
 """Begin the names, in a batch, of what a generator draws and of the masks of dropped inputs."""
 
 
-class LossModel(BaseModel):
+class LossModel(nn.Module):
     """The forward pass of a training step, in the precision asked for.
 
     What a step draws for each image (`draws`: labels and inputs left out, a generator's orders) is
@@ -46,8 +47,7 @@ class LossModel(BaseModel):
     """Names the streams of this training."""
 
     def __init__(self, training: Training) -> None:
-        # From pinned memory, batches are copied to a GPU while it computes.
-        super().__init__({"type": "BaseDataPreprocessor", "non_blocking": True})
+        super().__init__()
         self.training_settings = training
         self.step = 0
         self.seed = 0
@@ -60,7 +60,7 @@ class LossModel(BaseModel):
 
     def _pass(self, batch: Mapping[str, Tensor]) -> Losses:
         loss, log = self.parse_losses(self(mode="loss", **batch))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return {name: value.detach() for name, value in log.items()}
 
     def begin_step(self, step: int, seed: int) -> None:
@@ -73,14 +73,28 @@ class LossModel(BaseModel):
         return run_step(self, self, data, optim_wrapper, nullcontext)
 
     def forward(self, mode: str = "loss", **batch: Tensor) -> Losses:
-        """Losses of one batch, each a scalar; mmengine adds up those whose names hold "loss"."""
+        """Losses of one batch, each a scalar."""
         with self.autocast():
             losses = self.losses(**batch)
         return {name: value.float() for name, value in losses.items()}
 
+    @property
+    def device(self) -> torch.device:
+        """That of the weights."""
+        return next(self.parameters()).device
+
+    @staticmethod
+    def parse_losses(losses: Losses) -> tuple[Tensor, Losses]:
+        """The sum of the losses whose names hold "loss", as mmengine adds them up; and all losses.
+
+        That sum, under "loss", is the first of them.
+        """
+        total = reduce(torch.add, [value for name, value in losses.items() if "loss" in name])
+        return total, {"loss": total, **losses}
+
     def autocast(self) -> AbstractContextManager[None]:
         """The precision asked for, on the device of the weights."""
-        device = next(self.parameters()).device
+        device = self.device
         low = self.training_settings.precision == "bfloat16"
         return torch.autocast(device.type, torch.bfloat16, enabled=low)
 
@@ -114,18 +128,10 @@ class LossModel(BaseModel):
         return Compiled(function) if self.training_settings.compile is True else function
 
 
-class DistributedLossModel(MMDistributedDataParallel):
-    """A `LossModel` whose gradients are averaged over processes."""
-
-    def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> Losses:
-        """As `LossModel.train_step`; gradients meet once a step, after its last part."""
-        return run_step(self, self.module, data, optim_wrapper, self.no_sync)
-
-
 def run_step(
     forward: nn.Module,
     model: LossModel,
-    data: Any,
+    data: Mapping[str, Tensor],
     optim_wrapper: OptimWrapper,
     without_exchange: Callable[[], AbstractContextManager[None]],
 ) -> Losses:
@@ -133,13 +139,15 @@ def run_step(
 
     Returns its losses, averaged over parts and processes.
     """
-    batch: dict[str, Tensor] = model.data_preprocessor(data, True)
+    device = model.device
+    # From pinned memory, batches are copied to a GPU while it computes.
+    batch = {name: value.to(device, non_blocking=True) for name, value in data.items()}
     count = len(next(iter(batch.values())))
     world, rank = distributed.world_size(), distributed.rank()
     for name, drawn in model.draws(count * world).items():
-        batch[name] = drawn[rank::world].to(next(iter(batch.values())).device)
+        batch[name] = drawn[rank::world].to(device)
     if model.recording is not None and (recorded := model.recording(batch)) is not None:
-        step_by_gradients(optim_wrapper)
+        optim_wrapper.step()
         return on_host(recorded)
     parts = model.training_settings.accumulate
     total: Losses = {}
@@ -154,7 +162,7 @@ def run_step(
             loss, log = model.parse_losses(forward(mode="loss", **part))
             loss = loss if parts == 1 else loss / parts
             if not last:
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
         if last:
             optim_wrapper.update_params(loss)
         for name, value in log.items():

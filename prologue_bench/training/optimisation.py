@@ -96,16 +96,14 @@ class JointOptimWrapper(OptimWrapperDict):
             wrapper.step(**(step_kwargs or {}))
             wrapper.zero_grad(**(zero_kwargs or {}))
 
+    def step(self, **kwargs: Any) -> None:
+        """A step of each optimizer by the gradients that its parameters have, which stay."""
+        for wrapper in self.optim_wrappers.values():
+            wrapper.step(**kwargs)
+
     @contextmanager
     def optim_context(self, model: nn.Module) -> Context[None]:
         yield
-
-
-def step_by_gradients(wrapper: OptimWrapper) -> None:
-    """A step of each optimizer by the gradients that its parameters have, which stay."""
-    parts = wrapper.optim_wrappers.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
-    for part in parts:
-        part.step()
 
 
 def schedule(settings: Optimisation, steps: int) -> list[dict[str, Any]]:

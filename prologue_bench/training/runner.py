@@ -24,6 +24,7 @@ from prologue_bench.training.averaging import MovingAverage
 from prologue_bench.training.batches import ArrayDataset, Shuffled, loading, whole_batch
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import CURVES, INSIDE
+from prologue_bench.training.distributed_models import DistributedLossModel
 from prologue_bench.training.engine import (
     Config,
     EMAHook,
@@ -44,7 +45,7 @@ from prologue_bench.training.hooks import (
 )
 from prologue_bench.training.inside import InsideHook, LookedAt
 from prologue_bench.training.memory import keep_freed_memory
-from prologue_bench.training.models import DistributedLossModel, LossModel, TokenizerModel
+from prologue_bench.training.models import LossModel, TokenizerModel
 from prologue_bench.training.optimisation import (
     JointOptimWrapper,
     check_apart,
@@ -112,8 +113,8 @@ class Loop(IterBasedTrainLoop):
         try:
             self.runner.call_hook("before_train")
             self.runner.call_hook("before_train_epoch")
+            self.runner.model.train()  # once: what looks into a training puts its modes back
             while self._iter < self._max_iters:
-                self.runner.model.train()
                 self.run_iter(next(self.dataloader_iterator))
             self.runner.call_hook("after_train_epoch")
             self.runner.call_hook("after_train")

@@ -24,7 +24,8 @@ import torch, torch.distributed as dist
 from mmengine.optim import OptimWrapper
 from prologue_bench.training import distributed
 from prologue_bench.config.settings import GeneratorTraining
-from prologue_bench.training.models import DistributedLossModel, GeneratorModel
+from prologue_bench.training.distributed_models import DistributedLossModel
+from prologue_bench.training.models import GeneratorModel
 from tests.factories.models import LAYOUTS, rar
 
 if int(sys.argv[1]) > 1:

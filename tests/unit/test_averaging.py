@@ -23,7 +23,7 @@ def test_weights_move_as_mmengine_moves_them_bit_by_bit() -> None:
             for each in [*model.parameters(), *model.buffers()]:
                 if each.is_floating_point():
                     each.add_(torch.randn(each.shape))
-        model[1].num_batches_tracked += 1  # type: ignore[operator]
+        model[1].num_batches_tracked = torch.tensor(step)  # another tensor
         ours.update_parameters(model)
         theirs.update_parameters(model)
         found = ours.state_dict()

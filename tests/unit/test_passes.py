@@ -25,6 +25,10 @@ def heads(qkv: Tensor, query_weight: Tensor, key_weight: Tensor) -> tuple[Tensor
 PARTS: dict[str, tuple[Callable[..., object], tuple[tuple[int, ...], ...]]] = {
     "norm": (passes.normalise, ((2, LENGTH, 6),)),
     "gelu": (passes.gated_gelu, ((2, LENGTH, 6),)),
+    "cross-entropy": (
+        lambda x, weight: passes.linear_cross_entropy(x, weight, torch.arange(LENGTH) * 4),
+        ((LENGTH, 6), (19, 6)),
+    ),
     "heads": (heads, ((2, LENGTH, 3 * HEADS * CHANNELS), (CHANNELS,), (CHANNELS,))),
 }
 

@@ -9,7 +9,6 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable
-from functools import cache
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -52,6 +51,9 @@ MOST_BYTES = 2**29
 PIECE = 2**20
 AGAIN = "fetch the file again"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+_FINGERPRINTS: dict[tuple[tuple[Path, str], ...], str] = {}
+"""Of data in files with these checksums."""
 
 
 def read_idx(path: Path) -> NDArray[Any]:
@@ -119,6 +121,7 @@ class IdxFolder(DataSource):
                     f"{WAYS}"
                 )
             self.paths[key] = found
+        self._arrays: dict[Path, NDArray[Any]] = {}
         self._splits: dict[Split, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     @property
@@ -127,7 +130,14 @@ class IdxFolder(DataSource):
 
     @property
     def fingerprint(self) -> str:
-        return _fingerprint(tuple(_checksums(self.paths.values()).items()))
+        """Of the arrays, whether their files are gzipped or not."""
+        files = tuple(_checksums(self.paths.values()).items())
+        if files not in _FINGERPRINTS:
+            digest = hashlib.sha256()
+            for path, _ in files:
+                digest.update(self._array(path).data)
+            _FINGERPRINTS[files] = digest.hexdigest()[:16]
+        return _FINGERPRINTS[files]
 
     def images(self, split: Split) -> NDArray[Any]:
         return self._split(split)[0][:, None]
@@ -135,13 +145,19 @@ class IdxFolder(DataSource):
     def labels(self, split: Split) -> NDArray[Any]:
         return self._split(split)[1].astype(np.int64)
 
+    def _array(self, path: Path) -> NDArray[Any]:
+        """What a file holds; it takes long to unpack, and so is done once."""
+        if path not in self._arrays:
+            self._arrays[path] = read_idx(path)
+        return self._arrays[path]
+
     def _split(self, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
         """Images uint8 [N, 28, 28] and labels uint8 [N].
 
         Raises UserError where they do not fit each other.
         """
         if split not in self._splits:
-            images, labels = (read_idx(self.paths[split, part]) for part in ("images", "labels"))
+            images, labels = (self._array(self.paths[split, part]) for part in ("images", "labels"))
             if images.shape[1:] != (28, 28):
                 found = (
                     f"images of {' x '.join(map(str, images.shape[1:]))}"
@@ -181,15 +197,6 @@ class EmbeddedFashionMnist(IdxFolder):
 
     def __init__(self, settings: NoSettings) -> None:
         super().__init__(Path(__file__).parent / "embedded")
-
-
-@cache
-def _fingerprint(files: tuple[tuple[Path, str], ...]) -> str:
-    """Of the arrays in files with these checksums, whether they are gzipped or not."""
-    digest = hashlib.sha256()
-    for path, _ in files:
-        digest.update(read_idx(path).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _checksums(paths: Iterable[Path]) -> dict[Path, str]:

@@ -57,10 +57,12 @@ class Decoder:
         self.block = BLOCK if on_cpu else length
         blocks, layers = -(-length // self.block), len(transformer.blocks)
         shape = (layers, blocks, batch * transformer.heads, self.block, 2 * pairs)
-        self.keys = self.room(*shape, dtype=transformer.dtype)
-        # What has no weight yet must be finite all the same.
-        self.values = self.room(*shape, dtype=transformer.dtype).zero_()
+        self.keys, self.values = (self.room(*shape, dtype=transformer.dtype) for _ in range(2))
         self.step = Step(self)
+        self._keys, self._values = (
+            [layer.unbind() for layer in each.unbind()] for each in (self.keys, self.values)
+        )
+        self._parts = torch.split(self.step.weights, self.block, dim=2)
         self._places: dict[tuple[int, int], Place] = {}
 
     def room(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -108,19 +110,14 @@ class Decoder:
 
     def _new_place(self, layer: int, position: int) -> Place:
         block, index = divmod(position, self.block)
+        keys, values = self._keys[layer][: block + 1], self._values[layer][: block + 1]
+        if index == 0:  # what has no weight yet must be finite all the same
+            values[-1].zero_()
         key, value = (
-            torch.unflatten(each[layer, block], 0, (self.batch, -1))[:, :, index]
-            for each in (self.keys, self.values)
+            torch.unflatten(each[-1], 0, (self.batch, -1))[:, :, index] for each in (keys, values)
         )
-        weights = self.step.weights
-        return Place(
-            key,
-            value,
-            self.keys[layer, : block + 1].unbind(),
-            self.values[layer, : block + 1].unbind(),
-            weights[:, :, : position + 1],
-            torch.split(weights, self.block, dim=2)[: block + 1],
-        )
+        weights = self.step.weights[:, :, : position + 1]
+        return Place(key, value, keys, values, weights, self._parts[: block + 1])
 
 
 class Step:

@@ -6,7 +6,8 @@ kept, and long chains go through the cache in pieces. The plain formulas beside 
 devices, other precisions and torch.compile get, which fuse by themselves, and what tests compare
 with.
 
-Letters: B batch, L sequence, D width, H heads, C channels of a head, F hidden width.
+Letters: B batch, L sequence, D width, H heads, C channels of a head, F hidden width, K classes. M
+rows are those of all positions of a batch.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 EPS = 1e-12
+ALIGNED = 16
+"""Numbers that matrix products read at a time, at least on the hardware of today."""
 _SLOPE = 2 * math.sqrt(2 / math.pi)
 _CUBE = 0.044715
 _PIECE = 2**18
@@ -57,7 +60,7 @@ def normalise(x: Tensor) -> Tensor:
 class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        factor = _inverse_rms(x)
+        factor = inverse_rms(x)
         normalised = x * factor
         ctx.save_for_backward(normalised, factor)
         return normalised
@@ -70,7 +73,7 @@ class _Normalise(torch.autograd.Function):
         return torch.addcmul(gradient, normalised, along, value=-1).mul_(factor)
 
 
-def _inverse_rms(x: Tensor) -> Tensor:
+def inverse_rms(x: Tensor) -> Tensor:
     """1 / root mean square over the last axis, which stays with length one."""
     squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
     return squares.div_(x.shape[-1]).add_(EPS).rsqrt_()
@@ -88,47 +91,60 @@ def gated_gelu(hidden: Tensor) -> Tensor:
 
 
 class _GatedGelu(torch.autograd.Function):
-    """GELU(v) = v s with s = sigmoid(slope * (v + cube * v^3)): a sigmoid is faster than a tanh."""
-
     @staticmethod
     def forward(ctx: Any, hidden: Tensor) -> Tensor:
         rows = hidden.flatten(0, -2)
-        half = rows.shape[1] // 2
-        out, steep = (rows.new_empty(len(rows), half) for _ in range(2))
-        slope = rows.new_tensor(_SLOPE)
-        for part, to, s in _pieces(rows, out, steep):
-            value = part[:, half:]
-            torch.addcmul(slope, value, value, value=_SLOPE * _CUBE, out=s)
-            s.mul_(value).sigmoid_()
-            torch.mul(s, value, out=to).mul_(part[:, :half])
+        out, steep = gated_gelu_forward(rows)
         ctx.save_for_backward(rows, steep)
-        return out.view(*hidden.shape[:-1], half)
+        return out.view(*hidden.shape[:-1], -1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         rows, steep = ctx.saved_tensors
-        half = rows.shape[1] // 2
-        out = torch.empty_like(rows)
-        slope = rows.new_tensor(_SLOPE)
-        # One for all pieces: what was just written is still in the cache.
-        room = rows.new_empty(_rows_of_a_piece(rows), half)
-        for part, to, s, g in _pieces(rows, out, steep, gradient.reshape(len(rows), half)):
-            gate, value, of_gate, of_value = (
-                part[:, :half],
-                part[:, half:],
-                to[:, :half],
-                to[:, half:],
-            )
-            bend = room[: len(s)]
-            # d GELU / dv = s + v s (1 - s) (slope + 3 slope cube v^2)
-            torch.addcmul(slope, value, value, value=3 * _SLOPE * _CUBE, out=bend)
-            torch.mul(value, s, out=of_gate)
-            bend.mul_(of_gate)
-            torch.addcmul(bend, bend, s, value=-1, out=bend).add_(s)
-            of_gate.mul_(g)
-            torch.mul(gate, g, out=of_value).mul_(bend)
-        return out.view(*gradient.shape[:-1], 2 * half)
+        out = gated_gelu_backward(rows, steep, gradient.reshape(steep.shape))
+        return out.view(*gradient.shape[:-1], -1)
+
+
+def gated_gelu_forward(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """GELU(value) * gate [M, F] of (gate, value) = rows [M, 2 F], and s [M, F] for its gradient.
+
+    GELU(v) = v s with s = sigmoid(slope * (v + cube * v^3)): a sigmoid is faster than a tanh.
+    """
+    half = rows.shape[1] // 2
+    out, steep = (rows.new_empty(len(rows), half) for _ in range(2))
+    slope = rows.new_tensor(_SLOPE)
+    for part, to, s in _pieces(rows, out, steep):
+        value = part[:, half:]
+        torch.addcmul(slope, value, value, value=_SLOPE * _CUBE, out=s)
+        s.mul_(value).sigmoid_()
+        torch.mul(s, value, out=to).mul_(part[:, :half])
+    return out, steep
+
+
+def gated_gelu_backward(rows: Tensor, steep: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of rows [M, 2 F], for that of `gated_gelu_forward` [M, F] and its s."""
+    half = rows.shape[1] // 2
+    out = torch.empty_like(rows)
+    slope = rows.new_tensor(_SLOPE)
+    # One for all pieces: what was just written is still in the cache.
+    room = rows.new_empty(min(len(rows), _rows_of_a_piece(rows)), half)
+    for part, to, s, g in _pieces(rows, out, steep, gradient):
+        gate, value, of_gate, of_value = (
+            part[:, :half],
+            part[:, half:],
+            to[:, :half],
+            to[:, half:],
+        )
+        bend = room[: len(s)]
+        # d GELU / dv = s + v s (1 - s) (slope + 3 slope cube v^2)
+        torch.addcmul(slope, value, value, value=3 * _SLOPE * _CUBE, out=bend)
+        torch.mul(value, s, out=of_gate)
+        bend.mul_(of_gate)
+        torch.addcmul(bend, bend, s, value=-1, out=bend).add_(s)
+        of_gate.mul_(g)
+        torch.mul(gate, g, out=of_value).mul_(bend)
+    return out
 
 
 def _rows_of_a_piece(rows: Tensor) -> int:
@@ -138,6 +154,21 @@ def _rows_of_a_piece(rows: Tensor) -> int:
 def _pieces(*tensors: Tensor) -> Any:
     size = _rows_of_a_piece(tensors[0])
     return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+
+
+def aligned_halves(x: Tensor) -> Tensor:
+    """Rows of gates and of values [2 F, ...], each filled up by zeros to a multiple of ALIGNED.
+
+    What a feed-forward layer makes of them is zero, and products and passes over rows of other
+    lengths are slower.
+    """
+    halves = x.view(2, len(x) // 2, -1)
+    return F.pad(halves, (0, 0, 0, -halves.shape[1] % ALIGNED)).view(-1, *x.shape[1:])
+
+
+def aligned_inputs(x: Tensor) -> Tensor:
+    """A weight [D, F] behind such a layer, filled up alike."""
+    return F.pad(x, (0, -x.shape[1] % ALIGNED))
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
@@ -191,7 +222,7 @@ class _Heads(torch.autograd.Function):
         out, kept = [], []
         for index, weight in enumerate((query_weight, key_weight)):
             part = parts[:, :, index]
-            factor = _inverse_rms(part)
+            factor = inverse_rms(part)
             normalised = part * factor
             weights = (1 + weight).expand(count, -1).contiguous()
             turned = normalised * weights
@@ -223,3 +254,40 @@ class _Heads(torch.autograd.Function):
             turned.mul_(weights).addcmul_(normalised, along, value=-1)
             torch.mul(turned, factor, out=out[:, :, index])
         return out.flatten(2), *of_weights, None, None, None
+
+
+def linear_cross_entropy(x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropies [M] in nats of targets [M], for logits x W^T of x [M, D] and W [K, D].
+
+    The classes are filled up to a multiple of ALIGNED by some of probability zero: products with
+    rows of another length are up to three times slower.
+    """
+    classes = len(weight)
+    weight = F.pad(weight, (0, 0, 0, -classes % ALIGNED))
+    if by_hand(x):
+        losses: Tensor = _CrossEntropy.apply(x, weight, targets, classes)
+        return losses
+    impossible = F.pad(weight.new_zeros(classes), (0, len(weight) - classes), value=float("-inf"))
+    return F.cross_entropy(F.linear(x, weight, impossible), targets, reduction="none")
+
+
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, classes: int) -> Tensor:
+        logits = x @ weight.T
+        logits[:, classes:] = float("-inf")
+        probabilities = logits.softmax(dim=-1)
+        # The largest probability is that of the largest logit, and never so small that its
+        # logarithm is inexact.
+        normaliser = logits.amax(dim=-1).sub_(probabilities.amax(dim=-1).log_())
+        ctx.save_for_backward(x, weight, targets, probabilities)
+        return normaliser.sub_(logits.gather(1, targets.unsqueeze(1)).squeeze(1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, weight, targets, probabilities = ctx.saved_tensors
+        of_losses = gradient.unsqueeze(1)
+        of_logits = probabilities * of_losses
+        of_logits.scatter_add_(1, targets.unsqueeze(1), -of_losses)
+        return of_logits @ weight, of_logits.T @ x, None, None

@@ -16,11 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prologue_plugins.layers.passes import EPS, Rotation, gated_gelu, heads_of, normalise
+from prologue_plugins.layers.passes import (
+    EPS,
+    Rotation,
+    gated_gelu,
+    heads_of,
+    linear_cross_entropy,
+    normalise,
+)
 from prologue_plugins.layers.settings import TransformerSettings
-
-ALIGNED = 16
-"""Numbers that matrix products read at a time, at least on the hardware of today."""
+from prologue_plugins.layers.short_blocks import BlockWeights, is_short, short_block
 
 
 class RMSNorm(nn.Module):
@@ -210,11 +215,27 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, x: Tensor, condition: Tensor, positions: Rotation, causal: bool) -> Tensor:
+        if is_short(x, condition, self.dropout.p if self.training else 0.0):
+            heads = self.attention.heads
+            return short_block(x, condition, positions, heads, causal, self._weights())
         scale, gate = self.attention_scale(condition), per_image(self.attention_gate(condition))
         x = x + self.dropout(self.attention(normalise(x), scale, gate, positions, causal))
         scale, gate = self.ffn_scale(condition), per_image(self.ffn_gate(condition))
         out: Tensor = x + self.dropout(self.ffn(normalise(x), scale, gate))
         return out
+
+    def _weights(self) -> BlockWeights:
+        attention, ffn = self.attention, self.ffn
+        scale, ffn_scale = self.attention_scale.affine, self.ffn_scale.affine
+        return BlockWeights(
+            *(scale.weight, scale.bias, attention.qkv.weight),
+            *(attention.query_norm.weight, attention.key_norm.weight),
+            *(self.attention_gate.weight, self.attention_gate.bias),
+            *(attention.out.weight, attention.out.bias),
+            *(ffn_scale.weight, ffn_scale.bias, ffn.fc1.weight, ffn.fc1.bias),
+            *(self.ffn_gate.weight, self.ffn_gate.bias),
+            *(ffn.fc2.weight, ffn.fc2.bias),
+        )
 
 
 class Transformer(nn.Module):
@@ -284,19 +305,10 @@ class OutputHead(nn.Module):
             return scaled_linear(self.linear, normalise(x.float()), self.scale(condition.float()))
 
     def cross_entropy(self, x: Tensor, condition: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropies [B, L] in nats of targets [B, L], for a head without a bias.
-
-        The outputs are filled up to a multiple of ALIGNED by some of probability zero: products
-        with rows of another length are up to three times slower.
-        """
+        """Cross-entropies [B, L] in nats of targets [B, L], for a head without a bias."""
         with full_precision(x):
-            outputs = self.linear.out_features
-            filling = -outputs % ALIGNED
-            weight = F.pad(self.linear.weight, (0, 0, 0, filling))
             scale = self.scale(condition.float())
-            x = normalise(x.float())
+            x, weight = normalise(x.float()), self.linear.weight
             x, weight = (x * scale, weight) if scale.dim() > 1 else (x, weight * scale)
-            impossible = F.pad(weight.new_zeros(outputs), (0, filling), value=float("-inf"))
-            logits = F.linear(x, weight, impossible).flatten(0, 1)
-            losses = F.cross_entropy(logits, targets.flatten(), reduction="none")
+            losses = linear_cross_entropy(x.flatten(0, 1), weight, targets.flatten())
             return losses.view(targets.shape)

@@ -94,6 +94,7 @@ def train_tokenizer(
             looked_at=_looked_at(data, training),
         )
     )
+    assert isinstance(averaged, TokenizerModel)
     if distributed.is_leader():
         save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
@@ -147,6 +148,7 @@ def train_generator(
             context=context,
         )
     )
+    assert isinstance(averaged, GeneratorModel)
     if distributed.is_leader():
         save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
 
