@@ -554,14 +554,3 @@ def sampling_told(sampling: Sampling) -> dict[str, Any]:
         for name, value in values.items()
         if not any(name == each or name.startswith(f"{each}.") for each in replaced)
     }
-
-
-def stage_kinds() -> list[str]:
-    """The kinds of all stages, in the order of a run."""
-    found: list[str] = []
-    waiting: list[Any] = [Stage]
-    while waiting:
-        each = waiting.pop(0)
-        waiting += each.__subclasses__()
-        found += [each.kind] if "kind" in vars(each) else []
-    return found

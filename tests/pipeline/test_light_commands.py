@@ -52,7 +52,7 @@ def test_a_command_that_reads_results_imports_no_more_than_it_needs(
         "claims": [other, REPORT],
         "report": [other],
         "validate": [REPORT, "--extract", other / "extract.json"],
-        "store": ["push", other / "remote", "--kind", "none", "--store", other / "store"],
+        "store": ["push", other / "remote", "--kind", "sample", "--store", other / "store"],
     }[command]
     unwanted = HEAVY if command == "report" else HEAVY + DRAWING
     found = subprocess.run(
