@@ -109,8 +109,8 @@ def forest_plot(
 OUTLYING = 10.0
 """Times the middle distance of seeds from their variant's middle, of all and of the variant's own:
 farther is not of the bulk."""
-
-
+FEWEST = 5
+"""Seeds of a variant of which one can be told from the bulk."""
 SQUEEZED = 2.5
 """Times as long as it need be, an axis leaves too little room for what it is there for."""
 
@@ -124,9 +124,11 @@ def _axis(
     no seed is outlying, since such a seed widens its variant's interval. Variants that have
     collapsed do not count.
     """
-    far = (dots.value - dots.groupby("variant").value.transform("median")).abs()
+    values = dots.groupby("variant").value
+    far = (dots.value - values.transform("median")).abs()
     usual = far.groupby(dots.variant).transform("median").clip(lower=far.median())
-    is_outlying = (far > OUTLYING * usual) & (usual > 0)
+    are_enough = values.transform("size") >= FEWEST
+    is_outlying = (far > OUTLYING * usual) & (usual > 0) & are_enough
     unsteady = set(dots.variant[is_outlying])
     counted = [name not in broken and name not in unsteady for name in summary.variant]
     bulk = dots[~is_outlying]
