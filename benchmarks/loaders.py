@@ -76,7 +76,7 @@ def main() -> None:
         root = photographs(Path(name), asked.images, asked.edge)
         data = found.load()(found.load_settings()(root=str(root), size=asked.size))
         files = data.images("train")
-        rows = [(f"files, {each} workers", files, each) for each in asked.workers]
+        rows = [(f"files, workers: {each}", files, each) for each in asked.workers]
         rows.append(("memory", np.asarray(files[:]), 0))
         print(f"| images of {asked.size} pixels from | images/s |")
         print("| --- | ---: |")
