@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 
 from prologue_bench.errors import UserError
 from prologue_bench.results import documents
-from prologue_bench.results.collapse import collapsed
+from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.loading import load_numbers
 from prologue_bench.results.protocols import differences
@@ -99,13 +99,15 @@ def check_results(
     """Every metric of every variant of the baseline, gated by the tolerances given, else by noise.
 
     With tolerances, only the metrics that they name are gated. Times of another machine never are.
-    Nothing is better of a variant that has collapsed, in the results or in the baseline.
+    Nothing is better of a variant that has collapsed, in the results or in the baseline; where it
+    has in the results alone, that is a regression, whatever the tolerances.
     Raises UserError where protocols differ otherwise, and where a tolerance names no metric.
     """
     rows, reference = (_by_metric(measured(each, apart=True)) for each in (results, baseline))
     elsewhere = _measured_elsewhere(results, baseline)
     looks = looks_of(results, baseline)
-    broken = {*collapsed(results), *collapsed(baseline)}
+    variants = {variant for _, variant in reference}
+    broken_before, broken_now = collapsed(baseline), collapsed(results)
     known = {metric for metric, _ in reference} | {SPEED}
     for tolerance in tolerances:
         if not any(fnmatchcase(name, tolerance.pattern) for name in known):
@@ -132,10 +134,53 @@ def check_results(
                 basis="another machine; see --benchmarks",
                 status="not gated",
             )
-        if check.status == "better" and variant in broken:
+        if check.status == "better" and variant in {*broken_before, *broken_now}:
             check = evolve(check, status="ok")
         checks.append(check)
-    return checks
+    return checks + [
+        _of_collapse(variant, found)
+        for variant, found in broken_now.items()
+        if variant in variants and variant not in broken_before
+    ]
+
+
+def _of_collapse(variant: str, found: Collapse) -> Check:
+    return Check(
+        metric="collapse",
+        variant=variant,
+        title="collapsed",
+        unit="seeds",
+        before=0.0,
+        after=float(len(found.seeds)),
+        rise=0.0,
+        fall=None,
+        basis=found.reason,
+        status="regression",
+    )
+
+
+def missing_seeds(results: Numbers, baseline: Numbers) -> list[str]:
+    """Variants that have fewer training seeds than in the baseline, one line each."""
+    ours, theirs = (_seeds(each) for each in (results, baseline))
+    return [
+        f"{variant}: {len(ours.get(variant, set()))} training seeds, the baseline has {len(seeds)}."
+        for variant, seeds in theirs.items()
+        if len(ours.get(variant, set())) < len(seeds)
+    ]
+
+
+def _seeds(results: Numbers) -> dict[str, set[int]]:
+    """The training seeds of each variant of which every metric has a number."""
+    known = {
+        variant: {metric for metric, of in _by_metric(measured(results)) if of == variant}
+        for variant in dict.fromkeys(run.variant for run in results.runs)
+    }
+    found: dict[str, set[int]] = {variant: set() for variant in known}
+    for run in results.runs:
+        numbers = {each.name for each in run.measurements if each.value is not None}
+        if numbers and numbers >= known[run.variant]:
+            found[run.variant].add(run.seed)
+    return found
 
 
 def _by_metric(rows: Sequence[Measured]) -> dict[tuple[str, str], list[Measured]]:

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
+from prologue_bench.regression.check import check_results, missing_seeds, parse_tolerance
 from prologue_bench.reporting.brief import brief
 from prologue_bench.reporting.comparison import compare_results
 from prologue_bench.reporting.figures import forest_plots, tradeoffs
@@ -252,3 +253,19 @@ def test_a_claim_counts_the_harm_of_a_collapse_and_nothing_else() -> None:
         assert before[number].verdict == "holds"
         assert after[number].verdict == "cannot tell"
         assert after[number].seeds_to_settle is None
+
+
+def test_a_collapse_since_the_baseline_is_a_regression_whatever_the_limits() -> None:
+    was, now = numbers({}), numbers({"gfid": {"warning": "all images have the same features"}})
+    for limits in ([], [parse_tolerance("rate:+1%")]):
+        failed = [each for each in check_results(now, was, limits) if each.failed]
+        assert [(each.metric, each.variant, each.after) for each in failed] == [
+            ("collapse", "1d", 1.0)
+        ]
+        assert not any(each.failed for each in check_results(now, now, limits)), "it had before"
+
+
+def test_seeds_that_are_gone_since_the_baseline_are_told() -> None:
+    was, fewer = numbers({}), numbers({"gfid": {"value": None}})
+    assert missing_seeds(was, was) == []
+    assert missing_seeds(fewer, was) == ["1d: 2 training seeds, the baseline has 3."]

@@ -69,6 +69,7 @@ def regress(
         check_results,
         check_speed,
         check_speed_is_there,
+        missing_seeds,
         parse_tolerance,
         read_benchmarks,
     )
@@ -111,8 +112,9 @@ def regress(
     else:
         _show(checks)
         click.echo(f"\n{gate.summary(checks)}")
-    if note:
-        click.echo(note, err=as_json)
+    for each in (note, *missing_seeds(found, baseline)):
+        if each:
+            click.echo(each, err=as_json)
     if any(check.failed for check in checks):
         raise click.exceptions.Exit(EXIT_REGRESSION)
 
