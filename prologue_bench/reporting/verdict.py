@@ -77,7 +77,12 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
         more = [*more, *tell.rest(of), *broken]
         return Headline(sentence, tuple(filter(None, more)), counts, "better")
     beside = leaderboard_metrics(results, info, main, main)[1:]
-    more = [tell.named("Worse", of["worse"]), *tell.rest(of), *broken, _decided(cells, beside)]
+    more = [
+        tell.named("Worse", of["worse"]),
+        *tell.rest(of),
+        *broken,
+        _decided(cells, beside, results.baseline),
+    ]
     if counts.keys() == {"same"}:
         sentence = f"On {tell.what}, every variant is the same as {results.baseline}."
         return Headline(sentence, tuple(filter(None, more)), counts, "same")
@@ -95,8 +100,11 @@ def _broken(results: Results) -> tuple[str, ...]:
     return (f"Collapsed, and so better in nothing: {'; '.join(found)}.",)
 
 
-def _decided(cells: Cells, others: Sequence[MetricInfo]) -> str:
-    """Which variants are better or worse on other metrics; nothing where none is."""
+def _decided(cells: Cells, others: Sequence[MetricInfo], baseline: str) -> str:
+    """Which variants are better or worse on other metrics, and by how much.
+
+    Nothing where none is.
+    """
     told = []
     for info in others:
         words = {
@@ -105,13 +113,21 @@ def _decided(cells: Cells, others: Sequence[MetricInfo]) -> str:
             if info.name in row and row[info.name].difference is not None
         }
         found = [
-            f"{word}: {'all' if len(names) == len(words) > 1 else ', '.join(names)}"
+            f"{word}: {', '.join(_by_how_much(name, cells, info, baseline) for name in names)}"
             for word in ("better", "worse")
             if (names := [name for name, each in words.items() if each == word])
         ]
         if found:
             told.append(f"{in_sentence(info)} ({'; '.join(found)})")
     return f"Decided on other metrics: {'; '.join(told)}." if told else ""
+
+
+def _by_how_much(name: str, cells: Cells, info: MetricInfo, baseline: str) -> str:
+    """A variant with its difference, as a share of the baseline where that says something."""
+    difference = cells[name][info.name].difference
+    assert difference is not None
+    share = share_text(difference.mean, cells[baseline][info.name].mean)
+    return f"{name} {share or signed(difference.mean)}"
 
 
 def in_sentence(info: MetricInfo) -> str:

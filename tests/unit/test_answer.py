@@ -96,7 +96,7 @@ def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
     results = results_of(document)
     found = headline(summary(results), infos(results)[0], results)
     assert found.tone == "open"
-    assert found.more[-1] == "Decided on other metrics: the rate (better: all)."
+    assert found.more[-1] == "Decided on other metrics: the rate (better: v −11%, w −9.9%)."
 
 
 def test_one_seed_gives_no_verdict_no_rank_and_nothing_in_bold() -> None:
