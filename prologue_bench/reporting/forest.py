@@ -122,8 +122,10 @@ def _axis(
 
     It holds zero, the margin, the bulk of the seeds, and the intervals of those variants of which
     no seed is outlying, since such a seed widens its variant's interval. Variants that have
-    collapsed do not count.
+    collapsed do not count, unless all have.
     """
+    if all(name in broken for name in summary.variant):
+        return None
     values = dots.groupby("variant").value
     far = (dots.value - values.transform("median")).abs()
     usual = far.groupby(dots.variant).transform("median").clip(lower=far.median())

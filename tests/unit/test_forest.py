@@ -21,7 +21,9 @@ def rows_of(plot: Any) -> list[dict[str, str]]:
     return [row for text in plot["datasets"].values() for row in csv.DictReader(io.StringIO(text))]
 
 
-def forest(changes: dict[tuple[str, int], float], seeds: int = 5) -> Any:
+def forest(
+    changes: dict[tuple[str, int], float], seeds: int = 5, warning: str | None = None
+) -> Any:
     """The plot of gFD of the published prologue_count, with changes of values by variant, seed."""
     document = loaded(ROOT / "reports" / "prologue_count")
     document["runs"] = [run for run in document["runs"] if run["seed"] < seeds]
@@ -29,6 +31,8 @@ def forest(changes: dict[tuple[str, int], float], seeds: int = 5) -> Any:
         for each in run["measurements"]:
             if each["name"] == "gfid":
                 each["value"] += changes.get((run["variant"], run["seed"]), 0.0)
+                if warning and run["variant"] != document["baseline"]:
+                    each["warning"] = warning
     results = results_of(document)
     metrics = metric_infos(measured(results))
     primary = next(each for each in metrics if each.name == "gfid")
@@ -68,6 +72,13 @@ def test_a_seed_beyond_the_intervals_is_an_arrow_and_stretches_no_axis(
     for row in bars:
         assert ends[0] - 0.01 <= float(row["low"]) <= float(row["high"]) <= ends[1] + 0.01
     assert ends[1] - ends[0] < 250, "as without the outlier, whose difference is in thousands"
+
+
+def test_where_all_variants_have_collapsed_the_axis_holds_them() -> None:
+    changes = {(f"prologue_tokens={n}", seed): 4000.0 for n in (4, 8, 16) for seed in range(5)}
+    plot = forest(changes, warning="all images have the same features")
+    assert domain(plot) is None
+    assert not [row for row in rows_of(plot) if row.get("told")]
 
 
 def test_of_three_seeds_none_is_an_outlier_and_the_mean_has_its_place() -> None:
