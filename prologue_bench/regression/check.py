@@ -171,15 +171,10 @@ def missing_seeds(results: Numbers, baseline: Numbers) -> list[str]:
 
 def _seeds(results: Numbers) -> dict[str, set[int]]:
     """The training seeds of each variant of which every metric has a number."""
-    known = {
-        variant: {metric for metric, of in _by_metric(measured(results)) if of == variant}
-        for variant in dict.fromkeys(run.variant for run in results.runs)
-    }
-    found: dict[str, set[int]] = {variant: set() for variant in known}
-    for run in results.runs:
-        numbers = {each.name for each in run.measurements if each.value is not None}
-        if numbers and numbers >= known[run.variant]:
-            found[run.variant].add(run.seed)
+    found: dict[str, set[int]] = {}
+    for (_, variant), rows in _by_metric(measured(results)).items():
+        seeds = {each.seed for each in rows}
+        found[variant] = found.get(variant, seeds) & seeds
     return found
 
 

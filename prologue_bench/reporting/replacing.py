@@ -18,17 +18,14 @@ from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ASSETS, picture_names
 from prologue_bench.results.schema import RemoteRecord, Results, RunRecord
+from prologue_bench.results.spreadsheet import CSV as CSV
 from prologue_bench.results.strict import to_json
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.placing import is_inside, not_own, recover
 
 REPORT = "report.html"
-CSV, MARKDOWN, LATEX, PARQUET = TABLES = (
-    "results.csv",
-    "results.md",
-    "results.tex",
-    "results.parquet",
-)
+MARKDOWN, LATEX, PARQUET = "results.md", "results.tex", "results.parquet"
+TABLES = (CSV, MARKDOWN, LATEX, PARQUET)
 SHOWN = 3
 """Names in an error."""
 

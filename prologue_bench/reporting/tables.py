@@ -288,8 +288,12 @@ def _not_measured(results: Results) -> list[str]:
 
 def _mark(cell: Cell, judged: bool) -> str:
     """What stands behind a difference neither better nor worse, where others have verdicts."""
-    marks = {"noise": ", open", "unknown": ", no verdict", "equivalent": ", equivalent"}
-    marks["collapsed"] = ", collapsed"
+    marks = {
+        "noise": ", open",
+        "unknown": ", no verdict",
+        "equivalent": ", equivalent",
+        "collapsed": ", collapsed",
+    }
     return marks.get(cell.verdict, "") if judged else ""
 
 

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
 from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
-from prologue_bench.results.collapse import collapsed
+from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Verdict
 from prologue_bench.stats.settling import MOST_SEEDS, seeds_to_settle
@@ -56,11 +56,12 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
         return Headline("No verdict: no metric that has a better direction was measured.")
     known = {name: row[info.name] for name, row in cells.items() if info.name in row}
     compared = {name: cell for name, cell in known.items() if cell.difference is not None}
-    broken = _broken(results)
+    collapses = collapsed(results)
+    broken = _broken(collapses)
     words = {name: WORDS.get(cell.verdict, "no verdict") for name, cell in compared.items()}
     if not set(words.values()) - {"no verdict"} or results.baseline is None:
         return Headline(_no_verdict(known, info, results), (*_of_one_seed(known, info), *broken))
-    if results.baseline in collapsed(results):
+    if results.baseline in collapses:
         sentence = f"No verdict: the baseline, {results.baseline}, has collapsed."
         return Headline(sentence, broken, tone="collapsed")
     counts = {word: list(words.values()).count(word) for word in dict.fromkeys(WORDS.values())}
@@ -92,9 +93,9 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
     return Headline(sentence, tuple(filter(None, more)), counts, tone)
 
 
-def _broken(results: Results) -> tuple[str, ...]:
+def _broken(collapses: Mapping[str, Collapse]) -> tuple[str, ...]:
     """A sentence for the variants that have collapsed."""
-    found = [f"{name}, {where}" for name, where in collapsed(results).items()]
+    found = [f"{name}, {where}" for name, where in collapses.items()]
     if not found:
         return ()
     return (f"Collapsed, and so better in nothing: {'; '.join(found)}.",)
