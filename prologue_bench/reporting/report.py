@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 from attrs import evolve
 from markupsafe import Markup
 
@@ -129,8 +130,12 @@ def write_report(results: Results, pictures: Pictures, folder: Path, force: bool
     return folder / REPORT
 
 
+@debug_mode(False)
 def render_html(results: Results, pictures: Pictures) -> str:
-    """The report as one HTML document without outside references."""
+    """The report as one HTML document without outside references.
+
+    Altair does not check the plots: that takes a third of the time, and a test does it.
+    """
     numbers, rows = measured(results), frame(results)
     cells = summary(results)
     metrics = in_plain_words(metric_infos(numbers), results)

@@ -22,9 +22,9 @@ STATE = "checksums.sqlite3"
 COLUMNS = "path, size, modified, changed, inode, device, sha256"
 WAIT_SECONDS = 10.0
 """For another process that writes to the state."""
-FINE_TICK, COARSE_TICK = 40_000_000, 2_000_000_000
-"""Nanoseconds in which a file can change twice and show the same time: some ticks of the kernel's
-clock, and those of a file system that keeps whole seconds."""
+FINE_TICK, COARSE_TICK = 20_000_000, 2_000_000_000
+"""Nanoseconds in which a file can change twice and show the same time: two ticks of the slowest
+clock of a kernel (Linux's CONFIG_HZ=100), and of a file system that keeps whole seconds."""
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 """What sqlite finds in a file that holds no such table; it is then made anew."""
 PART = 500

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,19 +13,21 @@ from PIL import Image
 
 from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
+from prologue_bench.runs.demo.answers import REDRAWN
+from prologue_bench.runs.demo.studio import Studio
 from prologue_bench.storage.store import Store
 from tests.conftest import SMOKE, run_tiny
 
-pytest.importorskip("gradio")
-
-from prologue_bench.runs.demo.answers import REDRAWN
-from prologue_bench.runs.demo.page import build_page, serve
-from prologue_bench.runs.demo.studio import Studio
-
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("gradio") is None, reason="needs the extra demo"
+)
 EVIL = "<script>document.title = 'owned'</script> ${1 + 1} {{value}} & `quotes`"
 
 
 def served(folder: Path) -> Iterator[str]:
+    # Gradio takes seconds to import, and most processes that collect this file do not run it.
+    from prologue_bench.runs.demo.page import build_page, serve
+
     studio = Studio(load_results(folder / "report"), Store(folder / "store"), Registry.load())
     page = build_page(studio)
     yield serve(page, "127.0.0.1", None, show=False, wait=False)

@@ -12,16 +12,22 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 
+from prologue_bench import errors
+from prologue_bench.cli.app import cli
 from prologue_bench.cli.commands import COMMANDS
+from prologue_bench.cli.endings import main
 from prologue_bench.registry import Registry
 from tests.conftest import ROOT
+from tests.slow.harness import Ending, Program
 
 PROGRAM = [sys.executable, "-m", "prologue_bench.cli"]
 PLUGIN = """
@@ -171,67 +177,25 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def start(folder: Path) -> Iterator[Callable[[str], tuple[int, str]]]:
-    """Starts the program with a command's words in the folder; gives its exit code and output.
-
-    Each command is a process of its own, forked from one that has the heavy imports behind it.
-    """
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT],
-        cwd=folder,
-        env=environment(folder),
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert parent.stdin is not None
-    assert parent.stdout is not None
+def start(folder: Path, program: Program) -> Callable[[str], Ending]:
+    """Starts the program with a command's words in the folder, in a process of its own."""
     key = next((folder / "store" / "artifacts").iterdir()).name
+    store = {"PROLOGUE_BENCH_STORE": str(folder / "store")}
 
-    def ended(command: str) -> tuple[int, str]:
-        print(command.format(root=ROOT, key=key), file=parent.stdin, flush=True)
-        return int(parent.stdout.readline()), (folder / "said.txt").read_text()
+    def ended(command: str) -> Ending:
+        return program.run(command.format(root=ROOT, key=key).split(), folder, store, timeout=120)
 
-    yield ended
-    parent.stdin.close()
-    parent.wait(timeout=60)
-
-
-PARENT = """
-import os, sys, traceback
-import torch
-import prologue_bench.reporting.report, prologue_bench.conformance, prologue_bench.pipeline.planner
-import prologue_plugins.metrics.pixels, prologue_plugins.official.golden
-from prologue_bench.cli.endings import main
-
-def run(words):
-    said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(said, 1), os.dup2(said, 2)
-    sys.argv = ["prologue-bench", *words]
-    try:
-        main()
-    except SystemExit as leave:
-        sys.stdout.flush(), sys.stderr.flush()
-        # Threads of libraries do not outlive a fork, and an ordinary end waits for them.
-        os._exit(leave.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    os._exit(99)
-
-for line in sys.stdin:
-    child = os.fork() or run(line.split())
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
+    return ended
 
 
 @pytest.mark.parametrize(("code", "command"), TABLE.values(), ids=TABLE.keys())
 def test_every_command_ends_with_the_code_that_the_docs_give(
-    start: Callable[[str], tuple[int, str]], code: int, command: str
+    start: Callable[[str], Ending], code: int, command: str
 ) -> None:
-    found, said = start(command)
-    assert found == code, said
-    assert "Traceback" not in said
-    assert said.strip(), "what is done, or what is wrong"
+    ended = start(command)
+    assert ended.code == code, ended.text
+    assert "Traceback" not in ended.text
+    assert ended.text.strip(), "what is done, or what is wrong"
 
 
 def test_the_table_has_every_command() -> None:
@@ -291,33 +255,23 @@ ENDS = {
     "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)": 130,
     "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)": 130,
 }
-COMMAND = """
-import os, signal, sys, time
-import click
-from prologue_bench import errors
-from prologue_bench.cli.app import cli
-from prologue_bench.cli.endings import main
-
-@cli.command()
-def ending():
-    {end}
-
-sys.argv = ["prologue-bench", "ending"]
-main()
-"""
 
 
 @pytest.mark.parametrize(("end", "code"), ENDS.items())
 def test_however_a_command_ends_the_process_has_its_code(
-    tmp_path: Path, end: str, code: int
+    program: Program, tmp_path: Path, end: str, code: int
 ) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", COMMAND.format(end=end)],
-        cwd=tmp_path,
-        capture_output=True,
-        timeout=60,
-    )
-    assert ended.returncode == code, ended.stderr
+    ended = program.run([end], tmp_path, call="tests.pipeline.test_exit_codes:run_a_command")
+    assert ended.code == code, ended.err
+
+
+def run_a_command(argv: list[str]) -> None:
+    """In a process of its own: a command that ends as a line of code says."""
+    scope = {"os": os, "signal": signal, "sys": sys, "time": time, "click": click, "errors": errors}
+    exec(f"def ending():\n    {argv[0]}", scope)
+    cli.command("ending")(scope["ending"])
+    sys.argv = ["prologue-bench", "ending"]
+    main()
 
 
 def test_a_command_that_is_stopped_at_work_ends_with_130(folder: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,10 @@ def test_only_what_was_varied_is_listed_as_different(written: Path) -> None:
 
 def test_a_report_is_rendered_again_from_its_files(written: Path) -> None:
     results = load_results(written.parent)
-    assert render_html(results, load_pictures(written.parent, results)) == written.read_text()
+    with_checked_plots = inspect.unwrap(render_html)
+    assert (
+        with_checked_plots(results, load_pictures(written.parent, results)) == written.read_text()
+    )
 
 
 def test_a_run_of_which_nothing_succeeded_still_gives_a_report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from tests.conftest import PUBLISHED
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_a_published_page_is_drawn_from_its_results(folder: Path) -> None:
     results = load_results(folder)
-    page = render_html(results, load_pictures(folder, results))
+    pictures = load_pictures(folder, results)
+    page = render_html(results, pictures)
     assert page == (folder / "report.html").read_text(encoding="utf-8"), (
         f"run prologue-bench report reports/{folder.name}"
     )
+    with_checked_plots = inspect.unwrap(render_html)
+    assert with_checked_plots(results, pictures) == page
