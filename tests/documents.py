@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prologue_bench.results.documents import results_file
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.plain import plain, record
 from prologue_bench.results.schema import Results
@@ -89,7 +92,14 @@ def results_of(document: Mapping[str, Any]) -> Results:
 
 def loaded(path: Path) -> dict[str, Any]:
     """Results as they are read, as a document that can be changed."""
-    return plain(load_results(path))
+    document: dict[str, Any] = json.loads(_text(path, results_file(path).stat().st_mtime_ns))
+    return document
+
+
+@functools.cache
+def _text(path: Path, changed_at: int) -> str:
+    """Published results are read by many tests, and checking them takes longer than decoding."""
+    return json.dumps(plain(load_results(path)))
 
 
 def whole(results: Mapping[str, Any]) -> dict[str, Any]:
