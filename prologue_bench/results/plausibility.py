@@ -1,38 +1,35 @@
 """Numbers that cannot be right, whatever was measured.
 
-Bounds follow from units: a percentage is a share of a whole, and the tokens of an image can hold
-no more bits than their layout has. No metric is known here by its name.
+Bounds are those of `results.ranges` and, of settings, those that settings are checked by when an
+ablation is read.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from attrs import frozen
+import attrs
 
-from prologue_bench.results.schema import MeasurementRecord, Results, RunRecord, SegmentRecord
+from prologue_bench.config.settings import GeneratorTraining, Sampling, TokenizerTraining
+from prologue_bench.config.structure import structure
+from prologue_bench.errors import UserError
+from prologue_bench.results.ranges import Range, possible_range
+from prologue_bench.results.schema import (
+    MeasurementRecord,
+    Results,
+    RunRecord,
+    Scalar,
+    SegmentRecord,
+    VariantRecord,
+)
 from prologue_bench.texts.numbers import number
 
-SLACK = 1e-9
-"""Share of a bound by which rounding may pass it."""
-
-
-@frozen
-class Range:
-    """Between which two numbers a value can be, and for which reason."""
-
-    low: float
-    high: float
-    reason: str
-
-    def problem(self, value: float) -> str:
-        """What was expected; empty where the value is possible."""
-        if value < self.low - SLACK * abs(self.low):
-            return f"at least {number(self.low)}: {self.reason}"
-        if value > self.high + SLACK * abs(self.high):
-            return f"at most {number(self.high)}: {self.reason}"
-        return ""
+COUNTED = (
+    *("samples", "resize", "neighbours", "subsets", "subset_size", "splits"),
+    *("groups_per_class", "group_size"),
+)
+"""Details of protocols that are counts of something."""
 
 
 def place_of(run: RunRecord, metric: str = "") -> str:
@@ -42,12 +39,69 @@ def place_of(run: RunRecord, metric: str = "") -> str:
 
 
 def implausible(results: Results) -> Iterator[str]:
-    """A sentence for each number that cannot be right."""
+    """A sentence for each number and setting that cannot be right."""
+    yield from _wrong_margins(results)
+    for variant in results.variants:
+        yield from _wrong_settings(variant)
     layouts = {variant.name: variant.layout for variant in results.variants}
     for run in results.runs:
         for each in run.measurements:
             for problem in _problems(each, layouts[run.variant]):
                 yield f"{place_of(run, each.name)}: {problem}"
+
+
+def _wrong_margins(results: Results) -> Iterator[str]:
+    margins = {"equivalence_margin": results.equivalence_margin}
+    margins |= {
+        f"added_seeds[{index}].margin": added.margin
+        for index, added in enumerate(results.added_seeds)
+    }
+    for name, margin in margins.items():
+        if margin is not None and not 0 < margin < 1:
+            yield (
+                f"{name}: found {number(margin)}, expected more than 0 and less than 1: "
+                "it is a share of the baseline"
+            )
+
+
+def _wrong_settings(variant: VariantRecord) -> Iterator[str]:
+    found = variant.settings
+    for name, cls, values in (
+        ("tokenizer_training", TokenizerTraining, found.tokenizer_training),
+        ("generator_training", GeneratorTraining, found.generator_training),
+        ("sampling", Sampling, found.sampling),
+    ):
+        if problem := _impossible(cls, values, name):
+            yield f"{variant.name}: {problem}"
+
+
+def _impossible(cls: type[Any], values: Mapping[str, Any], where: str) -> str:
+    """Why settings can be none of a class; empty where they can. Those of others are left alone."""
+    known = {field.name for field in attrs.fields(cls)}
+    try:
+        structure(cls, {name: values[name] for name in values if name in known}, where)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _wrong_details(details: Mapping[str, Scalar]) -> Iterator[str]:
+    """What of a protocol's details cannot be."""
+    for name in COUNTED:
+        if isinstance(value := details.get(name), int) and value < 1:
+            yield f"its protocol: {name}: found {value}, expected at least 1"
+    sampling: dict[str, Any] = {}
+    for name, value in details.items():
+        section, _, path = name.partition(".")
+        *folders, last = path.split(".")
+        # A search is told as texts, and the variant's settings have it.
+        if section == "sampling" and "search" not in folders:
+            place = sampling
+            for folder in folders:
+                place = place.setdefault(folder, {})
+            place[last] = value
+    if problem := _impossible(Sampling, sampling, "sampling"):
+        yield f"its protocol: {problem}"
 
 
 def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Iterator[str]:
@@ -59,6 +113,7 @@ def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Itera
             f"its protocol must say either that it is published {protocol.counterpart}, "
             "or in a note how it differs"
         )
+    yield from _wrong_details(protocol.details)
     if each.value is None:
         if not each.reason:
             yield "found null without a reason, expected a number"
@@ -69,7 +124,7 @@ def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Itera
     if isinstance(drawn, int) and not isinstance(drawn, bool) and each.count > drawn:
         yield f"measured on {each.count}, more than the {drawn} samples of its protocol"
     unit = f" {each.unit}" if each.unit else ""
-    possible = _range(each, layout)
+    possible = possible_range(each, layout)
     if possible is not None:
         if problem := possible.problem(each.value):
             yield f"found {number(each.value)}{unit}, expected {problem}"
@@ -88,22 +143,3 @@ def _wrong_width(each: MeasurementRecord, width: float, possible: Range | None) 
             f"found ± {number(width)}, wider than all that is possible, "
             f"{number(possible.low)} to {number(possible.high)}"
         )
-
-
-def _range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Range | None:
-    """What a number can be by its unit; None where that tells nothing."""
-    if each.unit == "%":
-        return Range(0, 100, "it is a percentage")
-    if each.unit == "R²":
-        return Range(-math.inf, 1, "it is a share of a variance")
-    if each.unit in ("s", "TFLOP", "images", "images/s"):
-        return Range(0, math.inf, f"it is an amount of {each.unit}")
-    segments = [one for one in layout if one.name == each.positions_of] or layout
-    if each.unit == "bits/image":
-        most = sum(one.length * math.log2(one.vocabulary) for one in segments)
-        told = "the tokens can hold no more, and a guess takes no more"
-        return Range(0, most if segments else math.inf, told)
-    if each.unit == "codes":
-        codes = max((one.vocabulary for one in segments), default=math.inf)
-        return Range(0, codes, "the codebook has no more codes")
-    return None

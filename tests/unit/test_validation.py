@@ -102,6 +102,15 @@ def set_protocol(metric: str, run: int = 0, /, **fields: Any) -> Damage:
     return lambda found: number(found, metric, run)["protocol"].update(fields)
 
 
+def measured_by(protocol: str, value: float) -> Damage:
+    details = {"samples": 50}
+    return set_number("use", value=value, unit="", protocol={"name": protocol, "details": details})
+
+
+def set_settings(section: str, **fields: Any) -> Damage:
+    return lambda found: found["variants"][0]["settings"].update({section: fields})
+
+
 def set_run(run: int, **fields: Any) -> Damage:
     return lambda found: found["runs"][run].update(fields)
 
@@ -202,6 +211,66 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "more than all of a variance": (
         set_number("use", unit="R²", value=1.5),
         "found 1.5 R², expected at most 1",
+    ),
+    "fewer bits than none, and why": (
+        set_number("rate", value=-1.0),
+        "expected at least 0: no code has fewer bits than none",
+    ),
+    "a distance below zero": (
+        measured_by("frechet-distance", -5.0),
+        "a, seed 0, use: found −5, expected at least 0: it is a distance",
+    ),
+    "a distance of samples from reconstructions below zero": (
+        measured_by("generation-gap", -5.0),
+        "use: found −5, expected at least 0: it is a distance",
+    ),
+    "more precise than all": (
+        measured_by("precision-recall", 1.2),
+        "use: found 1.2, expected at most 1: it is a share of the images",
+    ),
+    "more alike than equal": (
+        measured_by("layout-persistence, pixels", 1.2),
+        "use: found 1.2, expected at most 1: images are no more alike than equal",
+    ),
+    "a score below that of one image": (
+        measured_by("inception-score", 0.5),
+        "use: found 0.5, expected at least 1",
+    ),
+    "a margin of a hundred": (
+        lambda found: found.update(equivalence_margin=100.0),
+        "equivalence_margin: found 100, expected more than 0 and less than 1: it is a share",
+    ),
+    "a margin of nothing": (
+        lambda found: found.update(equivalence_margin=0.0),
+        "equivalence_margin: found 0, expected more than 0",
+    ),
+    "a share above one": (
+        set_settings("tokenizer_training", label_dropout=1.5),
+        "a: tokenizer_training.label_dropout: must be from 0 to 1: 1.5",
+    ),
+    "a training of no steps": (
+        set_settings("generator_training", steps=0),
+        "a: generator_training.steps: must be > 0: 0",
+    ),
+    "a temperature below zero": (
+        set_settings("sampling", temperature={"visual": -1.0}),
+        "a: sampling.temperature: must be > 0: -1.0",
+    ),
+    "a temperature of nothing, in a protocol": (
+        set_protocol("use", details={"samples": 50, "sampling.temperature": 0.0}),
+        "a, seed 0, use: its protocol: sampling.temperature: must be > 0: 0.0",
+    ),
+    "a guidance below zero, in a protocol": (
+        set_protocol("use", details={"samples": 50, "sampling.guidance.all.scale": -2.0}),
+        "use: its protocol: sampling.guidance.all.scale: must be >= 0: -2.0",
+    ),
+    "no samples, in a protocol": (
+        set_protocol("use", details={"samples": 50, "sampling.samples": 0}),
+        "use: its protocol: sampling.samples: must be > 0: 0",
+    ),
+    "images of no samples": (
+        set_protocol("use", details={"samples": 0}),
+        "use: its protocol: samples: found 0, expected at least 1",
     ),
     "nothing counted": (set_number("use", count=0), "use: counted 0, expected 1 or more"),
     "more counted than drawn": (
@@ -314,6 +383,22 @@ def test_what_an_ablation_varies_and_details_may_differ(tmp_path: Path) -> None:
         "gfid: a and b differ in sampling.temperature: none and 0.9; expected one protocol"
     ]
     found["varied"] = ["sampling.temperature"]
+    assert problems(tmp_path, found) == []
+
+
+def test_an_extrapolated_distance_and_one_that_is_rounded_may_be_below_zero(tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        use = next(each for each in run["measurements"] if each["name"] == "use")
+        protocol = {"name": "frechet-distance", "details": {"samples": 50}}
+        use.update(unit="", protocol=protocol, value=-1e-6)
+        run["measurements"].append({**use, "name": "use_infinity", "value": -3.0})
+    assert problems(tmp_path, found) == []
+
+
+def test_settings_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
+    found = document()
+    set_settings("sampling", temperature=1.0, of_a_later_version=-1)(found)
     assert problems(tmp_path, found) == []
 
 

@@ -1,0 +1,91 @@
+"""What a number can be, whatever was measured: by its unit, its protocol and the layout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from prologue_bench.results.schema import MeasurementRecord, SegmentRecord
+from prologue_bench.texts.numbers import number
+
+SLACK = 1e-9
+"""Share of a bound by which rounding may pass it."""
+
+
+@frozen
+class Range:
+    """Between which two numbers a value can be, and why not below and not above.
+
+    `slack` is by how much rounding may pass a bound.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    below: str = ""
+    above: str = ""
+    slack: float = 0.0
+
+    def problem(self, value: float) -> str:
+        """What was expected; empty where the value is possible."""
+        if value < self.low - self.slack - SLACK * abs(self.low):
+            return f"at least {number(self.low)}: {self.below}"
+        if value > self.high + self.slack + SLACK * abs(self.high):
+            return f"at most {number(self.high)}: {self.above}"
+        return ""
+
+
+def _share(most: float, what: str) -> Range:
+    return Range(0, most, what, what)
+
+
+def _at_least_zero(what: str, slack: float = 0.0) -> Range:
+    return Range(low=0, below=what, slack=slack)
+
+
+OF_UNITS: Mapping[str, Range] = {
+    "%": _share(100, "it is a percentage"),
+    "R²": Range(high=1, above="it is a share of a variance"),
+    **{
+        unit: _at_least_zero(f"it is an amount of {unit}")
+        for unit in ("s", "TFLOP", "images", "images/s")
+    },
+    "bits/dim": _at_least_zero("no code has fewer bits than none"),
+    "bits/pixel": _at_least_zero("no code has fewer bits than none"),
+    "dB": _at_least_zero("images differ by their whole range at most"),
+}
+OF_PROTOCOLS: Mapping[str, Range] = {
+    # Roots of eigenvalues that are rounded to 1e-13 are off by 3e-7 each, over thousands of them.
+    "frechet-distance": _at_least_zero("it is a distance", slack=1e-3),
+    "generation-gap": _at_least_zero("it is a distance", slack=1e-3),
+    "lpips": _at_least_zero("it is a distance"),
+    "inception-score": Range(low=1, below="samples that are all alike have 1"),
+    "precision-recall": _share(1, "it is a share of the images"),
+    "density-coverage": _at_least_zero("it counts images"),
+    "ssim": Range(-1, 1, "it is a correlation", "it is a correlation"),
+    "layout-persistence": Range(high=1, above="images are no more alike than equal"),
+}
+"""By the name up to a comma. A kernel distance is estimated without bias, and can be negative."""
+EXTRAPOLATED = "_infinity"
+"""Ends the names of numbers that are drawn out beyond what was measured, perhaps too far."""
+
+
+def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Range | None:
+    """What a number can be; None where nothing tells it."""
+    if each.name.endswith(EXTRAPOLATED):
+        return None
+    segments = [one for one in layout if one.name == each.positions_of] or layout
+    if each.unit == "bits/image":
+        most = sum(one.length * math.log2(one.vocabulary) for one in segments)
+        return Range(
+            low=0,
+            high=most if segments else math.inf,
+            below="no code has fewer bits than none",
+            above="the tokens can hold no more, and a guess takes no more",
+        )
+    if each.unit == "codes":
+        codes = max((one.vocabulary for one in segments), default=math.inf)
+        return Range(0, codes, "it counts codes", "the codebook has no more codes")
+    protocol = each.protocol.name.partition(",")[0]
+    return OF_UNITS.get(each.unit) or OF_PROTOCOLS.get(protocol)
