@@ -24,6 +24,7 @@ VERDICT_COLOURS = {
     "same": "#5b82e8",
     "open": "#8a8f98",
     "collapsed": "#c08a1a",
+    "baseline collapsed": "#8a8f98",
     "no verdict": "#8a8f98",
 }
 """On light and dark pages alike."""

@@ -99,6 +99,9 @@ FOREST_NOTE_OF_ONE = (
 )
 
 COLLAPSED_NOTE = "Yellow: what has collapsed, of which such a difference is no merit."
+BASELINE_COLLAPSED = (
+    "The baseline, {}, has collapsed: a difference from it, better or worse, tells nothing."
+)
 
 
 def write_report(results: Results, pictures: Pictures, folder: Path, force: bool = False) -> Path:
@@ -222,8 +225,13 @@ def _answer(
 
 
 def _forest_note(results: Results, cells: Cells) -> str:
-    note = FOREST_NOTE if is_judged(cells) else FOREST_NOTE_OF_ONE
-    return f"{note} {COLLAPSED_NOTE}" if is_judged(cells) and collapsed(results) else note
+    broken = collapsed(results)
+    notes = [FOREST_NOTE if is_judged(cells) else FOREST_NOTE_OF_ONE]
+    if results.baseline in broken:
+        notes.insert(0, BASELINE_COLLAPSED.format(results.baseline))
+    if is_judged(cells) and broken.keys() - {results.baseline}:
+        notes.append(COLLAPSED_NOTE)
+    return " ".join(notes)
 
 
 def _pictures(results: Results, pictures: Pictures) -> dict[str, Any]:

@@ -241,6 +241,8 @@ def verdict_text(cells: Cells) -> str:
     """What makes a difference better or worse, in words."""
     if not is_judged(cells):
         return "No verdicts: no difference has an interval over training seeds."
+    if any(cell.verdict == "baseline collapsed" for row in cells.values() for cell in row.values()):
+        return "No verdicts: the baseline has collapsed, so that differences from it tell nothing."
     shares = {each.margin.share for each in _differences(cells) if each.margin is not None}
     margin = " or ".join(f"±{100 * share:g}%" for share in sorted(shares))
     equivalent = f"one within {margin} of the baseline is equivalent; " if shares else ""

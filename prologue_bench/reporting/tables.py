@@ -293,6 +293,7 @@ def _mark(cell: Cell, judged: bool) -> str:
         "unknown": ", no verdict",
         "equivalent": ", equivalent",
         "collapsed": ", collapsed",
+        "baseline collapsed": ", baseline collapsed",
     }
     return marks.get(cell.verdict, "") if judged else ""
 

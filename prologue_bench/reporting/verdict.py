@@ -7,9 +7,9 @@ is told as such, and is better in nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
 from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
@@ -27,6 +27,7 @@ WORDS: Mapping[Verdict, str] = {
     "same": "same",
     "noise": "open",
     "collapsed": "collapsed",
+    "baseline collapsed": "baseline collapsed",
     "unknown": "no verdict",
 }
 """What a reader is told of a cell's verdict."""
@@ -50,8 +51,47 @@ class Headline:
 
 
 def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Headline:
-    """The answer of the results on their primary metric."""
+    """The answer of the results on their primary metric, and which variants have no part in it."""
     info = primary_metric(results, main)
+    answer = _answer(cells, main, results, info)
+    return evolve(answer, more=(*answer.more, *_missing(cells, info, results)))
+
+
+def _missing(cells: Cells, info: MetricInfo | None, results: Results) -> Iterator[str]:
+    """A sentence for each variant without a number that others have, and why it has none."""
+    for variant in results.variants:
+        row = cells.get(variant.name, {})
+        if not row:
+            yield f"Without any number: {variant.name}{_reason(variant.name, results)}."
+        elif info is not None and info.name not in row:
+            what = in_sentence(info)
+            yield f"Without a number on {what}: {variant.name}{_reason(variant.name, results)}."
+
+
+def _reason(variant: str, results: Results) -> str:
+    """Why a variant lacks numbers, such as ", all its 3 runs failed (sample: out of memory)"."""
+    runs = [run for run in results.runs if run.variant == variant]
+    failed = [run for run in runs if run.failures]
+    if failed:
+        stage, reason = next(iter(failed[0].failures.items()))
+        of = len(runs)
+        all_of = "its run" if of == 1 else f"all its {of} runs"
+        which = all_of if len(failed) == of else f"{len(failed)} of its {of} runs"
+        return f", {which} failed ({stage}: {reason})"
+    if any(run.unfinished for run in runs):
+        return ", not finished yet"
+    reasons = [
+        *(reason for run in runs for reason in run.left_out.values()),
+        *(each.reason for run in runs for each in run.measurements if each.value is None),
+    ]
+    if told := next(filter(None, reasons), ""):
+        return f" ({told})"
+    return "" if runs else ", it has no run"
+
+
+def _answer(
+    cells: Cells, main: Sequence[MetricInfo], results: Results, info: MetricInfo | None
+) -> Headline:
     if info is None:
         return Headline("No verdict: no metric that has a better direction was measured.")
     known = {name: row[info.name] for name, row in cells.items() if info.name in row}

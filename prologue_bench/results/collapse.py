@@ -8,7 +8,7 @@ that means over them are no merit.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from attrs import frozen
 
@@ -56,6 +56,12 @@ def collapsed(results: Numbers) -> dict[str, Collapse]:
 
 def collapsed_parts(results: Numbers) -> dict[str, str]:
     """Of the variants that have not collapsed, what of them has: "prologue collapsed in seed 1"."""
+    found = collapsed_segments(results)
+    return {name: "; ".join(map(in_seeds, of, of.values())) for name, of in found.items()}
+
+
+def collapsed_segments(results: Numbers) -> dict[str, dict[str, set[int]]]:
+    """Of the variants that have not collapsed, the segments that have, and in which seeds."""
     whole = collapsed(results)
     found: dict[str, dict[str, set[int]]] = {}
     for run in results.runs:
@@ -63,10 +69,11 @@ def collapsed_parts(results: Numbers) -> dict[str, str]:
             if run.variant not in whole:
                 of_variant = found.setdefault(run.variant, {})
                 of_variant.setdefault(segment, set()).add(run.seed)
-    return {name: "; ".join(map(_in_seeds, of, of.values())) for name, of in found.items()}
+    return found
 
 
-def _in_seeds(segment: str, seeds: set[int]) -> str:
+def in_seeds(segment: str, seeds: Collection[int]) -> str:
+    """Such as "prologue collapsed in seed 1"."""
     return (
         f"{segment} collapsed in seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
     )

@@ -29,7 +29,17 @@ from prologue_bench.stats.looks import Looks
 from prologue_bench.stats.measured import Measured
 from prologue_bench.stats.student import critical, p_value
 
-Verdict = Literal["better", "worse", "equivalent", "noise", "same", "unknown", "collapsed", ""]
+Verdict = Literal[
+    "better",
+    "worse",
+    "equivalent",
+    "noise",
+    "same",
+    "unknown",
+    "collapsed",
+    "baseline collapsed",
+    "",
+]
 Basis = Literal["training seeds", "sampling seeds", "images", ""]
 """Over what an interval is taken; empty where there is none."""
 
@@ -104,7 +114,8 @@ class Cell:
     difference's interval leaves zero out, "equivalent" if it does not and lies within the margin,
     else "noise", "same" for equal values, and "unknown" without an interval over training seeds.
     Of a model that has collapsed it is "collapsed" where it would be none of "worse", "same" and
-    "unknown": that it is near to its own reconstructions, or cheap to code, is no merit.
+    "unknown": that it is near to its own reconstructions, or cheap to code, is no merit. Of another
+    model it is "baseline collapsed" where it is held to one that has: that tells nothing of it.
     `same_everywhere` says that all seeds have one and the same measurement, as of a frozen
     tokenizer: it counts as one seed, without a spread.
     """
@@ -189,10 +200,11 @@ def summarise(
             elif name in conflicts:
                 difference = paired(points, reference, family, looks.get(metric), margin)
                 verdict = _verdict(difference, directions[metric])
-                if verdict in ("better", "equivalent", "noise", "worse") and (
-                    baseline in collapsed or (name in collapsed and verdict != "worse")
-                ):
-                    verdict = "collapsed"
+                if verdict in ("better", "equivalent", "noise", "worse"):
+                    if name in collapsed and (verdict != "worse" or baseline in collapsed):
+                        verdict = "collapsed"
+                    elif baseline in collapsed:
+                        verdict = "baseline collapsed"
                 cell = evolve(cell, difference=difference, verdict=verdict)
             cells.setdefault(name, {})[metric] = cell
     return cells

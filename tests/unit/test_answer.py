@@ -14,6 +14,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.checks import check_measurement
 from prologue_bench.pipeline.pictures import sheet, to_png
+from prologue_bench.reporting.brief import brief
 from prologue_bench.reporting.headline import (
     leaderboard_metrics,
     not_measured,
@@ -97,6 +98,61 @@ def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
     found = headline(summary(results), infos(results)[0], results)
     assert found.tone == "open"
     assert found.more[-1] == "Decided on other metrics: the rate (better: v −11%, w −9.9%)."
+
+
+FAILED = {"failures": {"train-tokenizer": "out of memory", "sample": "not run"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            [FAILED] * 3,
+            "Without any number: v, all its 3 runs failed (train-tokenizer: out of memory).",
+        ),
+        ([FAILED, {}, {}], "Without any number: v, 1 of its 3 runs failed (train-tokenizer: "),
+        ([{"unfinished": True}] * 3, "Without any number: v, not finished yet."),
+        ([{"left_out": {"gfid": "it draws none"}}] * 3, "Without any number: v (it draws none)."),
+        ([{}] * 3, "Without any number: v."),
+        (None, "Without any number: v, it has no run."),
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_variant_without_any_number_is_named_in_the_answer(
+    changes: list[dict[str, Any]] | None, told: str, seeds: int
+) -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0], w=[80.0, 81.0, 82.1])
+    own = [run for run in document["runs"] if run["variant"] == "v"]
+    for run, change in zip(own, changes or [{}] * 3, strict=True):
+        run.update(measurements=[], **change)
+    if changes is None:
+        document["variants"] = [{"name": name} for name in ("base", "v", "w")]
+    kept = [run for run in document["runs"] if run["seed"] < seeds]
+    document["runs"] = [run for run in kept if changes is not None or run["variant"] != "v"]
+    if seeds == 1:
+        told = told.replace("all its 3 runs", "its run").replace("1 of its 3 runs", "its run")
+    results = results_of(document)
+    found = headline(summary(results), infos(results)[0], results)
+    assert [text for text in found.more if text.startswith(told)]
+    page = render_html(results, Pictures({}))
+    assert told in page.partition('class="verdict')[2].partition("</div>")[0]
+    assert [text for text in brief(results).sentences if text.startswith(told)]
+    assert told in render_markdown(results)
+
+
+def test_a_variant_without_the_primary_number_is_named_in_the_answer() -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0], w=[80.0, 81.0, 82.1])
+    for run in document["runs"]:
+        if run["variant"] == "v":
+            (number,) = run["measurements"]
+            run["measurements"] = [
+                {**number, "value": None, "reason": "all images are alike"},
+                {**number, "name": "rate", "title": "rate"},
+            ]
+    results = results_of(document)
+    found = headline(summary(results), infos(results)[0], results)
+    told = "Without a number on the sample distance (gFD): v (all images are alike)."
+    assert told in found.more
 
 
 def test_one_seed_gives_no_verdict_no_rank_and_nothing_in_bold() -> None:

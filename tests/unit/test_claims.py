@@ -218,6 +218,24 @@ def test_different_protocols_are_never_subtracted() -> None:
     assert verdicts(found) == {}
 
 
+def test_evidence_names_a_prologue_that_has_collapsed_in_one_of_its_seeds() -> None:
+    def evidence(found: dict[str, Any]) -> claims.Claim:
+        return next(claim for claim in examine(found) if claim.number == "5")
+
+    found = results({"0": {"rate": [100.0, 101.0, 102.0]}, "4": {"rate": [95.0, 96.1, 97.0]}})
+    assert "collapsed" not in str(evidence(found).evidence[0])
+    run = next(each for each in found["runs"] if each["variant"] == "4" and each["seed"] == 1)
+    run["measurements"][0]["warning"] = "collapsed codebook, prologue carries 0.00 bits per image"
+    claim = evidence(found)
+    assert "4: prologue collapsed in seed 1" in str(claim.evidence[0])
+    assert claims.as_json([claim])[0]["evidence"][0]["collapsed"] == [
+        "4: prologue collapsed in seed 1"
+    ]
+    assert "4: prologue collapsed in seed 1" in claims.markdown([claim])
+    found["runs"] = [each for each in found["runs"] if (each["variant"], each["seed"]) != ("0", 1)]
+    assert "collapsed" not in str(evidence(found).evidence[0]), "the seed is no part of it"
+
+
 def test_the_command_prints_each_claim_with_its_evidence(tmp_path: Path) -> None:
     base = {"gfid": [10.0, 11.0, 12.0]}
     (tmp_path / "results.json").write_text(

@@ -232,6 +232,33 @@ def test_with_a_collapsed_baseline_there_is_no_verdict() -> None:
     assert BROKEN not in board.best.values()
 
 
+def test_with_a_collapsed_baseline_no_sound_variant_is_marked_as_collapsed() -> None:
+    document = loaded(REPORT)
+    document["baseline"] = BROKEN
+    results = results_of(document)
+    cells = summary(results)
+    told = {cell.verdict for row in cells.values() for cell in row.values() if cell.difference}
+    assert "baseline collapsed" in told
+    assert not told & {"collapsed", "better", "worse", "equivalent", "noise"}
+    metrics = metric_infos(measured(results))
+    names = [each.name for each in results.variants]
+    plots = forest_plots(metrics[0], metrics, names, cells, frame(results), results)
+    drawn = json.dumps([plot for _, plot in plots])
+    assert "baseline collapsed" in drawn
+    assert not re.search(r",(better|worse|open|same|collapsed),", drawn)
+    page = render_html(results, PICTURES)
+    assert f"The baseline, {BROKEN}, has collapsed: a difference from it" in page
+    assert "Yellow: what has collapsed" not in page
+    assert "Green cells" not in page
+    assert not re.search(r'<td[^>]* class="(better|worse|same|collapsed)"', page)
+    assert "<i>baseline collapsed</i>" in page
+    told_in_words = [*summary_table(results)[0], render_markdown(results)]
+    assert any("No verdicts: the baseline has collapsed" in text for text in told_in_words)
+    assert ", baseline collapsed)" in render_markdown(results)
+    words = {cell.word for row in brief(results).rows for cell in row[1:]} - {""}
+    assert words == {"baseline collapsed"}
+
+
 def test_a_claim_counts_the_harm_of_a_collapse_and_nothing_else() -> None:
     document = loaded(REPORT)
     harm = {claim.number: claim for claim in examine(results_of(document))}["2a"]

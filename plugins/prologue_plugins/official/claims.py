@@ -27,7 +27,7 @@ from typing import Literal
 
 from attrs import evolve, frozen
 
-from prologue_bench.results.collapse import collapsed
+from prologue_bench.results.collapse import collapsed, collapsed_segments, in_seeds
 from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
@@ -59,6 +59,9 @@ class Evidence:
     """The keys of what both were measured on, for each seed, where results hold them."""
     collapsed: str = ""
     """Which of the two models has collapsed; empty where neither has."""
+    dead: tuple[str, ...] = ()
+    """Segments that have collapsed in some of the seeds, such as "softmax 0.03: prologue collapsed
+    in seed 1"."""
     direction: str = "neutral"
     """Which way the metric is better."""
 
@@ -136,6 +139,7 @@ class Evidence:
             told.append(f"over {found.count} {found.basis}")
         if self.collapsed:
             told.append(f"{self.collapsed} has collapsed")
+        told += self.dead
         return (
             f"{self.metric}: {self.variant} minus {self.against} {_equals(found)} "
             f"({', '.join(told)})"
@@ -262,6 +266,7 @@ def as_json(claims: Sequence[Claim]) -> list[Document]:
                     "difference": plain(each.difference),
                     "reference": each.reference,
                     "expected": each.expected,
+                    "collapsed": [*([each.collapsed] if each.collapsed else []), *each.dead],
                     "verdict": each.verdict(),
                 }
                 for each in claim.evidence
@@ -448,6 +453,7 @@ class _Study:
         self.titles = {each.metric: each.title for each in rows}
         self.directions = {each.metric: each.direction for each in rows}
         self.collapsed = collapsed(results)
+        self.segments = collapsed_segments(results)
         self.cells = summary(results)
         self.looks = looks_of(results)
         self.margin = results.equivalence_margin
@@ -567,8 +573,16 @@ class _Study:
             values=tuple((seeds, one[seeds].value, other[seeds].value) for seeds in shared),
             artifacts=frozenset((mine, theirs) for mine, theirs in keys if mine and theirs),
             collapsed=next((name for name in (against, variant) if name in self.collapsed), ""),
+            dead=tuple(self._dead([variant, against], {seed for seed, _ in shared})),
             direction=self.directions[metric],
         )
+
+    def _dead(self, variants: Sequence[str], seeds: set[int]) -> Iterator[str]:
+        """Which segments of the variants have collapsed in some of the seeds."""
+        for name in variants:
+            for segment, of in self.segments.get(name, {}).items():
+                if of & seeds:
+                    yield f"{name}: {in_seeds(segment, of & seeds)}"
 
     def _shared(self, metric: str, variant: str, against: str) -> list[Seeds]:
         """The seeds in which both were measured; none where any protocol differs."""
