@@ -47,14 +47,48 @@ def numeric_axis(variants: Sequence[Varied], varied: Sequence[str]) -> NumericAx
     return max(found, key=lambda axis: len(set(axis.places.values())), default=None)
 
 
+def in_numeric_order(
+    names: Sequence[str], variants: Sequence[Varied], varied: Sequence[str]
+) -> list[str]:
+    """Names in their order, but variants of one number by that number, from the first of them on.
+
+    They are those that differ in one numeric setting alone; of several settings it is the axis, or
+    else the one with the most values.
+    """
+    axis = numeric_axis(variants, varied)
+    groups: dict[tuple[str, str], list[Varied]] = defaultdict(list)
+    for variant in variants:
+        for key, value in variant.values.items():
+            if _is_number(value):
+                groups[key, repr((variant.source, _others(variant, key)))].append(variant)
+    of: dict[str, list[str]] = {}
+    chosen = axis.key if axis is not None else ""
+    for (key, _), group in sorted(
+        groups.items(), key=lambda each: (each[0][0] != chosen, -len(each[1]))
+    ):
+        free = [variant for variant in group if variant.name not in of]
+        members = [each.name for each in sorted(free, key=lambda each: float(each.values[key]))]
+        of |= dict.fromkeys(members, members)
+    ordered = [other for name in names for other in of.get(name, [name])]
+    return [name for name in dict.fromkeys(ordered) if name in names]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _others(variant: Varied, key: str) -> list[tuple[str, str]]:
+    """All that a variant sets but for one setting."""
+    return sorted((name, repr(value)) for name, value in variant.values.items() if name != key)
+
+
 def _along(key: str, name: str, variants: Sequence[Varied]) -> NumericAxis | None:
     values = [variant.values.get(key) for variant in variants]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+    if not all(map(_is_number, values)):
         return None
     lines: dict[str, list[Varied]] = defaultdict(list)
     for variant in variants:
-        others = sorted((k, repr(v)) for k, v in variant.values.items() if k != key)
-        lines[repr((variant.source, others))].append(variant)
+        lines[repr((variant.source, _others(variant, key)))].append(variant)
     if any(len({variant.values[key] for variant in line}) < 2 for line in lines.values()):
         return None
     return NumericAxis(

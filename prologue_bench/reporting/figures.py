@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from prologue_bench.reporting import plots
-from prologue_bench.reporting.axes import Tried, numeric_axis
+from prologue_bench.reporting.axes import Tried, in_numeric_order, numeric_axis
 from prologue_bench.reporting.forest import forest_plot
 from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.reporting.summary import Cells, MetricInfo
@@ -44,7 +44,11 @@ def forest_plots(
     rows: pd.DataFrame,
     results: Results,
 ) -> list[tuple[MetricInfo, Spec]]:
-    """The differences on the primary metric, and small plots of those on other questions."""
+    """The differences on the primary metric, and small plots of those on other questions.
+
+    Rows are in the given order, but values of one number in their own.
+    """
+    order = in_numeric_order(order, results.variants, results.varied)
     known = {info.name: info for info in metrics if info != primary}
     small = [next((known[n] for n in names if n in known), None) for names in SMALL_FORESTS]
     found, broken = [], collapsed(results)

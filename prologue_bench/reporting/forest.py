@@ -6,6 +6,7 @@ that has collapsed, is an arrow at the edge that tells its value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -90,10 +91,10 @@ def forest_plot(
     dots = seeds.melt("seed", var_name="variant", value_name="value").dropna()
     summary = pd.DataFrame([_summary(name, cells[name]) for name in compared], columns=SUMMARY)
     word = f" of {info.label} from {baseline}"
-    # A small plot has no room for the unit, which stands in its heading.
-    unit = f", {info.unit}" if info.unit and not small else ""
-    better = {"lower": ", ← better", "higher": ", better →"}.get(info.direction, "")
-    title = f"difference{unit}{better}"
+    better = {"lower": "← better", "higher": "better →"}.get(info.direction, "")
+    # A small plot has no room for more; its heading has the unit, and the large one the rest.
+    told = ["difference", info.unit, better] if not small else [better or "difference"]
+    title = ", ".join(filter(None, told))
     margin = _margin(cells, compared, baseline)
     ends = _axis(dots, summary, broken, margin)
     layers = _layers(dots, summary, compared, title, small, ends=ends)
@@ -150,6 +151,8 @@ def _axis(
     return low - room, high + room
 
 
+ABOVE = 8
+"""Pixels by which arrows of seeds stand above their row: on it, the bar and the mean hide them."""
 EDGE = 0.06
 """Share of the axis that is left on both sides for arrows."""
 
@@ -315,14 +318,23 @@ def _arrows(
             y=place, x=alt.X("place:Q", title=title, scale=_scale(ends)), color=paint
         )
         size = (60 if small else 130) if is_mean else (30 if small else 55)
+        side = 1 if shape == "left" else -1
         found.append(
-            base.mark_point(shape=f"triangle-{shape}", size=size, filled=True, opacity=1).encode(
+            base.mark_point(
+                shape=f"triangle-{shape}",
+                size=size,
+                filled=True,
+                opacity=1,
+                xOffset=side * math.sqrt(size) / 2,
+                yOffset=0 if is_mean else -ABOVE,
+            ).encode(
                 tooltip=tooltip("variant", "seed", "value"), description=alt.Description("told:N")
             )
         )
         if is_mean and not small:
-            side = 1 if shape == "left" else -1
-            labels = base.mark_text(align="left" if side > 0 else "right", dx=10 * side)
+            labels = base.mark_text(
+                align="left" if side > 0 else "right", dx=14 * side, dy=1 - ABOVE
+            )
             found.append(labels.encode(text="text:N", color=alt.ColorValue(INK)))
     return found
 

@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from prologue_bench.reporting.axes import NumericAxis, Varied, numeric_axis
+from prologue_bench.reporting.axes import NumericAxis, Varied, in_numeric_order, numeric_axis
 from prologue_bench.reporting.forest import value_plot
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import (
@@ -51,6 +51,7 @@ def metric_plot(
     axis = numeric_axis(variants, varied)
     known = set(rows.variant)
     names = [variant.name for variant in variants if variant.name in known]
+    names = in_numeric_order(names, variants, varied)
     if axis is None:
         return value_plot(rows, cells, names, info)
     dot: Any = alt.ColorValue(COLOURS[0])

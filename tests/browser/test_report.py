@@ -298,3 +298,43 @@ def test_what_lies_beyond_an_axis_is_an_arrow_with_its_value(page: Any, publishe
     labels = told.evaluate_all("all => all.map(each => each.getAttribute('aria-label'))")
     assert "2d, CE on visual, mean: +3,235, beyond the axis" in labels
     assert len(labels) == 4, "three seeds and their mean"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 1100, 390])
+def test_a_table_that_goes_on_to_the_right_says_so(
+    page: Any, published: Path, width: int, scheme: Any
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    page.goto(published.as_uri())
+    page.wait_for_selector("html.drawn", state="attached")
+    board = page.locator(".wide:has(table.board)")
+    shadow = "each => getComputedStyle(each, '::after').backgroundImage"
+    is_cut = board.locator(".scroll").evaluate("each => each.scrollWidth > each.clientWidth + 1")
+    assert is_cut == (width < 1440)
+    assert board.evaluate(shadow).startswith("linear-gradient") == is_cut
+    board.locator(".scroll").evaluate("each => each.scrollTo(each.scrollWidth, 0)")
+    page.wait_for_selector(".wide:not(.more):has(table.board)")
+    assert board.evaluate(shadow) == "none", "nothing is left to the right"
+
+
+def test_the_first_printed_page_is_the_answer_and_its_plots(page: Any, published: Path) -> None:
+    page.set_viewport_size({"width": 1047, "height": 718})  # A4 across, without its margins
+    page.goto(published.as_uri())
+    page.wait_for_selector("html.ready", state="attached")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    bottom = "each => each.getBoundingClientRect().bottom"
+    assert page.locator(".verdict").evaluate(bottom) < 718
+    assert page.locator(".forests").evaluate(bottom) < 718
+    assert page.locator(".commands[open]").evaluate("each => each.parentNode.tagName") == "MAIN"
+    axes = page.locator(".forests .role-axis-title text, .forests .role-axis-label text")
+    cut = """all => all.filter(each => {
+      const [place, box] = [each.closest("figure"), each].map((one) => one.getBoundingClientRect());
+      return box.left < place.left || box.right > place.right;
+    }).map(each => each.textContent)"""
+    assert axes.count() > 12
+    assert axes.evaluate_all(cut) == []
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".commands").evaluate("each => each.parentNode.tagName") == "HEADER"

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from typing import Any
 
 import pytest
 
+from prologue_bench.reporting.axes import in_numeric_order
 from prologue_bench.reporting.figures import forest_plots
 from prologue_bench.reporting.forest import shortest_names
+from prologue_bench.reporting.leaderboard import leaderboard
 from prologue_bench.reporting.summary import metric_infos
 from prologue_bench.results.frame import frame, measured, summary
+from prologue_bench.results.loading import load_results
 from tests.conftest import ROOT
 from tests.documents import loaded, results_of
 
@@ -72,6 +76,59 @@ def test_a_seed_beyond_the_intervals_is_an_arrow_and_stretches_no_axis(
     for row in bars:
         assert ends[0] - 0.01 <= float(row["low"]) <= float(row["high"]) <= ends[1] + 0.01
     assert ends[1] - ends[0] < 250, "as without the outlier, whose difference is in thousands"
+
+
+def test_arrows_of_seeds_stand_clear_of_the_bar_of_their_variant() -> None:
+    plot = forest({("prologue_tokens=8", 3): 4000.0, ("prologue_tokens=8", 2): -900.0})
+    rows = {
+        name: list(csv.DictReader(io.StringIO(text))) for name, text in plot["datasets"].items()
+    }
+    arrows = [
+        (layer["mark"], rows[layer["data"]["name"]])
+        for layer in plot["layer"]
+        if str(layer["mark"].get("shape", "")).startswith("triangle")
+    ]
+    bar = max(layer["mark"].get("strokeWidth", 0) for layer in plot["layer"])
+    of_seeds = [mark for mark, of in arrows if of[0]["seed"] != "mean"]
+    assert len(of_seeds) == 2
+    for mark in of_seeds:
+        assert abs(mark["yOffset"]) > math.sqrt(mark["size"]) / 2 + bar / 2
+        inwards = 1 if mark["shape"].endswith("left") else -1
+        assert inwards * mark["xOffset"] > 0, "all of it is on the axis"
+
+
+@pytest.mark.parametrize(
+    ("report", "order"),
+    [
+        ("ce_weight", ["weight 0", "weight 1", "weight 3", "weight 10"]),
+        ("straight_through", ["softmax 0.03", "softmax 0.1", "softmax 0.3", "plain vq"]),
+        ("prologue_count", ["4", "8", "16"]),
+        ("tokenizers", ["prologue-post", "prologue", "onestage", "1d", "2d, CE on visual"]),
+    ],
+)
+def test_values_of_one_setting_stand_in_their_order(report: str, order: list[str]) -> None:
+    results = load_results(ROOT / "reports" / report)
+    metrics = metric_infos(measured(results))
+    primary = next(each for each in metrics if each.name == "gfid")
+    cells = summary(results)
+    board = leaderboard(results, cells, primary, metrics)
+    plots = forest_plots(primary, metrics, board.names, cells, frame(results), results)
+    orders = [
+        layer["encoding"]["y"]["sort"]
+        for _, plot in plots[:1]
+        for layer in plot["layer"]
+        if "sort" in layer["encoding"].get("y", {})
+    ]
+    assert orders
+    assert all(each == order for each in orders)
+
+
+def test_variants_of_several_settings_stand_by_the_one_that_is_the_axis() -> None:
+    results = load_results(ROOT / "reports" / "ar_scale")
+    names = [each.name for each in results.variants]
+    mixed = [names[index] for index in (5, 1, 3, 0, 2, 4)]
+    assert in_numeric_order(mixed, results.variants, results.varied) == [*names[3:], *names[:3]]
+    assert in_numeric_order(mixed[:2], results.variants, results.varied) == [names[5], names[1]]
 
 
 def test_where_all_variants_have_collapsed_the_axis_holds_them() -> None:

@@ -254,7 +254,10 @@ def test_without_a_baseline_nothing_is_praised_either() -> None:
     results = with_values(base=[10.0, 11.0, 12.0], other=[1.0, 2.0, 3.5])
     assert findings_of({**results, "baseline": None}) == ["No baseline: no verdict."]
     gone = {**results, "runs": [run for run in results["runs"] if run["variant"] != "base"]}
-    assert findings_of(gone) == ["Nothing was measured of the baseline base: no verdict."]
+    assert findings_of(gone) == [
+        "Nothing was measured of the baseline base: no verdict.",
+        "Without any number: base, it has no run.",
+    ]
 
 
 def test_a_difference_that_no_seed_varies_tells_nothing_of_its_noise() -> None:

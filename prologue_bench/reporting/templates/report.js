@@ -51,6 +51,17 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const row of table.rows) row.cells[column].hidden = !box.checked;
     });
 
+  // A table that goes on to the right says so, as wide as it is now
+  const hint = (scroll) =>
+    scroll.parentNode.classList.toggle("more", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 1);
+  const widths = new ResizeObserver((entries) => {
+    for (const { target } of entries) hint(target.closest(".scroll"));
+  });
+  for (const scroll of all(".scroll")) {
+    scroll.addEventListener("scroll", () => hint(scroll));
+    for (const each of [scroll, ...scroll.children]) widths.observe(each);
+  }
+
   // Plots
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const options = { renderer: "svg", tooltip: { theme: dark ? "dark" : "light" }, actions: false };
@@ -142,12 +153,15 @@ document.addEventListener("DOMContentLoaded", () => {
   addEventListener("hashchange", open);
   open();
   let closed = [];
+  const commands = document.querySelector(".commands");
   addEventListener("beforeprint", () => {
+    document.querySelector("main").append(commands); // the first page is for the answer
     closed = all("details:not([open])");
     for (const details of closed) details.open = true;
   });
   addEventListener("afterprint", () => {
     for (const details of closed) details.open = false;
+    document.querySelector("header").append(commands);
   });
 
   // Pictures
