@@ -16,8 +16,11 @@ from prologue_bench.config.presets import find_preset
 from prologue_bench.contracts import hooks as hookspecs
 from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry
+from prologue_bench.results.frame import summary
+from prologue_bench.results.loading import load_results
 from prologue_bench.storage.remotes.urls import KINDS
 from prologue_bench.texts.ranges import parse_ranges
+from prologue_plugins.official.claims import examine
 from tests import zoo_page
 from tests.conftest import ROOT
 
@@ -166,6 +169,38 @@ def test_the_workflows_in_the_docs_are_yaml_whose_commands_exist() -> None:
     assert len(found) == 2
     assert set(commands) == {"run", "regress", "bless"}
     assert set(commands) <= {*COMMANDS, *Registry.load().commands}
+
+
+def rates(report: str) -> dict[str, float]:
+    """The mean rates of a report's variants, in bits per image."""
+    cells = summary(load_results(ROOT / "reports" / report))
+    return {name: row["rate"].mean for name, row in cells.items()}
+
+
+def test_the_readme_s_savings_are_those_of_the_reports_and_tell_what_each_is_held_to() -> None:
+    base, *counts = rates("prologue_count").values()
+    saved = [base - each for each in counts]
+    shares = [f"{100 * each / base:.0f}" for each in saved]
+    bits = [f"{each:.1f}" for each in saved]
+    weights = rates("ce_weight")
+    over_none = weights["2d"] - weights["weight 3"]
+    without_loss = weights["weight 0"] - weights["2d"]
+    claims = examine(load_results(ROOT / "reports" / "ce_weight"))
+    (claim,) = (each for each in claims if each.number == "6f")
+    (loss,) = (each.difference for each in claim.evidence if each.variant == "weight 3")
+    assert loss.half_width is not None
+    text = " ".join(README.split())
+    for told in (
+        f"by {shares[0]}, {shares[1]} and {shares[2]}% in bits per image",
+        f"by {bits[0]}, {bits[1]} and {bits[2]} of {base:.0f} bits",
+        f"{-loss.mean:.0f} ± {loss.half_width:.0f} bits less than eight without it",
+        f"Of these {-loss.mean:.0f} bits, {over_none:.1f} are a saving over no prologue",
+        f"the other {without_loss:.1f} are",
+    ):
+        assert told in text
+    assert -loss.mean == pytest.approx(over_none + without_loss)
+    shown = f"{over_none:.1f} are saved over the baseline without a prologue ({weights['2d']:.1f})"
+    assert shown in " ".join(RESULTS.split())
 
 
 def test_the_results_shown_are_those_of_the_report() -> None:
