@@ -19,8 +19,8 @@ from prologue_bench.storage.leftovers import entries_in, remove_entry
 
 SEALS = "seals"
 ENDING = ".sha256"
-FREE = re.compile(r"seconds|output/log\.txt|run/[^/]+/[^/]+\.log")
-"""Files without a seal that stay: logs, which decide nothing, and one that holds its own
+FREE = re.compile(r"seconds|threads|output/log\.txt|run/[^/]+/[^/]+\.log")
+"""Files without a seal that stay: logs, which decide nothing, and those that hold their own
 checksum."""
 
 

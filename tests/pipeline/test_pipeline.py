@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import numpy as np
 import pytest
+import torch
 
 from prologue_bench.cli.console.progress import Pace
 from prologue_bench.config.ablation import Ablation
@@ -195,6 +196,52 @@ def test_a_stopped_run_goes_on_from_its_last_step(load: Load, store: Store, kind
     assert len(logs) == 20, "every stage has a log"
     assert sum("ended by Interrupted: stopped after step" in log for log in logs) == 1
     assert recorder.steps[0][0] >= 8, "the first report is of the step it went on from"
+
+
+class ThreadsOf(StopAfter):
+    """Remembers with how many threads the steps were made."""
+
+    def __init__(self, kind: str, steps: int) -> None:
+        super().__init__(kind, steps)
+        self.threads: set[int] = set()
+
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        super().advanced(planned, done, total, losses)
+        self.threads.add(torch.get_num_threads())
+
+
+@pytest.mark.parametrize(
+    ("cores", "began", "now", "expected"), [(8, 3, 1, 3), (8, 1, 3, 1), (1, 3, 1, 1), (8, 2, 2, 2)]
+)
+def test_a_stopped_training_goes_on_with_the_threads_that_it_began_with(
+    load: Load,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cores: int,
+    began: int,
+    now: int,
+    expected: int,
+) -> None:
+    monkeypatch.setattr("joblib.cpu_count", lambda: cores)
+    plan = make_plan(load(), Workspace(store))
+    first = attrs.evolve(plan, stages=plan.stages[:1])
+    kind = plan.stages[0].stage.kind
+    stopped, resumed = ThreadsOf(kind, 9), ThreadsOf(kind, 10**9)
+    torch.set_num_threads(began)
+    with pytest.raises(Interrupted):
+        execute(first, Workspace(store), stopped, stopped.requested)
+    torch.set_num_threads(now)
+    execute(first, Workspace(store), resumed, never)
+    assert (stopped.threads, resumed.threads) == ({began}, {expected})
+    assert torch.get_num_threads() == now, "for the stages after it"
+    artifact = store.get(plan.stages[0].stage.key)
+    assert str(artifact.manifest["machine"]).startswith(f"cpu x {expected} ")
+    told = capsys.readouterr().err
+    assert ("began with 3 threads and goes on with 1" in told) == (cores < began)
+    assert ("differ in their last digits" in told) == (cores < began)
 
 
 def test_a_failed_variant_is_reported_and_the_rest_goes_on(

@@ -258,6 +258,7 @@ def test_unfinished_work_is_used_as_far_as_it_is_as_it_was_sealed(
     (work / "output" / "search.json").write_text("nobody wrote this")
     (work / "run" / "iter_6.pth").mkdir()
     (work / "seconds").mkdir()
+    (work / "threads").mkdir()
     link_to = store.root / "outside"
     link_to.mkdir()
     (link_to / "own.txt").write_text("mine")

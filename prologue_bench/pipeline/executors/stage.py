@@ -16,6 +16,7 @@ from prologue_bench.guard import brief, pass_interrupt
 from prologue_bench.notices import notice
 from prologue_bench.pipeline.estimates import count_steps, machine, metric_label
 from prologue_bench.pipeline.executors.messages import Ending
+from prologue_bench.pipeline.executors.threads import threads_as_before
 from prologue_bench.pipeline.memory import PeakMemory
 from prologue_bench.pipeline.planner import PlannedStage
 from prologue_bench.pipeline.provenance import git_revision, software
@@ -133,22 +134,23 @@ def _run(
         show_losses=losses.update,
         stop_requested=stop_requested,
     )
-    log_line(context.log, f"{label} starts, revision {git_revision()}")
-    try:
-        _check_files(stage)
-        # Brings the engine of trainings, which a run that finds everything finished does without.
-        from prologue_bench.pipeline.steps import perform
+    with threads_as_before(folder, label) as threads:
+        log_line(context.log, f"{label} starts, revision {git_revision()}, threads {threads}")
+        try:
+            _check_files(stage)
+            # Brings the engine of trainings, which runs that find everything finished do without.
+            from prologue_bench.pipeline.steps import perform
 
-        perform(stage, workspace, context)
-        _check_files(stage)
-    except BaseException as error:
-        log_line(context.log, f"ended by {type(error).__name__}: {error}")
-        raise
-    finally:
-        clock.note()
-    held.check()
-    log_line(context.log, f"finished after {clock.seconds:.1f} s")
-    store.commit(stage.key, output, _details(planned, workspace, clock.seconds, peak))
+            perform(stage, workspace, context)
+            _check_files(stage)
+        except BaseException as error:
+            log_line(context.log, f"ended by {type(error).__name__}: {error}")
+            raise
+        finally:
+            clock.note()
+        held.check()
+        log_line(context.log, f"finished after {clock.seconds:.1f} s")
+        store.commit(stage.key, output, _details(planned, workspace, clock.seconds, peak))
     return clock.seconds
 
 
