@@ -28,8 +28,24 @@ TYPICAL_EFFICIENCY = {
     "encode": 0.4,
     "reconstruct": 0.4,
     "sample": 0.2,
+    "measure": 0.4,
 }
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
+
+LEAST_SECONDS = {
+    "train-tokenizer": 0.9,
+    "train-generator": 0.3,
+    "encode": 0.3,
+    "reconstruct": 0.2,
+    "search": 0.2,
+    "measure": 0.3,
+}
+"""What a stage takes besides its FLOPs, to open data, build models and write, as profile `smoke`
+shows on two cores. Those that are not here take OTHER_SECONDS."""
+OTHER_SECONDS = 0.1
+IMAGE_FLOPS = 3e7
+"""Of a metric that was never timed, for each image that it looks at: half of what features of 64
+pixels take, since metrics of pixels take next to nothing."""
 
 FARTHEST = 100.0
 """Nothing is concluded from a stage with so many times more or fewer FLOPs."""
@@ -94,13 +110,13 @@ class Estimator:
             self._timed[str(manifest.get("metric") or manifest["kind"])].append(timing)
 
     def seconds(self, stage: stages.Stage) -> float | None:
-        """The estimate; None for what is not known yet.
+        """The estimate; None for a stage whose FLOPs cannot be counted.
 
-        That are stages whose FLOPs cannot be counted, stages far from all that were timed, and
-        metrics that were never timed on this machine.
+        What was not timed on this machine, or is far from all that was, is taken to be typical.
         """
         if isinstance(stage, stages.Measure):
-            return _median(self._timed[metric_label(stage, self._workspace)])
+            found = _median(self._timed[metric_label(stage, self._workspace)])
+            return self._typical(stage, self._image_flops(stage)) if found is None else found
         flops = self.flops(stage)
         if flops is None:
             return None
@@ -109,10 +125,8 @@ class Estimator:
             # A picture of images that are there takes less than a second.
             return 0.0 if seconds is None and isinstance(stage, stages.PictureStage) else seconds
         timed = [each for each in self._timed[stage.kind] if each.flops]
-        if not timed:
-            return flops / self._typical(stage.kind)
         near = [each for each in timed if _factor(each, flops) <= FARTHEST]
-        return self._fitted(near, stage, flops) if near else None
+        return self._fitted(near, stage, flops) if near else self._typical(stage, flops)
 
     def flops(self, stage: stages.Stage) -> float | None:
         """FLOPs of a whole stage; None for metrics and for what cannot be counted."""
@@ -140,11 +154,23 @@ class Estimator:
             )
             return float(fixed / scale[0] * steps + each_flop / scale[1] * flops)
         # Steps of one size: their FLOPs take what they take elsewhere, at most all of the time.
-        each_flop = min(1 / self._typical(stage.kind), float((1 / parts[:, 1]).min()))
+        each_flop = min(1 / self._speed(stage.kind), float((1 / parts[:, 1]).min()))
         fixed = float(np.average((1 - each_flop * parts[:, 1]) / parts[:, 0], weights=weights))
         return fixed * steps + each_flop * flops
 
-    def _typical(self, kind: str) -> float:
+    def _typical(self, stage: stages.Stage, flops: float) -> float:
+        """Seconds of a stage of which nothing is known but its FLOPs."""
+        return LEAST_SECONDS.get(stage.kind, OTHER_SECONDS) + flops / self._speed(stage.kind)
+
+    def _image_flops(self, stage: stages.Measure) -> float:
+        """Of a metric, by the images that it looks at."""
+        counts = {
+            "reconstructions": len(self._workspace.data_of(stage.tokens.tokenizer).labels("test")),
+            "samples": stage.samples.sampling.samples,
+        }
+        return IMAGE_FLOPS * sum(count for need, count in counts.items() if need in stage.needs)
+
+    def _speed(self, kind: str) -> float:
         """FLOP/s."""
         return matrix_product_speed() * TYPICAL_EFFICIENCY.get(kind, 0.2)
 
@@ -222,7 +248,7 @@ def matrix_product_speed() -> float:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     a = torch.randn(1024, 1024, device=device)
     best = float("inf")
-    for _ in range(4):
+    for _ in range(12):  # a quarter of a second; some are slow where other programs run
         start = time.perf_counter()
         (a @ a).sum().item()
         best = min(best, time.perf_counter() - start)

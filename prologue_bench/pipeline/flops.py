@@ -78,9 +78,10 @@ def stage_flops(stage: stages.Stage, workspace: Workspace) -> float | None:
     has a product for the inputs and one for the weights. Small models are put forward on the CPU,
     with made-up pixels, and others on tensors without memory. What can run neither way, since what
     it does depends on values, gets the first training image on the CPU. 0 stands only for stages
-    that have no work to do: taking over a prior, and the training of a frozen tokenizer.
+    that have no work to do: taking over a prior, the training of a frozen tokenizer, and
+    pictures of what is there.
     """
-    if type(stage) in _WITHOUT_WORK or _is_frozen(stage, workspace):
+    if type(stage) in _WITHOUT_WORK or _is_frozen(stage, workspace) or _draws_nothing(stage):
         return 0.0
     counted = _COUNTERS.get(type(stage))
     if counted is None:
@@ -198,6 +199,11 @@ class _Small(_OnCpu):
         return torch.randint(256, super(_OnCpu, self).image(data).shape).to(torch.uint8)
 
 
+def _draws_nothing(stage: stages.Stage) -> bool:
+    """Whether a picture is of samples that are there."""
+    return isinstance(stage, stages.PictureSamples) and not stage.shared
+
+
 def _is_frozen(stage: stages.Stage, workspace: Workspace) -> bool:
     return (
         isinstance(stage, stages.TrainTokenizer)
@@ -265,8 +271,6 @@ def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) 
 
 def _picturing(stage: stages.PictureSamples, at: _OnMeta) -> float:
     """Tokens for the first tokens that a row shares, tokens that go on from them, and images."""
-    if not stage.shared:
-        return 0.0
     generator, sampling = stage.samples.generator, stage.samples.sampling
     each = 2 * _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
     return COLUMNS * SAMPLE_ROWS * each

@@ -17,14 +17,21 @@ from prologue_bench.cli.console.plan_table import show_plan
 from prologue_bench.cli.console.progress import PlainProgress
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.pipeline import estimates
-from prologue_bench.pipeline.estimates import Estimator, count_steps, machine
+from prologue_bench.pipeline.estimates import (
+    IMAGE_FLOPS,
+    LEAST_SECONDS,
+    Estimator,
+    count_steps,
+    machine,
+)
 from prologue_bench.pipeline.planner import make_plan
-from prologue_bench.pipeline.stages import Stage
+from prologue_bench.pipeline.stages import Measure, Stage, TrainGenerator, TrainTokenizer
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.artifacts import seal_artifact
 from prologue_bench.storage.store import Store
 
 Load = Callable[..., Ablation]
+Training = TrainGenerator | TrainTokenizer
 SPEED = 1e9
 """FLOP/s of the made-up machine's matrix products."""
 
@@ -121,8 +128,9 @@ def test_of_one_size_the_flops_take_what_they_take_in_a_matrix_product(
 def test_nothing_is_concluded_from_a_hundred_times_the_flops(
     store: Store, training: Stage, factor: float, known: bool
 ) -> None:
-    note(store, 0, steps=20, flops=factor * flops_of(training), seconds=1.0)
-    assert (Estimator(Workspace(store)).seconds(training) is not None) == known
+    typical = Estimator(Workspace(store)).seconds(training)
+    note(store, 0, steps=20, flops=factor * flops_of(training), seconds=1e5)
+    assert (Estimator(Workspace(store)).seconds(training) != typical) == known
 
 
 def test_timings_that_say_nothing_are_passed_over(store: Store, training: Stage) -> None:
@@ -135,8 +143,28 @@ def test_timings_that_say_nothing_are_passed_over(store: Store, training: Stage)
     assert (
         Estimator(Workspace(store)).seconds(training)
         == before
-        == pytest.approx(flops / (0.4 * SPEED))
+        == pytest.approx(LEAST_SECONDS["train-generator"] + flops / (0.4 * SPEED))
     )
+
+
+def test_what_was_never_timed_takes_more_than_its_flops_and_as_much_as_its_images(
+    load: Load, store: Store
+) -> None:
+    def metrics(*values: str) -> dict[str, float]:
+        plan = make_plan(load("metrics=[psnr, codebook, gfid]", *values), Workspace(store))
+        assert all(each.seconds is not None for each in plan.stages)
+        assert all(
+            each.seconds >= LEAST_SECONDS.get(each.stage.kind, 0.0)  # type: ignore[operator]
+            for each in plan.stages
+        )
+        own = [each for each in plan.stages if isinstance(each.stage, Measure)]
+        return {each.stage.metric.name: each.seconds for each in own}  # type: ignore[union-attr, misc]
+
+    found = metrics("sampling.samples=200")
+    more = metrics("sampling.samples=400")
+    assert found["codebook"] == LEAST_SECONDS["measure"], "it looks at no image"
+    assert more["gfid"] - found["gfid"] == pytest.approx(200 * IMAGE_FLOPS / (0.4 * SPEED))
+    assert more["psnr"] == found["psnr"] > found["codebook"]
 
 
 def test_timings_with_other_threads_count_a_third(store: Store, training: Stage) -> None:
@@ -149,10 +177,17 @@ def test_timings_with_other_threads_count_a_third(store: Store, training: Stage)
 
 
 def test_a_plan_with_unknown_parts_says_how_many(
-    load: Load, store: Store, training: Stage, capsys: pytest.CaptureFixture[str]
+    load: Load, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note(store, 0, steps=20, flops=1e6 * flops_of(training), seconds=1.0)
+    count = Estimator.flops
+
+    def flops(self: Estimator, stage: Stage) -> float | None:
+        """None of a training, whose operations cannot be counted."""
+        return None if isinstance(stage, Training) else count(self, stage)
+
+    monkeypatch.setattr(Estimator, "flops", flops)
     plan = make_plan(load(), Workspace(store))
+    monkeypatch.undo()
     show_plan(plan, store.root, by_stage=True)
     text = " ".join(capsys.readouterr().out.split())
     assert re.search(r"the rest takes about [\d.]+ m?s, plus 4 stages of unknown length", text)
