@@ -85,5 +85,6 @@ def warnings_of(columns: Columns, told: tuple[str, ...] = ()) -> list[str]:
             found.append(f"the {segment} carries {bits:.1f} bits: collapsed")
     jumps = int(last(columns, JUMPS) or 0)
     if jumps:
-        found.append(f"{jumps} jump{'s' * (jumps > 1)} of L1")
+        often = {1: "once", 2: "twice"}.get(jumps, f"{jumps} times")
+        found.append(f"in training, the reconstruction broke down {often} for a while (L1 jumped)")
     return found
