@@ -228,10 +228,8 @@ def test_a_collapse_that_a_metric_tells_of_is_told_once() -> None:
     text = "collapsed codebook, prologue carries 0.60 bits per image"
     run = run_of(0, 0.61, 1, measurements=[{"warning": text}])
     (told,) = warnings(results_of({"runs": [run]}))
-    assert (
-        told
-        == f"8 tokens: seed 0: {text}; seed 0: in training, the reconstruction broke down once for a while (L1 jumped)."
-    )
+    jump = "in training, the reconstruction broke down once for a while (L1 jumped)"
+    assert told == f"8 tokens: seed 0: {text}; seed 0: {jump}."
 
 
 def test_the_report_has_a_small_plot_for_each_figure_of_each_segment() -> None:
