@@ -86,5 +86,5 @@ def warnings_of(columns: Columns, told: tuple[str, ...] = ()) -> list[str]:
     jumps = int(last(columns, JUMPS) or 0)
     if jumps:
         often = {1: "once", 2: "twice"}.get(jumps, f"{jumps} times")
-        found.append(f"in training, the reconstruction broke down {often} for a while (L1 jumped)")
+        found.append(f"the reconstruction loss jumped {often} in training")
     return found

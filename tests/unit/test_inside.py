@@ -218,8 +218,8 @@ def run_of(seed: int, bits: float, jumps: int, **more: Any) -> dict[str, Any]:
 def test_the_summary_names_seeds_that_collapsed_or_jumped() -> None:
     runs = [run_of(0, 7.9, 2), run_of(1, 7.0, 0), run_of(2, 0.61, 0)]
     assert warnings(results_of({"runs": runs})) == [
-        "8 tokens: seed 0: in training, the reconstruction broke down twice for a while "
-        "(L1 jumped); seed 2: the prologue carries 0.6 bits: collapsed."
+        "8 tokens: seed 0: the reconstruction loss jumped twice in training; "
+        "seed 2: the prologue carries 0.6 bits: collapsed."
     ]
     assert warnings(results_of({"runs": [run_of(0, 1.0, 0)]})) == []
 
@@ -228,7 +228,7 @@ def test_a_collapse_that_a_metric_tells_of_is_told_once() -> None:
     text = "collapsed codebook, prologue carries 0.60 bits per image"
     run = run_of(0, 0.61, 1, measurements=[{"warning": text}])
     (told,) = warnings(results_of({"runs": [run]}))
-    jump = "in training, the reconstruction broke down once for a while (L1 jumped)"
+    jump = "the reconstruction loss jumped once in training"
     assert told == f"8 tokens: seed 0: {text}; seed 0: {jump}."
 
 
