@@ -51,10 +51,8 @@ OF_UNITS: Mapping[str, Range] = {
         unit: _at_least_zero(f"it is an amount of {unit}")
         for unit in ("s", "TFLOP", "images", "images/s")
     },
-    "bits/dim": _at_least_zero("no code has fewer bits than none"),
-    "bits/pixel": _at_least_zero("no code has fewer bits than none"),
-    "dB": _at_least_zero("images differ by their whole range at most"),
 }
+BITS = _at_least_zero("no code has fewer bits than none")
 OF_PROTOCOLS: Mapping[str, Range] = {
     # Roots of eigenvalues that are rounded to 1e-13 are off by 3e-7 each, over thousands of them.
     "frechet-distance": _at_least_zero("it is a distance", slack=1e-3),
@@ -63,6 +61,10 @@ OF_PROTOCOLS: Mapping[str, Range] = {
     "inception-score": Range(low=1, below="samples that are all alike have 1"),
     "precision-recall": _share(1, "it is a share of the images"),
     "density-coverage": _at_least_zero("it counts images"),
+    "rate": BITS,
+    "elbo": BITS,  # its likelihoods are discretised, which densities in bits/dim need not be
+    "token-bits": BITS,
+    "psnr": _at_least_zero("images differ by their whole range at most"),
     "ssim": Range(-1, 1, "it is a correlation", "it is a correlation"),
     "layout-persistence": Range(high=1, above="images are no more alike than equal"),
 }

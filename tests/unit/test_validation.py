@@ -396,6 +396,16 @@ def test_an_extrapolated_distance_and_one_that_is_rounded_may_be_below_zero(tmp_
     assert problems(tmp_path, found) == []
 
 
+@pytest.mark.parametrize("unit", ["dB", "bits/dim"])
+def test_what_others_measure_may_be_below_zero(unit: str, tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        use = next(each for each in run["measurements"] if each["name"] == "use")
+        protocol = {"name": "signal-to-noise, or a density", "details": {"samples": 50}}
+        use.update(unit=unit, protocol=protocol, value=-3.0)
+    assert problems(tmp_path, found) == []
+
+
 def test_settings_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
     found = document()
     set_settings("sampling", temperature=1.0, of_a_later_version=-1)(found)
