@@ -16,6 +16,7 @@ from prologue_bench.results.protocols import protocol_hash
 from prologue_bench.results.schema import ProtocolRecord, Results, VariantRecord
 from prologue_bench.results.sources import source_of
 from prologue_bench.texts.lines import one_line
+from prologue_bench.texts.ranges import seeds_text
 
 
 @frozen
@@ -63,13 +64,11 @@ def left_out(results: Results) -> list[str]:
 
 def unfinished_runs(results: Results) -> list[str]:
     """Variants with the training seeds of which stages are still missing."""
-    seeds: dict[str, list[str]] = defaultdict(list)
+    seeds: dict[str, list[int]] = defaultdict(list)
     for run in results.runs:
         if run.unfinished and not run.failures:
-            seeds[run.variant].append(str(run.seed))
-    return [
-        f"{variant}, seed{'s' * (len(of) > 1)} {', '.join(of)}" for variant, of in seeds.items()
-    ]
+            seeds[run.variant].append(run.seed)
+    return [f"{variant}, {seeds_text(of)}" for variant, of in seeds.items()]
 
 
 def reused_runs(results: Results) -> dict[str, int]:

@@ -12,6 +12,7 @@ from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Difference
 from prologue_bench.stats.measured import Measured
 from prologue_bench.stats.wording import difference_text
+from prologue_bench.texts.ranges import seeds_text
 
 ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
 
@@ -108,7 +109,7 @@ def warnings(results: Results) -> list[str]:
             found.setdefault(run.variant, {}).setdefault(text, {})[run.seed] = None
     return [
         f"{variant}: "
-        + "; ".join(f"{_seeds(list(seeds))}: {text}" for text, seeds in texts.items())
+        + "; ".join(f"{seeds_text(seeds)}: {text}" for text, seeds in texts.items())
         + "."
         for variant, texts in found.items()
     ]
@@ -123,10 +124,6 @@ def named(results: Results) -> dict[str, str]:
         marks = ["baseline"] * (name == results.baseline) + ["collapsed"] * (name in broken)
         found[name] = f"{name} ({', '.join(marks)})" if marks else name
     return found
-
-
-def _seeds(seeds: list[int]) -> str:
-    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def verdicts(cells: Cells, metrics: Sequence[MetricInfo], results: Results) -> list[str]:

@@ -14,6 +14,7 @@ from attrs import frozen
 
 from prologue_bench.results.schema import Numbers, RunNumbers
 from prologue_bench.stats.collapse import ALIKE, BEGIN, LEAST_BITS, collapsed_segment
+from prologue_bench.texts.ranges import seeds_text
 
 RATE, BITS = "rate", "bits/image"
 """Name and unit of the number of bits that a generator needs for an image's tokens."""
@@ -74,9 +75,7 @@ def collapsed_segments(results: Numbers) -> dict[str, dict[str, set[int]]]:
 
 def in_seeds(segment: str, seeds: Collection[int]) -> str:
     """Such as "prologue collapsed in seed 1"."""
-    return (
-        f"{segment} collapsed in seed{'s' * (len(seeds) > 1)} {', '.join(map(str, sorted(seeds)))}"
-    )
+    return f"{segment} collapsed in {seeds_text(seeds)}"
 
 
 def _segments(run: RunNumbers) -> dict[str, str]:

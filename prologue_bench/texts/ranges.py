@@ -1,4 +1,4 @@
-"""Whole numbers as text: runs as ranges."""
+"""Whole numbers as text: runs as ranges, seeds by number."""
 
 from __future__ import annotations
 
@@ -21,6 +21,16 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             runs.append([number, number])
     return ",".join(f"{low}" if low == high else f"{low}-{high}" for low, high in runs)
+
+
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Training seeds in rising order.
+
+    >>> seeds_text([3, 0]), seeds_text([1])
+    ('seeds 0, 3', 'seed 1')
+    """
+    found = sorted(seeds)
+    return f"seed{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
 
 
 def parse_ranges(text: str, below: int) -> list[int]:
