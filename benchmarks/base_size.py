@@ -17,7 +17,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -163,11 +163,11 @@ class Bench:
             print(f"{found.title}: {found.value:.4g}", flush=True)
             yield found.value
 
-    def _inputs(self, name: str, needs: tuple[Any, ...]) -> MetricInputs:
+    def _inputs(self, name: str, needs: Sequence[Any]) -> MetricInputs:
         known = {"reconstructions": "reconstruct", "samples": "decode", "test": "test"}
         return MetricInputs(
             metric=name,
-            needs=needs,
+            needs=tuple(needs),
             data=self.data,
             layout=self.tokenizer.layout,
             cache=self.folder / "cache",
@@ -251,11 +251,12 @@ def finish(part: str, bench: Bench) -> None:
         if file.exists():
             continue
         bench.data.images("test")  # drawn here rather than while it is timed
-        peak, found = PeakMemory(), []
-        took = seconds(lambda found=found, span=(start, stop): found.append(bench.run(part, *span)))
+        peak, begun = PeakMemory(), time.process_time()
+        result = bench.run(part, start, stop)
+        took = time.process_time() - begun
         temporary = file.with_suffix(".part.npz")
-        numbers = {"seconds": took, "peak": peak.bytes(), "speed": bench.product_speed(part)}
-        np.savez(temporary, result=found[0], **numbers)
+        speed = bench.product_speed(part)
+        np.savez(temporary, result=result, seconds=took, peak=peak.bytes() or 0, speed=speed)
         temporary.rename(file)
         print(f"{time.strftime('%H:%M:%S')} {part}: {stop} images, {took:.1f} s", flush=True)
 
@@ -272,8 +273,8 @@ def row(part: str, bench: Bench) -> str:
     cells = [
         PARTS[part],
         f"{count:,}",
-        f"{took:.3g}" if took < 1000 else f"{took:.0f}",
-        f"{count / took:.3g}",
+        three_digits(took),
+        three_digits(count / took),
         f"{(flops or 0) / 1e9:.1f}" if flops else "–",
         share,
         f"{max(int(each['peak']) for each in batches) / 2**30:.1f}",
@@ -281,10 +282,17 @@ def row(part: str, bench: Bench) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def three_digits(number: float) -> str:
+    """All digits of a large number, and three of a small one."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def sequences_that_fit(precision: str, small: bool) -> int:
-    """How many sequences' keys and values take a quarter of the free memory, at most `MOST_`."""
+    """How many sequences' keys and values take a quarter of the free memory, at most
+    `MOST_SEQUENCES`.
+    """
     layers, width, positions = (1, 32, 34) if small else (12, 768, 273)
-    each = 2 * layers * width * positions * getattr(torch, precision).itemsize
+    each: int = 2 * layers * width * positions * getattr(torch, precision).itemsize
     return max(2, min(MOST_SEQUENCES, available_memory() // 4 // each))
 
 
@@ -303,7 +311,9 @@ def of_folder(asked: argparse.Namespace, folder: Path) -> Asked:
     found = Asked(**json.loads(file.read_text()))
     # Free memory differs each time: the batches that were begun go on.
     if attrs.evolve(found, sequences=new.sequences) != new:
-        raise SystemExit(f"{folder}: found results of {found}, expected of {new}; name another")
+        raise SystemExit(
+            f"{folder}: found results of {found}, expected of {new}; name another folder"
+        )
     return found
 
 
