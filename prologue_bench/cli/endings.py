@@ -5,7 +5,6 @@ and SIGTERM end the program in the same way while it starts.
 """
 
 import contextlib
-import gc
 import os
 import sys
 from typing import NoReturn
@@ -23,9 +22,6 @@ EXIT_UNFORESEEN = 70
 """EX_SOFTWARE of sysexits.h: an internal error."""
 LARGEST_EXIT_CODE = 255
 """The system keeps the lowest eight bits: 256 would be a success."""
-NEW_OBJECTS = 10_000
-"""How many are made before cycles are looked for among them. Python's 700 costs imports, whose
-objects all stay, a twentieth of their time."""
 COMPLETION = "_PROLOGUE_BENCH_COMPLETE"
 """The variable by which a shell asks click how a word goes on."""
 
@@ -36,7 +32,6 @@ def main() -> NoReturn:
     SIGTERM stops a command as Ctrl-C does, unless the command has its own way to stop.
     """
     on_stop_signals(leave_at_once)
-    gc.set_threshold(NEW_OBJECTS)
     try:
         for stream in (sys.stdout, sys.stderr):
             # Not every terminal and pipe knows all characters; text is never lost over one of them.
