@@ -48,6 +48,8 @@ class Revision:
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
             "OMP_NUM_THREADS": "1",
         }
+        # As for a user: modules are compiled once.
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def run(self) -> float:
         """The smoke profile; nothing is left to do the second time."""

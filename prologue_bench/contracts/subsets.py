@@ -67,12 +67,12 @@ class Picked:
 def _ranks(labels: NDArray[Any], seed: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Each image's place in a random order of its class, the class's size, and its turn."""
     labels = np.asarray(labels, dtype=np.int64)
-    _, number, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    by_class = np.lexsort((_words(len(labels), seed, "images"), number))
+    sizes = np.bincount(labels)
+    by_class = np.lexsort((_words(len(labels), seed, "images"), labels))
     rank = np.empty(len(labels), dtype=np.int64)
     rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    turns = _words(int(labels.max(initial=-1)) + 1, seed, "classes")
-    return rank, sizes[number], turns[labels]
+    turns = _words(len(sizes), seed, "classes")
+    return rank, sizes[labels], turns[labels]
 
 
 def _words(count: int, seed: int, what: str) -> NDArray[np.uint64]:

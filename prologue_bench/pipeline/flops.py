@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -28,6 +29,9 @@ from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.pictures import ATTENTION_IMAGES, COLUMNS, SAMPLE_ROWS
 from prologue_bench.pipeline.workspace import SMALL, Workspace, identity
 from prologue_bench.sampling.decoding import draw_ids, guidance_scales, is_guided
+
+M = TypeVar("M", bound=nn.Module)
+aten = torch.ops.aten
 
 
 class FlopsBySize:
@@ -135,6 +139,14 @@ class _OnMeta:
     def prior(self, generator: Resolved, layout: TokenLayout, labels: int) -> JointPrior:
         return check_prior(self.generator(generator, layout, labels), generator.name)
 
+    def counted(self, what: str, *components: Resolved, of: Callable[[], object]) -> float:
+        """FLOPs of a function that does one thing with components.
+
+        Stages that do the same are counted once.
+        """
+        name = (type(self).__name__, what, *map(identity, components))
+        return self.workspace.once(name, lambda: _count(of))
+
     def image(self, data: Resolved) -> torch.Tensor:
         """One image, uint8 [1, C, H, W]."""
         images = self.workspace.open_data(data).spec
@@ -157,20 +169,18 @@ class _OnCpu(_OnMeta):
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
-        self._made: dict[str, Any] = {}
+        self._made: dict[tuple[object, ...], Any] = {}
 
     def tokenizer(self, tokenizer: Resolved, data: Resolved) -> Tokenizer:
         images = self.workspace.open_data(data).spec
         self._check_size(self.workspace.tokenizer_on_meta(tokenizer, data))
-        made: Tokenizer = self._once(tokenizer, lambda: models.build_tokenizer(tokenizer, images))
-        return made
+        name = (identity(tokenizer), images)
+        return self.kept(name, lambda: models.build_tokenizer(tokenizer, images))
 
     def generator(self, generator: Resolved, layout: TokenLayout, labels: int) -> Generator:
         self._check_size(self.workspace.generator_on_meta(generator, layout, labels))
-        made: Generator = self._once(
-            generator, lambda: models.build_generator(generator, layout, labels)
-        )
-        return made
+        name = (identity(generator), layout, labels)
+        return self.kept(name, lambda: models.build_generator(generator, layout, labels))
 
     def image(self, data: Resolved) -> torch.Tensor:
         try:
@@ -178,11 +188,12 @@ class _OnCpu(_OnMeta):
         except MissingDataError:  # planned from the data set's card
             return torch.randint(256, super().image(data).shape).to(torch.uint8)
 
-    def _once(self, resolved: Resolved, make: Callable[[], Any]) -> Any:
-        name = identity(resolved)
+    def kept(self, name: tuple[object, ...], make: Callable[[], M]) -> M:
+        """A model, kept as long as this."""
         if name not in self._made:
             self._made[name] = make()
-        return self._made[name]
+        made: M = self._made[name]
+        return made
 
     def _check_size(self, model: Tokenizer | Generator) -> None:
         length = model.layout.length if isinstance(model, Tokenizer) else 0
@@ -194,6 +205,10 @@ class _Small(_OnCpu):
     """As `_OnCpu` for small models, with made-up pixels: no image is opened."""
 
     most_parameters = SMALL
+
+    def kept(self, name: tuple[object, ...], make: Callable[[], M]) -> M:
+        """A model, kept for the stages that follow."""
+        return self.workspace.lately(name, make)
 
     def image(self, data: Resolved) -> torch.Tensor:
         return torch.randint(256, super(_OnCpu, self).image(data).shape).to(torch.uint8)
@@ -238,7 +253,8 @@ def _encoding(stage: stages.EncodeImages, at: _OnMeta) -> float:
     _, tokenizer = _tokenizer(stage, at)
     data = at.workspace.data_of(stage.tokenizer)
     image = to_float(at.image(stage.tokenizer.data.resolved))
-    return stage.count(data) * _count(lambda: tokenizer.encode(image))
+    each = at.counted("encode", *_components(stage), of=lambda: tokenizer.encode(image))
+    return stage.count(data) * each
 
 
 def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
@@ -247,7 +263,9 @@ def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
     _, tokenizer = _tokenizer(stage.tokens, at)
     if isinstance(tokenizer, ContinuousTokenizer):
         image = to_float(at.image(data))
-        return count * _count(lambda: tokenizer.reconstruct(image))
+        components = _components(stage.tokens)
+        each = at.counted("reconstruct", *components, of=lambda: tokenizer.reconstruct(image))
+        return count * each
     return count * _decoding(stage.tokens, at)
 
 
@@ -285,7 +303,9 @@ def _picturing_tokens(stage: stages.PictureTokens, at: _OnMeta) -> float:
 def _picturing_attention(stage: stages.PictureAttention, at: _OnMeta) -> float:
     """About a pass over each sequence."""
     generator, ids, label = _one_sequence(stage.generator, at)
-    return ATTENTION_IMAGES * _count(lambda: generator.losses(ids, label))
+    components = (stage.generator.generator, *_components(stage.generator.tokens))
+    each = at.counted("losses", *components, of=lambda: generator.losses(ids, label))
+    return ATTENTION_IMAGES * each
 
 
 _COUNTERS: dict[type[stages.Stage], Callable[[Any, _OnMeta], float]] = {
@@ -317,7 +337,8 @@ def _tokens(stage: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> fl
     generator, ids, label = _one_sequence(stage, at)
     if isinstance(generator, AutoregressiveGenerator) and generator.has_likelihood:
         passes = 2 if is_guided(guidance_scales(generator.layout, sampling)) else 1
-        return passes * _count(lambda: generator.nll(ids, label))
+        components = (stage.generator, *_components(stage.tokens))
+        return passes * at.counted("nll", *components, of=lambda: generator.nll(ids, label))
     return _count(lambda: draw_ids(generator, sampling, 0, label, None, "counting"))
 
 
@@ -334,7 +355,12 @@ def _decoding(tokens: stages.EncodeImages, at: _OnMeta) -> float:
     """One image from its tokens."""
     _, tokenizer = _tokenizer(tokens, at)
     ids = torch.zeros(1, tokenizer.layout.length).long()
-    return _count(lambda: tokenizer.decode(ids))
+    return at.counted("decode", *_components(tokens), of=lambda: tokenizer.decode(ids))
+
+
+def _components(tokens: stages.EncodeImages) -> tuple[Resolved, Resolved]:
+    """What tokenizes, and the data."""
+    return tokens.tokenizer.tokenizer, tokens.tokenizer.data.resolved
 
 
 def _tokenizer(tokens: stages.EncodeImages, at: _OnMeta) -> tuple[ImageSpec, Tokenizer]:
@@ -350,18 +376,35 @@ def _count(function: Callable[[], object]) -> float:
     return float(counter.flops)
 
 
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what torch's `FlopCounterMode` counts, by its formulas, in a fifth of the time.
+def _product(*operands: torch.Tensor, out: torch.Tensor) -> int:
+    """Of matrices, the last two operands: each output sums up so many products."""
+    return 2 * out.numel() * operands[-1].shape[-2]
 
-    That one looks for a decomposition of every operation, and keeps counts by module.
+
+def _convolution(
+    image: torch.Tensor, filters: torch.Tensor, *settings: Any, out: torch.Tensor
+) -> int:
+    """Each number of the output, or of the input where that is transposed, meets one filter."""
+    transposed = settings[4]
+    return 2 * (image if transposed else out).numel() * filters[0].numel()
+
+
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    **dict.fromkeys((aten.mm, aten.addmm, aten.bmm, aten.baddbmm), _product),
+    aten.convolution: _convolution,
+}
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what torch's `FlopCounterMode` counts, in a fifth of the time.
+
+    That one looks for a decomposition of every operation, keeps counts by module, and imports a
+    compiler. Attention is counted by its products, since it is computed by them (`sdpa_kernel`).
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        from torch.utils.flop_counter import flop_registry  # imports a compiler: 0.3 s
-
         self.flops = 0
-        self._formulas = flop_registry
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -371,11 +414,9 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> object:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        formula = self._formulas.get(func.overloadpacket)
-        if formula is not None:
-            self.flops += formula(*args, **kwargs, out_val=out)
+        out = func(*args, **(kwargs or {}))
+        if (formula := _FORMULAS.get(func.overloadpacket)) is not None:
+            self.flops += formula(*args, out=out)
         return out
 
 

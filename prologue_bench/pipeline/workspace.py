@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -27,6 +27,8 @@ from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import load_weights
 
 M = TypeVar("M", bound=nn.Module)
+LATELY = 8
+"""Models that are kept for counting: as many as the stages of a few variants share."""
 
 
 class Workspace:
@@ -43,6 +45,22 @@ class Workspace:
         self._tokenizers: dict[str, Tokenizer] = {}
         self._with_weights: set[str] = set()
         self._generators: dict[tuple[str, TokenLayout, int], Generator] = {}
+        self._counts: dict[tuple[object, ...], float] = {}
+        self._lately: dict[tuple[object, ...], Any] = {}
+
+    def once(self, name: tuple[object, ...], count: Callable[[], float]) -> float:
+        """A number, counted the first time it is asked for."""
+        if name not in self._counts:
+            self._counts[name] = count()
+        return self._counts[name]
+
+    def lately(self, name: tuple[object, ...], make: Callable[[], M]) -> M:
+        """A model, made where it is none of the last that were asked for."""
+        made: M = self._lately.pop(name) if name in self._lately else make()
+        self._lately[name] = made
+        if len(self._lately) > LATELY:
+            del self._lately[next(iter(self._lately))]
+        return made
 
     def open_data(self, resolved: Resolved) -> DataSource:
         """The data source, kept for the stages that follow."""

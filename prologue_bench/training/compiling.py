@@ -19,7 +19,7 @@ from prologue_bench.notices import notice
 from prologue_bench.storage.files import user_cache
 from prologue_bench.training.context import StageContext
 
-GAIN = 0.12
+GAIN = 0.16
 """Share of a step's time that compiling saves; docs/performance.md has what was measured."""
 SECONDS_PER_LAYER = 2.0
 """What compiling takes for each layer with weights, forward and backward."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from prologue_bench.contracts import NoSettings
 from prologue_bench.documents import yaml_values
@@ -96,6 +97,24 @@ def test_the_environment_comes_before_the_system(
     before = data.fingerprint
     write_idx(tmp_path / "t10k-labels-idx1-ubyte.gz", np.array([1, 1, 1]))
     assert FashionMnist(FashionMnistSettings()).fingerprint != before
+
+
+def test_a_plan_unpacks_no_images_of_files_that_were_read_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert EmbeddedFashionMnist(NoSettings()).fingerprint == EMBEDDED_FINGERPRINT
+    unpacked: list[str] = []
+
+    def read(path: Path) -> NDArray[Any]:
+        unpacked.append(path.name)
+        return read_idx(path)
+
+    monkeypatch.setattr(fashion_mnist, "read_idx", read)
+    data = EmbeddedFashionMnist(NoSettings())
+    assert data.fingerprint == EMBEDDED_FINGERPRINT
+    assert len(data.labels("train")) == 8000
+    assert unpacked == ["train-labels-idx1-ubyte.gz"]
 
 
 @pytest.mark.parametrize(

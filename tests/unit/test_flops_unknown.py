@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from prologue_bench.config.ablation import Ablation
@@ -102,6 +103,24 @@ def test_the_counter_counts_what_torch_s_own_counts(load: Load, store: Store) ->
         with torch.device("meta"), torch.no_grad():
             tokenizer.decode(tokenizer.encode(torch.zeros(2, *shape)))
             generator.nll(torch.zeros(2, pipeline.layout.length).long(), torch.zeros(2).long())
+
+    with FlopCounterMode(display=False) as counter:
+        forward()
+    assert flops._count(forward) == counter.get_total_flops() > 0
+
+
+def test_the_counter_knows_every_product() -> None:
+    from prologue_bench.pipeline import flops
+
+    def forward() -> None:
+        with torch.no_grad():
+            images = torch.randn(2, 8, 10, 10)
+            F.conv2d(images, torch.randn(12, 4, 3, 3), torch.randn(12), stride=2, groups=2)
+            F.conv_transpose2d(images, torch.randn(8, 3, 4, 4), stride=2, groups=2)
+            F.conv3d(images[None], torch.randn(5, 2, 1, 3, 3))
+            F.linear(images, torch.randn(7, 10), torch.randn(7))
+            torch.einsum("bchw,cd->bdhw", images, torch.randn(8, 3))
+            torch.randn(4, 5) @ torch.randn(2, 5, 6)
 
     with FlopCounterMode(display=False) as counter:
         forward()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -82,6 +84,21 @@ def test_what_is_only_computed_is_what_training_computes(
         found = model.features(images(7))
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_draw_s_keys_and_values_are_freed_at_once() -> None:
+    """At large sizes they are gigabytes, and cycles are looked for only now and then."""
+    generator = ar(LAYOUTS[0])
+    gc.disable()
+    try:
+        state = generator.start(torch.zeros(2).long())
+        generator.decode_step(state, None)
+        generator.decode_step(state, torch.zeros(2, 1).long())
+        decoder = weakref.ref(state.decoder)
+        del state
+        assert decoder() is None
+    finally:
+        gc.enable()
 
 
 def test_sampling_under_autocast_is_near_float32() -> None:

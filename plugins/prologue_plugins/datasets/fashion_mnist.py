@@ -8,7 +8,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from prologue_bench.contracts import DataSource, ImageSpec, NoSettings, Split
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.storage.checksums import known_checksums
-from prologue_bench.storage.files import user_cache, user_path
+from prologue_bench.storage.files import user_cache, user_path, write_text
+from prologue_bench.storage.kept import find_kept, keep
 from prologue_plugins.datasets.downloads import why_not_fetched
 from prologue_plugins.datasets.settings import FashionMnistSettings
 
@@ -51,9 +52,8 @@ MOST_BYTES = 2**29
 PIECE = 2**20
 AGAIN = "fetch the file again"
 DEBIAN_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-
-_FINGERPRINTS: dict[tuple[tuple[Path, str], ...], str] = {}
-"""Of data in files with these checksums."""
+KIND, KEPT_FILE = "fingerprints", "fingerprint.txt"
+"""How fingerprints are kept by the files' checksums."""
 
 
 def read_idx(path: Path) -> NDArray[Any]:
@@ -62,10 +62,24 @@ def read_idx(path: Path) -> NDArray[Any]:
     Raises UserError when it is damaged or another format. No more is unpacked than the header says,
     and that has a limit.
     """
+    shape, content = _read(path, lambda shape: math.prod(shape) + 1)
+    if len(content) != math.prod(shape):
+        found = "more" if len(content) > math.prod(shape) else f"{len(content)} bytes"
+        raise UserError(f"{path}: found {found}, expected {shape}; {AGAIN}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+def idx_shape(path: Path) -> tuple[int, ...]:
+    """The shape of the array of an idx file, by its header. Raises UserError as `read_idx`."""
+    return _read(path, lambda shape: 0)[0]
+
+
+def _read(path: Path, count: Callable[[tuple[int, ...]], int]) -> tuple[tuple[int, ...], bytes]:
+    """The shape that an idx file's header names, and at most `count(shape)` bytes behind it."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             shape = _read_shape(file)
-            content = _read_at_most(file, math.prod(shape) + 1) if shape is not None else b""
+            content = _read_at_most(file, count(shape)) if shape is not None else b""
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}; {AGAIN}"
@@ -76,10 +90,7 @@ def read_idx(path: Path) -> NDArray[Any]:
         raise UserError(
             f"{path}: found a shape of {shape}, expected at most {MOST_BYTES:,} bytes; {AGAIN}"
         )
-    if len(content) != math.prod(shape):
-        found = "more" if len(content) > math.prod(shape) else f"{len(content)} bytes"
-        raise UserError(f"{path}: found {found}, expected {shape}; {AGAIN}")
-    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+    return shape, content
 
 
 def _read_shape(file: BufferedIOBase) -> tuple[int, ...] | None:
@@ -122,7 +133,7 @@ class IdxFolder(DataSource):
                 )
             self.paths[key] = found
         self._arrays: dict[Path, NDArray[Any]] = {}
-        self._splits: dict[Split, tuple[NDArray[Any], NDArray[Any]]] = {}
+        self._fitting: set[Split] = set()
 
     @property
     def spec(self) -> ImageSpec:
@@ -131,19 +142,26 @@ class IdxFolder(DataSource):
     @property
     def fingerprint(self) -> str:
         """Of the arrays, whether their files are gzipped or not."""
-        files = tuple(_checksums(self.paths.values()).items())
-        if files not in _FINGERPRINTS:
-            digest = hashlib.sha256()
-            for path, _ in files:
-                digest.update(self._array(path).data)
-            _FINGERPRINTS[files] = digest.hexdigest()[:16]
-        return _FINGERPRINTS[files]
+        checksums = _checksums(self.paths.values())
+        key = hashlib.sha256(" ".join(checksums.values()).encode()).hexdigest()[:32]
+        kept = find_kept(user_cache(), KIND, key)
+        if kept is not None:
+            return (kept / KEPT_FILE).read_text()
+        digest = hashlib.sha256()
+        for path in checksums:
+            digest.update(self._array(path).data)
+        found = digest.hexdigest()[:16]
+        # All is read once; plans then need the labels alone.
+        keep(user_cache(), KIND, key, lambda folder: write_text(folder / KEPT_FILE, found))
+        return found
 
     def images(self, split: Split) -> NDArray[Any]:
-        return self._split(split)[0][:, None]
+        self._check(split)
+        return self._array(self.paths[split, "images"])[:, None]
 
     def labels(self, split: Split) -> NDArray[Any]:
-        return self._split(split)[1].astype(np.int64)
+        self._check(split)
+        return self._array(self.paths[split, "labels"]).astype(np.int64)
 
     def _array(self, path: Path) -> NDArray[Any]:
         """What a file holds; it takes long to unpack, and so is done once."""
@@ -151,35 +169,26 @@ class IdxFolder(DataSource):
             self._arrays[path] = read_idx(path)
         return self._arrays[path]
 
-    def _split(self, split: Split) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Images uint8 [N, 28, 28] and labels uint8 [N].
-
-        Raises UserError where they do not fit each other.
-        """
-        if split not in self._splits:
-            images, labels = (self._array(self.paths[split, part]) for part in ("images", "labels"))
-            if images.shape[1:] != (28, 28):
-                found = (
-                    f"images of {' x '.join(map(str, images.shape[1:]))}"
-                    if images.ndim == 3
-                    else "labels"
-                )
-                raise UserError(
-                    f"{self.paths[split, 'images']}: found {found}, expected images of 28 x 28"
-                )
-            if labels.shape != images.shape[:1]:
-                found = f"{len(labels):,} labels" if labels.ndim == 1 else "images"
-                raise UserError(
-                    f"{self.paths[split, 'labels']}: found {found}, "
-                    f"expected one label for each of the {len(images):,} images beside it"
-                )
-            if len(labels) and labels.max() >= len(CLASSES):
-                raise UserError(
-                    f"{self.paths[split, 'labels']}: found the label {labels.max()}, "
-                    f"expected 0 to {len(CLASSES) - 1}"
-                )
-            self._splits[split] = images, labels
-        return self._splits[split]
+    def _check(self, split: Split) -> None:
+        """Raises UserError where images and labels do not fit each other. Unpacks the latter."""
+        if split in self._fitting:
+            return
+        path, beside = (self.paths[split, part] for part in ("images", "labels"))
+        shape, labels = idx_shape(path), self._array(beside)
+        if shape[1:] != (28, 28):
+            found = f"images of {' x '.join(map(str, shape[1:]))}" if shape[1:] else "labels"
+            raise UserError(f"{path}: found {found}, expected images of 28 x 28")
+        if labels.shape != shape[:1]:
+            found = f"{len(labels):,} labels" if labels.ndim == 1 else "images"
+            raise UserError(
+                f"{beside}: found {found}, "
+                f"expected one label for each of the {shape[0]:,} images beside it"
+            )
+        if len(labels) and labels.max() >= len(CLASSES):
+            raise UserError(
+                f"{beside}: found the label {labels.max()}, expected 0 to {len(CLASSES) - 1}"
+            )
+        self._fitting.add(split)
 
 
 class FashionMnist(IdxFolder):

@@ -84,7 +84,7 @@ class Decoder:
             if x.shape[1] > 1:
                 out = self.transformer(x, self.used, self._kept)[:, -1]
             else:
-                out = self.step(x[:, 0])
+                out = self.step(self, x[:, 0])
         self.used += x.shape[1]
         return out
 
@@ -121,10 +121,12 @@ class Decoder:
 
 
 class Step:
-    """Room for one position of a decoder, and what is done there."""
+    """Room for one position of a decoder, and what is done there.
+
+    It does not hold the decoder, whose memory is then free as soon as nobody draws with it.
+    """
 
     def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
         transformer, keys = decoder.transformer, decoder.keys[0]
         self.room = Room(transformer, decoder.batch)
         self.query = self.room.query.view(-1, 1, keys.shape[-1])
@@ -132,9 +134,9 @@ class Step:
         self.heads = torch.empty_like(keys[0, :, :1], memory_format=torch.contiguous_format)
         self.seen = self.heads.view(decoder.batch, -1)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Output [B, D] for inputs [B, D] of the next position."""
-        decoder, room = self.decoder, self.room
+    def __call__(self, decoder: Decoder, x: Tensor) -> Tensor:
+        """Output [B, D] for inputs [B, D] of the decoder's next position."""
+        room = self.room
         rotation = decoder.transformer.rotation[decoder.used]
         room.rows.copy_(x)
         for layer, block in enumerate(decoder.transformer.blocks):
