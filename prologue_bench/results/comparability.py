@@ -61,7 +61,11 @@ def _copies(runs: Sequence[RunRecord]) -> Iterator[str]:
     """
     firsts: dict[tuple[tuple[str, float | None], ...], RunRecord] = {}
     for run in runs:
-        own = [each for each in run.measurements if each.artifact and each.direction != "neutral"]
+        own = [
+            each
+            for each in run.measurements
+            if each.artifact and each.direction != "neutral" and each.value is not None
+        ]
         values = tuple((each.name, each.value) for each in own)
         first = firsts.setdefault(values, run)
         others = {each.artifact for each in first.measurements}

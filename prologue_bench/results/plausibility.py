@@ -96,9 +96,12 @@ def _wrong_details(details: Mapping[str, Scalar]) -> Iterator[str]:
         *folders, last = path.split(".")
         # A search is told as texts, and the variant's settings have it.
         if section == "sampling" and "search" not in folders:
-            place = sampling
+            place: Any = sampling
             for folder in folders:
-                place = place.setdefault(folder, {})
+                place = place.setdefault(folder, {}) if isinstance(place, dict) else value
+            if not isinstance(place, dict) or isinstance(place.get(last), dict):
+                yield f"its protocol: {name}: found a value, and values below or above its name"
+                return
             place[last] = value
     if problem := _impossible(Sampling, sampling, "sampling"):
         yield f"its protocol: {problem}"

@@ -268,6 +268,18 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         set_protocol("use", details={"samples": 50, "sampling.samples": 0}),
         "use: its protocol: sampling.samples: must be > 0: 0",
     ),
+    "a number that is a section too, in a protocol": (
+        set_protocol(
+            "use", details={"sampling.temperature": 2.0, "sampling.temperature.visual": 1.0}
+        ),
+        "its protocol: sampling.temperature.visual: found a value, and values below or above",
+    ),
+    "a section that is a number too, in a protocol": (
+        set_protocol(
+            "use", details={"sampling.temperature.visual": 1.0, "sampling.temperature": 2.0}
+        ),
+        "its protocol: sampling.temperature: found a value, and values below or above",
+    ),
     "images of no samples": (
         set_protocol("use", details={"samples": 0}),
         "use: its protocol: samples: found 0, expected at least 1",
@@ -394,6 +406,14 @@ def test_an_extrapolated_distance_and_one_that_is_rounded_may_be_below_zero(tmp_
         use.update(unit="", protocol=protocol, value=-1e-6)
         run["measurements"].append({**use, "name": "use_infinity", "value": -3.0})
     assert problems(tmp_path, found) == []
+
+
+def test_runs_without_numbers_are_no_copies(tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        for each in run["measurements"]:
+            each.update(value=None, half_width=None, positions=[], reason="the loss is nan")
+    assert not any("to the last digit" in each for each in problems(tmp_path, found))
 
 
 @pytest.mark.parametrize("unit", ["dB", "bits/dim"])
