@@ -64,7 +64,7 @@ EXPLAINED = {
         "Class probe",
         "Test accuracy of a linear classifier that sees the first tokens alone.",
     ),
-    "factors": Explained("Factors", "How well known facts of an image are read from its tokens."),
+    "factor": Explained("Factor", "How well known facts of an image are read from its tokens."),
     "layout": Explained(
         "Layout",
         "How much more alike samples of a class are if they share their first tokens.",
