@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from prologue_bench.config.sections import merge, nested
 from prologue_bench.config.settings import GeneratorTraining, Sampling, TokenizerTraining
 from prologue_bench.config.structure import structure
 from prologue_bench.errors import UserError
@@ -91,18 +92,17 @@ def _wrong_details(details: Mapping[str, Scalar]) -> Iterator[str]:
         if isinstance(value := details.get(name), int) and value < 1:
             yield f"its protocol: {name}: found {value}, expected at least 1"
     sampling: dict[str, Any] = {}
+    told: list[str] = []
     for name, value in details.items():
         section, _, path = name.partition(".")
-        *folders, last = path.split(".")
         # A search is told as texts, and the variant's settings have it.
-        if section == "sampling" and "search" not in folders:
-            place: Any = sampling
-            for folder in folders:
-                place = place.setdefault(folder, {}) if isinstance(place, dict) else value
-            if not isinstance(place, dict) or isinstance(place.get(last), dict):
-                yield f"its protocol: {name}: found a value, and values below or above its name"
-                return
-            place[last] = value
+        if section != "sampling" or "search" in path.split(".")[:-1]:
+            continue
+        if any(path.startswith(f"{each}.") or each.startswith(f"{path}.") for each in told):
+            yield f"its protocol: {name}: found a value, and values below or above its name"
+            return
+        told.append(path)
+        sampling = merge(sampling, nested(path, value))
     if problem := _impossible(Sampling, sampling, "sampling"):
         yield f"its protocol: {problem}"
 
