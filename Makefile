@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One process per core, and one thread in each; what the tests of a file share is made once.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+# One process more than there are cores, as some wait for the programs that they start, and one thread in each; what the tests of
+# a file share is made once. Those programs find modules compiled, whatever the shell asks for.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+    --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
 
 .PHONY: demo test test-slow test-all bench campaign reports leaderboard docs lint install install-dev
 

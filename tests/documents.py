@@ -102,6 +102,19 @@ def _text(path: Path, changed_at: int) -> str:
     return json.dumps(plain(load_results(path)))
 
 
+def in_short(document: dict[str, Any]) -> dict[str, Any]:
+    """Results without what a page draws most of its plots from: curves, and details of metrics."""
+    runs = [
+        {
+            **run,
+            "curves": {},
+            "measurements": [each for each in run["measurements"] if not each["detail"]],
+        }
+        for run in document["runs"]
+    ]
+    return {**document, "runs": runs}
+
+
 def whole(results: Mapping[str, Any]) -> dict[str, Any]:
     """Results with what is missing put in, and the variants of their runs."""
     names = dict.fromkeys(run["variant"] for run in results["runs"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 from prologue_bench.stats.differences import Difference
@@ -28,14 +29,15 @@ def narrowing(found: Difference, seeds: int) -> float:
 def seeds_until(found: Difference, settles: Callable[[float], bool]) -> int | None:
     """The fewest seeds, more than there are, with which half of the interval `settles` it.
 
-    None where no number up to MOST_SEEDS does, or there is no interval over training seeds.
+    What settles it with one width must settle it with each narrower one. None where no number up
+    to MOST_SEEDS does, or there is no interval over training seeds.
     """
     if found.half_width is None or found.basis != "training seeds":
         return None
-    for seeds in range(found.count + 1, MOST_SEEDS + 1):
-        if settles(found.half_width * narrowing(found, seeds)):
-            return seeds
-    return None
+    width = found.half_width
+    more = range(found.count + 1, MOST_SEEDS + 1)
+    place = bisect_left(more, True, key=lambda seeds: settles(width * narrowing(found, seeds)))
+    return more[place] if place < len(more) else None
 
 
 def seeds_to_settle(found: Difference) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
 from prologue_bench.results.loading import load_results
+from tests.browser.conftest import PATIENCE
 from tests.conftest import ROOT, run_tiny
 
 EVIL = "<script>document.title = 'owned'</script> & \"quotes\""
@@ -239,10 +241,28 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-def test_on_a_phone_the_primary_metric_stands_beside_the_name(page: Any, published: Path) -> None:
-    page.set_viewport_size({"width": 390, "height": 844})
+@pytest.fixture(scope="module")
+def drawn(browser: Any, published: Path) -> Iterator[Any]:
+    """A page with that report, opened once, as drawing it takes seconds."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(published.as_uri())
-    board = page.locator("table.board")
+    page.wait_for_selector("html.ready", state="attached")
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def report(drawn: Any) -> Iterator[Any]:
+    """That page, 1440 pixels wide, on its first tab and in the light."""
+    drawn.set_viewport_size({"width": 1440, "height": 900})
+    yield drawn
+    drawn.emulate_media(media="null", color_scheme="null")
+
+
+def test_on_a_phone_the_primary_metric_stands_beside_the_name(report: Any) -> None:
+    report.set_viewport_size({"width": 390, "height": 844})
+    board = report.locator("table.board")
     column = board.locator("thead th[data-metric=gfid]").evaluate("head => head.cellIndex")
     rows = board.locator("tbody tr")
     assert rows.count() == 6
@@ -256,11 +276,8 @@ def test_on_a_phone_the_primary_metric_stands_beside_the_name(page: Any, publish
 
 
 @pytest.mark.parametrize("width", [1440, 390])
-def test_headings_over_pictures_and_names_break_between_words(
-    page: Any, published: Path, width: int
-) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    page.goto(published.as_uri())
+def test_headings_over_pictures_and_names_break_between_words(report: Any, width: int) -> None:
+    report.set_viewport_size({"width": width, "height": 900})
     # The text of a word that is broken has several boxes.
     broken = """all => all.flatMap(each => {
       const range = document.createRange(), text = each.firstChild, found = [];
@@ -272,29 +289,23 @@ def test_headings_over_pictures_and_names_break_between_words(
       return found;
     })"""
     for places in (".tiles .column", "table.board tbody th a"):
-        found = page.locator(places)
+        found = report.locator(places)
         assert found.count() > 5
         assert found.evaluate_all(broken) == []
     cut = "all => all.filter(each => each.scrollHeight > each.clientHeight + 1).length"
-    assert page.locator(".tiles .column").evaluate_all(cut) == 0
+    assert report.locator(".tiles .column").evaluate_all(cut) == 0
 
 
-def test_the_rows_of_plots_beside_each_other_are_at_one_height(page: Any, published: Path) -> None:
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.goto(published.as_uri())
-    page.wait_for_selector("html.drawn", state="attached")
-    tops = page.locator(".forests .plot").evaluate_all(
+def test_the_rows_of_plots_beside_each_other_are_at_one_height(report: Any) -> None:
+    tops = report.locator(".forests .plot").evaluate_all(
         "all => all.map(each => Math.round(each.getBoundingClientRect().top))"
     )
     assert len(tops) == 4
     assert len(set(tops)) == 1
 
 
-def test_what_lies_beyond_an_axis_is_an_arrow_with_its_value(page: Any, published: Path) -> None:
-    page.set_viewport_size({"width": 1440, "height": 900})
-    page.goto(published.as_uri())
-    page.wait_for_selector("html.drawn", state="attached")
-    told = page.locator(".forests .plot").first.locator("[aria-label$='beyond the axis']")
+def test_what_lies_beyond_an_axis_is_an_arrow_with_its_value(report: Any) -> None:
+    told = report.locator(".forests .plot").first.locator("[aria-label$='beyond the axis']")
     labels = told.evaluate_all("all => all.map(each => each.getAttribute('aria-label'))")
     assert "2d, CE on visual, mean: +3,235, beyond the axis" in labels
     assert len(labels) == 4, "three seeds and their mean"
@@ -302,39 +313,37 @@ def test_what_lies_beyond_an_axis_is_an_arrow_with_its_value(page: Any, publishe
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 1100, 390])
-def test_a_table_that_goes_on_to_the_right_says_so(
-    page: Any, published: Path, width: int, scheme: Any
-) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme=scheme)
-    page.goto(published.as_uri())
-    page.wait_for_selector("html.drawn", state="attached")
-    board = page.locator(".wide:has(table.board)")
+def test_a_table_that_goes_on_to_the_right_says_so(report: Any, width: int, scheme: Any) -> None:
+    report.set_viewport_size({"width": width, "height": 900})
+    report.emulate_media(color_scheme=scheme)
+    board = report.locator(".wide:has(table.board)")
     shadow = "each => getComputedStyle(each, '::after').backgroundImage"
     is_cut = board.locator(".scroll").evaluate("each => each.scrollWidth > each.clientWidth + 1")
     assert is_cut == (width < 1440)
+    report.wait_for_selector(f".wide{'.more' if is_cut else ':not(.more)'}:has(table.board)")
     assert board.evaluate(shadow).startswith("linear-gradient") == is_cut
     board.locator(".scroll").evaluate("each => each.scrollTo(each.scrollWidth, 0)")
-    page.wait_for_selector(".wide:not(.more):has(table.board)")
+    report.wait_for_selector(".wide:not(.more):has(table.board)")
     assert board.evaluate(shadow) == "none", "nothing is left to the right"
 
 
-def test_the_first_printed_page_is_the_answer_and_its_plots(page: Any, published: Path) -> None:
-    page.set_viewport_size({"width": 1047, "height": 718})  # A4 across, without its margins
-    page.goto(published.as_uri())
-    page.wait_for_selector("html.ready", state="attached")
-    page.emulate_media(media="print")
-    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+def test_the_first_printed_page_is_the_answer_and_its_plots(report: Any) -> None:
+    report.set_viewport_size({"width": 1047, "height": 718})  # A4 across, without its margins
+    report.emulate_media(media="print")
+    report.evaluate("window.fits = 0; addEventListener('resize', () => window.fits++)")
+    report.evaluate("dispatchEvent(new Event('beforeprint'))")
     bottom = "each => each.getBoundingClientRect().bottom"
-    assert page.locator(".verdict").evaluate(bottom) < 718
-    assert page.locator(".forests").evaluate(bottom) < 718
-    assert page.locator(".commands[open]").evaluate("each => each.parentNode.tagName") == "MAIN"
-    axes = page.locator(".forests .role-axis-title text, .forests .role-axis-label text")
+    assert report.locator(".verdict").evaluate(bottom) < 718
+    assert report.locator(".forests").evaluate(bottom) < 718
+    assert report.locator(".commands[open]").evaluate("each => each.parentNode.tagName") == "MAIN"
+    axes = report.locator(".forests .role-axis-title text, .forests .role-axis-label text")
     cut = """all => all.filter(each => {
       const [place, box] = [each.closest("figure"), each].map((one) => one.getBoundingClientRect());
       return box.left < place.left || box.right > place.right;
     }).map(each => each.textContent)"""
     assert axes.count() > 12
+    report.wait_for_function("window.fits > 0")
+    assert report.evaluate("window.fits") == 1, "plots are fitted once, not for every fold"
     assert axes.evaluate_all(cut) == []
-    page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator(".commands").evaluate("each => each.parentNode.tagName") == "HEADER"
+    report.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert report.locator(".commands").evaluate("each => each.parentNode.tagName") == "HEADER"

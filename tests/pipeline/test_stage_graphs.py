@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
-from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
 from prologue_bench.pipeline.executor import execute
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TakePrior, TrainTokenizer
 from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
-from tests.conftest import Recorder
+from tests.conftest import ROOT, Recorder
 
 
 def test_one_stage_samples_from_the_joint_prior(
@@ -96,3 +100,22 @@ def test_post_trains_its_foundation_once_and_keeps_it(
     after = load_file(store.get(post.key) / "tokenizer.safetensors")
     assert all(after[name].equal(value) for name, value in before.items())
     assert after.keys() > before.keys()
+
+
+@pytest.mark.parametrize(
+    "path",
+    # What needs released weights has tests of its own.
+    sorted(set((ROOT / "ablations").glob("*.yaml")) - set((ROOT / "ablations").glob("zoo*.yaml"))),
+    ids=lambda path: path.stem,
+)
+def test_every_ablation_plans_with_its_own_baseline(
+    path: Path, registry: Registry, store: Store
+) -> None:
+    one_seed = ("data=fashion-mnist-embedded", "seeds=[0]")
+    overrides = Overrides(values=one_seed, profile="smoke")
+    ablation = load_ablation(path, registry, overrides)
+    plan = make_plan(ablation, Workspace(store))
+    assert ablation.name == path.stem
+    assert ablation.baseline in [variant.name for variant in ablation.variants]
+    assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
+    load_ablation(path, registry)  # with the profile of the file too

@@ -33,10 +33,12 @@ from prologue_bench.storage.store import Store
 from prologue_plugins.zoo.gpt import LlamaGenGpt
 from prologue_plugins.zoo.importing import Published, import_released
 from prologue_plugins.zoo.llamagen import LlamaGenVq
+from prologue_plugins.zoo.reading import check_fit
 from prologue_plugins.zoo.settings import LlamaGenVqSettings
 from prologue_plugins.zoo.settings_generators import LlamaGenGptSettings
 from tests.conftest import ROOT, run_tiny
 from tests.factories.image_folders import make_images
+from tests.factories.presets import shapes_of
 
 ZOO = """
 name: tiny
@@ -230,3 +232,14 @@ def test_an_import_that_cannot_be_is_one_line(
     assert isinstance(found.exception, UserError)
     assert str(found.exception).startswith(message)
     assert json.dumps(str(found.exception)).count("\\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("llamagen-vq8", "llamagen-vq16"), ("maskbit-12bit", "maskbit-10bit")],
+)
+def test_weights_of_another_preset_are_named(given: str, wanted: str, registry: Registry) -> None:
+    """The shapes of all presets are looked at, which takes seconds."""
+    found, expected = (shapes_of(name, registry) for name in (given, wanted))
+    with pytest.raises(UserError, match=f"x: these are weights of {given}, not of {wanted}"):
+        check_fit(expected, found, "x")

@@ -230,11 +230,11 @@ def test_weights_of_two_seeds_purposes_or_places_differ_and_repeat() -> None:
     assert set(random) <= set(differing(tokenizer(), other))
     # Their spread is that of the constructor's own draws.
     torch.manual_seed(0)
+    drawn = weights(tokenizer())
     for name, value in weights(Prologue(PROLOGUE, IMAGES)).items():
         if name in random and value.numel() > 500 and "gate" not in name:
-            assert float(weights(tokenizer())[name].std()) == pytest.approx(
-                float(value.std()), rel=0.15
-            ), name
+            spread = pytest.approx(float(value.std()), rel=0.15)
+            assert float(drawn[name].std()) == spread, name
 
 
 class Seeding(nn.Module):

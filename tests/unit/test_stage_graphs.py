@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from prologue_bench.config.ablation import Ablation, load_ablation
-from prologue_bench.config.files import Overrides
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import TrainGenerator
@@ -101,24 +99,6 @@ def test_every_paper_ablation_loads_with_its_reference_row(
         assert not unguided.sampling.guidance
         assert guided.sampling.samples == 50000
         assert guided.tokenizer_training.steps >= 750000
-
-
-@pytest.mark.parametrize(
-    "path",
-    # What needs released weights has tests of its own.
-    sorted(set((ROOT / "ablations").glob("*.yaml")) - set((ROOT / "ablations").glob("zoo*.yaml"))),
-    ids=lambda path: path.stem,
-)
-def test_every_ablation_plans_with_its_own_baseline(
-    path: Path, registry: Registry, store: Store
-) -> None:
-    overrides = Overrides(values=("data=fashion-mnist-embedded",), profile="smoke")
-    ablation = load_ablation(path, registry, overrides)
-    plan = make_plan(ablation, Workspace(store))
-    assert ablation.name == path.stem
-    assert ablation.baseline in [variant.name for variant in ablation.variants]
-    assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
-    load_ablation(path, registry)  # with the profile of the file too
 
 
 def load_references_rows(registry: Registry) -> list[str]:

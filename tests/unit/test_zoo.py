@@ -17,8 +17,6 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from prologue_bench.config.presets import find_preset
-from prologue_bench.config.structure import structure
 from prologue_bench.contracts import ImageSpec
 from prologue_bench.contracts.external import files_within
 from prologue_bench.contracts.fetching import nothing_fetched
@@ -31,6 +29,7 @@ from prologue_plugins.zoo.parts.codebooks import ids_to_signs, nearest, signs_to
 from prologue_plugins.zoo.reading import read_state
 from prologue_plugins.zoo.settings import LlamaGenVqSettings, VarVqSettings
 from prologue_plugins.zoo.var import VarVq, chosen_convolutions
+from tests.factories.presets import shapes_of
 
 GOLDEN = Path(__file__).parent.parent / "golden_zoo"
 PRESETS = {
@@ -54,16 +53,6 @@ PRESETS = {
     "var_vq": {"vae_ch160v4096z32": "var-vq-256"},
 }
 IMAGES = ImageSpec(channels=3, height=16, width=8)
-
-
-def shapes_of(preset_name: str, registry: Registry) -> dict[str, tuple[int, ...]]:
-    preset = find_preset("tokenizer", preset_name, registry)
-    assert preset is not None
-    assert preset.use != preset_name, "the component would be taken in its place"
-    component = registry.find("tokenizer", preset.use)
-    settings = structure(component.load_settings(), preset.settings, preset_name)
-    found: dict[str, tuple[int, ...]] = component.load().shapes(settings)
-    return found
 
 
 def tiny(**changes: Any) -> LlamaGenVq:
@@ -211,16 +200,6 @@ def test_weights_that_do_not_fit_are_one_line(
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_weights_of_another_variant_are_named(registry: Registry) -> None:
-    from prologue_plugins.zoo.reading import check_fit
-
-    expected, found = (shapes_of(name, registry) for name in ("llamagen-vq16", "llamagen-vq8"))
-    with pytest.raises(
-        UserError, match=r"x: these are weights of llamagen-vq8, not of llamagen-vq16"
-    ):
-        check_fit(expected, found, "x")
 
 
 class Code:

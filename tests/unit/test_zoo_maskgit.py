@@ -21,7 +21,6 @@ from prologue_plugins.zoo.cosmos import CosmosDi, haar, inverse_haar
 from prologue_plugins.zoo.golden import check_zoo_folder
 from prologue_plugins.zoo.maskbit import MaskBit, VqganPlus
 from prologue_plugins.zoo.maskgit import MaskGitVqgan
-from prologue_plugins.zoo.reading import check_fit
 from prologue_plugins.zoo.settings_maskgit import (
     BsqVitSettings,
     CosmosDiSettings,
@@ -202,16 +201,6 @@ def test_a_tensor_that_does_not_fit_is_named_in_one_line(change: dict[str, Any],
     with pytest.raises(UserError, match=text) as caught:
         MaskBit(MaskBitSettings(weights=""), IMAGES, state)
     assert "\n" not in str(caught.value)
-
-
-def test_weights_of_another_preset_are_named() -> None:
-    sizes = {"hidden_channels": 128, "channel_mult": (1, 1, 2, 2, 4), "num_res_blocks": 2}
-    ten, twelve = (
-        MaskBit.shapes(MaskBitSettings(**sizes, norm_groups=32, token_size=bits))
-        for bits in (10, 12)
-    )
-    with pytest.raises(UserError, match="weights of maskbit-12bit, not of maskbit-10bit"):
-        check_fit(ten, twelve, "file")
 
 
 @pytest.mark.parametrize("family", [TiTok, BsqVit], ids=lambda family: family.name)

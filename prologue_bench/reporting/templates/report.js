@@ -80,9 +80,14 @@ document.addEventListener("DOMContentLoaded", () => {
   const drawAll = async (hidden) => {
     for (const place of all(".plot:not(.drawn)")) if (hidden || place.clientWidth) await draw(place);
   };
-  const fit = async () => {
-    await drawAll(false);
-    dispatchEvent(new Event("resize")); // plots that were drawn elsewhere take the width that they have now
+  let fitting; // one for all folds that open at once, as for print: each resizes every plot
+  const fit = () => {
+    fitting ??= new Promise((done) => setTimeout(done)).then(async () => {
+      fitting = undefined;
+      await drawAll(false);
+      dispatchEvent(new Event("resize")); // plots that were drawn elsewhere take the width that they have now
+    });
+    return fitting;
   };
   const file = (title) =>
     `${document.body.dataset.name}-${title}`.toLowerCase().replace(/[^a-z0-9.]+/g, "-").replace(/^-|-$/g, "");
@@ -219,7 +224,7 @@ document.addEventListener("DOMContentLoaded", () => {
     block.append(button);
   }
 
-  fit().then(async () => {
+  drawAll(false).then(async () => {
     document.documentElement.classList.add("drawn");
     await drawAll(true);
     document.documentElement.classList.add("ready");

@@ -27,7 +27,7 @@ from prologue_bench.results.frame import frame, measured, summary
 from prologue_bench.results.loading import load_results
 from prologue_plugins.official.claims import examine
 from tests.conftest import ROOT
-from tests.documents import loaded, results_of
+from tests.documents import in_short, loaded, results_of
 from tests.factories.verdicts import PICTURES
 
 BROKEN = "2d, CE on visual"
@@ -145,8 +145,8 @@ def test_it_is_marked_in_every_table(results: Any) -> None:
     assert not any(cell.best for cell in shown)
 
 
-def test_the_page_shades_none_of_its_cells_as_better(results: Any) -> None:
-    page = render_html(results, PICTURES)
+def test_the_page_shades_none_of_its_cells_as_better() -> None:
+    page = render_html(results_of(in_short(loaded(REPORT))), PICTURES)
     board = page.partition('class="sortable board"')[2].partition("</table>")[0]
     (row,) = (row for row in board.split("<tr") if f">{BROKEN}</a>" in row)
     assert 'class="better"' not in row
@@ -246,7 +246,7 @@ def test_with_a_collapsed_baseline_no_sound_variant_is_marked_as_collapsed() -> 
     drawn = json.dumps([plot for _, plot in plots])
     assert "baseline collapsed" in drawn
     assert not re.search(r",(better|worse|open|same|collapsed),", drawn)
-    page = render_html(results, PICTURES)
+    page = render_html(results_of(in_short(document)), PICTURES)
     assert f"The baseline, {BROKEN}, has collapsed: a difference from it" in page
     assert "Yellow: what has collapsed" not in page
     assert "Green cells" not in page

@@ -42,7 +42,7 @@ from prologue_plugins.metrics.settings import (
     PrecisionRecallSettings,
 )
 from tests.conftest import OLD_REPORTS, ROOT
-from tests.documents import loaded, results_of
+from tests.documents import in_short, loaded, results_of
 from tests.factories.measuring import LAYOUT
 
 DATA = Shapes(ShapesSettings(size=32, train_images=40, test_images=40))
@@ -208,7 +208,8 @@ def test_fid_and_kid_lose_their_i_with_inception(title: str, over: str, counterp
 @pytest.mark.parametrize("name", REPORTS)
 def test_reports_of_earlier_versions_are_read_with_true_titles(name: str) -> None:
     results = load_results(OLD_REPORTS / name)
-    shown = [render_markdown(results), render_latex(results), render_html(results, Pictures())]
+    page = render_html(results_of(in_short(loaded(OLD_REPORTS / name))), Pictures())
+    shown = [render_markdown(results), render_latex(results), page]
     for text in shown:
         assert not re.search(r"\b[rg]?FID\b", text.replace("published FID", ""))
     scale = f"{LITE} features at 64 pixels instead of Inception"
