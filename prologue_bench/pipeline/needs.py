@@ -13,7 +13,8 @@ from attrs import evolve, field, frozen
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.estimates import count_steps, metric_label
-from prologue_bench.pipeline.flops import recorded_flops
+from prologue_bench.pipeline.flops import parameters, recorded_flops
+from prologue_bench.pipeline.held import held_by_a_draw
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.leftovers import bytes_in
@@ -162,6 +163,13 @@ def _counted(planned: PlannedStage, workspace: Workspace) -> Needs:
         unfinished = CHECKPOINTS * SAVED * NUMBER * weights
     elif isinstance(stage, stages.TakePrior):
         disk += NUMBER * planned.parameters
+    else:
+        models_read = [
+            each
+            for each in stage.inputs
+            if isinstance(each, stages.TokenizerStage | stages.GeneratorStage)
+        ]
+        memory += NUMBER * sum(parameters(each, workspace) for each in models_read)
     tokenizer = _tokenizer_of(stage)
     if tokenizer is None:
         return Needs(memory, disk, unfinished)
@@ -178,7 +186,10 @@ def _counted(planned: PlannedStage, workspace: Workspace) -> Needs:
         disk += ids if isinstance(stage, stages.EncodeImages) else 0
     elif isinstance(stage, stages.Reconstruct):
         disk += test * image
+    elif isinstance(stage, stages.SearchSampling):
+        memory += held_by_a_draw(stage, workspace)
     elif isinstance(stage, stages.SampleImages):
+        memory += held_by_a_draw(stage, workspace)
         drawn = stage.sampling.samples
         disk += drawn * (image + NUMBER * workspace.layout_of(tokenizer).length)
     return Needs(memory, disk, unfinished)

@@ -245,6 +245,21 @@ def test_needs_are_those_of_finished_stages_of_the_same_size(load: Load, store: 
     assert known == Needs(memory=3 * GB, disk=1001, unfinished=counted.unfinished)
 
 
+def test_a_draw_holds_the_models_and_the_keys_and_values_of_a_batch(load: Load) -> None:
+    def counted(rows: int, scale: float) -> int:
+        workspace = Workspace(Store(Path("nowhere")))
+        sampling = [f"sampling.batch_size={rows}", f"sampling.guidance={{all: {{scale: {scale}}}}}"]
+        plan = make_plan(load("sampling.samples=64", *sampling), workspace)
+        drawn = plan.missing[[each.stage.kind for each in plan.missing].index("sample")]
+        return estimate_needs(plan, workspace).stages[drawn.stage.key].memory
+
+    more = counted(32, 1.0) - counted(16, 1.0)
+    # Of one layer of 32 channels: keys and values of 4 tokens and the class, in float32.
+    keys_and_values = 16 * 2 * 5 * 32 * 4
+    assert keys_and_values <= more <= 4 * keys_and_values, "and buffers of a step's results"
+    assert counted(16, 2.0) - counted(16, 1.0) == more, "guidance draws two rows per image"
+
+
 def test_unfinished_work_that_is_there_counts_no_second_time(load: Load, store: Store) -> None:
     workspace = Workspace(store)
     plan = make_plan(load(), workspace)
