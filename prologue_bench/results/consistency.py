@@ -32,6 +32,9 @@ def check_benchmarks(benchmarks: Sequence[Document]) -> None:
 def numbers_mismatches(results: Document) -> Iterator[Mismatch]:
     """Names that stand twice, or stand for nothing."""
     yield from _once((each["name"] for each in results["variants"]), "variants", "name")
+    for index, variant in enumerate(results["variants"]):
+        for wrong in _once((each["name"] for each in variant.get("layout", ())), "layout", "name"):
+            yield wrong.within(index).within("variants")
     names = {each["name"] for each in results["variants"]}
     if results["baseline"] is not None:
         yield from _known(results["baseline"], names, "variant", "baseline")

@@ -1,28 +1,17 @@
-"""Numbers that cannot be right, whatever was measured.
-
-Bounds are those of `results.ranges` and, of settings, those that settings are checked by when an
-ablation is read.
-"""
+"""Numbers that cannot be right. Bounds are those of `results.ranges`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import attrs
-
-from prologue_bench.config.sections import merge, nested
-from prologue_bench.config.settings import GeneratorTraining, Sampling, TokenizerTraining
-from prologue_bench.config.structure import structure
-from prologue_bench.errors import UserError
-from prologue_bench.results.ranges import Range, possible_range
+from prologue_bench.results.possible_settings import impossible_details, impossible_settings
+from prologue_bench.results.ranges import Range, is_known, possible_range
 from prologue_bench.results.schema import (
     MeasurementRecord,
+    ProtocolRecord,
     Results,
     RunRecord,
-    Scalar,
     SegmentRecord,
-    VariantRecord,
 )
 from prologue_bench.texts.numbers import number
 
@@ -30,7 +19,7 @@ COUNTED = (
     *("samples", "resize", "neighbours", "subsets", "subset_size", "splits"),
     *("groups_per_class", "group_size"),
 )
-"""Details of protocols that are counts of something."""
+"""Details of known protocols that are counts of something."""
 
 
 def place_of(run: RunRecord, metric: str = "") -> str:
@@ -42,8 +31,7 @@ def place_of(run: RunRecord, metric: str = "") -> str:
 def implausible(results: Results) -> Iterator[str]:
     """A sentence for each number and setting that cannot be right."""
     yield from _wrong_margins(results)
-    for variant in results.variants:
-        yield from _wrong_settings(variant)
+    yield from impossible_settings(results)
     layouts = {variant.name: variant.layout for variant in results.variants}
     for run in results.runs:
         for each in run.measurements:
@@ -65,45 +53,12 @@ def _wrong_margins(results: Results) -> Iterator[str]:
             )
 
 
-def _wrong_settings(variant: VariantRecord) -> Iterator[str]:
-    found = variant.settings
-    for name, cls, values in (
-        ("tokenizer_training", TokenizerTraining, found.tokenizer_training),
-        ("generator_training", GeneratorTraining, found.generator_training),
-        ("sampling", Sampling, found.sampling),
-    ):
-        if problem := _impossible(cls, values, name):
-            yield f"{variant.name}: {problem}"
-
-
-def _impossible(cls: type[Any], values: Mapping[str, Any], where: str) -> str:
-    """Why settings can be none of a class; empty where they can. Those of others are left alone."""
-    known = {field.name for field in attrs.fields(cls)}
-    try:
-        structure(cls, {name: values[name] for name in values if name in known}, where)
-    except UserError as error:
-        return str(error)
-    return ""
-
-
-def _wrong_details(details: Mapping[str, Scalar]) -> Iterator[str]:
-    """What of a protocol's details cannot be."""
+def _wrong_details(protocol: ProtocolRecord) -> Iterator[str]:
+    """What of a known protocol's details cannot be."""
     for name in COUNTED:
-        if isinstance(value := details.get(name), int) and value < 1:
+        if isinstance(value := protocol.details.get(name), int) and value < 1:
             yield f"its protocol: {name}: found {value}, expected at least 1"
-    sampling: dict[str, Any] = {}
-    told: list[str] = []
-    for name, value in details.items():
-        section, _, path = name.partition(".")
-        # A search is told as texts, and the variant's settings have it.
-        if section != "sampling" or "search" in path.split(".")[:-1]:
-            continue
-        if any(path.startswith(f"{each}.") or each.startswith(f"{path}.") for each in told):
-            yield f"its protocol: {name}: found a value, and values below or above its name"
-            return
-        told.append(path)
-        sampling = merge(sampling, nested(path, value))
-    if problem := _impossible(Sampling, sampling, "sampling"):
+    if problem := impossible_details(protocol.details):
         yield f"its protocol: {problem}"
 
 
@@ -116,14 +71,16 @@ def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Itera
             f"its protocol must say either that it is published {protocol.counterpart}, "
             "or in a note how it differs"
         )
-    yield from _wrong_details(protocol.details)
+    known = is_known(protocol)
+    if known:
+        yield from _wrong_details(protocol)
     if each.value is None:
         if not each.reason:
             yield "found null without a reason, expected a number"
         return
     if each.count < 1:
         yield "counted 0, expected 1 or more: of how many is this number?"
-    drawn = protocol.details.get("samples")
+    drawn = protocol.details.get("samples") if known else None
     if isinstance(drawn, int) and not isinstance(drawn, bool) and each.count > drawn:
         yield f"measured on {each.count}, more than the {drawn} samples of its protocol"
     unit = f" {each.unit}" if each.unit else ""
@@ -138,11 +95,22 @@ def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Itera
         yield from _wrong_width(each, each.half_width, possible)
 
 
+WIDEST = 100
+"""Times a number that cannot be below 0, half of its interval may be: a mean's is about 2."""
+
+
 def _wrong_width(each: MeasurementRecord, width: float, possible: Range | None) -> Iterator[str]:
     if width > 0 and each.count == 1:
         yield "found an interval over images, which one alone does not have"
-    if possible is not None and width > possible.high - possible.low:
+    if possible is None:
+        return
+    if width > possible.high - possible.low:
         yield (
             f"found ± {number(width)}, wider than all that is possible, "
             f"{number(possible.low)} to {number(possible.high)}"
+        )
+    elif possible.low == 0 and each.value and width > WIDEST * max(each.value, possible.slack):
+        yield (
+            f"found ± {number(width)}, expected at most {WIDEST} times the number, which is "
+            "never below 0"
         )

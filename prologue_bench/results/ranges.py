@@ -1,4 +1,4 @@
-"""What a number can be, whatever was measured: by its unit, its protocol and the layout."""
+"""What a number can be: by its protocol, its unit and the layout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from prologue_bench.results.schema import MeasurementRecord, SegmentRecord
+from prologue_bench.results.schema import MeasurementRecord, ProtocolRecord, SegmentRecord
 from prologue_bench.texts.numbers import number
 
 SLACK = 1e-9
@@ -44,6 +44,7 @@ def _at_least_zero(what: str, slack: float = 0.0) -> Range:
     return Range(low=0, below=what, slack=slack)
 
 
+BITS = _at_least_zero("no code has fewer bits than none")
 OF_UNITS: Mapping[str, Range] = {
     "%": _share(100, "it is a percentage"),
     "R²": Range(high=1, above="it is a share of a variance"),
@@ -52,42 +53,70 @@ OF_UNITS: Mapping[str, Range] = {
         for unit in ("s", "TFLOP", "images", "images/s")
     },
 }
-BITS = _at_least_zero("no code has fewer bits than none")
-OF_PROTOCOLS: Mapping[str, Range] = {
+"""Of the numbers of `KNOWN` protocols. What a unit means elsewhere, its metric alone knows."""
+KNOWN: Mapping[str, Range] = {
     # Roots of eigenvalues that are rounded to 1e-13 are off by 3e-7 each, over thousands of them.
     "frechet-distance": _at_least_zero("it is a distance", slack=1e-3),
     "generation-gap": _at_least_zero("it is a distance", slack=1e-3),
+    "generation-gap-difference": Range(),
+    "kernel-distance": Range(),  # estimated without bias, and so below zero at times
     "lpips": _at_least_zero("it is a distance"),
     "inception-score": Range(low=1, below="samples that are all alike have 1"),
     "precision-recall": _share(1, "it is a share of the images"),
     "density-coverage": _at_least_zero("it counts images"),
-    "rate": BITS,
-    "elbo": BITS,  # its likelihoods are discretised, which densities in bits/dim need not be
-    "token-bits": BITS,
     "psnr": _at_least_zero("images differ by their whole range at most"),
     "ssim": Range(-1, 1, "it is a correlation", "it is a correlation"),
     "layout-persistence": Range(high=1, above="images are no more alike than equal"),
+    "rate": BITS,
+    "elbo": BITS,  # its likelihoods are discretised, which densities in bits/dim need not be
+    "token-bits": BITS,
+    **{
+        name: Range()  # the units of their numbers tell
+        for name in (
+            *("token-entropy", "conditional-entropy", "codebook", "attention-share"),
+            *("linear-probe", "factor-probe"),
+            *("training-cost", "sampling-speed", "coding-speed"),
+        )
+    },
 }
-"""By the name up to a comma. A kernel distance is estimated without bias, and can be negative."""
+"""The protocols of this project's metrics, by the name up to a comma. Of others nothing is known:
+their metrics may give any number."""
 EXTRAPOLATED = "_infinity"
-"""Ends the names of numbers that are drawn out beyond what was measured, perhaps too far."""
+"""Ends the names of distances that are drawn out beyond what was measured, perhaps too far."""
+
+
+def is_known(protocol: ProtocolRecord) -> bool:
+    """Whether it is a protocol of this project's metrics."""
+    return _known_name(protocol) in KNOWN
+
+
+def _known_name(protocol: ProtocolRecord) -> str:
+    return protocol.name.partition(",")[0]
 
 
 def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Range | None:
     """What a number can be; None where nothing tells it."""
-    if each.name.endswith(EXTRAPOLATED):
+    name = _known_name(each.protocol)
+    if name not in KNOWN or (name == "frechet-distance" and each.name.endswith(EXTRAPOLATED)):
         return None
-    segments = [one for one in layout if one.name == each.positions_of] or layout
-    if each.unit == "bits/image":
-        most = sum(one.length * math.log2(one.vocabulary) for one in segments)
+    segment = segment_of(each, layout)
+    segments = [segment] if segment else layout
+    if each.unit == "bits/image" and segments:
         return Range(
             low=0,
-            high=most if segments else math.inf,
-            below="no code has fewer bits than none",
+            high=sum(one.length * math.log2(one.vocabulary) for one in segments),
+            below=BITS.below,
             above="the tokens can hold no more, and a guess takes no more",
         )
     if each.unit == "codes":
         codes = max((one.vocabulary for one in segments), default=math.inf)
-        return Range(0, codes, "it counts codes", "the codebook has no more codes")
-    protocol = each.protocol.name.partition(",")[0]
-    return OF_UNITS.get(each.unit) or OF_PROTOCOLS.get(protocol)
+        return Range(1, codes, "one code alone counts as 1", "the codebook has no more codes")
+    return OF_UNITS.get(each.unit, KNOWN[name])
+
+
+def segment_of(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> SegmentRecord | None:
+    """The segment that a number of a known protocol is of; None where it is of all tokens."""
+    for segment in sorted(layout, key=lambda one: -len(one.name)):
+        if segment.name == each.positions_of or each.name.endswith(f"_{segment.name}"):
+            return segment
+    return None

@@ -11,6 +11,7 @@ from attrs import frozen
 from prologue_bench.errors import UserError
 from prologue_bench.results.checking import MOST_TOLD, Mismatch, check_plain
 from prologue_bench.results.comparability import unequal
+from prologue_bench.results.contradictions import contradictions
 from prologue_bench.results.documents import (
     EXPECTED,
     results_bytes,
@@ -73,6 +74,7 @@ def validate(path: Path) -> Validation:
         checks: tuple[Iterator[str], ...] = (
             unequal(results),
             implausible(results),
+            contradictions(results),
             altered(document, results, file.parent),
             unlike_csv(results, file.parent),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import torch
@@ -11,6 +13,7 @@ from prologue_bench.contracts import Tokenizer
 from prologue_bench.errors import UserError
 from prologue_plugins.layers.quantizers import Codebook, OneHotQuantizer, VectorQuantizer
 from prologue_plugins.layers.settings import TransformerSettings
+from prologue_plugins.tokenizers.prologue import Prologue
 from prologue_plugins.tokenizers.prologue_post import ProloguePost
 from prologue_plugins.tokenizers.settings import ProloguePostSettings, Vq1dSettings, Vq2dSettings
 from prologue_plugins.tokenizers.vq_1d import Vq1d
@@ -59,6 +62,22 @@ def test_ids_round_trip_and_match_training(make: object) -> None:
 def test_one_dimensional_tokens_have_no_grid_and_any_number() -> None:
     layout = one_dimensional().layout
     assert (layout.length, layout.segments[0].grid) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (Vq1d, Vq1dSettings(**COMMON, tokens=5)),  # type: ignore[arg-type]
+        (Vq2d, Vq2dSettings(**COMMON)),  # type: ignore[arg-type]
+        (Prologue, PROLOGUE),
+        (Prologue, attrs.evolve(PROLOGUE, prologue_tokens=0)),
+        (Prologue, attrs.evolve(PROLOGUE, shared_codebook=True)),
+    ],
+)
+def test_settings_tell_the_layout_without_the_model(cls: Any, settings: Any) -> None:
+    layout = cls(settings, IMAGES).layout
+    told = settings.segments((IMAGES.channels, IMAGES.height, IMAGES.width))
+    assert list(told.items()) == [(each.name, (each.length, each.vocabulary)) for each in layout]
 
 
 def test_only_what_post_adds_learns() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import io
 import json
+import re
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -15,14 +17,18 @@ import pytest
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
+from prologue_bench.config.settings import plain_values
+from prologue_bench.registry import Registry
 from prologue_bench.reporting.extracts import extract, shown_metrics, to_text
 from prologue_bench.reporting.replacing import CSV as THE_REPORT_S
 from prologue_bench.results.integrity import contents_of
 from prologue_bench.results.loading import load_results
+from prologue_bench.results.ranges import KNOWN
 from prologue_bench.results.schema import Results
 from prologue_bench.results.spreadsheet import CSV
 from prologue_bench.results.strict import to_json
 from prologue_bench.results.validation import validate
+from prologue_plugins.tokenizers.settings import PrologueSettings, Vq2dSettings
 from tests.conftest import ROOT
 from tests.documents import MEASUREMENT, results_of, whole
 
@@ -31,8 +37,17 @@ ROWS = sorted(ROOT.glob("registry/results/*.json"))
 Damage = Callable[[dict[str, Any]], object]
 
 
+PROTOCOLS = {
+    "gfid": "frechet-distance",
+    "rate": "rate",
+    "probe": "linear-probe",
+    "use": "codebook",
+    "perplexity": "codebook",
+}
+
+
 def measured(name: str, value: float, artifact: str, **more: Any) -> dict[str, Any]:
-    protocol = {"name": name, "details": {"samples": 50, "resize": 64}}
+    protocol = {"name": PROTOCOLS[name], "details": {"samples": 50, "resize": 64}}
     return {
         **MEASUREMENT,
         "name": name,
@@ -109,6 +124,42 @@ def measured_by(protocol: str, value: float) -> Damage:
 
 def set_settings(section: str, **fields: Any) -> Damage:
     return lambda found: found["variants"][0]["settings"].update({section: fields})
+
+
+def measured_as(name: str, protocol: str, **fields: Any) -> dict[str, Any]:
+    """A number of run 0 that is not among those of `document`."""
+    details = {"samples": 50}
+    return {
+        **measured("use", 1.0, "a0"),
+        "name": name,
+        "unit": "",
+        "protocol": {"name": protocol, "details": details},
+        **fields,
+    }
+
+
+def of_two_segments(name: str, protocol: str, **fields: Any) -> Damage:
+    """Variant a gets a prologue of 2 tokens of 4 codes, and run 0 a number of it."""
+
+    def damage(found: dict[str, Any]) -> None:
+        prologue = {"name": "prologue", "length": 2, "vocabulary": 4, "grid": None}
+        found["variants"][0]["layout"].insert(0, prologue)
+        visual = measured_as("rate_visual", "rate", unit="bits/image", value=9.0)
+        found["runs"][0]["measurements"] += [measured_as(name, protocol, **fields), visual]
+
+    return damage
+
+
+def searched(chosen: dict[str, Any]) -> Damage:
+    points = [
+        {"point": {"temperature": tried}, "metric": "gfid", "value": value, "direction": "lower"}
+        for tried, value in ((0.9, 5.0), (1.0, 6.0))
+    ]
+    return set_run(0, search={"points": points, "chosen": chosen})
+
+
+def tokenized(settings: Vq2dSettings | PrologueSettings, use: str) -> Damage:
+    return set_settings("tokenizer", use=use, **plain_values(settings))
 
 
 def set_run(run: int, **fields: Any) -> Damage:
@@ -309,9 +360,117 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         lambda found: found.update(remotes=[{"url": "s3://b", "artifacts": {"k": "abc"}}]),
         "remote s3://b, artifact k: found 'abc', expected a SHA-256",
     ),
+    "a perplexity below that of one code": (
+        set_number("perplexity", value=0.5, positions=[]),
+        "perplexity: found 0.5 codes, expected at least 1: one code alone counts as 1",
+    ),
+    "more codes than the number's own segment has": (
+        of_two_segments("perplexity_prologue", "codebook", unit="codes", value=6.0),
+        "perplexity_prologue: found 6 codes, expected at most 4: the codebook has no more codes",
+    ),
+    "more joint bits than a segment can hold": (
+        of_two_segments("bits_joint_prologue", "token-entropy", unit="bits/image", value=4.5),
+        "bits_joint_prologue: found 4.5 bits/image, expected at most 4: the tokens can hold",
+    ),
+    "a rate that is not that of its segments": (
+        of_two_segments("rate_prologue", "rate", unit="bits/image", value=3.0),
+        "a, seed 0, rate: found 9, expected 12, the sum of rate_prologue and rate_visual",
+    ),
+    "a bound whose parts miss it": (
+        lambda found: found["runs"][0]["measurements"].extend(
+            measured_as(name, "elbo", value=value)
+            for name, value in (("elbo", 5.0), ("elbo_distortion", 4.0), ("elbo_rate", 0.5))
+        ),
+        "elbo: found 5, expected 4.5, the sum of elbo_distortion and elbo_rate",
+    ),
+    "tokens that do not come to their number": (
+        set_number("rate", positions=[1.0, 1.0, 1.0, 1.0], positions_of="visual"),
+        "rate: found 9, expected the sum or the mean of its positions, 4 or 1",
+    ),
+    "more positions than tokens": (
+        set_number("use", positions=[90.0] * 5),
+        "use: found 5 positions, expected at most 4, the tokens of the layout",
+    ),
+    "positions of no segment": (
+        set_number("use", positions=[90.0], positions_of="prologue"),
+        "use: found positions of 'prologue', expected one of visual, the segments of the layout",
+    ),
+    "an interval without end, below which nothing is": (
+        set_number("gfid", half_width=1e9),
+        "gfid: found ± 1,000,000,000, expected at most 100 times the number",
+    ),
+    "two segments of one name": (
+        lambda found: found["variants"][0]["layout"].append(found["variants"][0]["layout"][0]),
+        "variants[0].layout[1].name: found 'visual' twice, expected it once",
+    ),
+    "a grid that does not hold its tokens": (
+        lambda found: found["variants"][0]["layout"][0].update(grid=[3, 2]),
+        "a: layout: found a grid of 3 x 2 for 4 tokens of visual, expected as many for each place",
+    ),
+    "a layout of other settings": (
+        tokenized(Vq2dSettings(patch_size=7, visual_codebook=16), "vq-2d"),
+        "a: layout: found 4 tokens with 8 codes of visual, expected 4 tokens with 16 codes by the",
+    ),
+    "a layout without the prologue of its settings": (
+        tokenized(PrologueSettings(patch_size=7, visual_codebook=8, prologue_tokens=2), "prologue"),
+        "a: layout: found no tokens of prologue, expected 2 tokens with 1024 codes by the",
+    ),
+    "tokens below zero": (
+        set_settings("tokenizer", use="prologue", prologue_tokens=-4),
+        "a: tokenizer.prologue_tokens: must be >= 0: -4",
+    ),
+    "a generator without layers": (
+        set_settings("generator", use="ar", transformer={"layers": 0}),
+        "a: generator.transformer.layers: must be >= 1: 0",
+    ),
+    "a joint prior without layers": (
+        set_settings(
+            "tokenizer_training",
+            prior={"use": "ar", "settings": {"transformer": {"layers": 0}}},
+        ),
+        "a: tokenizer_training.prior.transformer.layers: must be >= 1: 0",
+    ),
+    "a learning rate below zero": (
+        set_settings("tokenizer_training", autoencoder={"learning_rate": -0.1}),
+        "a: tokenizer_training.autoencoder.learning_rate: must be > 0: -0.1",
+    ),
+    "a loss of a weight below zero": (
+        set_settings("tokenizer_training", losses=[{"use": "lpips", "settings": {"weight": -1}}]),
+        "a: tokenizer_training.losses[0].weight: must be >= 0: -1.0",
+    ),
+    "a search of a temperature of nothing": (
+        set_settings("sampling", search={"grid": {"temperature": [1.0, 0.0]}}),
+        "a: sampling.search.grid.temperature: must be > 0: 0.0",
+    ),
+    "settings that were not tried": (
+        searched({"temperature": 0.8}),
+        "a, seed 0: search.chosen: found settings that are none of the points that were tried",
+    ),
+    "settings that were not the best": (
+        searched({"temperature": 1.0}),
+        "a, seed 0: search.chosen: found the point with 6, expected that with 5: lower is better",
+    ),
+    "a day that is none": (
+        lambda found: found.update(created="yesterday"),
+        "created: found 'yesterday', expected a time such as 2026-01-31T12:00:00+00:00",
+    ),
+    "a stage that was finished at no time": (
+        lambda found: found["runs"][0]["stages"][0].update(finished="soon"),
+        "a, seed 0, measure: finished: found 'soon', expected a time such as",
+    ),
+    "no artifact, where others have one": (
+        set_number("use", artifact=""),
+        "a, seed 0, use: found no artifact, and others have one",
+    ),
+    "a share of infinity by name": (
+        lambda found: found["runs"][0]["measurements"].append(
+            measured_as("use_infinity", "codebook", value=150.0, unit="%")
+        ),
+        "use_infinity: found 150 %, expected at most 100",
+    ),
     "a name of many lines, in a message": (
         set_protocol("gfid", 3, name="x\ny" * 1000),
-        "a and b differ in name: gfid and x",
+        "a and b differ in name: frechet-distance and x",
     ),
     "a name that no file can have": (
         lambda found: found.update(files={"x" * 300: "0" * 63}),
@@ -426,9 +585,69 @@ def test_what_others_measure_may_be_below_zero(unit: str, tmp_path: Path) -> Non
     assert problems(tmp_path, found) == []
 
 
+LEGAL: dict[str, dict[str, Any]] = {
+    "a change in percent": {"unit": "%", "value": -20.0, "positions": [-40.0, 140.0]},
+    "seconds that were gained": {"unit": "s", "value": -1.5, "half_width": 1e6},
+    "codes of another book": {"unit": "codes", "value": 900.0},
+    "bits of another code": {"unit": "bits/image", "value": 5000.0},
+    "all samples, and none of some parts": {
+        "protocol": {
+            "name": "theirs",
+            "details": {"samples": -1, "resize": 0, "splits": 0, "sampling.temperature": 0.0},
+        }
+    },
+    "a number named as one of ours": {"name": "rate_visual", "value": 2.0},
+}
+
+
+@pytest.mark.parametrize("name", LEGAL)
+def test_numbers_of_protocols_that_are_not_ours_are_not_judged(name: str, tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        (use,) = [each for each in run["measurements"] if each["name"] == "use"]
+        theirs = {"name": "theirs", "details": {"samples": -1}}
+        use.update({"name": "own", "protocol": theirs, **LEGAL[name]})
+    assert problems(tmp_path, found) == []
+
+
+def test_every_protocol_of_this_project_is_known() -> None:
+    text = "".join(
+        path.read_text()
+        for folder in ("metrics", "losses")
+        for path in (ROOT / "plugins" / "prologue_plugins" / folder).glob("*.py")
+    )
+    named = set(re.findall(r'(?:Procedure\(|compared\()\s*(?:name=)?f?"([a-z-]+)', text))
+    assert len(named) > 12
+    assert named <= set(KNOWN)
+
+
+def test_settings_are_checked_without_torch() -> None:
+    settings = {
+        (kind, entry.component.settings)
+        for kind, entry in Registry.load()
+        if entry.component.is_own and kind in ("tokenizer", "generator", "loss", "metric")
+    }
+    assert len(settings) > 20
+    heavy = set()
+    for _, reference in settings:
+        source = Path(importlib.import_module(reference.partition(":")[0]).__file__ or "")
+        if re.search(r"^(import|from) (torch|mmengine)", source.read_text(), re.MULTILINE):
+            heavy.add(reference)
+    assert heavy == set()
+
+
+def test_a_component_of_others_has_settings_of_its_own(tmp_path: Path) -> None:
+    found = document()
+    set_settings("tokenizer", use="prologue", prologue_tokens=-4)(found)
+    theirs = {"kind": "tokenizer", "name": "prologue", "version": 1, "origin": "theirs 2.0"}
+    found["components"] = [theirs]
+    assert problems(tmp_path, found) == []
+
+
 def test_settings_of_a_later_version_are_left_alone(tmp_path: Path) -> None:
     found = document()
     set_settings("sampling", temperature=1.0, of_a_later_version=-1)(found)
+    set_settings("tokenizer_training", autoencoder={"of_a_later_version": -1})(found)
     assert problems(tmp_path, found) == []
 
 

@@ -51,6 +51,12 @@ class VqSettings:
         """The temperature is read only where the visual tokens learn from the prior."""
         return self if self.visual_ce_weight else unread(self, "straight_through_temperature")
 
+    def segments(self, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
+        """Tokens and codes of each segment, of images [C, H, W]."""
+        _, height, width = shape
+        patches = (height // self.patch_size) * (width // self.patch_size)
+        return {"visual": (patches, self.visual_codebook)}
+
 
 @frozen(kw_only=True)
 class Vq2dSettings(VqSettings):
@@ -69,6 +75,10 @@ class Vq1dSettings(VqSettings):
     """Standard deviation of the learned queries of encoder and decoder at the start, 0.02 in the
     paper. With few layers, queries that small are alike after the first one, and all tokens
     become one code."""
+
+    def segments(self, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
+        """The tokens have no places: there are as many for images of every size."""
+        return {"visual": (self.tokens, self.visual_codebook)}
 
 
 _TARGETS = ("prologue", "visual")
@@ -125,6 +135,12 @@ class PrologueSettings(VqSettings):
         if self.straight_through == "vq" and not self.visual_ce_weight:
             names.append("straight_through_temperature")
         return unread(self, *names)
+
+    def segments(self, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
+        """The prologue, where there is one, before the visual tokens."""
+        codes = self.visual_codebook if self.shared_codebook else self.prologue_codebook
+        prologue = {"prologue": (self.prologue_tokens, codes)} if self.prologue_tokens else {}
+        return {**prologue, **super().segments(shape)}
 
     def same_as(self) -> tuple[str, Mapping[str, Any]] | None:
         """Without prologue it is the 2D baseline: the same weights from a seed, the same losses."""
