@@ -190,14 +190,12 @@ def _leaves_zero_out(cell: Cell) -> bool | None:
 
 
 def why_not_judged(cells: Cells, results: Results) -> str:
-    """Why no difference has a verdict."""
+    """Why no difference has a verdict, where the baseline has numbers or there is none."""
     baseline = results.baseline
     if max((cell.seeds for row in cells.values() for cell in row.values()), default=1) < 2:
         return "One training seed: no verdict."
     if baseline is None:
         return "No baseline: no verdict."
-    if baseline not in cells:
-        return f"Nothing was measured of the baseline {baseline}: no verdict."
     return (
         f"No variant has two training seeds in common with {baseline} whose differences vary: "
         "no verdict."

@@ -61,6 +61,8 @@ def _missing(cells: Cells, info: MetricInfo | None, results: Results) -> Iterato
     """A sentence for each variant without a number that others have, and why it has none."""
     for variant in results.variants:
         row = cells.get(variant.name, {})
+        if variant.name == results.baseline and info is not None:
+            continue  # the answer itself says so
         if not row:
             yield f"Without any number: {variant.name}{_reason(variant.name, results)}."
         elif info is not None and info.name not in row:
@@ -98,6 +100,9 @@ def _answer(
     compared = {name: cell for name, cell in known.items() if cell.difference is not None}
     collapses = collapsed(results)
     broken = _broken(collapses)
+    if results.baseline is not None and results.baseline not in known:
+        sentence = _without_baseline(results.baseline, cells, info, results)
+        return Headline(sentence, (*_of_one_seed(known, info), *broken))
     words = {name: WORDS.get(cell.verdict, "no verdict") for name, cell in compared.items()}
     if not set(words.values()) - {"no verdict"} or results.baseline is None:
         return Headline(_no_verdict(known, info, results), (*_of_one_seed(known, info), *broken))
@@ -254,6 +259,14 @@ def _seeds(cell: Cell) -> str:
     assert cell.difference is not None
     count = seeds_to_settle(cell.difference)
     return f"about {count} seeds" if count else f"more than {MOST_SEEDS} seeds"
+
+
+def _without_baseline(baseline: str, cells: Cells, info: MetricInfo, results: Results) -> str:
+    """That the baseline has no number, and why."""
+    what = f" on {in_sentence(info)}" if cells.get(baseline) else ""
+    reason = _reason(baseline, results)
+    why = f": {reason.removeprefix(', ')}" if reason.startswith(", ") else reason
+    return f"No verdict: the baseline, {baseline}, has no number{what}{why}."
 
 
 def _no_verdict(known: Mapping[str, Cell], info: MetricInfo, results: Results) -> str:

@@ -257,8 +257,7 @@ def test_without_a_baseline_nothing_is_praised_either() -> None:
     assert findings_of({**results, "baseline": None}) == ["No baseline: no verdict."]
     gone = {**results, "runs": [run for run in results["runs"] if run["variant"] != "base"]}
     assert findings_of(gone) == [
-        "Nothing was measured of the baseline base: no verdict.",
-        "Without any number: base, it has no run.",
+        "No verdict: the baseline, base, has no number: it has no run.",
     ]
 
 

@@ -155,6 +155,57 @@ def test_a_variant_without_the_primary_number_is_named_in_the_answer() -> None:
     assert told in found.more
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (FAILED, "has no number: all its 3 runs failed (train-tokenizer: out of memory)."),
+        ({"unfinished": True}, "has no number: not finished yet."),
+        ({"left_out": {"gfid": "it draws none"}}, "has no number (it draws none)."),
+        ({}, "has no number."),
+        (None, "has no number: it has no run."),
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_baseline_without_any_number_is_the_answer(
+    changes: dict[str, Any] | None, told: str, seeds: int
+) -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0], w=[80.0, 81.0, 82.1])
+    for run in document["runs"]:
+        if run["variant"] == "base":
+            run.update(measurements=[], **(changes or {}))
+    document["variants"] = [{"name": name} for name in ("base", "v", "w")]
+    document["runs"] = [
+        run
+        for run in document["runs"]
+        if run["seed"] < seeds and (changes is not None or run["variant"] != "base")
+    ]
+    results = results_of(document)
+    found = headline(summary(results), infos(results)[0], results)
+    expected = f"No verdict: the baseline, base, {told}"
+    assert found.sentence == expected.replace(
+        "all its 3 runs", "its run" if seeds == 1 else "all its 3 runs"
+    )
+    assert not [text for text in found.more if "base" in text]
+    page = render_html(results, Pictures({}))
+    assert found.sentence in page.partition('class="verdict')[2].partition("</div>")[0]
+    assert brief(results).sentences[0] == found.sentence
+    assert found.sentence in render_markdown(results)
+
+
+def test_a_baseline_without_the_primary_number_is_the_answer() -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0])
+    for run in document["runs"]:
+        (number,) = run["measurements"]
+        run["measurements"] = [{**number, "name": "rate", "title": "rate"}]
+        if run["variant"] == "v":
+            run["measurements"].append(number)
+    results = results_of(document)
+    primary = [info for info in infos(results)[1] if info.name == "gfid"]
+    found = headline(summary(results), primary, results)
+    what = "the sample distance (gFD)"
+    assert found.sentence == f"No verdict: the baseline, base, has no number on {what}."
+
+
 def test_one_seed_gives_no_verdict_no_rank_and_nothing_in_bold() -> None:
     document = study(base=[100.0], v=[50.0])
     assert answer(document) == ("One training seed: no verdict.", {})
