@@ -117,7 +117,10 @@ class Running:
         failed = what_failed(plan, self._execute(plan, workspace))
         if problems := "; ".join(filter(None, (failed, self._send(plan)))):
             raise PrologueBenchError(problems)
-        click.echo(f"Finished: {', '.join(self.only)}; run without --only for the report")
+        click.echo(
+            f"Finished: {', '.join(self.only)}; for a report of what is finished, "
+            "run with --so-far in place of --only"
+        )
 
     def _fetch(self, plan: Plan) -> Plan:
         """The plan with what the remote has of it."""

@@ -30,10 +30,13 @@ def test_only_runs_the_stages_of_a_variant_and_leaves_the_report_to_others(
         return found.output
 
     assert "of prologue_tokens=0" not in run("--only", "prologue_tokens=2", "--dry-run")
-    assert "Finished: prologue_tokens=2" in run("--only", "prologue_tokens=2")
+    said = run("--only", "prologue_tokens=2")
+    assert "Finished: prologue_tokens=2" in said
+    assert "run with --so-far in place of --only" in said
     [made] = artifacts(store, "measure")
     assert made.name in measured
     assert not Path("reports").exists()
-    run("--so-far")
-    runs = json.loads(Path("reports/tiny/results.json").read_text())["runs"]
+    run("--so-far", "--out", "some")
+    runs = json.loads(Path("some/results.json").read_text())["runs"]
     assert [each["unfinished"] for each in runs] == [True, False]
+    assert "prologue_tokens=0" in Path("some/results.md").read_text().split("\n")[2]

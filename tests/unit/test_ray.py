@@ -323,8 +323,11 @@ def test_who_reads_an_artifact_of_another_node_waits_for_it(
         (["--executor", "ray", "--gpus", "0"], "--executor ray: found --gpus"),
         (["--executor", "ray", "--launcher", "mpi"], "OMPI_COMM_WORLD_LOCAL_RANK is not set"),
         (["--only", "prologue_tokens=0", "--so-far"], "--only: found --so-far beside it"),
-        (["--only", "prologue_tokens=0", "--out", "there"], "--only: found --out beside it"),
-        (["--only", "prologue_tokens=0", "--open"], "--only: found --open beside it"),
+        (
+            ["--only", "prologue_tokens=0", "--out", "there"],
+            "run it without --out, and then with --so-far in place of --only",
+        ),
+        (["--only", "prologue_tokens=0", "--open"], "run it without --open, and then with"),
         (["--quiet", "--verbose"], "--quiet: found --verbose beside it"),
         (
             ["--only", "prologue_tokens=1", "--jobs", "1"],

@@ -194,15 +194,17 @@ def _check_only(
     """Raises UserError for what goes with all variants alone."""
     if not only:
         return
-    for option, is_given in (
-        ("--so-far", so_far),
-        ("--out", out is not None),
-        ("--open", opened),
-    ):
+    if so_far:
+        raise UserError(
+            "--only: found --so-far beside it, which runs nothing; leave one of them out: "
+            "--so-far alone writes a report of what is finished, and names the other variants"
+        )
+    for option, is_given in (("--out", out is not None), ("--open", opened)):
         if is_given:
             raise UserError(
-                f"--only: found {option} beside it, but it writes no report; "
-                "the same command without --only does, once all variants are finished"
+                f"--only: found {option} beside it, but --only writes no report; "
+                f"run it without {option}, and then with --so-far in place of --only: "
+                "that writes a report of what is finished, and takes --out and --open"
             )
     if until_decided is not None:
         raise UserError(
