@@ -9,14 +9,15 @@ from typing import Any
 import pandas as pd
 
 from prologue_bench.reporting import plots
-from prologue_bench.reporting.axes import Tried, in_numeric_order, numeric_axis
-from prologue_bench.reporting.forest import forest_plot
+from prologue_bench.reporting.axes import NumericAxis, Tried, in_numeric_order, numeric_axis
+from prologue_bench.reporting.forest import equal_in_every_seed, forest_plot, means_of
 from prologue_bench.reporting.formatting import setting_text
 from prologue_bench.reporting.summary import Cells, MetricInfo
 from prologue_bench.reporting.vega import Spec
 from prologue_bench.results import inside
 from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.schema import Columns, MeasurementRecord, Results
+from prologue_bench.texts.numbers import number
 
 CURVE_TITLES = {
     "loss_l1": "Reconstruction, L1",
@@ -46,11 +47,14 @@ def forest_plots(
 ) -> list[tuple[MetricInfo, Spec]]:
     """The differences on the primary metric, and small plots of those on other questions.
 
-    Rows are in the given order, but values of one number in their own.
+    Rows are in the given order, but values of one number in their own. Small plots on which
+    something is decided come first.
     """
     order = in_numeric_order(order, results.variants, results.varied)
     known = {info.name: info for info in metrics if info != primary}
-    small = [next((known[n] for n in names if n in known), None) for names in SMALL_FORESTS]
+    chosen = [next((known[n] for n in names if n in known), None) for names in SMALL_FORESTS]
+    small = [info for info in chosen if info is not None]
+    small.sort(key=lambda info: not _is_decided(info, cells))
     found, broken = [], collapsed(results)
     for info in (primary, *small):
         if info is None or results.baseline is None:
@@ -63,23 +67,46 @@ def forest_plots(
     return found
 
 
+def _is_decided(info: MetricInfo, cells: Cells) -> bool:
+    """Whether any variant is better or worse on a metric."""
+    return any(
+        info.name in row and row[info.name].verdict in ("better", "worse") for row in cells.values()
+    )
+
+
 def metric_plots(
     metrics: Sequence[MetricInfo], cells: Cells, rows: pd.DataFrame, results: Results
-) -> list[tuple[MetricInfo, Spec]]:
-    """Each metric against what was varied."""
-    return [
-        (
-            info,
-            plots.metric_plot(
-                rows[rows.metric == info.name],
-                {name: row[info.name] for name, row in cells.items() if info.name in row},
-                results.variants,
-                results.varied,
-                info,
-            ),
-        )
-        for info in metrics
-    ]
+) -> tuple[list[tuple[MetricInfo, Spec]], list[str]]:
+    """Each metric against what was varied, and in words those that do not depend on that."""
+    variants, varied = results.variants, results.varied
+    axis = numeric_axis(variants, varied)
+    names = in_numeric_order([variant.name for variant in variants], variants, varied)
+    shown, told = [], []
+    for info in metrics:
+        own = rows[rows.metric == info.name]
+        if axis is not None and (values := _at_every_place(own, axis)):
+            told.append(f"{info.label}: the same for all values of {axis.title} ({values}).")
+            continue
+        known = {name: row[info.name] for name, row in cells.items() if info.name in row}
+        shown.append((info, plots.metric_plot(own, known, names, axis, info)))
+    return shown, told
+
+
+def _at_every_place(rows: pd.DataFrame, axis: NumericAxis) -> str:
+    """The value of each line along an axis, where it is exactly one in every seed.
+
+    Empty where any line has two.
+    """
+    means = means_of(rows)
+    lines: dict[str, list[str]] = defaultdict(list)
+    for name in map(str, means.columns):
+        lines[axis.lines[name]].append(name)
+    if any(
+        len(names) < 2 or len(equal_in_every_seed(means[names])) > 1 for names in lines.values()
+    ):
+        return ""
+    found = {line: number(means[names[0]].mean()) for line, names in lines.items()}
+    return ", ".join(f"{line} {value}".strip() for line, value in found.items())
 
 
 def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:

@@ -68,6 +68,41 @@ def shortest_names(names: Sequence[str]) -> dict[str, str]:
     }
 
 
+def means_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """The values of a metric by training seed and variant, means over sampling seeds."""
+    return rows.groupby(["variant", "seed"], sort=False)[["value"]].mean()["value"].unstack(0)
+
+
+def equal_in_every_seed(means: pd.DataFrame) -> list[list[str]]:
+    """The variants in groups that have the same values in every seed, exactly."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name, values in means.items():
+        groups.setdefault(tuple(map(repr, values)), []).append(str(name))
+    return list(groups.values())
+
+
+def shared_rows(means: pd.DataFrame, names: list[str]) -> dict[str, str]:
+    """The first variant of each group of equal ones, and the name of its row in a small plot."""
+    short, groups = shortest_names(names), equal_in_every_seed(means[names])
+    told = {group[0]: in_common([short[name] for name in group]) for group in groups}
+    if "" in told.values() or len(set(told.values())) < len(told):
+        return {
+            group[0]: f"{short[group[0]]} and {len(group) - 1} more"
+            if group[1:]
+            else short[group[0]]
+            for group in groups
+        }
+    return told
+
+
+def in_common(names: Sequence[str]) -> str:
+    """The parts of names that are equal in all: "2d" of "2d, 1" and "2d, 2"."""
+    parts = [name.split(", ") for name in names]
+    if len({len(each) for each in parts}) != 1:
+        return ""
+    return ", ".join(texts[0] for texts in zip(*parts, strict=True) if len(set(texts)) == 1)
+
+
 def forest_plot(
     rows: pd.DataFrame,
     cells: Mapping[str, Cell],
@@ -81,12 +116,17 @@ def forest_plot(
 
     `rows` are a frame's rows of the metric, `cells` those of each variant. Intervals are drawn
     where they are over training seeds: one training tells nothing of another. The axis need not
-    reach to the `broken` variants, which have collapsed.
+    reach to the `broken` variants, which have collapsed. In a small plot, variants of the same
+    values in every seed share a row.
     """
-    means = rows.groupby(["variant", "seed"], sort=False)[["value"]].mean()["value"].unstack(0)
+    means = means_of(rows)
     compared = [name for name in names if name in cells and cells[name].difference is not None]
     if not compared or baseline not in means:
         return None
+    shown = short_names(compared)
+    if small:
+        shown = shared_rows(means, compared)
+        compared = list(shown)
     seeds = means[compared].sub(means[baseline], axis=0).reset_index()
     dots = seeds.melt("seed", var_name="variant", value_name="value").dropna()
     summary = pd.DataFrame([_summary(name, cells[name]) for name in compared], columns=SUMMARY)
@@ -97,7 +137,7 @@ def forest_plot(
     title = ", ".join(filter(None, told))
     margin = _margin(cells, compared, baseline)
     ends = _axis(dots, summary, broken, margin)
-    layers = _layers(dots, summary, compared, title, small, ends=ends)
+    layers = _layers(dots, summary, shown, title, small, ends=ends)
     zero = alt.Chart(data(pd.DataFrame({"low": [0.0]}))).mark_rule(color=INK, strokeWidth=1)
     below = [zero.encode(x=alt.X("low:Q", title=title))]
     if margin is not None:
@@ -199,7 +239,8 @@ def value_plot(
     )
     unit = f", {info.unit}" if info.unit else ""
     arrow = f" {info.arrow}" if info.arrow else ""
-    layers = _layers(dots, summary, shown, f"{info.label}{unit}{arrow}", True, COLOURS[0])
+    named = short_names(shown)
+    layers = _layers(dots, summary, named, f"{info.label}{unit}{arrow}", True, COLOURS[0])
     return spec(
         alt.layer(*layers), f"{info.label} of each variant, every seed a dot", _height(shown)
     )
@@ -218,18 +259,18 @@ def _height(names: Sequence[str]) -> float:
 def _layers(
     dots: pd.DataFrame,
     summary: pd.DataFrame,
-    names: Sequence[str],
+    short: Mapping[str, str],
     title: str,
     small: bool,
     colour: str | None = None,
     ends: tuple[float, float] | None = None,
 ) -> list[Any]:
-    short = shortest_names(names) if small and colour is None else short_names(names)
+    """Dots, diamonds and bars; `short` has what each variant is called, in their order."""
     dots = dots.assign(variant=dots.variant.map(short))
     summary = summary.assign(variant=summary.variant.map(short))
     limit = SHORTEST_NAME if small and colour is None else LONGEST_NAME
     axis = alt.Axis(labelLimit=limit, labelPadding=6, ticks=False, domain=False, grid=True)
-    place = alt.Y("variant:N", title=None, sort=[short[name] for name in names], axis=axis)
+    place = alt.Y("variant:N", title=None, sort=list(short.values()), axis=axis)
     across = alt.X(
         "value:Q",
         title=title,

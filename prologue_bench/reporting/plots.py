@@ -8,7 +8,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from prologue_bench.reporting.axes import NumericAxis, Varied, in_numeric_order, numeric_axis
+from prologue_bench.reporting.axes import NumericAxis
 from prologue_bench.reporting.forest import value_plot
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import (
@@ -37,21 +37,20 @@ SMALL_HEIGHT = 120
 def metric_plot(
     rows: pd.DataFrame,
     cells: Mapping[str, Cell],
-    variants: Sequence[Varied],
-    varied: Sequence[str],
+    names: Sequence[str],
+    axis: NumericAxis | None,
     info: MetricInfo,
 ) -> Spec:
     """One metric: every seed a dot, seeds joined by a thin line, the mean by a thick one.
 
-    `rows` are a frame's rows of the metric, `cells` those of each variant. The axis is numeric
-    where a numeric setting was varied, and has a line for each choice of the other settings. Bars
-    are the 95% intervals of means over training seeds. A dot tells its seed, value and 95% interval
-    over images; the seed under the pointer stands out. Variants on no such axis are rows.
+    `rows` are a frame's rows of the metric, `cells` those of each variant, `names` the variants
+    in their order. The axis, where there is one, is the numeric setting that was varied, and has a
+    line for each choice of the other settings. Bars are the 95% intervals of means over training
+    seeds. A dot tells its seed, value and 95% interval over images; the seed under the pointer
+    stands out. Variants on no axis are rows.
     """
-    axis = numeric_axis(variants, varied)
     known = set(rows.variant)
-    names = [variant.name for variant in variants if variant.name in known]
-    names = in_numeric_order(names, variants, varied)
+    names = [name for name in names if name in known]
     if axis is None:
         return value_plot(rows, cells, names, info)
     dot: Any = alt.ColorValue(COLOURS[0])
@@ -181,8 +180,9 @@ def curve_plot(
     margin = 0.05 * (tails.max() - tails.min()) + 1e-9
     domain = [tails.min() - margin, tails.max() + margin] if len(tails) else alt.Undefined
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
-    colour = variant_colour(list(curves))
-    place = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=5))
+    colour = variant_colour(list(curves), drawn=set(points.variant))
+    ticks = 2 if small else 5
+    place = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=ticks))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(domain=domain, zero=False))
     thick = opacity_of(chosen, 1.0, 0.06)
     base = alt.Chart(data(means)).encode(x=place, y=value, color=colour)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,12 @@ from prologue_bench.reporting.figures import (
     token_curves,
     tradeoffs,
 )
-from prologue_bench.reporting.forest import common_setting, short_names
+from prologue_bench.reporting.forest import (
+    common_setting,
+    equal_in_every_seed,
+    means_of,
+    short_names,
+)
 from prologue_bench.reporting.formatting import environment
 from prologue_bench.reporting.headline import leaderboard_metrics, not_measured, primary_metric
 from prologue_bench.reporting.leaderboard import best, fairness, leaderboard
@@ -99,6 +104,7 @@ FOREST_NOTE_OF_ONE = (
 )
 
 COLLAPSED_NOTE = "Yellow: what has collapsed, of which such a difference is no merit."
+SHARED_NOTE = "In small plots, variants with the same values in every seed share a row."
 BASELINE_COLLAPSED = (
     "The baseline, {}, has collapsed: a difference from it, better or worse, tells nothing."
 )
@@ -155,7 +161,7 @@ def render_html(results: Results, pictures: Pictures) -> str:
             short_of=common_setting(names),
             cells=cells,
             judged=is_judged(cells),
-            **_answer(results, cells, main, metrics, rows),
+            **_answer(results, cells, main, metrics, rows, broken),
             main=main,
             detail=detail,
             best=best(cells, metrics, broken),
@@ -203,6 +209,7 @@ def _answer(
     main: Sequence[MetricInfo],
     metrics: Sequence[MetricInfo],
     rows: pd.DataFrame,
+    broken: Collection[str],
 ) -> dict[str, Any]:
     """What the first screen shows."""
     primary = primary_metric(results, main)
@@ -218,19 +225,28 @@ def _answer(
         "fairness": fairness(board),
         "not_measured": not_measured(results, main, metrics),
         "forests": forests,
-        "forest_note": _forest_note(results, cells),
+        "forest_note": _forest_note(results, cells, broken, [info for info, _ in forests], rows),
         "verdicts": verdicts(cells, main, results),
         "reading": reading(len(most_seeds(results)), cells),
     }
 
 
-def _forest_note(results: Results, cells: Cells) -> str:
-    broken = collapsed(results)
+def _forest_note(
+    results: Results,
+    cells: Cells,
+    broken: Collection[str],
+    shown: Sequence[MetricInfo],
+    rows: pd.DataFrame,
+) -> str:
     notes = [FOREST_NOTE if is_judged(cells) else FOREST_NOTE_OF_ONE]
     if results.baseline in broken:
         notes.insert(0, BASELINE_COLLAPSED.format(results.baseline))
-    if is_judged(cells) and broken.keys() - {results.baseline}:
+    if is_judged(cells) and set(broken) - {results.baseline}:
         notes.append(COLLAPSED_NOTE)
+    for info in shown[1:]:
+        means = means_of(rows[rows.metric == info.name]).drop(columns=results.baseline)
+        if len(equal_in_every_seed(means)) < len(means.columns):
+            return " ".join([*notes, SHARED_NOTE])
     return " ".join(notes)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, TypeAlias
@@ -49,6 +49,7 @@ CONFIG: dict[str, Any] = {
         "titleFontSize": 12,
         "labelLimit": 150,
     },
+    "axisY": {"titleLimit": HEIGHT},  # a longer one makes its plot higher; the caption has it whole
     "legend": {
         "labelColor": INK,
         "titleColor": INK,
@@ -125,11 +126,17 @@ def opacity_of(chosen: alt.Parameter, inside: float, outside: float) -> alt.Opac
     return alt.OpacityValue(**condition)
 
 
-def variant_colour(names: Sequence[str], field: str = "variant") -> alt.Color:
-    """A colour for each variant, in order, and a legend as wide as its names need."""
-    legend = alt.Legend(
-        title=None, columns=1 if max(map(len, names), default=0) > LEGEND_COLUMN else 2
-    )
+def variant_colour(
+    names: Sequence[str], field: str = "variant", drawn: Collection[str] | None = None
+) -> alt.Color:
+    """A colour for each variant, in order, and a legend as wide as its names need.
+
+    The legend has those that are `drawn`, by default all; colours are the same in all plots.
+    """
+    shown = [name for name in names if drawn is None or name in drawn]
+    columns = 1 if max(map(len, shown), default=0) > LEGEND_COLUMN else 2
+    values = alt.Undefined if drawn is None else shown
+    legend = alt.Legend(title=None, columns=columns, values=values)
     return alt.Color(
         f"{field}:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend
     )

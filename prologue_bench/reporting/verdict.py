@@ -119,15 +119,19 @@ def _answer(
     if of["better"]:
         (name, cell), *others = of["better"].items()
         sentence = f"{name} is better than {results.baseline} on {tell.what}: {tell.how(cell)}."
-        more = [tell.named("Also better", dict(others)), tell.named("Worse", of["worse"])]
-        more = [*more, *tell.rest(of), *broken]
+        more = [
+            tell.named("Also better", dict(others)),
+            *tell.decided(of),
+            *broken,
+            *tell.undecided(of),
+        ]
         return Headline(sentence, tuple(filter(None, more)), counts, "better")
     beside = leaderboard_metrics(results, info, main, main)[1:]
     more = [
-        tell.named("Worse", of["worse"]),
-        *tell.rest(of),
-        *broken,
+        *tell.decided(of),
         _decided(cells, beside, results.baseline),
+        *broken,
+        *tell.undecided(of),
     ]
     if counts.keys() == {"same"}:
         sentence = f"On {tell.what}, every variant is the same as {results.baseline}."
@@ -219,8 +223,8 @@ class _Teller:
         ]
         return f"{word}: {'; '.join(told)}." if told else ""
 
-    def rest(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
-        """What is the same, and what is open with the seeds that would settle it."""
+    def decided(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
+        """What is worse, and what is the same."""
         margins = {
             cell.difference.margin.share
             for cell in of["same"].values()
@@ -229,11 +233,11 @@ class _Teller:
             and cell.verdict == "equivalent"
         }
         within = f" within ±{100 * max(margins):g}%" if margins else ""
-        return [
-            self.named(f"Same{within}", of["same"]),
-            self._open(of["open"]),
-            self.named("No verdict", of["no verdict"]),
-        ]
+        return [self.named("Worse", of["worse"]), self.named(f"Same{within}", of["same"])]
+
+    def undecided(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
+        """What is open, with the seeds that would settle it, and what has no verdict."""
+        return [self._open(of["open"]), self.named("No verdict", of["no verdict"])]
 
     def _open(self, found: Mapping[str, Cell]) -> str:
         if not found:

@@ -22,6 +22,7 @@ PLAIN = (
     (r"K(I?)D\b", r"Kernel distance of samples (K\1D)"),
     (r"rate, (.+)", r"Rate of \1 tokens"),
     (r"probe, (.+)", r"Class probe on the \1"),
+    (r"(\w+) from ([\w-]+) (?=\(chance )", r"\1 probe on the \2 tokens "),
     (r"layout persistence, (\w+), (.+)", r"Layout fixed by the \2 (\1)"),
     (r"-ELBO\b", r"Negative ELBO"),
     (r"codebook use a position, (.+)", r"Codes in use at a position, \1"),
@@ -64,7 +65,10 @@ EXPLAINED = {
         "Class probe",
         "Test accuracy of a linear classifier that sees the first tokens alone.",
     ),
-    "factor": Explained("Factor", "How well known facts of an image are read from its tokens."),
+    "factor": Explained(
+        "Factor probes",
+        "How well known facts of an image, such as a shape, are read from its tokens.",
+    ),
     "layout": Explained(
         "Layout",
         "How much more alike samples of a class are if they share their first tokens.",
@@ -124,7 +128,7 @@ def _plain(title: str, features: str) -> str:
     text = title.replace(f" ({features})", "") if features else title
     for pattern, words in PLAIN:
         if found := re.match(pattern, text):
-            text = found.expand(words) + text[found.end() :]
+            text = found.expand(words).replace("_", " ") + text[found.end() :]
             break
     return text[:1].upper() + text[1:]
 

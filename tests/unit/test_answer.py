@@ -97,7 +97,17 @@ def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
     results = results_of(document)
     found = headline(summary(results), infos(results)[0], results)
     assert found.tone == "open"
-    assert found.more[-1] == "Decided on other metrics: the rate (better: v −11%, w −9.9%)."
+    decided, still_open = found.more
+    assert decided == "Decided on other metrics: the rate (better: v −11%, w −9.9%)."
+    assert still_open.startswith("Open: v")
+
+
+def test_what_is_decided_is_said_before_what_is_open() -> None:
+    document = study(base=BASE, worse=[150.0, 151.1, 152.0], v=[50.0, 130.0, 90.0])
+    found = headline(
+        summary(results_of(document)), infos(results_of(document))[0], results_of(document)
+    )
+    assert [text.partition(":")[0] for text in found.more] == ["Worse", "Open"]
 
 
 FAILED = {"failures": {"train-tokenizer": "out of memory", "sample": "not run"}}
@@ -339,6 +349,14 @@ def test_every_metric_of_the_published_reports_is_explained_in_plain_words() -> 
             assert info.kind in EXPLAINED, info.name
             assert "EfficientNet" not in info.label
         assert scale_notes(results)
+    titles = {
+        "position_x from level-1 (chance 0)": "Position x probe on the level-1 tokens (chance 0)"
+    }
+    for title, plain in titles.items():
+        (told,) = in_plain_words(
+            [MetricInfo("m", title, "", "higher")], results_of(study(base=BASE))
+        )
+        assert told.label == plain
     assert kind_of("rate_of_a_plugin") == "rate"
     assert kind_of("edges") == ""
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from prologue_bench.reporting.axes import NumericAxis, Tried, numeric_axis
 from prologue_bench.reporting.figures import heat_maps, search_plots, token_curves, tradeoffs
+from prologue_bench.reporting.plots import curve_plot
 from prologue_bench.results.frame import frame
-from prologue_bench.results.schema import Results
+from prologue_bench.results.schema import Columns, Results
 from tests.documents import results_of
 
 
@@ -129,3 +130,13 @@ def test_numbers_of_tokens_against_others_are_lines_along_the_tokens() -> None:
     }
     assert shown(maps["rate"][0][1]).value.tolist() == [4.5, 3]
     assert tradeoffs(frame(results), results) == []
+
+
+def test_a_legend_has_the_variants_that_are_drawn_in_the_colours_of_all() -> None:
+    curves: dict[str, list[Columns]] = {
+        "a": [{"step": (1.0, 2.0), "loss": (3.0, 2.0)}],
+        "b": [{"step": (1.0, 2.0), "other": (3.0, 2.0)}],
+    }
+    colour = curve_plot(curves, "loss", "Loss")["layer"][0]["encoding"]["color"]
+    assert colour["legend"]["values"] == ["a"]
+    assert colour["scale"]["domain"] == ["a", "b"]

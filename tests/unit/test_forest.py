@@ -7,11 +7,12 @@ import io
 import math
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from prologue_bench.reporting.axes import in_numeric_order
-from prologue_bench.reporting.figures import forest_plots
-from prologue_bench.reporting.forest import shortest_names
+from prologue_bench.reporting.figures import forest_plots, metric_plots
+from prologue_bench.reporting.forest import shared_rows, shortest_names
 from prologue_bench.reporting.leaderboard import leaderboard
 from prologue_bench.reporting.summary import metric_infos
 from prologue_bench.results.frame import frame, measured, summary
@@ -158,3 +159,71 @@ def test_of_three_seeds_none_is_an_outlier_and_the_mean_has_its_place() -> None:
 )
 def test_small_plots_leave_out_what_all_names_have(names: list[str], shortest: list[str]) -> None:
     assert list(shortest_names(names).values()) == shortest
+
+
+def plots_of(report: str) -> dict[str, Any]:
+    """The forest plots of a published report by metric, the primary one first."""
+    results = load_results(ROOT / "reports" / report)
+    metrics = metric_infos(measured(results))
+    primary = next(each for each in metrics if each.name == "gfid")
+    names = [each.name for each in results.variants]
+    plots = forest_plots(primary, metrics, names, summary(results), frame(results), results)
+    return {info.name: plot for info, plot in plots}
+
+
+def row_names(plot: Any) -> list[str]:
+    return next(
+        layer["encoding"]["y"]["sort"]
+        for layer in plot["layer"]
+        if "sort" in layer["encoding"].get("y", {})
+    )
+
+
+def test_variants_of_the_same_values_in_every_seed_share_a_row_of_a_small_plot() -> None:
+    plots = plots_of("guidance")
+    assert len(row_names(plots["gfid"])) == 7
+    assert row_names(plots["rfid"]) == ["2d", "prologue"]
+    dots = [row for row in rows_of(plots["rfid"]) if row.get("seed")]
+    assert {row["variant"] for row in dots} == {"2d", "prologue"}
+    assert len(row_names(plots["generation_gap"])) == 7
+
+
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        ({"a": 1.0, "b": 1.0, "c": 2.0}, {"a": "a and 1 more", "c": "c"}),
+        ({"2d, n=1": 1.0, "2d, n=2": 1.0, "x, n=1": 2.0}, {"2d, n=1": "2d", "x, n=1": "x, 1"}),
+        (
+            {"x, n=1": 1.0, "x, n=2": 1.0, "x, n=4": 2.0, "x, n=8": 2.0},
+            {"x, n=1": "x, 1 and 1 more", "x, n=4": "x, 4 and 1 more"},
+        ),
+        ({"a": 1.0, "b": 1.0 + 1e-15}, {"a": "a", "b": "b"}),
+    ],
+)
+def test_a_shared_row_is_named_by_what_its_variants_have_in_common(
+    values: dict[str, float], rows: dict[str, str]
+) -> None:
+    means = pd.DataFrame({name: [value, 3.0] for name, value in values.items()}, index=[0, 1])
+    assert shared_rows(means, list(values)) == rows
+
+
+def test_small_plots_with_something_decided_come_first() -> None:
+    assert list(plots_of("prologue_count")) == ["gfid", "rate", "rfid", "training_flops"]
+    assert list(plots_of("guidance")) == ["gfid", "rfid", "generation_gap"]
+
+
+def test_what_does_not_depend_on_what_was_varied_is_a_line_and_no_plot() -> None:
+    results = load_results(ROOT / "reports" / "guidance")
+    metrics = [each for each in metric_infos(measured(results)) if each.name in ("rfid", "gfid")]
+    shown, told = metric_plots(metrics, summary(results), frame(results), results)
+    assert [info.name for info, _ in shown] == ["gfid"]
+    (line,) = told
+    assert line.startswith("rFD (EfficientNet-Lite0): the same for all values of scale (2d 32")
+
+
+def test_a_metric_of_one_variant_has_a_plot() -> None:
+    results = load_results(ROOT / "reports" / "colour_scenes")
+    metrics = [each for each in metric_infos(measured(results)) if each.name == "rate_prologue"]
+    shown, told = metric_plots(metrics, summary(results), frame(results), results)
+    assert len(shown) == 1
+    assert told == []

@@ -51,9 +51,12 @@ document.addEventListener("DOMContentLoaded", () => {
       for (const row of table.rows) row.cells[column].hidden = !box.checked;
     });
 
-  // A table that goes on to the right says so, as wide as it is now
-  const hint = (scroll) =>
-    scroll.parentNode.classList.toggle("more", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 1);
+  // A table that goes on to the right or below says so, as large as it is now
+  const hint = (scroll) => {
+    const { classList } = scroll.parentNode;
+    classList.toggle("more", scroll.scrollWidth - scroll.clientWidth - scroll.scrollLeft > 1);
+    classList.toggle("below", scroll.scrollHeight - scroll.clientHeight - scroll.scrollTop > 1);
+  };
   const widths = new ResizeObserver((entries) => {
     for (const { target } of entries) hint(target.closest(".scroll"));
   });

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
@@ -12,6 +13,7 @@ from prologue_bench.runs.demo.answers import REDRAWN
 from prologue_bench.runs.demo.markup import message
 from prologue_bench.runs.demo.studio import MOST_IMAGES, Studio
 
+T = TypeVar("T")
 COUNTS = {64: 12, 10**9: 4}
 """Images at first, by their greatest height: large ones take long to draw."""
 NARROW, WIDE = 150, 300
@@ -54,8 +56,7 @@ class Fields:
             self.guidance,
         ]
         gr.HTML("<h2>The tokens of the chosen image</h2>")
-        with gr.Row():
-            self.tokens = [_column("tokens", side) for side in self.sides]
+        self.tokens = self._abreast(WIDE, lambda side: _shown("tokens", side))
         self._keeping()
         self._swapping()
         self._picture()
@@ -74,18 +75,15 @@ class Fields:
 
     def _drawing(self) -> None:
         gr.HTML("<h2>The same class and seed, side by side</h2>" if self.sides[1:] else "")
-        self.names, self.galleries = [], []
-        with gr.Row():
-            for side in self.sides:
-                label = ("Left", "Right")[side] if self.sides[1:] else "Run"
-                with gr.Column(min_width=WIDE):
-                    self.names.append(
-                        gr.Dropdown(self.studio.names, value=self.opening[side], label=label)
-                    )
-        with gr.Row():
-            for side in self.sides:
-                with gr.Column(min_width=NARROW):
-                    self.galleries.append(_gallery("drawn", side, message("Drawing ...")))
+        labels = ("Left", "Right") if self.sides[1:] else ("Run",)
+        self.names = self._abreast(
+            WIDE,
+            lambda side: gr.Dropdown(
+                self.studio.names, value=self.opening[side], label=labels[side]
+            ),
+        )
+        drawing = message("Drawing ...")
+        self.galleries = self._abreast(NARROW, lambda side: _gallery("drawn", side, drawing))
 
     def _sampling(self) -> None:
         measured = self.studio.measured(self.opening[-1])
@@ -122,24 +120,15 @@ class Fields:
             "<p>The chosen image keeps its first tokens; all behind them are drawn anew.</p>"
         )
         self.redraw = gr.Button(f"Keep the first tokens, redraw {REDRAWN} times", elem_id="redraw")
-        self.kept, self.redrawn = [], []
-        with gr.Row():
-            for side in self.sides:
-                kept, most = self.studio.kept(self.opening[side])
-                with gr.Column(min_width=NARROW):
-                    self.kept.append(
-                        gr.Slider(
-                            0,
-                            most,
-                            value=kept,
-                            step=1,
-                            label="First tokens to keep",
-                            elem_id=f"kept-{side}",
-                        )
-                    )
-                    self.redrawn.append(_gallery("redrawn", side))
-        with gr.Row():
-            self.redrawn_tokens = [_column("redrawn-tokens", side) for side in self.sides]
+        both = self._abreast(NARROW, lambda side: (self._kept(side), _gallery("redrawn", side)))
+        self.kept, self.redrawn = [each for each, _ in both], [each for _, each in both]
+        self.redrawn_tokens = self._abreast(WIDE, lambda side: _shown("redrawn-tokens", side))
+
+    def _kept(self, side: int) -> gr.Slider:
+        kept, most = self.studio.kept(self.opening[side])
+        return gr.Slider(
+            0, most, value=kept, step=1, label="First tokens to keep", elem_id=f"kept-{side}"
+        )
 
     def _swapping(self) -> None:
         gr.HTML("<h2>Swap prologues between two images</h2>")
@@ -161,8 +150,7 @@ class Fields:
                 min_width=WIDE,
             )
             self.swap = gr.Button("Swap prologues", elem_id="swap", min_width=NARROW)
-        with gr.Row(visible=offered):
-            self.swapped = [_column("swapped", side) for side in self.sides]
+        self.swapped = self._abreast(WIDE, lambda side: _shown("swapped", side), offered)
 
     def _picture(self) -> None:
         gr.HTML(
@@ -181,15 +169,18 @@ class Fields:
                 min_width=NARROW,
             )
         self.given = gr.HTML(elem_id="own-given")
-        with gr.Row():
-            self.own = [_column("own", side) for side in self.sides]
-        with gr.Row():
-            self.own_redrawn = []
+        self.own = self._abreast(WIDE, lambda side: _shown("own", side))
+        self.own_redrawn = self._abreast(NARROW, lambda side: _gallery("own-redrawn", side))
+        self.own_tokens = self._abreast(WIDE, lambda side: _shown("own-redrawn-tokens", side))
+
+    def _abreast(self, width: int, make: Callable[[int], T], visible: bool = True) -> list[T]:
+        """Fields of all sides in a row, in columns that are at least so many pixels wide."""
+        found = []
+        with gr.Row(visible=visible):
             for side in self.sides:
-                with gr.Column(min_width=NARROW):
-                    self.own_redrawn.append(_gallery("own-redrawn", side))
-        with gr.Row():
-            self.own_tokens = [_column("own-redrawn-tokens", side) for side in self.sides]
+                with gr.Column(min_width=width):
+                    found.append(make(side))
+        return found
 
 
 def _gallery(name: str, side: int, value: str = "") -> gr.HTML:
@@ -197,7 +188,6 @@ def _gallery(name: str, side: int, value: str = "") -> gr.HTML:
     return gr.HTML(value, elem_id=f"{name}-{side}", js_on_load=CHOOSING)
 
 
-def _column(name: str, side: int) -> gr.HTML:
-    """What needs the width of a phone."""
-    with gr.Column(min_width=WIDE):
-        return gr.HTML(elem_id=f"{name}-{side}", js_on_load=None)
+def _shown(name: str, side: int) -> gr.HTML:
+    """What is only looked at."""
+    return gr.HTML(elem_id=f"{name}-{side}", js_on_load=None)
