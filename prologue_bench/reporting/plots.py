@@ -62,7 +62,7 @@ def metric_plot(
     lines = list(dict.fromkeys(axis.lines[name] for name in names))
     if len(lines) > 1:
         dot = mean_dot = variant_colour(lines, "line")
-    title = f"{info.label}, {info.unit}" if info.unit else info.label
+    title = info.unit or None  # the caption has the metric's name
     value = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, padding=8))
     mean = alt.Y("mean(value):Q", title=title, scale=alt.Scale(zero=False, padding=8))
     seed = alt.selection_point(name="seed", fields=["seed"], on="pointerover", clear="pointerout")

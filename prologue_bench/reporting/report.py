@@ -226,7 +226,7 @@ def _answer(
         "not_measured": not_measured(results, main, metrics),
         "forests": forests,
         "forest_note": _forest_note(results, cells, broken, [info for info, _ in forests], rows),
-        "verdicts": verdicts(cells, main, results),
+        "verdicts": verdicts(cells, [evolve(info, title=info.label) for info in main], results),
         "reading": reading(len(most_seeds(results)), cells),
     }
 

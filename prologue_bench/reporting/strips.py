@@ -80,7 +80,7 @@ def strips(results: Results, pictures: Pictures) -> list[Strip]:
         shown = ("original", *names)
         found.append(Strip("Reconstructions", "test images", shown, rows))
         if rows[0].tiles[0] is not None:
-            note = "difference, three times as bright"
+            note = "differences, × 3"
             found.append(Strip("Their errors", note, shown[1:], rows, errors=True))
     columns = [f"samples-{index}" for index in range(len(names))]
     if rows := _rows(columns, classes, results, pictures):

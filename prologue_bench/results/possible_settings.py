@@ -88,19 +88,20 @@ def _components(found: VariantSettings) -> Iterator[tuple[Kind, str, Settings, s
     """Kind, name and settings of each component of a variant, and where they stand."""
     yield "tokenizer", found.tokenizer.use, found.tokenizer.settings, "tokenizer"
     yield "generator", found.generator.use, found.generator.settings, "generator"
-    where, training = "tokenizer_training", found.tokenizer_training
-    search = found.sampling.get("search") or {}
+    training, search = found.tokenizer_training, found.sampling.get("search")
+    losses = training.get("losses")
+    metric = search.get("metric") if isinstance(search, Mapping) else None
     others: list[tuple[Kind, Any, str]] = [
-        ("generator", training.get("prior"), f"{where}.prior"),
-        ("metric", search.get("metric"), "sampling.search.metric"),
+        ("generator", training.get("prior"), "tokenizer_training.prior"),
+        ("metric", metric, "sampling.search.metric"),
         *(
-            ("loss", each, f"{where}.losses[{index}]")
-            for index, each in enumerate(training.get("losses", ()))
+            ("loss", each, f"tokenizer_training.losses[{index}]")
+            for index, each in enumerate(losses if isinstance(losses, list | tuple) else ())
         ),
     ]
-    for kind, choice, place in others:
-        if isinstance(choice, Mapping) and "use" in choice:
-            yield kind, choice["use"], choice.get("settings", {}), place
+    for kind, choice, where in others:
+        if isinstance(choice, Mapping) and isinstance(choice.get("use"), str):
+            yield kind, choice["use"], choice.get("settings", {}), where
 
 
 def _section(cls: type[Any], values: Settings, where: str) -> Iterator[str]:
@@ -117,15 +118,13 @@ def _problem(cls: type[Any], values: Settings, where: str) -> str:
     return ""
 
 
-def _read(cls: type[Any], values: Settings, where: str) -> Any:
-    return structure(cls, _known(cls, values), where)
+def _read(cls: type[Any], values: object, where: str) -> Any:
+    """Settings as their class. Raises UserError where they cannot be."""
+    return structure(cls, _known(cls, values) if isinstance(values, Mapping) else values, where)
 
 
 def _known(cls: type[Any], values: Settings) -> dict[str, Any]:
-    """What a class says of settings: those of other versions, and names of files, are left alone.
-
-    Raises UserError for what is no mapping.
-    """
+    """What a class says of settings: those of other versions, and names of files, are left out."""
     hints = typing.get_type_hints(cls)
     known = {
         field.name: values[field.name]

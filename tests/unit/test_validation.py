@@ -621,6 +621,27 @@ def test_every_protocol_of_this_project_is_known() -> None:
     assert named <= set(KNOWN)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"losses": 3},
+        {"losses": [{"use": []}]},
+        {"prior": {"use": "ar", "settings": 3}},
+        {"prior": {"use": ["ar"]}},
+        {"autoencoder": []},
+    ],
+)
+def test_settings_of_another_kind_are_a_line_each(fields: dict[str, Any], tmp_path: Path) -> None:
+    found = document()
+    set_settings("tokenizer_training", **fields)(found)
+    (name,) = fields
+    assert any(
+        each.startswith(f"a: tokenizer_training.{name}") for each in problems(tmp_path, found)
+    )
+    set_settings("sampling", search=[])(found)
+    assert any(each.startswith("a: sampling.search") for each in problems(tmp_path, found))
+
+
 def test_settings_are_checked_without_torch() -> None:
     settings = {
         (kind, entry.component.settings)
