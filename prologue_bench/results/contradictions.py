@@ -32,14 +32,16 @@ def contradictions(results: Results) -> Iterator[str]:
     layouts = {variant.name: variant.layout for variant in results.variants}
     for variant in results.variants:
         yield from (f"{variant.name}: {problem}" for problem in _grids(variant.layout))
-    with_artifacts = any(each.artifact for run in results.runs for each in run.measurements)
     for run in results.runs:
         layout = layouts[run.variant]
+        with_artifacts = any(each.artifact for each in run.measurements)
         for each in run.measurements:
             for problem in _tokens(each, layout):
                 yield f"{place_of(run, each.name)}: {problem}"
             if with_artifacts and not each.artifact:
-                yield f"{place_of(run, each.name)}: found no artifact, and others have one"
+                yield (
+                    f"{place_of(run, each.name)}: found no artifact, and others of the run have one"
+                )
         for name, problem in _sums(run, layout):
             yield f"{place_of(run, name)}: {problem}"
         if run.search is not None and run.search.points:

@@ -460,7 +460,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "no artifact, where others have one": (
         set_number("use", artifact=""),
-        "a, seed 0, use: found no artifact, and others have one",
+        "a, seed 0, use: found no artifact, and others of the run have one",
     ),
     "a share of infinity by name": (
         lambda found: found["runs"][0]["measurements"].append(
