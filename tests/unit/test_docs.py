@@ -234,6 +234,15 @@ def test_the_results_shown_are_those_of_the_report() -> None:
     assert set(shown) <= set(report)
 
 
+def test_the_falls_of_the_generation_gap_are_those_of_the_report() -> None:
+    base, *counts = summary(load_results(ROOT / "reports" / "prologue_count")).values()
+    for metric in ("generation_gap", "generation_gap_fashion_mnist_cnn"):
+        before = base[metric].mean
+        falls = [f"{100 * (before - each[metric].mean) / before:.0f}" for each in counts]
+        assert f"by {falls[0]}, {falls[1]} and {falls[2]}%" in RESULTS
+        assert {each[metric].verdict for each in counts} == {"better"}
+
+
 def test_the_claims_shown_are_what_the_command_beside_them_prints(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -39,6 +39,8 @@ MARGIN = 0.1
 """Relative difference within which two variants count as about equal in results that state none."""
 Expected = Literal["lower", "higher", "equal", "different"]
 Verdict = Literal["holds", "contradicted", "equivalent", "cannot tell"]
+"""What one difference says."""
+ClaimVerdict = Literal["holds", "contradicted", "mixed", "equivalent", "cannot tell"]
 Seeds = tuple[int, int]
 """Of training and of sampling."""
 
@@ -161,18 +163,20 @@ class Claim:
     missing: str = ""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ClaimVerdict:
         """Holds where some evidence does and none contradicts it, and the other way round.
 
-        Equivalent where all evidence is; else cannot tell. That variants are about equal must hold
-        for each.
+        Mixed where some holds and some contradicts it: no more seeds would settle that. Equivalent
+        where all evidence is; else cannot tell. That variants are about equal must hold for each.
         """
         verdicts = {each.verdict() for each in self.evidence}
         if self.evidence and all(each.expected == "equal" for each in self.evidence):
             return next(
                 each for each in ("contradicted", "cannot tell", "holds") if each in verdicts
             )
-        if len({"holds", "contradicted"} & verdicts) == 1:
+        if verdicts >= {"holds", "contradicted"}:
+            return "mixed"
+        if {"holds", "contradicted"} & verdicts:
             return "holds" if "holds" in verdicts else "contradicted"
         return "equivalent" if verdicts == {"equivalent"} else "cannot tell"
 
@@ -211,6 +215,8 @@ class Claim:
             seeds = self.seeds_to_settle
             settled = f"; about {seeds} seeds would" if seeds else ""
             return f"cannot tell ({told}{settled})"
+        if self.verdict == "mixed":
+            return f"mixed (of {total} {_listed(counts)})"
         return f"{self.verdict} ({counts[self.verdict]} of {total})"
 
 
@@ -288,21 +294,32 @@ def markdown(claims: Sequence[Claim]) -> str:
     for claim in claims:
         if not claim.evidence:
             continue
-        shown = min(
-            claim.evidence, key=lambda each: (each.verdict() != claim.verdict, _p_value(each))
-        )
-        evidence = f"{shown}{_others(claim, shown)}".replace("|", "\\|")
+        evidence = _told(claim).replace("|", "\\|")
         lines.append(f"| {claim.number} {claim.text} | {evidence} | **{claim.verdict_text}** |")
     return "\n".join(lines) + "\n"
+
+
+def _told(claim: Claim) -> str:
+    """The difference that tells most, and what the others say.
+
+    Of a mixed claim, one that holds and one that contradicts it.
+    """
+    kinds = ("holds", "contradicted") if claim.verdict == "mixed" else (claim.verdict,)
+    shown = [
+        min(claim.evidence, key=lambda each: (each.verdict() != kind, _p_value(each)))
+        for kind in kinds
+    ]
+    return "; ".join(map(str, shown)) + _others(claim, shown)
 
 
 def _p_value(evidence: Evidence) -> float:
     return 1.0 if evidence.difference.p_value is None else evidence.difference.p_value
 
 
-def _others(claim: Claim, shown: Evidence) -> str:
+def _others(claim: Claim, shown: Sequence[Evidence]) -> str:
     """What differences say that are not shown, such as "; of 3 more 1 holds and 2 cannot tell"."""
-    counts = {**claim.counts, shown.verdict(): claim.counts[shown.verdict()] - 1}
+    counts = Counter(claim.counts)
+    counts.subtract(each.verdict() for each in shown)
     said = sum(count > 0 for count in counts.values())
     if said < 2:
         return f"; {_listed(counts).replace(' ', ' more ', 1)}" if said else ""
