@@ -9,6 +9,7 @@ said here.
 from __future__ import annotations
 
 import functools
+import json
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -48,15 +49,23 @@ def impossible_settings(results: Results) -> Iterator[str]:
 
 def impossible_details(details: Mapping[str, Scalar]) -> str:
     """Why a protocol's details about sampling cannot be; empty where they can."""
-    sampling: dict[str, Any] = {}
-    told: list[str] = []
+    told = {}
     for name, value in details.items():
         section, _, path = name.partition(".")
         # A search is told as texts, and the variant's settings have it.
-        if section != "sampling" or "search" in path.split(".")[:-1]:
-            continue
+        if section == "sampling" and "search" not in path.split(".")[:-1]:
+            told[path] = value
+    return _impossible_sampling(json.dumps(told))
+
+
+@functools.lru_cache(maxsize=256)
+def _impossible_sampling(text: str) -> str:
+    """Of dotted names as JSON, which many numbers of one file share."""
+    sampling: dict[str, Any] = {}
+    told: list[str] = []
+    for path, value in json.loads(text).items():
         if any(path.startswith(f"{each}.") or each.startswith(f"{path}.") for each in told):
-            return f"{name}: found a value, and values below or above its name"
+            return f"sampling.{path}: found a value, and values below or above its name"
         told.append(path)
         sampling = merge(sampling, nested(path, value))
     return _problem(Sampling, sampling, "sampling")
