@@ -25,7 +25,7 @@ PLAIN = (
     (r"(\w+) from ([\w-]+) (?=\(chance )", r"\1 probe on the \2 tokens "),
     (r"layout persistence, (\w+), (.+)", r"Layout fixed by the \2 (\1)"),
     (r"-ELBO\b", r"Negative ELBO"),
-    (r"codebook use a position, (.+)", r"Codes in use at a position, \1"),
+    (r"codebook use per position, (.+)", r"Codes in use per position, \1"),
     (r"codebook use, (.+)", r"Codes in use, \1"),
 )
 """Beginnings of titles, and what they are in plain words."""

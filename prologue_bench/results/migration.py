@@ -61,6 +61,8 @@ def with_true_titles(results: Document) -> Document:
     """
     renamed: dict[str, str] = {}
     for measurement in (each for run in results["runs"] for each in run["measurements"]):
+        if measurement["name"].startswith("codebook_"):
+            measurement["title"] = measurement["title"].replace(" a position, ", " per position, ")
         protocol = measurement["protocol"]
         protocol.update(published=protocol.get("published", False), note=protocol.get("note", ""))
         if "counterpart" in protocol:

@@ -40,5 +40,5 @@ def test_the_figures_of_metrics_that_did_not_declare_them_stay() -> None:
     ]
     segments = [f"{each.name}, {of.name}" for each in results.variants for of in each.layout]
     assert {name: [title for title, _ in maps] for name, maps in heat_maps(results).items()} == {
-        "codebook perplexity a position": segments
+        "codebook perplexity per position": segments
     }

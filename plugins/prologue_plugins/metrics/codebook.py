@@ -98,7 +98,7 @@ class Codebook(Metric):
         at = "_position" if positions else ""
         return Measurement(
             name=f"codebook_{name}{at}_{segment.name}",
-            title=f"codebook {name}{' a position' if positions else ''}, {segment.name}",
+            title=f"codebook {name}{' per position' if positions else ''}, {segment.name}",
             value=value,
             unit=unit,
             direction="neutral",
