@@ -2,10 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One process more than there are cores, as some wait for the programs that they start, and one thread in each; what the tests of
-# a file share is made once. Those programs find modules compiled, whatever the shell asks for.
+# One process more than there are cores, as some wait for the programs that they start, and one thread in each. What the tests of
+# a file share is made once, and files begin in the order of pyproject.toml. Programs find modules compiled, whatever the shell asks for.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
-    --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile
+    --numprocesses $$(($$(getconf _NPROCESSORS_ONLN) + 1)) --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow test-all bench campaign reports leaderboard docs lint install install-dev
 
