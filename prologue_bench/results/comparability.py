@@ -11,6 +11,8 @@ from prologue_bench.results.sources import source_of
 
 Numbers = list[tuple[RunRecord, MeasurementRecord]]
 """Of one metric, over runs."""
+SAMPLING_SEED = "sampling.seed"
+"""The detail of a protocol that differs between runs of several sampling seeds, and may."""
 
 
 def unequal(results: Results) -> Iterator[str]:
@@ -26,7 +28,8 @@ def unequal(results: Results) -> Iterator[str]:
         yield from _copies([run for run in results.runs if run.variant == variant.name])
     for label in dict.fromkeys(source.label for source in results.origins):
         names = {each.name for each in results.variants if (each.source or "") == label}
-        yield from _unlike([run for run in results.runs if run.variant in names], results.varied)
+        apart = (*results.varied, SAMPLING_SEED)
+        yield from _unlike([run for run in results.runs if run.variant in names], apart)
 
 
 def _doubles(what: str, seeds: Sequence[Hashable]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from prologue_bench.contracts.components import OWN
 from prologue_bench.results.possible_settings import impossible_details, impossible_settings
 from prologue_bench.results.ranges import Range, is_known, possible_range
 from prologue_bench.results.schema import (
@@ -33,10 +34,22 @@ def implausible(results: Results) -> Iterator[str]:
     yield from _wrong_margins(results)
     yield from impossible_settings(results)
     layouts = {variant.name: variant.layout for variant in results.variants}
+    foreign = _foreign_metrics(results)
     for run in results.runs:
         for each in run.measurements:
-            for problem in _problems(each, layouts[run.variant]):
+            own = not any(f"{each.name}_".startswith(f"{name}_") for name in foreign)
+            for problem in _problems(each, layouts[run.variant], own):
                 yield f"{place_of(run, each.name)}: {problem}"
+
+
+def _foreign_metrics(results: Results) -> set[str]:
+    """What numbers of others' metrics are called; their protocols may have the names of ours."""
+    return {
+        each.name.replace("-", "_")
+        for source in results.origins
+        for each in source.components
+        if each.kind == "metric" and not each.origin.startswith(OWN)
+    }
 
 
 def _wrong_margins(results: Results) -> Iterator[str]:
@@ -62,7 +75,7 @@ def _wrong_details(protocol: ProtocolRecord) -> Iterator[str]:
         yield f"its protocol: {problem}"
 
 
-def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Iterator[str]:
+def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord], own: bool) -> Iterator[str]:
     protocol = each.protocol
     if not protocol.name or not protocol.details:
         yield "found no protocol, expected its name and details: how was it measured?"
@@ -71,7 +84,7 @@ def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Itera
             f"its protocol must say either that it is published {protocol.counterpart}, "
             "or in a note how it differs"
         )
-    known = is_known(protocol)
+    known = own and is_known(protocol)
     if known:
         yield from _wrong_details(protocol)
     if each.value is None:
@@ -84,7 +97,7 @@ def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Itera
     if isinstance(drawn, int) and not isinstance(drawn, bool) and each.count > drawn:
         yield f"measured on {each.count}, more than the {drawn} samples of its protocol"
     unit = f" {each.unit}" if each.unit else ""
-    possible = possible_range(each, layout)
+    possible = possible_range(each, layout) if own else None
     if possible is not None:
         if problem := possible.problem(each.value):
             yield f"found {number(each.value)}{unit}, expected {problem}"

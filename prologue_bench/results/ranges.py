@@ -66,7 +66,7 @@ KNOWN: Mapping[str, Range] = {
     "density-coverage": _at_least_zero("it counts images"),
     "psnr": _at_least_zero("images differ by their whole range at most"),
     "ssim": Range(-1, 1, "it is a correlation", "it is a correlation"),
-    "layout-persistence": Range(high=1, above="images are no more alike than equal"),
+    "layout-persistence": Range(),  # how high it can be depends on its groups
     "rate": BITS,
     "elbo": BITS,  # its likelihoods are discretised, which densities in bits/dim need not be
     "token-bits": BITS,
@@ -81,6 +81,18 @@ KNOWN: Mapping[str, Range] = {
 }
 """The protocols of this project's metrics, by the name up to a comma. Of others nothing is known:
 their metrics may give any number."""
+UNITS: Mapping[str, frozenset[str]] = {
+    "rate": frozenset({"bits/image", "bits/dim"}),
+    "elbo": frozenset({"bits/dim"}),
+    "token-bits": frozenset({"bits/image", "bits/dim", "bits/pixel"}),
+    "psnr": frozenset({"dB"}),
+}
+"""In what the numbers of a protocol are that has a bound of its own; without unit where none stands
+here. In another unit, it is another's metric of that name."""
+ENTROPIES = ("token-entropy", "conditional-entropy", "token-bits")
+"""What the tokens can hold bounds these. A generator's cross-entropy can be higher."""
+FAR_FROM_A_GUESS = 2
+"""Times what a guess among all codes takes, a cross-entropy may take before it is not believed."""
 EXTRAPOLATED = "_infinity"
 """Ends the names of distances that are drawn out beyond what was measured, perhaps too far."""
 
@@ -102,16 +114,34 @@ def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> 
     segment = segment_of(each, layout)
     segments = [segment] if segment else layout
     if each.unit == "bits/image" and segments:
-        return Range(
-            low=0,
-            high=sum(one.length * math.log2(one.vocabulary) for one in segments),
-            below=BITS.below,
-            above="the tokens can hold no more, and a guess takes no more",
-        )
+        return _of_bits(name, segments, layout)
     if each.unit == "codes":
         codes = max((one.vocabulary for one in segments), default=math.inf)
         return Range(1, codes, "one code alone counts as 1", "the codebook has no more codes")
-    return OF_UNITS.get(each.unit, KNOWN[name])
+    if name == "layout-persistence" and not each.unit:
+        return _of_persistence(each.protocol.details.get("groups_per_class"))
+    if each.unit not in UNITS.get(name, {""}):
+        return OF_UNITS.get(each.unit, Range()) if KNOWN[name] == Range() else None
+    return KNOWN[name]
+
+
+def _of_bits(
+    protocol: str, segments: Sequence[SegmentRecord], layout: Sequence[SegmentRecord]
+) -> Range:
+    held = sum(one.length * math.log2(one.vocabulary) for one in segments)
+    if protocol in ENTROPIES:
+        return Range(0, held, BITS.below, "the tokens can hold no more")
+    codes = sum(one.vocabulary for one in layout) + len(layout)
+    guess = sum(one.length for one in segments) * math.log2(codes)
+    told = f"{FAR_FROM_A_GUESS} times the {number(guess)} that a guess among all codes takes"
+    return Range(0, FAR_FROM_A_GUESS * guess, BITS.below, told)
+
+
+def _of_persistence(groups: object) -> Range:
+    """Means of a class are taken away, so that groups of unlike images correlate below zero."""
+    several = groups if isinstance(groups, int) and groups > 1 else 2
+    what = "images are no more alike than equal, and no less than opposite"
+    return Range(high=1 + 1 / (several - 1), above=what)
 
 
 def segment_of(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> SegmentRecord | None:

@@ -249,8 +249,17 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         set_number("use", positions=[50.0, 101.0]),
         "use: found 101 % at token 1, expected at most 100",
     ),
+    "far more bits than a guess takes": (
+        set_number("rate", value=25.5),
+        "a, seed 0, rate: found 25.5 bits/image, expected at most 25.36: "
+        "2 times the 12.68 that a guess among all codes takes",
+    ),
     "more bits than the layout holds": (
-        set_number("rate", value=12.5),
+        set_number(
+            "rate",
+            value=12.5,
+            protocol={"name": "token-entropy", "details": {"images": "50"}},
+        ),
         "a, seed 0, rate: found 12.5 bits/image, expected at most 12: the tokens can hold no more",
     ),
     "fewer bits than none": (set_number("rate", value=-1.0), "bits/image, expected at least 0"),
@@ -280,8 +289,8 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         "use: found 1.2, expected at most 1: it is a share of the images",
     ),
     "more alike than equal": (
-        measured_by("layout-persistence, pixels", 1.2),
-        "use: found 1.2, expected at most 1: images are no more alike than equal",
+        measured_by("layout-persistence, pixels", 2.1),
+        "use: found 2.1, expected at most 2: images are no more alike than equal",
     ),
     "a score below that of one image": (
         measured_by("inception-score", 0.5),
@@ -597,6 +606,26 @@ LEGAL: dict[str, dict[str, Any]] = {
         }
     },
     "a number named as one of ours": {"name": "rate_visual", "value": 2.0},
+    "a similarity in decibels": {
+        "unit": "dB",
+        "value": 14.2,
+        "protocol": {"name": "ssim", "details": {"images": "50"}},
+    },
+    "a density": {
+        "unit": "nats/dim",
+        "value": -3.4,
+        "protocol": {"name": "elbo", "details": {"images": "50"}},
+    },
+    "a generator that is worse than a guess": {
+        "unit": "bits/image",
+        "value": 20.0,
+        "protocol": {"name": "rate", "details": {"images": "50"}},
+    },
+    "images of a few groups": {
+        "unit": "",
+        "value": 1.6,
+        "protocol": {"name": "layout-persistence, pixels", "details": {"groups_per_class": 2}},
+    },
 }
 
 
@@ -607,6 +636,37 @@ def test_numbers_of_protocols_that_are_not_ours_are_not_judged(name: str, tmp_pa
         (use,) = [each for each in run["measurements"] if each["name"] == "use"]
         theirs = {"name": "theirs", "details": {"samples": -1}}
         use.update({"name": "own", "protocol": theirs, **LEGAL[name]})
+    assert problems(tmp_path, found) == []
+
+
+def test_numbers_of_others_metrics_are_not_judged_by_the_name_of_their_protocol(
+    tmp_path: Path,
+) -> None:
+    found = document()
+    for run in found["runs"]:
+        (use,) = [each for each in run["measurements"] if each["name"] == "use"]
+        theirs = {"name": "psnr, masked", "details": {"images": "50"}}
+        use.update({"name": "masked_psnr_face", "unit": "dB", "value": -1.2, "protocol": theirs})
+    assert problems(tmp_path, found)
+    origin = {"kind": "metric", "name": "masked-psnr", "version": 1, "origin": "theirs 1.0"}
+    found["components"] = [origin]
+    assert problems(tmp_path, found) == []
+
+
+def test_runs_of_several_sampling_seeds_have_one_protocol(tmp_path: Path) -> None:
+    found = document()
+    again = deepcopy(found["runs"])
+    for run in again:
+        run["sampling_seed"] = 1
+        for stage in run["stages"]:
+            stage["key"] += "'"
+        for each in run["measurements"]:
+            each["protocol"] = deepcopy(each["protocol"])
+            each["protocol"]["details"]["sampling.seed"] = 1
+            each["artifact"] += "'"
+            each["value"] += 0.01
+            each["positions"] = []
+    found.update(runs=[*found["runs"], *again], sampling_seeds=[0, 1])
     assert problems(tmp_path, found) == []
 
 
