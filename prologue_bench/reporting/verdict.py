@@ -54,7 +54,22 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
     """The answer of the results on their primary metric, and which variants have no part in it."""
     info = primary_metric(results, main)
     answer = _answer(cells, main, results, info)
-    return evolve(answer, more=(*answer.more, *_missing(cells, info, results)))
+    failed = _failed(cells, info, results)
+    return evolve(answer, more=(*failed, *answer.more, *_missing(cells, info, results)))
+
+
+def _failed(cells: Cells, info: MetricInfo | None, results: Results) -> list[str]:
+    """A sentence for each variant that has a number on the primary metric although it failed.
+
+    What a variant shares with others, such as a tokenizer, is measured where its own part failed,
+    and looks as good there as theirs.
+    """
+    found = []
+    for variant in results.variants:
+        failed = any(run.failures for run in results.runs if run.variant == variant.name)
+        if failed and info is not None and info.name in cells.get(variant.name, {}):
+            found.append(f"Failed: {variant.name}{_reason(variant.name, results)}.")
+    return found
 
 
 def _missing(cells: Cells, info: MetricInfo | None, results: Results) -> Iterator[str]:

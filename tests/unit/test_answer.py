@@ -150,6 +150,19 @@ def test_a_variant_without_any_number_is_named_in_the_answer(
     assert told in render_markdown(results)
 
 
+def test_a_variant_that_failed_behind_what_it_shares_is_named_first() -> None:
+    document = study(base=BASE, v=BASE, w=BASE)
+    for run in document["runs"]:
+        if run["variant"] == "v":
+            run["failures"] = {"train-generator": "its loss was not finite"}
+    found = headline(
+        summary(results_of(document)), infos(results_of(document))[0], results_of(document)
+    )
+    assert found.tone == "same"
+    told = "Failed: v, all its 3 runs failed (train-generator: its loss was not finite)."
+    assert found.more[0] == told
+
+
 def test_a_variant_without_the_primary_number_is_named_in_the_answer() -> None:
     document = study(base=BASE, v=[50.0, 130.0, 90.0], w=[80.0, 81.0, 82.1])
     for run in document["runs"]:

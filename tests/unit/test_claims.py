@@ -98,6 +98,13 @@ def test_an_open_claim_says_how_many_seeds_would_settle_it() -> None:
     assert few.verdict_text == f"cannot tell (1 of 1; about {needed} seeds would)"
 
 
+def test_a_reference_without_a_number_is_named() -> None:
+    found = results({"0": {"rate": [1.0, 1.1, 1.2]}, "4": {"gfid": [1.0, 1.1, 1.2]}})
+    missing = {claim.number: claim.missing for claim in examine(found)}
+    assert missing["1a"] == "0: has no gfid"
+    assert missing["1b"] == "these results have no rfid"
+
+
 def test_settings_are_compared_where_nothing_else_differs() -> None:
     series = {"gfid": [10.0, 11.0, 12.0]}
     found = results(

@@ -467,6 +467,7 @@ class _Study:
         rows = measured(results)
         self.baseline = results.baseline
         self.points = points_of(rows)
+        self.measured = {(each.variant, each.metric) for each in rows}
         self.titles = {each.metric: each.title for each in rows}
         self.directions = {each.metric: each.direction for each in rows}
         self.collapsed = collapsed(results)
@@ -539,7 +540,13 @@ class _Study:
         if not pairs:
             return Claim(number, text, (), "these results have no such variant beside a baseline")
         found = self._evidence([(metric, one, other) for one, other in pairs], expected)
-        return Claim(number, text, found, "" if found else f"these results have no {metric}")
+        if found:
+            return Claim(number, text, found)
+        references = dict.fromkeys(other for _, other in pairs)
+        lacking = [name for name in references if (name, metric) not in self.measured]
+        if metric in self.titles and lacking:
+            return Claim(number, text, (), f"{', '.join(lacking)}: has no {metric}")
+        return Claim(number, text, (), f"these results have no {metric}")
 
     def by_length(self, number: str, text: str, metric: str, variants: Sequence[str]) -> Claim:
         """A claim about a metric of the first n tokens, n the length of a variant's prologue."""
