@@ -8,11 +8,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from prologue_bench.cli.console.results import show_brief
+from prologue_bench.reporting.brief import MOST, brief
 from prologue_bench.reporting.figures import heat_maps, tradeoffs
 from prologue_bench.reporting.tables import render_csv, render_latex, render_markdown
+from prologue_bench.reporting.words import scale_notes
 from prologue_bench.results.frame import frame
-from prologue_bench.results.loading import load_results
-from tests.conftest import OLD_REPORTS, PUBLISHED
+from prologue_bench.results.loading import load_numbers, load_results
+from prologue_bench.results.pictures import load_pictures
+from tests.conftest import OLD_REPORTS, PUBLISHED, ROOT
 
 REPORTS = [*PUBLISHED, *sorted(OLD_REPORTS.iterdir())]
 
@@ -44,3 +48,37 @@ def test_the_figures_of_metrics_that_did_not_declare_them_stay() -> None:
     assert {name: [title for title, _ in maps] for name, maps in heat_maps(results).items()} == {
         "codebook perplexity per position": segments
     }
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *PUBLISHED,
+        *sorted(OLD_REPORTS.iterdir()),
+        *(ROOT / "registry/baselines").glob("*.json"),
+    ],
+)
+def test_what_is_published_here_is_read(path: Path) -> None:
+    assert load_numbers(path).runs
+    if path.is_dir():
+        assert len(load_results(path).runs) > 1
+        assert load_pictures(path).files
+        assert not load_pictures(path).left_out
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda path: path.name)
+def test_the_answer_stands_over_a_table_of_five_columns_at_most(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = load_results(folder)
+    found = brief(results)
+    assert 2 <= len(found.head) <= MOST + 1
+    assert {len(row) for row in found.rows} == {len(found.head)}
+    assert len(found.rows) == len(results.variants)
+    show_brief(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert results.title in lines[1]
+    assert found.sentences[0] in lines[2]
+    assert not any(line.startswith("|") for line in lines)
+    scales = sum("not comparable with published FID" in line for line in lines)
+    assert scales == len(scale_notes(results))

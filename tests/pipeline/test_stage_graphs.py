@@ -119,3 +119,14 @@ def test_every_ablation_plans_with_its_own_baseline(
     assert ablation.baseline in [variant.name for variant in ablation.variants]
     assert len(plan.pipelines) == len(ablation.seeds) * len(ablation.variants)
     load_ablation(path, registry)  # with the profile of the file too
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem
+)
+@pytest.mark.parametrize("profile", ["smoke", "quick", "micro"])
+def test_every_ablation_that_ships_loads_with_every_profile(
+    registry: Registry, path: Path, profile: str
+) -> None:
+    ablation = load_ablation(path, registry, Overrides(profile=profile))
+    assert ablation.name == path.stem

@@ -31,7 +31,7 @@ from prologue_bench.results.strict import to_json
 from prologue_bench.storage.weights import built_for, read_headers
 from prologue_plugins.metrics.references import check_reference
 from prologue_plugins.metrics.settings import FidSettings
-from tests.conftest import OLD_REPORTS, PUBLISHED, ROOT
+from tests.conftest import OLD_REPORTS, ROOT
 from tests.documents import whole
 
 PROTOCOL = {"name": "p", "details": {"size": 14}, "published": False, "note": "", "counterpart": ""}
@@ -81,22 +81,6 @@ def set_at(document: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
     else:
         holder[last] = value
     return document
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *PUBLISHED,
-        *sorted(OLD_REPORTS.iterdir()),
-        *(ROOT / "registry/baselines").glob("*.json"),
-    ],
-)
-def test_what_is_published_here_is_read(path: Path) -> None:
-    assert load_numbers(path).runs
-    if path.is_dir():
-        assert len(load_results(path).runs) > 1
-        assert load_pictures(path).files
-        assert not load_pictures(path).left_out
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from prologue_bench.config.structure import convert
 from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
-from tests.conftest import ROOT, SMOKE
+from tests.conftest import SMOKE
 
 Load = Callable[..., Ablation]
 
@@ -189,14 +189,3 @@ def test_keys_leave_out_defaults_and_how_a_stage_is_run() -> None:
     assert key_values(TokenizerTraining(checkpoint_steps=3, accumulate=2)) == {}
     assert key_values(TokenizerTraining(compile=True)) == {"compile": True}
     assert key_values(Sampling(temperature=0.9)) == {"temperature": 0.9}
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "ablations").glob("*.yaml")), ids=lambda path: path.stem
-)
-@pytest.mark.parametrize("profile", ["smoke", "quick", "micro"])
-def test_every_ablation_that_ships_loads_with_every_profile(
-    registry: Registry, path: Path, profile: str
-) -> None:
-    ablation = load_ablation(path, registry, Overrides(profile=profile))
-    assert ablation.name == path.stem

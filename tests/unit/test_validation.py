@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib
-import io
 import json
 import re
 from collections.abc import Callable
@@ -20,13 +18,9 @@ from prologue_bench.cli.app import cli
 from prologue_bench.config.settings import plain_values
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.extracts import extract, shown_metrics, to_text
-from prologue_bench.reporting.replacing import CSV as THE_REPORT_S
 from prologue_bench.results.integrity import contents_of
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.ranges import KNOWN
-from prologue_bench.results.schema import Results
-from prologue_bench.results.spreadsheet import CSV
-from prologue_bench.results.strict import to_json
 from prologue_bench.results.validation import validate
 from prologue_plugins.tokenizers.settings import PrologueSettings, Vq2dSettings
 from tests.conftest import ROOT
@@ -759,30 +753,6 @@ def test_files_beside_results_are_as_these_say_or_none_is_there(tmp_path: Path) 
     ]
 
 
-CHANGED = ["value", "half_width", "count", "seed", "metric", "variant"]
-
-
-@pytest.mark.parametrize("column", CHANGED)
-def test_the_csv_beside_results_has_their_numbers(tmp_path: Path, column: str) -> None:
-    report = ROOT / "reports" / "prologue_count"
-    document = json.loads((report / "results.json").read_text())
-    del document["files"]
-    (tmp_path / "results.json").write_text(json.dumps(document))
-    table = (report / "results.csv").read_text()
-    (tmp_path / "results.csv").write_text(table)
-    assert validate(tmp_path).problems == ()
-    rows = list(csv.DictReader(io.StringIO(table)))
-    rows[7][column] = "7.25"
-    with (tmp_path / "results.csv").open("w", newline="") as out:
-        writer = csv.DictWriter(out, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    (problem,) = validate(tmp_path).problems
-    assert problem.startswith("results.csv")
-    assert "found '7.25', expected" in problem
-    assert CSV == THE_REPORT_S
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -901,40 +871,3 @@ def test_the_text_of_an_extract_is_its_document() -> None:
     lines = [each.strip().removesuffix(",") for each in text.splitlines()]
     numbers = [json.loads(each) for each in lines if each.startswith('{"name": "gfid"')]
     assert [each["value"] for each in numbers] == [10.0, 11.0, 12.0, 10.5, 11.5, 12.5]
-
-
-@pytest.mark.parametrize(
-    "path", [*REPORTS, *ROWS], ids=lambda path: f"{path.parent.name}/{path.name}"
-)
-def test_what_is_committed_has_the_form_of_results_and_its_checksums(path: Path) -> None:
-    found = validate(path)
-    assert found.results is not None, found.problems
-    assert [each for each in found.problems if "SHA-256" in each or "files" in each] == []
-
-
-@pytest.mark.parametrize("path", ROWS, ids=lambda path: path.stem)
-def test_the_rows_of_the_leaderboard_are_valid_extracts(path: Path) -> None:
-    found = validate(path)
-    assert found.problems == ()
-    assert found.results is not None
-    assert found.results.extract is not None
-
-
-@pytest.mark.parametrize("folder", REPORTS, ids=lambda path: path.name)
-def test_damage_to_a_published_report_is_found(folder: Path, tmp_path: Path) -> None:
-    before = set(validate(folder).problems)
-    found = json.loads((folder / "results.json").read_text())
-    first = found["runs"][0]["measurements"][0]
-    first["protocol"]["details"] = {}
-    (told,) = {each for each in problems(tmp_path, found) if "found no protocol" in each} - before
-    assert told.startswith(f"{found['runs'][0]['variant']}, seed ")
-
-
-@pytest.mark.parametrize("folder", REPORTS, ids=lambda path: path.name)
-def test_a_published_report_s_extract_ranks_as_the_report(folder: Path, tmp_path: Path) -> None:
-    results: Results = load_results(folder)
-    row = written(tmp_path, to_text(extract(results, b"", folder)))
-    found = load_results(row)
-    assert shown_metrics(found) == shown_metrics(results)
-    assert to_json(found) == to_json(load_results(row))
-    assert row.stat().st_size < (folder / "results.json").stat().st_size
