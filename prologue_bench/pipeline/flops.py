@@ -103,6 +103,20 @@ def stage_flops(stage: stages.Stage, workspace: Workspace) -> float | None:
             return counted(stage, _OnCpu(workspace)) or None
 
 
+def generator_to_look_at(stage: stages.GeneratorStage, workspace: Workspace) -> Generator:
+    """The generator of a stage with random weights, or without memory where it is large.
+
+    For the simplest operations without memory, PyTorch imports its compiler.
+    """
+    images, tokenizer = _tokenizer(stage.tokens, _OnMeta(workspace))
+    asked = (stage.generator, tokenizer.layout, images.labels)
+    with torch.random.fork_rng(devices=[]):
+        try:
+            return _Small(workspace).generator(*asked)
+        except Exception:  # too large
+            return _OnMeta(workspace).generator(*asked)
+
+
 def recorded_flops(manifest: Mapping[str, Any]) -> float | None:
     """The FLOPs that an artifact's manifest holds; None where they were not counted."""
     flops = manifest.get("flops")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from prologue_bench.contracts.generator import AutoregressiveGenerator
 from prologue_bench.pipeline import stages
+from prologue_bench.pipeline.flops import generator_to_look_at
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import ROWS, guidance_scales, is_guided
 
@@ -21,41 +19,46 @@ def held_by_a_draw(stage: stages.SampleImages | stages.SearchSampling, workspace
 
     0 for generators that draw in a way of their own.
     """
-    tokenizer, sampling = stage.generator.tokens.tokenizer, stage.sampling
-    layout = workspace.layout_of(tokenizer)
-    labels = workspace.data_of(tokenizer).spec.labels
-    generator = workspace.generator_on_meta(stage.generator.generator, layout, labels)
+    sampling = stage.sampling
+    generator = generator_to_look_at(stage.generator, workspace)
     if not isinstance(generator, AutoregressiveGenerator):
         return 0
-    passes = 2 if is_guided(guidance_scales(layout, sampling)) else 1
+    passes = 2 if is_guided(guidance_scales(generator.layout, sampling)) else 1
     rows = passes * min(sampling.batch_size, sampling.samples)
     if not torch.cuda.is_available():
         rows = min(rows, ROWS)
-    with torch.no_grad(), torch.device("meta"), _Made() as made:
+    one, two = (_state_bytes(generator, count) for count in (1, 2))
+    return one + (rows - 1) * (two - one)
+
+
+def _state_bytes(generator: AutoregressiveGenerator[Any], rows: int) -> int:
+    """Of the state for so many images, without the generator's own weights."""
+    device = next(generator.parameters(), torch.empty(0)).device
+    with torch.no_grad(), device:
         state = generator.start(torch.zeros(rows, dtype=torch.int64))
-        held = _storages(made.alive())
-    del state
-    for own in _storages(generator.state_dict().values()):
+    held = _storages(_tensors(state, set()))
+    for own in _storages((*generator.parameters(), *generator.buffers())):
         held.pop(own, None)
     return sum(held.values())
 
 
-class _Made(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Keeps in mind which tensors were made, without keeping them."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._made: list[weakref.ref[torch.Tensor]] = []
-
-    def __torch_dispatch__(
-        self, function: Any, types: Any, arguments: Any = (), options: Any = None
-    ) -> Any:
-        made = function(*arguments, **(options or {}))
-        self._made += [weakref.ref(each) for each in tree_leaves(made) if torch.is_tensor(each)]
-        return made
-
-    def alive(self) -> list[torch.Tensor]:
-        return [each for each in (made() for made in self._made) if each is not None]
+def _tensors(within: Any, seen: set[int]) -> Iterator[torch.Tensor]:
+    """All tensors that something holds, in its attributes and in what these hold."""
+    if id(within) in seen:
+        return
+    seen.add(id(within))
+    if isinstance(within, torch.Tensor):
+        yield within
+    elif isinstance(within, Mapping):
+        for each in within.values():
+            yield from _tensors(each, seen)
+    elif isinstance(within, list | tuple | set):
+        for each in within:
+            yield from _tensors(each, seen)
+    else:
+        slots = [name for cls in type(within).__mro__ for name in getattr(cls, "__slots__", ())]
+        for name in (*getattr(within, "__dict__", ()), *slots):
+            yield from _tensors(getattr(within, name, None), seen)
 
 
 def _storages(tensors: Iterable[torch.Tensor]) -> dict[int, int]:

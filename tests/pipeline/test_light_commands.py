@@ -65,6 +65,20 @@ def test_a_command_that_reads_results_imports_no_more_than_it_needs(
     assert found.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_plan_imports_no_compiler_and_no_engine(smoke_file: Path, tmp_path: Path) -> None:
+    command = ["run", str(smoke_file), "--dry-run", "--store", str(tmp_path / "store")]
+    found = subprocess.run(
+        [sys.executable, "-c", RUN, "mmengine torch._dynamo", *command],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "memory" in found.stdout
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_run_that_finds_everything_finished_imports_torch_alone(
     smoke_file: Path, trained: Store
 ) -> None:

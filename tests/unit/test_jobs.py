@@ -256,7 +256,7 @@ def test_a_draw_holds_the_models_and_the_keys_and_values_of_a_batch(load: Load) 
     more = counted(32, 1.0) - counted(16, 1.0)
     # Of one layer of 32 channels: keys and values of 4 tokens and the class, in float32.
     keys_and_values = 16 * 2 * 5 * 32 * 4
-    assert keys_and_values <= more <= 4 * keys_and_values, "and buffers of a step's results"
+    assert keys_and_values <= more <= 8 * keys_and_values, "and buffers of a step's results"
     assert counted(16, 2.0) - counted(16, 1.0) == more, "guidance draws two rows per image"
 
 
