@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
 from prologue_bench.contracts.generator import AutoregressiveGenerator
+from prologue_bench.guard import pass_interrupt
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.flops import generator_to_look_at
-from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.pipeline.workspace import Workspace, identity
 from prologue_bench.sampling.decoding import ROWS, guidance_scales, is_guided
 
 
 def held_by_a_draw(stage: stages.SampleImages | stages.SearchSampling, workspace: Workspace) -> int:
     """Bytes of the state with which the stage's generator begins a draw, keys and values above all.
 
-    0 for generators that draw in a way of their own.
+    0 for generators that draw in a way of their own, and where it cannot be told beforehand.
     """
+    try:
+        return _held(stage, workspace)
+    except BaseException as error:  # a plugin's model may raise anything here, and still run later
+        pass_interrupt(error)
+        return 0
+
+
+def _held(stage: stages.SampleImages | stages.SearchSampling, workspace: Workspace) -> int:
     sampling = stage.sampling
     generator = generator_to_look_at(stage.generator, workspace)
     if not isinstance(generator, AutoregressiveGenerator):
@@ -27,7 +37,11 @@ def held_by_a_draw(stage: stages.SampleImages | stages.SearchSampling, workspace
     rows = passes * min(sampling.batch_size, sampling.samples)
     if not torch.cuda.is_available():
         rows = min(rows, ROWS)
-    one, two = (_state_bytes(generator, count) for count in (1, 2))
+    name = ("state", identity(stage.generator.generator), generator.layout)
+    one, two = (
+        int(workspace.once((*name, count), partial(_state_bytes, generator, count)))
+        for count in (1, 2)
+    )
     return one + (rows - 1) * (two - one)
 
 

@@ -37,6 +37,7 @@ from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.runs.running import what_failed
 from prologue_bench.storage.artifacts import seal_artifact
 from prologue_bench.storage.store import Store
+from prologue_plugins.generators.ar import Ar
 from tests.conftest import Recorder
 
 Load = Callable[..., Ablation]
@@ -258,6 +259,20 @@ def test_a_draw_holds_the_models_and_the_keys_and_values_of_a_batch(load: Load) 
     keys_and_values = 16 * 2 * 5 * 32 * 4
     assert keys_and_values <= more <= 8 * keys_and_values, "and buffers of a step's results"
     assert counted(16, 2.0) - counted(16, 1.0) == more, "guidance draws two rows per image"
+
+
+def test_a_draw_whose_beginning_fails_is_planned_all_the_same(
+    load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Ar, labels: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Ar, "start", fail)
+    workspace = Workspace(store)
+    plan = make_plan(load(), workspace)
+    assert estimate_needs(plan, workspace).stages.keys() == {
+        each.stage.key for each in plan.missing
+    }
 
 
 def test_unfinished_work_that_is_there_counts_no_second_time(load: Load, store: Store) -> None:
