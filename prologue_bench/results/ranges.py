@@ -120,9 +120,9 @@ def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> 
         return Range(1, codes, "one code alone counts as 1", "the codebook has no more codes")
     if name == "layout-persistence" and not each.unit:
         return _of_persistence(each.protocol.details.get("groups_per_class"))
-    if each.unit not in UNITS.get(name, {""}):
-        return OF_UNITS.get(each.unit, Range()) if KNOWN[name] == Range() else None
-    return KNOWN[name]
+    if KNOWN[name] == Range():
+        return OF_UNITS.get(each.unit, KNOWN[name])
+    return KNOWN[name] if each.unit in UNITS.get(name, {""}) else None
 
 
 def _of_bits(

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,19 @@ from prologue_bench.cli.app import cli
 cli(sys.argv[2:], standalone_mode=False)
 print([name for name in sys.argv[1].split() if name in sys.modules])
 """
+
+
+def imported(unwanted: Iterable[str], command: Sequence[object], folder: Path) -> tuple[str, str]:
+    """Which of the modules a command has imported, as a list, and all that it prints."""
+    found = subprocess.run(
+        [sys.executable, "-c", RUN, " ".join(unwanted), *map(str, command)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return found.stdout.splitlines()[-1], found.stdout
 
 
 @pytest.fixture
@@ -55,46 +69,25 @@ def test_a_command_that_reads_results_imports_no_more_than_it_needs(
         "store": ["push", other / "remote", "--kind", "sample", "--store", other / "store"],
     }[command]
     unwanted = HEAVY if command == "report" else HEAVY + DRAWING
-    found = subprocess.run(
-        [sys.executable, "-c", RUN, " ".join(unwanted), command, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert found.stdout.splitlines()[-1] == "[]"
+    assert imported(unwanted, [command, *arguments], other)[0] == "[]"
 
 
 def test_a_plan_imports_no_compiler_and_no_engine(smoke_file: Path, tmp_path: Path) -> None:
-    command = ["run", str(smoke_file), "--dry-run", "--store", str(tmp_path / "store")]
-    found = subprocess.run(
-        [sys.executable, "-c", RUN, "mmengine torch._dynamo", *command],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    assert "memory" in found.stdout
-    assert found.stdout.splitlines()[-1] == "[]"
+    command = ["run", smoke_file, "--dry-run", "--store", tmp_path / "store"]
+    found, printed = imported(["mmengine", "torch._dynamo"], command, tmp_path)
+    assert "memory" in printed
+    assert found == "[]"
 
 
 def test_a_run_that_finds_everything_finished_imports_torch_alone(
     smoke_file: Path, trained: Store
 ) -> None:
-    command = ["run", str(smoke_file), "--store", str(trained.root), "--out", "report"]
-    unwanted = set(HEAVY + DRAWING) - {"torch", "jinja2"}
+    command = ["run", smoke_file, "--store", trained.root, "--out", "report"]
+    unwanted = sorted(set(HEAVY + DRAWING) - {"torch", "jinja2"})
     for _ in range(2):
-        found = subprocess.run(
-            [sys.executable, "-c", RUN, " ".join(sorted(unwanted)), *command],
-            cwd=smoke_file.parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=120,
-        )
-    assert "(as it was)" in found.stdout
-    assert found.stdout.splitlines()[-1] == "[]"
+        found, printed = imported(unwanted, command, smoke_file.parent)
+    assert "(as it was)" in printed
+    assert found == "[]"
 
 
 def test_who_waits_at_a_terminal_sees_a_line_before_torch_is_imported(smoke_file: Path) -> None:
