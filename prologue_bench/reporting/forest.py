@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from prologue_bench.reporting.names import in_common, short_names, shortest_names
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.reporting.vega import COLOURS, INK, Spec, data, spec, tooltip
 from prologue_bench.reporting.verdict import WORDS
@@ -33,39 +34,6 @@ ROW_HEIGHT, LEAST_HEIGHT = 30, 90
 """Pixels. Plots that stand beside each other have their rows at one height."""
 LONGEST_NAME, SHORTEST_NAME = 170, 105
 """Pixels of a variant's name beside its row, in large and small plots."""
-
-
-def common_setting(names: Sequence[str]) -> str:
-    """The one setting after whose value all variants are named; empty where they are not."""
-    starts = {name.partition("=")[0] for name in names}
-    if len(starts) > 1 or any("=" not in name or ", " in name for name in names):
-        return ""
-    return next(iter(starts), "")
-
-
-def short_names(names: Sequence[str]) -> dict[str, str]:
-    """What tells the variants apart: "4" of "tokens=4", where all are named after one setting."""
-    if not common_setting(names):
-        return {name: name for name in names}
-    return {name: name.partition("=")[2] for name in names}
-
-
-def shortest_names(names: Sequence[str]) -> dict[str, str]:
-    """Names for a place with little room: "2d, 4" of "2d, layers=4", where all have layers there.
-
-    A plot with the whole names stands beside it, in the same order.
-    """
-    parts = [name.split(", ") for name in names]
-    if len({len(each) for each in parts}) != 1:
-        return short_names(names)
-    shown = []
-    for texts in zip(*parts, strict=True):
-        pairs = [text.partition("=") for text in texts]
-        is_setting = len({key for key, *_ in pairs}) == 1 and all(sign for _, sign, _ in pairs)
-        shown.append([value for *_, value in pairs] if is_setting else texts)
-    return {
-        name: ", ".join(each) for name, each in zip(names, zip(*shown, strict=True), strict=True)
-    }
 
 
 def means_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -93,14 +61,6 @@ def shared_rows(means: pd.DataFrame, names: list[str]) -> dict[str, str]:
             for group in groups
         }
     return told
-
-
-def in_common(names: Sequence[str]) -> str:
-    """The parts of names that are equal in all: "2d" of "2d, 1" and "2d, 2"."""
-    parts = [name.split(", ") for name in names]
-    if len({len(each) for each in parts}) != 1:
-        return ""
-    return ", ".join(texts[0] for texts in zip(*parts, strict=True) if len(set(texts)) == 1)
 
 
 def forest_plot(

@@ -27,15 +27,11 @@ from prologue_bench.reporting.figures import (
     token_curves,
     tradeoffs,
 )
-from prologue_bench.reporting.forest import (
-    common_setting,
-    equal_in_every_seed,
-    means_of,
-    short_names,
-)
+from prologue_bench.reporting.forest import equal_in_every_seed, means_of
 from prologue_bench.reporting.formatting import environment
 from prologue_bench.reporting.headline import leaderboard_metrics, not_measured, primary_metric
 from prologue_bench.reporting.leaderboard import best, fairness, leaderboard
+from prologue_bench.reporting.names import common_setting, short_names
 from prologue_bench.reporting.replacing import (
     CSV,
     LATEX,

@@ -7,11 +7,13 @@ is told as such, and is better in nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
 from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
+from prologue_bench.reporting.names import listed_names
 from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
 from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.schema import Results
@@ -55,7 +57,8 @@ def headline(cells: Cells, main: Sequence[MetricInfo], results: Results) -> Head
     info = primary_metric(results, main)
     answer = _answer(cells, main, results, info)
     failed = _failed(cells, info, results)
-    return evolve(answer, more=(*failed, *answer.more, *_missing(cells, info, results)))
+    more = (*failed, *answer.more, *_of_two_seeds(cells, info), *_missing(cells, info, results))
+    return evolve(answer, more=more)
 
 
 def _failed(cells: Cells, info: MetricInfo | None, results: Results) -> list[str]:
@@ -177,27 +180,38 @@ def _decided(cells: Cells, others: Sequence[MetricInfo], baseline: str) -> str:
             for name, row in cells.items()
             if info.name in row and row[info.name].difference is not None
         }
-        found = [
-            f"{word}: {', '.join(_by_how_much(name, cells, info, baseline) for name in names)}"
-            for word in ("better", "worse")
-            if (names := [name for name, each in words.items() if each == word])
-        ]
+        found = []
+        for word in ("better", "worse"):
+            names = listed_names([name for name, each in words.items() if each == word])
+            shares = [
+                f"{shown} {_by_how_much(cells[name], cells[baseline], info)}"
+                for name, shown in names.items()
+            ]
+            if shares:
+                found.append(f"{word}: {', '.join(shares)}")
         if found:
             told.append(f"{in_sentence(info)} ({'; '.join(found)})")
     return f"Decided on other metrics: {'; '.join(told)}." if told else ""
 
 
-def _by_how_much(name: str, cells: Cells, info: MetricInfo, baseline: str) -> str:
-    """A variant with its difference, as a share of the baseline where that says something."""
-    difference = cells[name][info.name].difference
+def _by_how_much(row: Mapping[str, Cell], baseline: Mapping[str, Cell], info: MetricInfo) -> str:
+    """A variant's difference, as a share of the baseline where that says something.
+
+    A share of a percentage would be taken for a difference in points.
+    """
+    difference = row[info.name].difference
     assert difference is not None
-    share = share_text(difference.mean, cells[baseline][info.name].mean)
-    return f"{name} {share or signed(difference.mean)}"
+    if info.unit == "%":
+        return f"{signed(difference.mean)} points"
+    return share_text(difference.mean, baseline[info.name].mean) or signed(difference.mean)
 
 
 def in_sentence(info: MetricInfo) -> str:
-    """A metric's title within a sentence: "the rate", but "PSNR"."""
-    label = info.label
+    """A metric's title within a sentence: "the rate", but "PSNR".
+
+    Without what a guess would reach, which its column says.
+    """
+    label = re.sub(r" \(chance [^()]*\)$", "", info.label)
     return label if label[1:2].isupper() else f"the {label[:1].lower()}{label[1:]}"
 
 
@@ -231,8 +245,9 @@ class _Teller:
 
     def named(self, word: str, found: Mapping[str, Cell]) -> str:
         """Such as "Worse: a (+10 ± 0.33); b (+12 ± 1)."; nothing where there are none."""
+        shown = listed_names(list(found))
         told = [
-            f"{name} ({difference_text(cell.difference)})"
+            f"{shown[name]} ({difference_text(cell.difference)})"
             for name, cell in found.items()
             if cell.difference is not None
         ]
@@ -266,8 +281,9 @@ class _Teller:
             f"{f' ({share})' if share else ''}, could be noise: the interval of the difference is "
             f"{interval_text(difference)}; {_seeds(cell)} would settle it."
         )
+        shown = listed_names([other for other, _ in others])
         told = [
-            f"{other} ({signed(each.difference.mean)}, {_seeds(each)})"
+            f"{shown[other]} ({signed(each.difference.mean)}, {_seeds(each)})"
             for other, each in others
             if each.difference is not None
         ]
@@ -294,6 +310,20 @@ def _no_verdict(known: Mapping[str, Cell], info: MetricInfo, results: Results) -
     if any(each.basis == "training seeds" for each in differences):
         return f"No verdict on {in_sentence(info)}: the noise of training is not known."
     return why_not_judged({name: {info.name: cell} for name, cell in known.items()}, results)
+
+
+def _of_two_seeds(cells: Cells, info: MetricInfo | None) -> Iterator[str]:
+    """What to think of verdicts on the primary metric that rest on two seeds."""
+    decided = {"better", "worse", "equivalent"}
+    found = [row[info.name] for row in cells.values() if info is not None and info.name in row]
+    if any(
+        cell.verdict in decided and cell.difference is not None and cell.difference.count == 2
+        for cell in found
+    ):
+        yield (
+            "Two training seeds can agree by chance; run three or more (--seeds 0-2) for a verdict "
+            "that stands more firmly."
+        )
 
 
 def _of_one_seed(known: Mapping[str, Cell], info: MetricInfo) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from prologue_bench.results.plausibility import place_of
 from prologue_bench.results.protocols import differences
 from prologue_bench.results.schema import MeasurementRecord, Results, RunRecord
 from prologue_bench.results.sources import source_of
+from prologue_bench.texts.ranges import seeds_text
 
 Numbers = list[tuple[RunRecord, MeasurementRecord]]
 """Of one metric, over runs."""
@@ -92,8 +93,8 @@ def _unlike(runs: Sequence[RunRecord], varied: Sequence[str]) -> Iterator[str]:
             finished = [run.seed for run in runs if run.variant == variant and not _is_lacking(run)]
             there = {run.seed for run, _ in found if run.variant == variant}
             if missing := sorted(set(finished) - there):
-                listed = ", ".join(map(str, missing))
-                yield f"{variant}, {metric}: not measured with seed {listed}, but with others"
+                told = seeds_text(missing)
+                yield f"{variant}, {metric}: not measured with {told}, but with others"
 
 
 def _is_lacking(run: RunRecord) -> bool:

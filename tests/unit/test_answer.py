@@ -102,6 +102,35 @@ def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
     assert still_open.startswith("Open: v")
 
 
+def test_a_list_names_the_setting_once_and_a_percentage_in_points() -> None:
+    names = {"base": BASE, "n=4": [50.0, 130.0, 90.0], "n=8": [80.0, 150.0, 60.0]}
+    document = study(**names)
+    for run in document["runs"]:
+        value = {"base": 40.0, "n=4": 45.0, "n=8": 46.0}[run["variant"]] + run["seed"] % 2 * (
+            1 + 0.1 * len(run["variant"])
+        )
+        title = "shape from visual (chance 25.0%)"
+        probe = {"name": "factor_shape", "title": title, "unit": "%", "direction": "higher"}
+        run["measurements"].append({**probe, "value": value})
+    results = results_of(document)
+    decided, still_open = headline(summary(results), infos(results)[0], results).more
+    assert decided == (
+        "Decided on other metrics: the shape probe on the visual tokens "
+        "(better: n=4 +4.97 points, 8 +5.97 points)."
+    )
+    assert still_open.startswith("Open: n=4, ")
+    assert "Also open: n=8 (" in still_open
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_verdict_that_rests_on_two_seeds_says_so(seeds: int) -> None:
+    document = study(base=BASE[:seeds], v=[80.0, 81.001, 82.002][:seeds])
+    results = results_of(document)
+    found = headline(summary(results), infos(results)[0], results)
+    assert found.tone == "better"
+    assert any(text.startswith("Two training seeds") for text in found.more) == (seeds == 2)
+
+
 def test_what_is_decided_is_said_before_what_is_open() -> None:
     document = study(base=BASE, worse=[150.0, 151.1, 152.0], v=[50.0, 130.0, 90.0])
     found = headline(

@@ -12,8 +12,9 @@ import pytest
 
 from prologue_bench.reporting.axes import in_numeric_order
 from prologue_bench.reporting.figures import forest_plots, metric_plots
-from prologue_bench.reporting.forest import shared_rows, shortest_names
+from prologue_bench.reporting.forest import shared_rows
 from prologue_bench.reporting.leaderboard import leaderboard
+from prologue_bench.reporting.names import shortest_names
 from prologue_bench.reporting.summary import metric_infos
 from prologue_bench.results.frame import frame, measured, summary
 from prologue_bench.results.loading import load_results
