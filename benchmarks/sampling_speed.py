@@ -65,7 +65,7 @@ def _seconds(task: Task) -> float:
 
 
 def _matrix_product_speed() -> float:
-    """As `pipeline.estimates.matrix_product_speed`, by seconds of CPU."""
+    """FLOP/s: as `pipeline.estimates.matrix_product_speed`, which older revisions had otherwise."""
     import torch
 
     a = torch.randn(1024, 1024)

@@ -226,7 +226,7 @@ def flops(kind: str, sizes: Sizes) -> float:
 def matrix_speed() -> float:
     """FLOP/s of a large matrix product on one thread, by CPU time as steps are.
 
-    `estimates.matrix_product_speed` is by the clock, as plans need it.
+    Unlike `estimates.matrix_product_speed`, anew for each call: each round has its own.
     """
     import torch
 

@@ -15,7 +15,15 @@ import pandas as pd
 
 from prologue_bench.reporting.names import in_common, short_names, shortest_names
 from prologue_bench.reporting.summary import MetricInfo
-from prologue_bench.reporting.vega import COLOURS, INK, Spec, data, spec, tooltip
+from prologue_bench.reporting.vega import (
+    COLOURS,
+    INK,
+    Spec,
+    data,
+    label_expression,
+    spec,
+    tooltip,
+)
 from prologue_bench.reporting.verdict import WORDS
 from prologue_bench.stats.differences import Cell
 from prologue_bench.texts.numbers import signed
@@ -92,9 +100,8 @@ def forest_plot(
     summary = pd.DataFrame([_summary(name, cells[name]) for name in compared], columns=SUMMARY)
     word = f" of {info.label} from {baseline}"
     better = {"lower": "← better", "higher": "better →"}.get(info.direction, "")
-    # A small plot has no room for more; its heading has the unit, and the large one the rest.
-    told = ["difference", info.unit, better] if not small else [better or "difference"]
-    title = ", ".join(filter(None, told))
+    # The heading has the unit. A small plot has no room for more.
+    title = better if small and better else ", ".join(filter(None, ["difference", better]))
     margin = _margin(cells, compared, baseline)
     ends = _axis(dots, summary, broken, margin)
     layers = _layers(dots, summary, shown, title, small, ends=ends)
@@ -197,10 +204,8 @@ def value_plot(
         ],
         columns=SUMMARY,
     )
-    unit = f", {info.unit}" if info.unit else ""
-    arrow = f" {info.arrow}" if info.arrow else ""
-    named = short_names(shown)
-    layers = _layers(dots, summary, named, f"{info.label}{unit}{arrow}", True, COLOURS[0])
+    # The caption has the metric's name.
+    layers = _layers(dots, summary, short_names(shown), info.unit, True, COLOURS[0])
     return spec(
         alt.layer(*layers), f"{info.label} of each variant, every seed a dot", _height(shown)
     )
@@ -229,11 +234,18 @@ def _layers(
     dots = dots.assign(variant=dots.variant.map(short))
     summary = summary.assign(variant=summary.variant.map(short))
     limit = SHORTEST_NAME if small and colour is None else LONGEST_NAME
-    axis = alt.Axis(labelLimit=limit, labelPadding=6, ticks=False, domain=False, grid=True)
+    axis = alt.Axis(
+        labelExpr=label_expression(list(short.values()), limit),
+        labelLimit=limit,
+        labelPadding=6,
+        ticks=False,
+        domain=False,
+        grid=True,
+    )
     place = alt.Y("variant:N", title=None, sort=list(short.values()), axis=axis)
     across = alt.X(
         "value:Q",
-        title=title,
+        title=title or None,
         scale=_scale(ends),
         axis=alt.Axis(grid=False, tickCount=3 if small else 5),
     )
@@ -253,7 +265,7 @@ def _layers(
     known = alt.Chart(data(summary.dropna(subset=["low"]))).encode(y=place, color=paint)
     told = tooltip("variant", ("value", "mean"), ("half_width", "± 95% interval"))
     bars = known.mark_rule(strokeWidth=2 if small else 3).encode(
-        x=alt.X("low:Q", title=title), x2="high:Q"
+        x=alt.X("low:Q", title=title or None), x2="high:Q"
     )
     seeds = (
         alt.Chart(data(dots))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 
 
 def common_setting(names: Sequence[str]) -> str:
@@ -46,6 +48,48 @@ def listed_names(names: Sequence[str]) -> dict[str, str]:
     """
     short = short_names(names)
     return {name: short[name] if index else name for index, name in enumerate(names)}
+
+
+def fitted_names(names: Sequence[str], most: int) -> dict[str, str]:
+    """Names of at most so many characters, which tell apart what the whole ones do.
+
+    A longer one loses its middle, or, where that is what differs, its beginning and end.
+
+    >>> list(fitted_names(["first report: tokens=4", "first report: tokens=8"], 14).values())
+    ['firs… tokens=4', 'firs… tokens=8']
+    """
+    alike = defaultdict(list)
+    for name in dict.fromkeys(names):
+        alike[_without_middle(name, most)].append(name)
+    return {
+        name: shown if len(group) == 1 else _around_difference(name, group, most)
+        for shown, group in alike.items()
+        for name in group
+    }
+
+
+def _without_middle(name: str, most: int) -> str:
+    if len(name) <= most:
+        return name
+    head = (most - 1) // 3
+    return f"{name[:head]}…{name[len(name) - (most - 1 - head) :]}"
+
+
+def _around_difference(name: str, alike: Sequence[str], most: int) -> str:
+    """The part of a name that others do not have, with what stands around it."""
+    start = _alike_from_the_left(alike)
+    end = len(name) - _alike_from_the_left([each[start:][::-1] for each in alike])
+    spare = most - 2 - (end - start)
+    if spare < 0:
+        return _without_middle(name[start:end], most)
+    left = max(0, start - spare // 2)
+    right = min(len(name), left + most - 2)
+    return f"{'…' * (left > 0)}{name[left:right]}{'…' * (right < len(name))}"
+
+
+def _alike_from_the_left(texts: Sequence[str]) -> int:
+    columns = zip(*texts, strict=False)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
 def in_common(names: Sequence[str]) -> str:

@@ -177,10 +177,11 @@ def curve_plot(
     means = points.groupby(["variant", "step"], sort=False)[["value"]].mean().reset_index()
     # The first steps are far above the rest; the plot shows where the runs differ.
     tails = pd.concat([run.value[0 if small else POINTS_CUT :] for run in runs])
-    margin = 0.05 * (tails.max() - tails.min()) + 1e-9
+    # A curve that stays where it is would have ticks of ten digits.
+    margin = 0.05 * (tails.max() - tails.min() or abs(tails.max()) or 1)
     domain = [tails.min() - margin, tails.max() + margin] if len(tails) else alt.Undefined
     chosen = alt.selection_point(name="chosen", fields=["variant"], bind="legend")
-    colour = variant_colour(list(curves), drawn=set(points.variant))
+    colour = variant_colour(list(curves), drawn=set(points.variant), small=small)
     ticks = 2 if small else 5
     place = alt.X("step:Q", title="step", axis=alt.Axis(grid=False, tickCount=ticks))
     value = alt.Y("value:Q", title=None, scale=alt.Scale(domain=domain, zero=False))

@@ -17,6 +17,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from prologue_bench.reporting.names import fitted_names
 from prologue_bench.storage.files import user_cache, write_text
 from prologue_bench.storage.unfinished import checked_text, read_checked
 
@@ -26,6 +27,10 @@ COLOURS = ["#5b82e8", "#e07b00", "#3ca951", "#e0457b", "#9a60d4", "#00a3b5", "#a
 HEIGHT = 220
 LEGEND_COLUMN = 15
 """Characters of a name that fit into one of two columns."""
+LEGEND_NAME, SMALL_LEGEND_NAME = 260, 150
+"""Pixels of a variant's name in the legends of large and small plots."""
+CHARACTER = 7.0
+"""Pixels of a character of a label, in the mean over letters of a wide font."""
 
 INK = "currentColor"
 NUMBERS = {
@@ -55,7 +60,7 @@ CONFIG: dict[str, Any] = {
         "titleColor": INK,
         "titleFontWeight": "normal",
         "labelFontSize": 11,
-        "labelLimit": 260,
+        "labelLimit": LEGEND_NAME,
         "orient": "bottom",
         "symbolStrokeWidth": 2,
         "symbolOpacity": 1,
@@ -126,8 +131,21 @@ def opacity_of(chosen: alt.Parameter, inside: float, outside: float) -> alt.Opac
     return alt.OpacityValue(**condition)
 
 
+def label_expression(names: Sequence[str], pixels: int) -> Any:
+    """What shows names within so many pixels; undefined where all of them fit.
+
+    Data, tooltips and choices keep the whole names.
+    """
+    shown = fitted_names(names, int(pixels / CHARACTER))
+    shorter = {name: text for name, text in shown.items() if text != name}
+    return f"{json.dumps(shorter)}[datum.label] || datum.label" if shorter else alt.Undefined
+
+
 def variant_colour(
-    names: Sequence[str], field: str = "variant", drawn: Collection[str] | None = None
+    names: Sequence[str],
+    field: str = "variant",
+    drawn: Collection[str] | None = None,
+    small: bool = False,
 ) -> alt.Color:
     """A colour for each variant, in order, and a legend as wide as its names need.
 
@@ -136,7 +154,12 @@ def variant_colour(
     shown = [name for name in names if drawn is None or name in drawn]
     columns = 1 if max(map(len, shown), default=0) > LEGEND_COLUMN else 2
     values = alt.Undefined if drawn is None else shown
-    legend = alt.Legend(title=None, columns=columns, values=values)
+    legend = alt.Legend(
+        title=None,
+        columns=columns,
+        values=values,
+        labelExpr=label_expression(shown, SMALL_LEGEND_NAME if small else LEGEND_NAME),
+    )
     return alt.Color(
         f"{field}:N", sort=list(names), scale=alt.Scale(domain=list(names)), legend=legend
     )

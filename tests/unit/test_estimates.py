@@ -6,12 +6,15 @@ A part for each step and a part for its FLOPs, and nothing concluded from afar.
 from __future__ import annotations
 
 import io
+import itertools
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from prologue_bench.cli.console.plan_table import show_plan
 from prologue_bench.cli.console.progress import PlainProgress
@@ -34,6 +37,20 @@ Load = Callable[..., Ablation]
 Training = TrainGenerator | TrainTokenizer
 SPEED = 1e9
 """FLOP/s of the made-up machine's matrix products."""
+
+
+own_speed = estimates.matrix_product_speed
+
+
+def test_the_speed_of_the_machine_is_its_own_whatever_else_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    of_cpu, of_clock = itertools.count(), itertools.count()
+    seconds = 0.02 * torch.get_num_threads()
+    monkeypatch.setattr(time, "process_time", lambda: seconds * next(of_cpu))
+    monkeypatch.setattr(time, "perf_counter", lambda: 60.0 * next(of_clock))
+    assert own_speed.__wrapped__() == pytest.approx(2 * 1024**3 / 0.02)
 
 
 @pytest.fixture(autouse=True)
