@@ -370,7 +370,7 @@ def test_a_claim_says_how_many_of_its_differences_hold() -> None:
     mixed = claimed({"0": base, "4": clear, "8": gfid(14.0, 15.05, 16.0), "16": gfid(9, 13, 10)})
     claim = next(claim for claim in examine(mixed) if claim.number == "1a")
     assert claim.verdict == "mixed"
-    assert claim.verdict_text == "mixed (of 3 1 holds, 1 contradicts it and 1 cannot tell)"
+    assert claim.verdict_text == "mixed (of 3, 1 holds, 1 contradicts it and 1 cannot tell)"
     assert claim.seeds_to_settle is None, "no more seeds take either back"
 
 

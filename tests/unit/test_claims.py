@@ -171,7 +171,7 @@ def test_the_table_says_what_the_differences_say_that_it_does_not_show() -> None
     assert others(a=clear) == " | **holds (1 of 1)** |"
     assert others(a=clear, b=noise, c=noise) == "; 2 more cannot tell | **holds (1 of 3)** |"
     assert others(a=clear, b=noise, c=clear, d=clear, e=noise) == (
-        "; of 4 more 2 hold and 2 cannot tell | **holds (3 of 5)** |"
+        "; of 4 others, 2 hold and 2 cannot tell | **holds (3 of 5)** |"
     )
 
 

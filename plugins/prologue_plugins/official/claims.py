@@ -208,7 +208,7 @@ class Claim:
         counts, total = self.counts, len(self.evidence)
         if self.verdict == "cannot tell":
             told = (
-                f"of {total} {_listed(counts)}"
+                f"of {total}, {_listed(counts)}"
                 if counts["cannot tell"] < total
                 else (f"{total} of {total}")
             )
@@ -216,7 +216,7 @@ class Claim:
             settled = f"; about {seeds} seeds would" if seeds else ""
             return f"cannot tell ({told}{settled})"
         if self.verdict == "mixed":
-            return f"mixed (of {total} {_listed(counts)})"
+            return f"mixed (of {total}, {_listed(counts)})"
         return f"{self.verdict} ({counts[self.verdict]} of {total})"
 
 
@@ -317,13 +317,13 @@ def _p_value(evidence: Evidence) -> float:
 
 
 def _others(claim: Claim, shown: Sequence[Evidence]) -> str:
-    """What differences say that are not shown, such as "; of 3 more 1 holds and 2 cannot tell"."""
+    """What differences say that are not shown, such as "; of 3 others, 1 holds and 2 cannot tell"."""
     counts = Counter(claim.counts)
     counts.subtract(each.verdict() for each in shown)
     said = sum(count > 0 for count in counts.values())
     if said < 2:
         return f"; {_listed(counts).replace(' ', ' more ', 1)}" if said else ""
-    return f"; of {sum(counts.values())} more {_listed(counts)}"
+    return f"; of {sum(counts.values())} others, {_listed(counts)}"
 
 
 def _together(parts: Sequence[Claim]) -> Claim:
