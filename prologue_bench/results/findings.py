@@ -8,8 +8,8 @@ from prologue_bench.results.schema import MeasurementRecord, RunRecord
 
 Part = tuple[Hashable, ...]
 """Of results; see `number`, `layout` and `section`."""
-Doubt = tuple[str, str, Part]
-"""A place, what is wrong there, and the part of the results that is wrong."""
+Doubt = tuple[str, str, *tuple[Part, ...]]
+"""A place, what is wrong there, and the parts of the results that may be what is wrong."""
 
 
 class Findings:
@@ -34,9 +34,9 @@ class Findings:
         One mistake in what many numbers rest on is seen at all of them.
         """
         places: dict[str, list[str]] = {}
-        for place, text, part in doubts:
+        for place, text, *refused in doubts:
             places.setdefault(text, []).append(place)
-            self._refused.add(part)
+            self._refused.update(refused)
         for text, (first, *others) in places.items():
             more = f" and {len(others):,} more" if others else ""
             self.tell(f"{first}{more}: {text}")

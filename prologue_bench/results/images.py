@@ -40,15 +40,16 @@ def images_counted(results: Results, findings: Findings) -> None:
     data = {each.name: source_of(results, each.name).data for each in results.variants}
     numbers = [(run, each) for run in results.runs for each in known_numbers(run, foreign)]
     findings.tell_together(
-        (f"{place_of(run, each.name)}: its protocol", text, number(run, each))
+        (place_of(run, each.name), text, number(run, each))
         for run, each in numbers
         for text in _beyond(each, data[run.variant])
     )
-    for run, each in numbers:
-        if each.value is None or each.count < 1 or findings.refused(number(run, each)):
-            continue
-        for problem in _uncounted(each, data[run.variant]):
-            findings.tell(f"{place_of(run, each.name)}: {problem}", number(run, each))
+    findings.tell_together(
+        (place_of(run, each.name), text, number(run, each))
+        for run, each in numbers
+        if each.value is not None and not findings.refused(number(run, each))
+        for text in _uncounted(each, data[run.variant])
+    )
 
 
 def _beyond(each: MeasurementRecord, data: DataRecord) -> Iterator[str]:
@@ -62,7 +63,7 @@ def _beyond(each: MeasurementRecord, data: DataRecord) -> Iterator[str]:
         size = sizes[split]
         if some > size or whole not in (None, size):
             found = some if whole is None else whole
-            yield f"found {found} {split} images, expected {size} as in the data"
+            yield f"found {found} {split} images in the protocol, expected {size} as in the data"
             return
 
 
@@ -86,12 +87,12 @@ def _uncounted(each: MeasurementRecord, data: DataRecord) -> Iterator[str]:
         expected, what = samples, "samples"
     elif len(groups) == len(GROUPS):
         classes = max(1, len(data.classes))
-        expected, what = classes * math.prod(groups), f"samples of {classes} classes"
+        expected, what = classes * math.prod(groups), "samples"
     else:
         return
     if each.count != expected:
         more = "more" if each.count > expected else "fewer"
-        yield f"measured on {each.count}, {more} than the {expected} {what} of its protocol"
+        yield f"measured on {each.count}, {more} than the {expected} {what} of the protocol"
 
 
 def is_count(value: object) -> TypeGuard[int]:

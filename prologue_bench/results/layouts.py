@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -23,17 +24,28 @@ OF_LEADING = "token-entropy"
 
 
 def wrong_layouts(results: Results, findings: Findings) -> None:
-    """Tells layouts that contradict what else is known of them, and positions beyond them."""
+    """Tells layouts that contradict what else is known of them, and positions beyond them.
+
+    Only the first mistake of a layout is told.
+    """
     foreign = foreign_metrics(results)
+    wrong: list[Doubt] = []
+    beyond: list[Doubt] = []
     for variant in results.variants:
         own = [run for run in results.runs if run.variant == variant.name]
-        problems = [*_grids(variant.layout)]
-        if not findings.refused(parts.section(variant.name, "tokenizer")):
-            problems += _unlike(variant.layout, _by_settings(results, variant))
-        for problem in problems or _out_of_order(own, variant.layout, foreign):
-            findings.tell(f"{variant.name}: layout: {problem}", parts.layout(variant.name))
-        if not findings.refused(parts.layout(variant.name)):
-            findings.tell_together(_beyond(own, variant.layout))
+        known = not findings.refused(parts.section(variant.name, "tokenizer"))
+        problems = itertools.chain(
+            _unlike(variant.layout, _by_settings(results, variant)) if known else (),
+            _grids(variant.layout),
+            _out_of_order(own, variant.layout, foreign),
+        )
+        first = next(problems, None)
+        if first is not None:
+            wrong.append((variant.name, f"layout: {first}", parts.layout(variant.name)))
+        else:
+            beyond += _beyond(own, variant.layout)
+    findings.tell_together(wrong)
+    findings.tell_together(beyond)
 
 
 def _by_settings(results: Results, variant: VariantRecord) -> Segments | None:

@@ -67,10 +67,10 @@ def _protocol(run: RunRecord, each: MeasurementRecord, settings: Settings) -> It
     told = {name: _listed(value) for name, value in details.items() if name.startswith(SAMPLING)}
     if told.get(SEED) == run.sampling_seed:
         del told[SEED]  # each run has its own
-    place, part = f"{place_of(run, each.name)}: its protocol", number(run, each)
+    place, part = place_of(run, each.name), number(run, each)
     for name, value, found in _unlike(told, settings):
-        text = f"{name}: found {_text(value)}, expected {_text(found)} as in the variant's settings"
-        yield place, text, part
+        text = f"found {_text(value)} in the protocol, expected {_text(found)} as in the settings"
+        yield place, f"{name}: {text}", part
         return
     samples = details.get("samples")
     drawn = settings.get("sampling.samples")
@@ -78,7 +78,8 @@ def _protocol(run: RunRecord, each: MeasurementRecord, settings: Settings) -> It
         return
     # A choice among the samples says of how many.
     if samples > drawn or (samples < drawn and "chosen" not in details):
-        yield place, f"samples: found {samples}, expected the {drawn} that are drawn", part
+        text = f"samples: found {samples} in the protocol, expected the {drawn} that are drawn"
+        yield place, text, part
 
 
 OF_SAMPLES = (

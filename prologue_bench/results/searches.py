@@ -36,6 +36,7 @@ def wrong_searches(results: Results, findings: Findings) -> None:
 def _of_run(run: RunRecord, sampling: Settings) -> Iterator[Doubt]:
     """The first thing that is wrong with the search of a run."""
     place, part = place_of(run), ("search", run.place)
+    settings = section(run.variant, "sampling")  # which may be what is wrong
     made = any(stage.stage == STAGE for stage in run.stages)
     if run.search is None:
         # Where its artifact is gone, neither is there.
@@ -45,12 +46,15 @@ def _of_run(run: RunRecord, sampling: Settings) -> Iterator[Doubt]:
     if not made:
         yield place, "search: found one, and among the stages none that made it", part
     elif "search" in sampling and sampling["search"] is None:
-        yield place, "search: found one, expected none as in the variant's settings", part
+        yield place, "search: found one, expected none as in the settings", settings
     else:
         search = sampling.get("search")
         grid = search.get("grid") if isinstance(search, Mapping) else None
-        problems = (*_points(run.search, grid), *_choice(run.search))
-        yield from ((place, problem, part) for problem in problems[:1])
+        points = next(_points(run.search, grid), None)
+        if points is not None:
+            yield place, points, settings
+        else:
+            yield from ((place, problem, part) for problem in _choice(run.search))
 
 
 def _points(search: SearchRecord, grid: Any) -> Iterator[str]:
@@ -67,7 +71,7 @@ def _points(search: SearchRecord, grid: Any) -> Iterator[str]:
         if is_tried != is_asked:
             yield (
                 f"search: found the point {shortened(json.dumps(point), 100)} {_times(is_tried)}, "
-                f"expected it {_times(is_asked)} as in the grid of the variant's settings"
+                f"expected it {_times(is_asked)} as in the grid of the settings"
             )
             return
 

@@ -7,17 +7,21 @@ percent. Seconds are not added up either, since a training may be run again.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
-from prologue_bench.results.findings import Findings, number, place_of
+from attrs import frozen
+
+from prologue_bench.results import findings as parts
+from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
-from prologue_bench.results.own_settings import Foreign, foreign_components, own_component
+from prologue_bench.results.own_settings import foreign_components, own_component
 from prologue_bench.results.schema import (
     MeasurementRecord,
     Results,
+    RunRecord,
+    SourceRecord,
     StageRecord,
     VariantRecord,
 )
@@ -43,34 +47,36 @@ def wrong_sums(results: Results, findings: Findings) -> None:
     """Tells numbers that their parts, or the values at their tokens, do not come to."""
     foreign = foreign_metrics(results)
     variants = {each.name: each for each in results.variants}
-    for run in results.runs:
-        variant, source = variants[run.variant], source_of(results, run.variant)
-        own = {
-            each.name: each
-            for each in known_numbers(run, foreign)
-            if each.value is not None and not findings.refused(number(run, each))
-        }
-        alone = not _may_build_on_another(variant, foreign_components(source))
-        # What one number says itself comes first: a wrong part is told, and not the sum too.
-        for problem, involved in itertools.chain(
-            _of_positions(own, variant),
-            _per_dimension(own, math.prod(source.data.shape)),
-            _of_parts(own, variant),
-            _of_trainings(own, run.stages, alone),
-        ):
-            doubted = [number(run, each) for each in involved]
-            if not any(map(findings.refused, doubted)):
-                findings.tell(f"{place_of(run, involved[0].name)}: {problem}", *doubted)
+    # What a number says itself comes first: a wrong part is told, and not the sum too.
+    for check in (_of_positions, _per_dimension, _of_parts, _of_trainings):
+        doubts: list[Doubt] = []
+        for run in results.runs:
+            own = {
+                each.name: each
+                for each in known_numbers(run, foreign)
+                if each.value is not None and not findings.refused(parts.number(run, each))
+            }
+            source = source_of(results, run.variant)
+            for problem, involved in check(_Numbers(run, own, variants[run.variant], source)):
+                place = place_of(run, involved[0].name)
+                doubts.append((place, problem, *(parts.number(run, each) for each in involved)))
+        findings.tell_together(doubts)
 
 
-Numbers = Mapping[str, MeasurementRecord]
-"""Of a run, by name."""
+@frozen
+class _Numbers:
+    """The known numbers of a run that were not refused, by name, and what they are of."""
+
+    run: RunRecord
+    own: Mapping[str, MeasurementRecord]
+    variant: VariantRecord
+    source: SourceRecord
 
 
-def _of_positions(own: Numbers, variant: VariantRecord) -> Iterator[Doubted]:
+def _of_positions(of: _Numbers) -> Iterator[Doubted]:
     """Numbers that are neither the sum nor the mean of those of all tokens of their segment."""
-    lengths = {segment.name: segment.length for segment in variant.layout}
-    for each in own.values():
+    lengths = {segment.name: segment.length for segment in of.variant.layout}
+    for each in of.own.values():
         if len(each.positions) != lengths.get(each.positions_of):
             continue
         total = math.fsum(each.positions)
@@ -83,19 +89,24 @@ def _of_positions(own: Numbers, variant: VariantRecord) -> Iterator[Doubted]:
             )
 
 
-def _per_dimension(own: Numbers, dimensions: int) -> Iterator[Doubted]:
-    for name, each in own.items():
-        whole = own.get(name.removesuffix(PER_DIMENSION)) if PER_DIMENSION in name else None
+def _per_dimension(of: _Numbers) -> Iterator[Doubted]:
+    """Numbers of a dimension that are not those of an image over its dimensions."""
+    dimensions = math.prod(of.source.data.shape)
+    for name, each in of.own.items():
+        if not name.endswith(PER_DIMENSION) or not _value(each):
+            continue
+        whole = of.own.get(name.removesuffix(PER_DIMENSION))
         if whole is not None and not _close(each, _value(whole) / dimensions):
+            found = numbers.number(_value(whole) / _value(each))
             yield (
-                f"found {_text(each)}, expected {numbers.number(_value(whole) / dimensions)}, "
-                f"{whole.name} over the {dimensions:,} dimensions of an image",
+                f"found the number of an image over {found} dimensions, "
+                f"expected over {dimensions:,} as in the data",
                 (each, whole),
             )
 
 
-def _of_parts(own: Numbers, variant: VariantRecord) -> Iterator[Doubted]:
-    segments = [segment.name for segment in variant.layout]
+def _of_parts(of: _Numbers) -> Iterator[Doubted]:
+    segments = [segment.name for segment in of.variant.layout]
     sums = {
         "rate": tuple(f"rate_{segment}" for segment in segments),
         **{
@@ -104,27 +115,28 @@ def _of_parts(own: Numbers, variant: VariantRecord) -> Iterator[Doubted]:
             for segment in segments
         },
     }
-    for name, parts in sums.items():
-        if name not in own or not parts or not all(part in own for part in parts):
+    for name, added in sums.items():
+        if name not in of.own or not added or not set(added) <= set(of.own):
             continue
-        whole, added = own[name], [own[part] for part in parts]
-        total = math.fsum(map(_value, added))
+        whole, each = of.own[name], [of.own[part] for part in added]
+        total = math.fsum(map(_value, each))
         if not _close(whole, total):
             yield (
                 f"found {_text(whole)}, expected {numbers.number(total)}, "
-                f"the sum of {' and '.join(parts)}",
-                (whole, *added),
+                f"the sum of {' and '.join(added)}",
+                (whole, *each),
             )
 
 
-def _of_trainings(own: Numbers, stages: Sequence[StageRecord], alone: bool) -> Iterator[Doubted]:
+def _of_trainings(of: _Numbers) -> Iterator[Doubted]:
     """Operations that are not those of the trainings, where all of them are known to be there.
 
     A training may have been run again since, with the operations counted anew: those count that
     were finished before the number was measured.
     """
-    if (whole := own.get(TRAINING_FLOPS)) is None:
+    if (whole := of.own.get(TRAINING_FLOPS)) is None:
         return
+    stages, alone = of.run.stages, not _may_build_on_another(of.variant, of.source)
     trainings = [stage for stage in stages if stage.stage in TRAINED]
     tokenizers = [stage for stage in trainings if stage.stage == TRAINED[0]]
     measured = next((stage for stage in stages if stage.key == whole.artifact), None)
@@ -151,8 +163,9 @@ def _is_before(one: StageRecord, other: StageRecord) -> bool:
         return False
 
 
-def _may_build_on_another(variant: VariantRecord, foreign: Foreign) -> bool:
+def _may_build_on_another(variant: VariantRecord, source: SourceRecord) -> bool:
     """Whether the tokenizer may have a foundation, whose training counts too."""
+    foreign = foreign_components(source)
     component = own_component("tokenizer", variant.settings.tokenizer.use, foreign)
     return component is None or component.builds_on
 

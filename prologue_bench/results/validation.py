@@ -91,11 +91,11 @@ CHECKS: tuple[Callable[[Results, Findings], None], ...] = (
     restated_values,
     wrong_layouts,
     unmeasured,
+    wrong_searches,
     restated_sampling,
     images_counted,
     implausible,
     wrong_sums,
-    wrong_searches,
     unequal,
 )
 """Each before those that rely on what it may refuse."""

@@ -243,7 +243,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "fewer counted than drawn": (
         set_number("gfid", 3, count=40),
-        "b, seed 0, gfid: measured on 40, fewer than the 50 samples of its protocol",
+        "b, seed 0, gfid: measured on 40, fewer than the 50 samples of the protocol",
     ),
     "a number is missing with one seed": (
         without_number("rate", 2),
@@ -356,7 +356,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "nothing counted": (set_number("use", count=0), "use: counted 0, expected 1 or more"),
     "more counted than drawn": (
         set_number("use", count=51),
-        "use: measured on 51, more than the 50 samples of its protocol",
+        "use: measured on 51, more than the 50 samples of the protocol",
     ),
     "an interval wider than what is possible": (
         set_number("probe", half_width=150.0),
