@@ -46,8 +46,11 @@ def _doubles(what: str, seeds: Sequence[Hashable]) -> Iterator[str]:
 
 
 def _unfinished(run: RunRecord) -> Iterator[str]:
-    for stage, reason in run.failures.items():
-        yield f"{place_of(run)}: {stage} failed: {reason}"
+    for reason in dict.fromkeys(run.failures.values()):
+        # Those behind a stage that failed have its reason.
+        stage, *behind = (each for each, why in run.failures.items() if why == reason)
+        more = f" and {len(behind)} more" if behind else ""
+        yield f"{place_of(run)}: {stage}{more} failed: {reason}"
     if run.unfinished:
         yield f"{place_of(run)}: is unfinished; run the ablation again, which goes on from there"
     elif not run.measurements and not run.failures:
@@ -55,10 +58,15 @@ def _unfinished(run: RunRecord) -> Iterator[str]:
 
 
 def _wrong_seeds(results: Results, variant: str) -> Iterator[str]:
-    """Runs that are missing, and runs of seeds that the results do not name."""
-    drawn = results.sampling_seeds or (0,)
-    asked = {(seed, each) for seed in source_of(results, variant).seeds for each in drawn}
+    """Runs that are missing, and runs of seeds that the results do not name.
+
+    Which sampling seeds were asked is not known where results name none, since settings may have
+    one, and where they were put together, since each part may have had others.
+    """
     there = {(run.seed, run.sampling_seed) for run in results.runs if run.variant == variant}
+    named = results.sampling_seeds if results.sources is None else ()
+    drawn = named or {sampling for _, sampling in there} or {0}
+    asked = {(seed, each) for seed in source_of(results, variant).seeds for each in drawn}
     for seed, sampling in sorted(asked - there):
         yield f"{variant}: has no run of seed {seed}, sampling seed {sampling}"
     for seed, sampling in sorted(there - asked):

@@ -34,7 +34,7 @@ class Findings:
         One mistake in what many numbers rest on is seen at all of them.
         """
         places: dict[str, list[str]] = {}
-        for place, text, *refused in doubts:
+        for place, text, *refused in list(doubts):  # before any of them refuses what others doubt
             places.setdefault(text, []).append(place)
             self._refused.update(refused)
         for text, (first, *others) in places.items():
