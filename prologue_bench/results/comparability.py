@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 
-from prologue_bench.results.plausibility import place_of
-from prologue_bench.results.protocols import differences
+from prologue_bench.results.findings import Findings, number, place_of
+from prologue_bench.results.protocols import differences, fields
 from prologue_bench.results.schema import MeasurementRecord, Results, RunRecord
 from prologue_bench.results.sources import source_of
 from prologue_bench.texts.ranges import seeds_text
@@ -16,8 +17,13 @@ SAMPLING_SEED = "sampling.seed"
 """The detail of a protocol that differs between runs of several sampling seeds, and may."""
 
 
-def unequal(results: Results) -> Iterator[str]:
-    """A sentence for each way in which the runs of the variants are not alike."""
+def unequal(results: Results, findings: Findings) -> None:
+    """Tells each way in which the runs of the variants are not alike."""
+    for problem in _problems(results, findings):
+        findings.tell(problem)
+
+
+def _problems(results: Results, findings: Findings) -> Iterator[str]:
     yield from _doubles("seeds", results.seeds)
     yield from _doubles("sampling_seeds", results.sampling_seeds)
     for source in results.sources or ():
@@ -30,7 +36,8 @@ def unequal(results: Results) -> Iterator[str]:
     for label in dict.fromkeys(source.label for source in results.origins):
         names = {each.name for each in results.variants if (each.source or "") == label}
         apart = (*results.varied, SAMPLING_SEED)
-        yield from _unlike([run for run in results.runs if run.variant in names], apart)
+        runs = [run for run in results.runs if run.variant in names]
+        yield from _unlike(runs, apart, findings)
 
 
 def _doubles(what: str, seeds: Sequence[Hashable]) -> Iterator[str]:
@@ -39,8 +46,11 @@ def _doubles(what: str, seeds: Sequence[Hashable]) -> Iterator[str]:
 
 
 def _unfinished(run: RunRecord) -> Iterator[str]:
-    for stage, reason in run.failures.items():
-        yield f"{place_of(run)}: {stage} failed: {reason}"
+    for reason in dict.fromkeys(run.failures.values()):
+        # Those behind a stage that failed have its reason.
+        stage, *behind = (each for each, why in run.failures.items() if why == reason)
+        more = f" and {len(behind)} more" if behind else ""
+        yield f"{place_of(run)}: {stage}{more} failed: {reason}"
     if run.unfinished:
         yield f"{place_of(run)}: is unfinished; run the ablation again, which goes on from there"
     elif not run.measurements and not run.failures:
@@ -48,10 +58,15 @@ def _unfinished(run: RunRecord) -> Iterator[str]:
 
 
 def _wrong_seeds(results: Results, variant: str) -> Iterator[str]:
-    """Runs that are missing, and runs of seeds that the results do not name."""
-    drawn = results.sampling_seeds or (0,)
-    asked = {(seed, each) for seed in source_of(results, variant).seeds for each in drawn}
+    """Runs that are missing, and runs of seeds that the results do not name.
+
+    Which sampling seeds were asked is not known where results name none, since settings may have
+    one, and where they were put together, since each part may have had others.
+    """
     there = {(run.seed, run.sampling_seed) for run in results.runs if run.variant == variant}
+    named = results.sampling_seeds if results.sources is None else ()
+    drawn = named or {sampling for _, sampling in there} or {0}
+    asked = {(seed, each) for seed in source_of(results, variant).seeds for each in drawn}
     for seed, sampling in sorted(asked - there):
         yield f"{variant}: has no run of seed {seed}, sampling seed {sampling}"
     for seed, sampling in sorted(there - asked):
@@ -80,7 +95,7 @@ def _copies(runs: Sequence[RunRecord]) -> Iterator[str]:
             )
 
 
-def _unlike(runs: Sequence[RunRecord], varied: Sequence[str]) -> Iterator[str]:
+def _unlike(runs: Sequence[RunRecord], varied: Sequence[str], findings: Findings) -> Iterator[str]:
     """Metrics that were not measured alike in all runs. Details are not ranked, and may differ."""
     by_metric: dict[str, Numbers] = {}
     for run in runs:
@@ -88,7 +103,8 @@ def _unlike(runs: Sequence[RunRecord], varied: Sequence[str]) -> Iterator[str]:
             if not each.detail and each.direction != "neutral":
                 by_metric.setdefault(each.name, []).append((run, each))
     for metric, found in by_metric.items():
-        yield from dict.fromkeys(_differing(metric, found, varied))
+        own = [(run, each) for run, each in found if not findings.refused(number(run, each))]
+        yield from dict.fromkeys(_differing(metric, own, varied))
         for variant in dict.fromkeys(run.variant for run, _ in found):
             finished = [run.seed for run in runs if run.variant == variant and not _is_lacking(run)]
             there = {run.seed for run, _ in found if run.variant == variant}
@@ -103,21 +119,30 @@ def _is_lacking(run: RunRecord) -> bool:
 
 
 def _differing(metric: str, found: Numbers, varied: Sequence[str]) -> Iterator[str]:
-    first, reference = found[0]
-    for run, each in found[1:]:
+    """Numbers that were not measured as most are, or, of equally many, as the first."""
+    ways = [_way(each, varied) for _, each in found]
+    usual = max(ways, key=Counter(ways).__getitem__, default=())
+    for (run, each), way in zip(found, ways, strict=True):
+        if way == usual:
+            continue
+        first, reference = found[ways.index(usual)]
         same = f"{metric}: {first.variant}" + (
             f" and {run.variant} differ" if run.variant != first.variant else " differs over seeds"
         )
         told = [
             f"{name}: {mine} and {theirs}"
-            for name, mine, theirs in (
-                ("title", reference.title, each.title),
-                ("unit", reference.unit or "none", each.unit or "none"),
-                ("direction", reference.direction, each.direction),
-                ("count", reference.count, each.count),
-            )
+            for name, mine, theirs in zip(COMPARED, usual, way, strict=False)
             if mine != theirs
         ]
         told += differences(reference.protocol, each.protocol, varied)
-        if told:
-            yield f"{same} in {'; '.join(told)}; expected one protocol"
+        yield f"{same} in {'; '.join(told)}; expected one protocol"
+
+
+COMPARED = ("title", "unit", "direction", "count")
+
+
+def _way(each: MeasurementRecord, varied: Sequence[str]) -> tuple[object, ...]:
+    """How a number was measured, as something to compare."""
+    details = fields(each.protocol, varied).items()
+    told = frozenset((name, value) for name, value in details if value is not None)
+    return each.title, each.unit or "none", each.direction, each.count, told

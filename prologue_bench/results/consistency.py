@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prologue_bench.results.checking import Mismatch, shown
@@ -18,8 +19,9 @@ def check_numbers(results: Document) -> None:
 
 
 def check_results(results: Document) -> None:
-    """Raises Mismatch where a table's columns differ in length, or a source is unknown."""
-    for wrong in results_mismatches(results):
+    """Raises Mismatch where a table's columns differ in length, a source is unknown, or a number
+    has more values at tokens than there are tokens."""
+    for wrong in itertools.chain(results_mismatches(results), positions_mismatches(results)):
         raise wrong
 
 
@@ -88,15 +90,20 @@ def results_mismatches(results: Document) -> Iterator[Mismatch]:
                 key,
                 "values",
             )
+    for index, run in enumerate(results["runs"]):
+        for stage, columns in run.get("curves", {}).items():
+            yield from _curves(columns, "runs", index, "curves", stage)
+        yield from _curves(run.get("inside", {}), "runs", index, "inside")
+
+
+def positions_mismatches(results: Document) -> Iterator[Mismatch]:
+    """Numbers with more values at tokens than their segment has tokens."""
     lengths = {
         (variant["name"], segment["name"]): segment["length"]
         for variant in results["variants"]
         for segment in variant.get("layout", ())
     }
     for index, run in enumerate(results["runs"]):
-        for stage, columns in run.get("curves", {}).items():
-            yield from _curves(columns, "runs", index, "curves", stage)
-        yield from _curves(run.get("inside", {}), "runs", index, "inside")
         for number, each in enumerate(run["measurements"]):
             most = lengths.get((run["variant"], each.get("positions_of")))
             # They may end before the segment does, and elsewhere for each seed.

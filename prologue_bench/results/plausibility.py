@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from prologue_bench.contracts.components import OWN
-from prologue_bench.results.possible_settings import impossible_details, impossible_settings
-from prologue_bench.results.ranges import Range, is_known, possible_range
+from prologue_bench.results import findings as parts
+from prologue_bench.results.findings import Findings, place_of
+from prologue_bench.results.known import foreign_metrics, known_numbers
+from prologue_bench.results.possible_settings import impossible_details
+from prologue_bench.results.ranges import Range, possible_range
 from prologue_bench.results.schema import (
     MeasurementRecord,
     ProtocolRecord,
     Results,
-    RunRecord,
     SegmentRecord,
 )
 from prologue_bench.texts.numbers import number
@@ -21,38 +22,12 @@ COUNTED = (
     *("groups_per_class", "group_size"),
 )
 """Details of known protocols that are counts of something."""
+WIDEST = 100
+"""Times a number that cannot be below 0, half of its interval may be: a mean's is about 2."""
 
 
-def place_of(run: RunRecord, metric: str = "") -> str:
-    """A run, and a number of it, as messages name them."""
-    sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
-    return f"{run.variant}, seed {run.seed}{sampling}{f', {metric}' if metric else ''}"
-
-
-def implausible(results: Results) -> Iterator[str]:
-    """A sentence for each number and setting that cannot be right."""
-    yield from _wrong_margins(results)
-    yield from impossible_settings(results)
-    layouts = {variant.name: variant.layout for variant in results.variants}
-    foreign = _foreign_metrics(results)
-    for run in results.runs:
-        for each in run.measurements:
-            own = not any(f"{each.name}_".startswith(f"{name}_") for name in foreign)
-            for problem in _problems(each, layouts[run.variant], own):
-                yield f"{place_of(run, each.name)}: {problem}"
-
-
-def _foreign_metrics(results: Results) -> set[str]:
-    """What numbers of others' metrics are called; their protocols may have the names of ours."""
-    return {
-        each.name.replace("-", "_")
-        for source in results.origins
-        for each in source.components
-        if each.kind == "metric" and not each.origin.startswith(OWN)
-    }
-
-
-def _wrong_margins(results: Results) -> Iterator[str]:
+def impossible_margins(results: Results) -> Iterator[str]:
+    """A sentence for each margin of equivalence that is no share."""
     margins = {"equivalence_margin": results.equivalence_margin}
     margins |= {
         f"added_seeds[{index}].margin": added.margin
@@ -66,6 +41,36 @@ def _wrong_margins(results: Results) -> Iterator[str]:
             )
 
 
+def unmeasured(results: Results, findings: Findings) -> None:
+    """Tells numbers that do not say how they were measured, or in a way that cannot be."""
+    foreign = foreign_metrics(results)
+    for run in results.runs:
+        known = {each.name for each in known_numbers(run, foreign)}
+        for each in run.measurements:
+            for problem in _unmeasured(each, each.name in known):
+                findings.tell(f"{place_of(run, each.name)}: {problem}", parts.number(run, each))
+
+
+def _unmeasured(each: MeasurementRecord, is_known: bool) -> Iterator[str]:
+    protocol = each.protocol
+    if not protocol.name or not protocol.details:
+        yield "found no protocol, expected its name and details: how was it measured?"
+    if protocol.counterpart and protocol.published == bool(protocol.note):
+        yield (
+            f"its protocol must say either that it is published {protocol.counterpart}, "
+            "or in a note how it differs"
+        )
+    if is_known:
+        yield from _wrong_details(protocol)
+    if each.value is None:
+        if not each.reason:
+            yield "found null without a reason, expected a number"
+    elif each.count < 1:
+        yield "counted 0, expected 1 or more: of how many is this number?"
+    elif each.half_width and each.count == 1:
+        yield "found an interval over images, which one alone does not have"
+
+
 def _wrong_details(protocol: ProtocolRecord) -> Iterator[str]:
     """What of a known protocol's details cannot be."""
     for name in COUNTED:
@@ -75,54 +80,46 @@ def _wrong_details(protocol: ProtocolRecord) -> Iterator[str]:
         yield f"its protocol: {problem}"
 
 
-def _problems(each: MeasurementRecord, layout: Sequence[SegmentRecord], own: bool) -> Iterator[str]:
-    protocol = each.protocol
-    if not protocol.name or not protocol.details:
-        yield "found no protocol, expected its name and details: how was it measured?"
-    if protocol.counterpart and protocol.published == bool(protocol.note):
-        yield (
-            f"its protocol must say either that it is published {protocol.counterpart}, "
-            "or in a note how it differs"
-        )
-    known = own and is_known(protocol)
-    if known:
-        yield from _wrong_details(protocol)
-    if each.value is None:
-        if not each.reason:
-            yield "found null without a reason, expected a number"
-        return
-    if each.count < 1:
-        yield "counted 0, expected 1 or more: of how many is this number?"
-    drawn = protocol.details.get("samples") if known else None
-    if isinstance(drawn, int) and not isinstance(drawn, bool) and each.count > drawn:
-        yield f"measured on {each.count}, more than the {drawn} samples of its protocol"
-    unit = f" {each.unit}" if each.unit else ""
-    possible = possible_range(each, layout) if own else None
-    if possible is not None:
-        if problem := possible.problem(each.value):
-            yield f"found {number(each.value)}{unit}, expected {problem}"
-        for token, value in enumerate(each.positions):
-            if problem := possible.problem(value):
-                yield f"found {number(value)}{unit} at token {token}, expected {problem}"
-    if each.half_width is not None:
-        yield from _wrong_width(each, each.half_width, possible)
+def implausible(results: Results, findings: Findings) -> None:
+    """Tells numbers beyond what they can be."""
+    foreign = foreign_metrics(results)
+    layouts = {
+        each.name: () if findings.refused(parts.layout(each.name)) else each.layout
+        for each in results.variants
+    }
+    for run in results.runs:
+        for each in known_numbers(run, foreign):
+            if each.value is None or findings.refused(parts.number(run, each)):
+                continue
+            for problem in _implausible(each, each.value, layouts[run.variant]):
+                findings.tell(f"{place_of(run, each.name)}: {problem}", parts.number(run, each))
+                break
 
 
-WIDEST = 100
-"""Times a number that cannot be below 0, half of its interval may be: a mean's is about 2."""
-
-
-def _wrong_width(each: MeasurementRecord, width: float, possible: Range | None) -> Iterator[str]:
-    if width > 0 and each.count == 1:
-        yield "found an interval over images, which one alone does not have"
+def _implausible(
+    each: MeasurementRecord, value: float, layout: Sequence[SegmentRecord]
+) -> Iterator[str]:
+    """What is wrong with a number, what else it is judged by first."""
+    possible = possible_range(each, layout)
     if possible is None:
         return
+    unit = f" {each.unit}" if each.unit else ""
+    if problem := possible.problem(value):
+        yield f"found {number(value)}{unit}, expected {problem}"
+    for token, at_token in enumerate(each.positions):
+        if problem := possible.problem(at_token):
+            yield f"found {number(at_token)}{unit} at token {token}, expected {problem}"
+    if each.half_width is not None:
+        yield from _wrong_width(value, each.half_width, possible)
+
+
+def _wrong_width(value: float, width: float, possible: Range) -> Iterator[str]:
     if width > possible.high - possible.low:
         yield (
             f"found ± {number(width)}, wider than all that is possible, "
             f"{number(possible.low)} to {number(possible.high)}"
         )
-    elif possible.low == 0 and each.value and width > WIDEST * max(each.value, possible.slack):
+    elif possible.low == 0 and value and width > WIDEST * max(value, possible.slack):
         yield (
             f"found ± {number(width)}, expected at most {WIDEST} times the number, which is "
             "never below 0"

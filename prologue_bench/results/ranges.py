@@ -91,8 +91,18 @@ UNITS: Mapping[str, frozenset[str]] = {
 here. In another unit, it is another's metric of that name."""
 ENTROPIES = ("token-entropy", "conditional-entropy", "token-bits")
 """What the tokens can hold bounds these. A generator's cross-entropy can be higher."""
+OF_ONE_TUPLE, OF_EACH_TOKEN = (
+    ("bits_joint", "conditional_entropy"),
+    ("bits_positions", "redundancy"),
+)
+"""Names of entropies of observed frequencies: of a segment's tokens together, or of each alone,
+added up. Over N images none is above log2 N."""
 FAR_FROM_A_GUESS = 2
 """Times what a guess among all codes takes, a cross-entropy may take before it is not believed."""
+OF_A_POSITION = "codebook_perplexity_position_"
+"""Begins the names of perplexities of one token of each image."""
+ROUNDED = 1e-9
+"""Bits by which rounding may move an entropy, also below zero."""
 EXTRAPOLATED = "_infinity"
 """Ends the names of distances that are drawn out beyond what was measured, perhaps too far."""
 
@@ -107,17 +117,18 @@ def _known_name(protocol: ProtocolRecord) -> str:
 
 
 def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Range | None:
-    """What a number can be; None where nothing tells it."""
+    """What a number of a known protocol can be; None where nothing tells it."""
     name = _known_name(each.protocol)
-    if name not in KNOWN or (name == "frechet-distance" and each.name.endswith(EXTRAPOLATED)):
+    if name == "frechet-distance" and each.name.endswith(EXTRAPOLATED):
         return None
     segment = segment_of(each, layout)
     segments = [segment] if segment else layout
     if each.unit == "bits/image" and segments:
-        return _of_bits(name, segments, layout)
+        return _of_bits(each, segments, layout)
     if each.unit == "codes":
-        codes = max((one.vocabulary for one in segments), default=math.inf)
-        return Range(1, codes, "one code alone counts as 1", "the codebook has no more codes")
+        return _of_codes(each, segments)
+    if each.unit == "images":
+        return Range(0, each.count, "it is an amount of images", "no more images were counted")
     if name == "layout-persistence" and not each.unit:
         return _of_persistence(each.protocol.details.get("groups_per_class"))
     if KNOWN[name] == Range():
@@ -126,15 +137,39 @@ def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> 
 
 
 def _of_bits(
-    protocol: str, segments: Sequence[SegmentRecord], layout: Sequence[SegmentRecord]
+    each: MeasurementRecord, segments: Sequence[SegmentRecord], layout: Sequence[SegmentRecord]
 ) -> Range:
-    held = sum(one.length * math.log2(one.vocabulary) for one in segments)
-    if protocol in ENTROPIES:
-        return Range(0, held, BITS.below, "the tokens can hold no more")
+    name = _known_name(each.protocol)
+    if name in ENTROPIES:
+        return _of_entropy(each, segments, math.log2(max(each.count, 1)))
     codes = sum(one.vocabulary for one in layout) + len(layout)
     guess = sum(one.length for one in segments) * math.log2(codes)
     told = f"{FAR_FROM_A_GUESS} times the {number(guess)} that a guess among all codes takes"
     return Range(0, FAR_FROM_A_GUESS * guess, BITS.below, told)
+
+
+def _of_entropy(each: MeasurementRecord, segments: Sequence[SegmentRecord], of_all: float) -> Range:
+    """`of_all` is the entropy of images that all differ."""
+    held = sum(one.length * math.log2(one.vocabulary) for one in segments)
+    least = held if _known_name(each.protocol) == "token-bits" else 0
+    tokens = sum(one.length * min(math.log2(one.vocabulary), of_all) for one in segments)
+    seen = of_all if each.name.startswith(OF_ONE_TUPLE) else math.inf
+    seen = tokens if each.name.startswith(OF_EACH_TOKEN) else seen
+    if seen < held:
+        told = f"frequencies over {each.count:,} images have no more"
+        return Range(0, seen, BITS.below, told, slack=ROUNDED)
+    below = "the tokens can hold as much" if least else BITS.below
+    return Range(least, held, below, "the tokens can hold no more", slack=ROUNDED)
+
+
+def _of_codes(each: MeasurementRecord, segments: Sequence[SegmentRecord]) -> Range:
+    """Of a perplexity: codes that occur are no more than tokens that were counted."""
+    codes = max((one.vocabulary for one in segments), default=math.inf)
+    alone = each.name.startswith(OF_A_POSITION)
+    places = 1 if alone else sum(one.length for one in segments)
+    tokens = each.count * places if segments else math.inf
+    told = "the codebook has no more codes" if codes <= tokens else "no more tokens were counted"
+    return Range(1, min(codes, tokens), "one code alone counts as 1", told)
 
 
 def _of_persistence(groups: object) -> Range:

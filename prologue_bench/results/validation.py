@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 
@@ -11,20 +11,27 @@ from attrs import frozen
 from prologue_bench.errors import UserError
 from prologue_bench.results.checking import MOST_TOLD, Mismatch, check_plain
 from prologue_bench.results.comparability import unequal
-from prologue_bench.results.contradictions import contradictions
+from prologue_bench.results.dates import wrong_dates
 from prologue_bench.results.documents import (
     EXPECTED,
     results_bytes,
     results_file,
     results_problems,
 )
+from prologue_bench.results.findings import Findings
+from prologue_bench.results.images import images_counted
 from prologue_bench.results.integrity import altered, beside
+from prologue_bench.results.layouts import wrong_layouts
 from prologue_bench.results.migration import as_today
 from prologue_bench.results.plain import record
-from prologue_bench.results.plausibility import implausible
+from prologue_bench.results.plausibility import implausible, impossible_margins, unmeasured
+from prologue_bench.results.possible_settings import impossible_settings
 from prologue_bench.results.reading import decode
+from prologue_bench.results.restated import restated_sampling, restated_values
 from prologue_bench.results.schema import Results
+from prologue_bench.results.searches import wrong_searches
 from prologue_bench.results.spreadsheet import unlike_csv
+from prologue_bench.results.sums import wrong_sums
 from prologue_bench.texts.lines import one_line
 
 
@@ -71,18 +78,36 @@ def validate(path: Path) -> Validation:
     if not problems:
         assert isinstance(document, dict), "it was checked"
         results = record(as_today(deepcopy(document)), Results)
-        checks: tuple[Iterator[str], ...] = (
-            unequal(results),
-            implausible(results),
-            contradictions(results),
-            altered(document, results, file.parent),
-            unlike_csv(results, file.parent),
-        )
-        problems = [problem for found in checks for problem in found]
+        problems = [*_contradictions(results), *altered(document, results, file.parent)]
+        problems += unlike_csv(results, file.parent)
     if len(problems) >= MOST_TOLD:
         problems[MOST_TOLD:] = [f"more may be wrong: only {MOST_TOLD} mistakes are told"]
     lines = tuple(map(one_line, problems))
     return Validation(file=file, content=content, results=results, problems=lines)
+
+
+CHECKS: tuple[Callable[[Results, Findings], None], ...] = (
+    impossible_settings,
+    restated_values,
+    wrong_layouts,
+    unmeasured,
+    wrong_searches,
+    restated_sampling,
+    images_counted,
+    implausible,
+    wrong_sums,
+    unequal,
+)
+"""Each before those that rely on what it may refuse."""
+
+
+def _contradictions(results: Results) -> list[str]:
+    findings = Findings()
+    for problem in (*wrong_dates(results), *impossible_margins(results)):
+        findings.tell(problem)
+    for check in CHECKS:
+        check(results, findings)
+    return findings.problems
 
 
 def _mismatches(document: object, file: Path) -> list[str]:

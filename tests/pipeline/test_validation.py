@@ -9,7 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from prologue_bench.cli.app import cli
 from prologue_bench.reporting.extracts import extract, shown_metrics, to_text
 from prologue_bench.reporting.replacing import CSV as THE_REPORT_S
 from prologue_bench.results.loading import load_results
@@ -17,7 +19,7 @@ from prologue_bench.results.schema import Results
 from prologue_bench.results.spreadsheet import CSV
 from prologue_bench.results.strict import to_json
 from prologue_bench.results.validation import validate
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_tiny
 
 REPORTS = sorted(path.parent for path in ROOT.glob("reports/*/results.json"))
 ROWS = sorted(ROOT.glob("registry/results/*.json"))
@@ -41,6 +43,46 @@ def test_a_run_s_own_report_is_valid_and_its_files_are_known(
     assert list(validate(report).problems) == [
         "files: results.md was changed: it has another SHA-256 than the report says"
     ]
+
+
+SEARCHING = """
+name: searching
+title: A search, guidance, several draws, and settings of all kinds
+data: {use: shapes, size: 14, train_images: 96, test_images: 64}
+profile: smoke
+plugins: [./my_tokenizer.py]
+tokenizer: {use: prologue, prologue_tokens: 2}
+generator: {use: ar}
+variants:
+  searched: {}
+  colder: {sampling.temperature: {prologue: 0.5, default: 1}, tokenizer: {use: prologue}}
+  joint: {tokenizer_training.prior_labels: true, generator_training.joint: true}
+  mine: {tokenizer: my-tokenizer}
+sampling:
+  samples: 40
+  batch_size: 20
+  guidance: {all: {schedule: linear, scale: 2}}
+  search:
+    grid: {top_p: [0.9, 1], temperature: [1, {prologue: 0.7}]}
+    samples: 24
+    validation_images: 16
+seeds: [0]
+sampling_seeds: [0, 3]
+metrics:
+  [gfid, rfid, rate, codebook, conditional-entropy, cost, token-bits,
+   {use: precision-recall, images: 30}]
+"""
+
+
+def test_a_report_of_searches_and_its_extract_are_valid(tmp_path: Path) -> None:
+    plugin = ["new", "tokenizer", "my-tokenizer", "--out", str(tmp_path / "my_tokenizer.py")]
+    assert CliRunner().invoke(cli, plugin).exit_code == 0
+    run_tiny(tmp_path, text=SEARCHING)
+    assert validate(tmp_path / "report").problems == ()
+    row = tmp_path / "row.json"
+    told = CliRunner().invoke(cli, ["validate", str(tmp_path / "report"), "--extract", str(row)])
+    assert told.exit_code == 0
+    assert validate(row).problems == ()
 
 
 CHANGED = ["value", "half_width", "count", "seed", "metric", "variant"]

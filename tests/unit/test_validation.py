@@ -24,7 +24,7 @@ from prologue_bench.results.ranges import KNOWN
 from prologue_bench.results.validation import validate
 from prologue_plugins.tokenizers.settings import PrologueSettings, Vq2dSettings
 from tests.conftest import ROOT
-from tests.documents import MEASUREMENT, results_of, whole
+from tests.documents import MEASUREMENT, STAGE, results_of, whole
 
 REPORTS = sorted(path.parent for path in ROOT.glob("reports/*/results.json"))
 ROWS = sorted(ROOT.glob("registry/results/*.json"))
@@ -149,7 +149,12 @@ def searched(chosen: dict[str, Any]) -> Damage:
         {"point": {"temperature": tried}, "metric": "gfid", "value": value, "direction": "lower"}
         for tried, value in ((0.9, 5.0), (1.0, 6.0))
     ]
-    return set_run(0, search={"points": points, "chosen": chosen})
+
+    def damage(found: dict[str, Any]) -> None:
+        found["runs"][0]["search"] = {"points": points, "chosen": chosen}
+        found["runs"][0]["stages"].append({**STAGE, "stage": "search"})
+
+    return damage
 
 
 def tokenized(settings: Vq2dSettings | PrologueSettings, use: str) -> Damage:
@@ -229,7 +234,17 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
         set_number("gfid", 3, direction="higher"),
         "a and b differ in direction: lower and higher",
     ),
-    "fewer images": (set_number("gfid", 3, count=40), "a and b differ in count: 50 and 40"),
+    "fewer images": (
+        lambda found: [
+            set_number("gfid", 3, count=40)(found),
+            set_protocol("gfid", 3, details={"samples": 40, "resize": 64})(found),
+        ],
+        "a and b differ in count: 50 and 40; samples: 50 and 40",
+    ),
+    "fewer counted than drawn": (
+        set_number("gfid", 3, count=40),
+        "b, seed 0, gfid: measured on 40, fewer than the 50 samples of the protocol",
+    ),
     "a number is missing with one seed": (
         without_number("rate", 2),
         "a, rate: not measured with seed 2, but with others",
@@ -341,7 +356,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "nothing counted": (set_number("use", count=0), "use: counted 0, expected 1 or more"),
     "more counted than drawn": (
         set_number("use", count=51),
-        "use: measured on 51, more than the 50 samples of its protocol",
+        "use: measured on 51, more than the 50 samples of the protocol",
     ),
     "an interval wider than what is possible": (
         set_number("probe", half_width=150.0),

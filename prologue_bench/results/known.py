@@ -1,0 +1,27 @@
+"""Which numbers are this project's own metrics', of which it is known what they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from prologue_bench.results.own_settings import foreign_components
+from prologue_bench.results.ranges import is_known
+from prologue_bench.results.schema import MeasurementRecord, Results, RunRecord
+
+
+def foreign_metrics(results: Results) -> set[str]:
+    """What numbers of others' metrics are called; their protocols may have the names of ours."""
+    return {
+        name.replace("-", "_")
+        for source in results.origins
+        for kind, name in foreign_components(source)
+        if kind == "metric"
+    }
+
+
+def known_numbers(run: RunRecord, foreign: Collection[str]) -> Iterator[MeasurementRecord]:
+    """The numbers of a run that have a protocol of this project's metrics, and are theirs."""
+    for each in run.measurements:
+        theirs = any(f"{each.name}_".startswith(f"{name}_") for name in foreign)
+        if is_known(each.protocol) and not theirs:
+            yield each

@@ -1,0 +1,132 @@
+"""Token layouts: what the tokenizer's settings, the grid, positions and protocols say of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import attrs
+
+from prologue_bench.errors import UserError
+from prologue_bench.results import findings as parts
+from prologue_bench.results.findings import Doubt, Findings, place_of
+from prologue_bench.results.known import foreign_metrics, known_numbers
+from prologue_bench.results.own_settings import foreign_components, own_class, read_settings
+from prologue_bench.results.ranges import segment_of
+from prologue_bench.results.schema import Results, RunRecord, SegmentRecord, VariantRecord
+from prologue_bench.results.sources import source_of
+
+Segments = Mapping[str, tuple[int, int]]
+"""Tokens and codes by name, in the order in which they are generated."""
+OF_LEADING = "token-entropy"
+"""The protocol that only segments have that others follow."""
+
+
+def wrong_layouts(results: Results, findings: Findings) -> None:
+    """Tells layouts that contradict what else is known of them, and positions beyond them.
+
+    Only the first mistake of a layout is told.
+    """
+    foreign = foreign_metrics(results)
+    wrong: list[Doubt] = []
+    beyond: list[Doubt] = []
+    for variant in results.variants:
+        own = [run for run in results.runs if run.variant == variant.name]
+        known = not findings.refused(parts.section(variant.name, "tokenizer"))
+        problems = itertools.chain(
+            _unlike(variant.layout, _by_settings(results, variant)) if known else (),
+            _grids(variant.layout),
+            _out_of_order(own, variant.layout, foreign),
+        )
+        first = next(problems, None)
+        if first is not None:
+            wrong.append((variant.name, f"layout: {first}", parts.layout(variant.name)))
+        else:
+            beyond += _beyond(own, variant.layout)
+    findings.tell_together(wrong)
+    findings.tell_together(beyond)
+
+
+def _by_settings(results: Results, variant: VariantRecord) -> Segments | None:
+    """The segments that the tokenizer's settings give; None where these do not tell it."""
+    source, found = source_of(results, variant.name), variant.settings.tokenizer
+    cls = own_class("tokenizer", found.use, foreign_components(source))
+    # What an older file does not name is not known: defaults of today may not be its own.
+    if cls is None or not set(attrs.fields_dict(cls)) <= set(found.settings):
+        return None
+    try:
+        settings = read_settings(cls, found.settings, "tokenizer")
+    except UserError:
+        return None
+    return settings.segments(source.data.shape) if hasattr(settings, "segments") else None
+
+
+def _grids(layout: Sequence[SegmentRecord]) -> Iterator[str]:
+    for each in layout:
+        # Each place of the grid has a token of each codebook.
+        if each.grid is not None and each.length % math.prod(each.grid):
+            rows, columns = each.grid
+            yield (
+                f"found a grid of {rows} x {columns} for {each.length} tokens of "
+                f"{each.name}, expected as many for each place"
+            )
+
+
+def _unlike(layout: Sequence[SegmentRecord], expected: Segments | None) -> Iterator[str]:
+    """Segments that are not those that the tokenizer's settings give, or in another order."""
+    found = {each.name: (each.length, each.vocabulary) for each in layout}
+    if expected is None:
+        return
+    for name in dict.fromkeys((*expected, *found)):
+        if found.get(name) != expected.get(name):
+            yield (
+                f"found {_tokens(found.get(name))} of {name}, "
+                f"expected {_tokens(expected.get(name))} by the tokenizer's settings"
+            )
+    if found == expected and list(found) != list(expected):
+        yield (
+            f"found {' before '.join(found)}, "
+            f"expected {' before '.join(expected)} by the tokenizer's settings"
+        )
+
+
+def _tokens(segment: tuple[int, int] | None) -> str:
+    return f"{segment[0]} tokens with {segment[1]} codes" if segment else "no tokens"
+
+
+def _out_of_order(
+    runs: Sequence[RunRecord], layout: Sequence[SegmentRecord], foreign: Collection[str]
+) -> Iterator[str]:
+    """A last segment with a number that only segments have that others follow."""
+    for each in (each for run in runs for each in known_numbers(run, foreign)):
+        segment = segment_of(each, layout) if each.protocol.name == OF_LEADING else None
+        if segment is not None and segment == layout[-1]:
+            yield (
+                f"found {segment.name} last, expected another segment behind it: "
+                f"{each.name} is measured of those that others follow"
+            )
+            return
+
+
+def _beyond(runs: Sequence[RunRecord], layout: Sequence[SegmentRecord]) -> Iterator[Doubt]:
+    """Numbers with values at tokens that the layout does not have."""
+    lengths = {segment.name: segment.length for segment in layout}
+    for run in runs:
+        for each in run.measurements if layout else ():
+            place, part = place_of(run, each.name), parts.number(run, each)
+            name, found = each.positions_of, len(each.positions)
+            most = lengths.get(name) if name else sum(lengths.values())
+            if not found:
+                continue
+            if most is None:
+                yield (
+                    place,
+                    f"found positions of {name!r}, expected one of {', '.join(lengths)}, "
+                    "the segments of the layout",
+                    part,
+                )
+            elif found > most:
+                # They may end before the segment does, and elsewhere for each seed.
+                what = f"the tokens of {name or 'the layout'}"
+                yield place, f"found {found} positions, expected at most {most}, {what}", part

@@ -1,0 +1,121 @@
+"""Searches of the sampling settings: their points, what they chose, and whether they were made."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prologue_bench.config.settings import ALL_TOKENS, MOST_POINTS
+from prologue_bench.errors import listed, shortened
+from prologue_bench.results.findings import Doubt, Findings, place_of, section
+from prologue_bench.results.schema import Results, RunRecord, SearchRecord, Settings
+from prologue_bench.texts.numbers import number
+from prologue_bench.texts.settings import normal
+
+STAGE = "search"
+DEFAULT = "default"
+"""Stands in settings for the segments that are not named."""
+
+
+def wrong_searches(results: Results, findings: Findings) -> None:
+    """Tells searches that are not those of the settings, and settings for segments of none."""
+    _named_segments(results, findings)
+    sampling = {each.name: each.settings.sampling for each in results.variants}
+    findings.tell_together(
+        doubt
+        for run in results.runs
+        if not findings.refused(section(run.variant, "sampling"))
+        for doubt in _of_run(run, sampling[run.variant])
+    )
+
+
+def _of_run(run: RunRecord, sampling: Settings) -> Iterator[Doubt]:
+    """The first thing that is wrong with the search of a run."""
+    place, part = place_of(run), ("search", run.place)
+    settings = section(run.variant, "sampling")  # which may be what is wrong
+    made = any(stage.stage == STAGE for stage in run.stages)
+    if run.search is None:
+        # Where its artifact is gone, neither is there.
+        if made:
+            yield place, "search: found none, and among the stages one that made it", part
+        return
+    if not made:
+        yield place, "search: found one, and among the stages none that made it", part
+    elif "search" in sampling and sampling["search"] is None:
+        yield place, "search: found one, expected none as in the settings", settings
+    else:
+        search = sampling.get("search")
+        grid = search.get("grid") if isinstance(search, Mapping) else None
+        points = next(_points(run.search, grid), None)
+        if points is not None:
+            yield place, points, settings
+        else:
+            yield from ((place, problem, part) for problem in _choice(run.search))
+
+
+def _points(search: SearchRecord, grid: Any) -> Iterator[str]:
+    """Points that are not those of the grid, each as often as there."""
+    if not isinstance(grid, Mapping) or not all(isinstance(each, list) for each in grid.values()):
+        return
+    if math.prod(map(len, grid.values())) > MOST_POINTS:
+        return
+    expected = [dict(zip(grid, each, strict=True)) for each in itertools.product(*grid.values())]
+    found = [each.point for each in search.points]
+    tried, asked = (Counter(map(normal, points)) for points in (found, expected))
+    for point in (*expected, *found):
+        is_tried, is_asked = tried[normal(point)], asked[normal(point)]
+        if is_tried != is_asked:
+            yield (
+                f"search: found the point {shortened(json.dumps(point), 100)} {_times(is_tried)}, "
+                f"expected it {_times(is_asked)} as in the grid of the settings"
+            )
+            return
+
+
+def _times(count: int) -> str:
+    return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _choice(search: SearchRecord) -> Iterator[str]:
+    """What is wrong with the settings that a search chose."""
+    values = [each.value for each in search.points if each.point == search.chosen]
+    if not search.points:
+        return
+    if not values:
+        yield "search.chosen: found settings that are none of the points that were tried"
+        return
+    direction = search.points[0].direction
+    if direction not in ("lower", "higher"):
+        return
+    best = (min if direction == "lower" else max)(each.value for each in search.points)
+    if best not in values:
+        yield (
+            f"search.chosen: found the point with {number(values[0])}, expected that with "
+            f"{number(best)}: {direction} is better"
+        )
+
+
+def _named_segments(results: Results, findings: Findings) -> None:
+    """Tells temperatures and guidance for segments that no variant of the same run has.
+
+    A search may try them: its grid is one for all variants, here and elsewhere.
+    """
+    for variant in results.variants:
+        alike = [each for each in results.variants if each.source == variant.source]
+        known = {segment.name: None for each in alike for segment in each.layout}
+        sampling = variant.settings.sampling
+        if not known or findings.refused(section(variant.name, "sampling")):
+            continue
+        for setting in ("temperature", "guidance"):
+            named = sampling.get(setting)
+            for name in named if isinstance(named, Mapping) else ():
+                if name not in (*known, DEFAULT, ALL_TOKENS):
+                    findings.tell(
+                        f"{variant.name}: sampling.{setting}: found the segment {name!r}, "
+                        f"expected one that a variant has: {listed(known)}",
+                        section(variant.name, "sampling"),
+                    )

@@ -1,0 +1,183 @@
+"""Numbers that are the sum of others of their run, where all of these are there.
+
+Numbers that were measured apart from one another, perhaps on two machines, are not held against
+each other: `generation_gap_difference` misses the difference of its two distances by up to half a
+percent. Seconds are not added up either, since a training may be run again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+from attrs import frozen
+
+from prologue_bench.results import findings as parts
+from prologue_bench.results.findings import Doubt, Findings, place_of
+from prologue_bench.results.known import foreign_metrics, known_numbers
+from prologue_bench.results.own_settings import foreign_components, own_component
+from prologue_bench.results.schema import (
+    MeasurementRecord,
+    Results,
+    RunRecord,
+    SourceRecord,
+    StageRecord,
+    VariantRecord,
+)
+from prologue_bench.results.sources import source_of
+from prologue_bench.texts import numbers
+
+CLOSE = 1e-6
+"""Share of a sum that its parts may miss: some were added up in float32."""
+SUMS: Mapping[str, tuple[str, ...]] = {
+    "elbo": ("elbo_distortion", "elbo_rate"),
+    "bits_positions_{segment}": ("bits_joint_{segment}", "redundancy_{segment}"),
+}
+"""Numbers that others add up to. Rates are those of the segments."""
+PER_DIMENSION = "_per_dimension"
+"""Ends the names of numbers that others are, divided by the numbers of an image."""
+TRAINING_FLOPS, TRAINED = "training_flops", ("train-tokenizer", "train-generator")
+TERA = 1e12
+Doubted = tuple[str, tuple[MeasurementRecord, ...]]
+"""What is wrong, and the numbers that do not agree; the first is the one to name."""
+
+
+def wrong_sums(results: Results, findings: Findings) -> None:
+    """Tells numbers that their parts, or the values at their tokens, do not come to."""
+    foreign = foreign_metrics(results)
+    variants = {each.name: each for each in results.variants}
+    # What a number says itself comes first: a wrong part is told, and not the sum too.
+    for check in (_of_positions, _per_dimension, _of_parts, _of_trainings):
+        doubts: list[Doubt] = []
+        for run in results.runs:
+            own = {
+                each.name: each
+                for each in known_numbers(run, foreign)
+                if each.value is not None and not findings.refused(parts.number(run, each))
+            }
+            source = source_of(results, run.variant)
+            for problem, involved in check(_Numbers(run, own, variants[run.variant], source)):
+                place = place_of(run, involved[0].name)
+                doubts.append((place, problem, *(parts.number(run, each) for each in involved)))
+        findings.tell_together(doubts)
+
+
+@frozen
+class _Numbers:
+    """The known numbers of a run that were not refused, by name, and what they are of."""
+
+    run: RunRecord
+    own: Mapping[str, MeasurementRecord]
+    variant: VariantRecord
+    source: SourceRecord
+
+
+def _of_positions(of: _Numbers) -> Iterator[Doubted]:
+    """Numbers that are neither the sum nor the mean of those of all tokens of their segment."""
+    lengths = {segment.name: segment.length for segment in of.variant.layout}
+    for each in of.own.values():
+        if len(each.positions) != lengths.get(each.positions_of):
+            continue
+        total = math.fsum(each.positions)
+        mean = total / len(each.positions)
+        if not (_close(each, total) or _close(each, mean)):
+            yield (
+                f"found {_text(each)}, expected the sum or the mean of its positions, "
+                f"{numbers.number(total)} or {numbers.number(mean)}",
+                (each,),
+            )
+
+
+def _per_dimension(of: _Numbers) -> Iterator[Doubted]:
+    """Numbers of a dimension that are not those of an image over its dimensions."""
+    dimensions = math.prod(of.source.data.shape)
+    for name, each in of.own.items():
+        if not name.endswith(PER_DIMENSION) or not _value(each):
+            continue
+        whole = of.own.get(name.removesuffix(PER_DIMENSION))
+        if whole is not None and not _close(each, _value(whole) / dimensions):
+            found = numbers.number(_value(whole) / _value(each))
+            yield (
+                f"found the number of an image over {found} dimensions, "
+                f"expected over {dimensions:,} as in the data",
+                (each, whole),
+            )
+
+
+def _of_parts(of: _Numbers) -> Iterator[Doubted]:
+    segments = [segment.name for segment in of.variant.layout]
+    sums = {
+        "rate": tuple(f"rate_{segment}" for segment in segments),
+        **{
+            whole.format(segment=segment): tuple(part.format(segment=segment) for part in parts)
+            for whole, parts in SUMS.items()
+            for segment in segments
+        },
+    }
+    for name, added in sums.items():
+        if name not in of.own or not added or not set(added) <= set(of.own):
+            continue
+        whole, each = of.own[name], [of.own[part] for part in added]
+        total = math.fsum(map(_value, each))
+        if not _close(whole, total):
+            yield (
+                f"found {_text(whole)}, expected {numbers.number(total)}, "
+                f"the sum of {' and '.join(added)}",
+                (whole, *each),
+            )
+
+
+def _of_trainings(of: _Numbers) -> Iterator[Doubted]:
+    """Operations that are not those of the trainings, where all of them are known to be there.
+
+    A training may have been run again since, with the operations counted anew: those count that
+    were finished before the number was measured.
+    """
+    if (whole := of.own.get(TRAINING_FLOPS)) is None:
+        return
+    stages, alone = of.run.stages, not _may_build_on_another(of.variant, of.source)
+    trainings = [stage for stage in stages if stage.stage in TRAINED]
+    tokenizers = [stage for stage in trainings if stage.stage == TRAINED[0]]
+    measured = next((stage for stage in stages if stage.key == whole.artifact), None)
+    flops = [stage.flops for stage in trainings]
+    known = [each for each in flops if each is not None]
+    is_whole = len({stage.stage for stage in trainings}) == whole.count and len(known) == len(flops)
+    if measured is None or not is_whole or not (alone or len(tokenizers) > 1):
+        return
+    total = sum(known) / TERA
+    if all(_is_before(each, measured) for each in trainings) and not _close(whole, total):
+        yield (
+            f"found {_text(whole)}, expected {numbers.number(total)}, "
+            f"the sum of {' and '.join(dict.fromkeys(each.stage for each in trainings))}",
+            (whole,),
+        )
+
+
+def _is_before(one: StageRecord, other: StageRecord) -> bool:
+    """Whether a stage is known to have been finished before another."""
+    try:
+        times = [datetime.fromisoformat(each.finished or "") for each in (one, other)]
+        return times[0] <= times[1]
+    except (ValueError, TypeError):  # no time, or one without its zone
+        return False
+
+
+def _may_build_on_another(variant: VariantRecord, source: SourceRecord) -> bool:
+    """Whether the tokenizer may have a foundation, whose training counts too."""
+    foreign = foreign_components(source)
+    component = own_component("tokenizer", variant.settings.tokenizer.use, foreign)
+    return component is None or component.builds_on
+
+
+def _value(each: MeasurementRecord) -> float:
+    assert each.value is not None, "numbers without are left out"
+    return each.value
+
+
+def _text(each: MeasurementRecord) -> str:
+    return numbers.number(_value(each))
+
+
+def _close(each: MeasurementRecord, expected: float) -> bool:
+    return math.isclose(_value(each), expected, rel_tol=CLOSE, abs_tol=1e-9)
