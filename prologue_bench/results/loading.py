@@ -10,16 +10,18 @@ from prologue_bench.results.documents import read_numbers, read_results
 from prologue_bench.results.migration import as_today
 from prologue_bench.results.plain import record
 from prologue_bench.results.schema import Numbers, Results
+from prologue_bench.storage.files import user_path
 from prologue_bench.storage.placing import recover
 
 
-def load_results(folder: Path) -> Results:
+def load_results(path: str | Path) -> Results:
     """The results in a report's folder, or of a file.
 
     Raises UserError when there are none, or they are not whole.
     """
-    _recover(folder)
-    return record(as_today(read_results(folder)), Results)
+    path = user_path(path)
+    _recover(path)
+    return record(as_today(read_results(path)), Results)
 
 
 def load_numbers(path: Path) -> Numbers:

@@ -179,6 +179,7 @@ def test_only_files_themselves_are_read(tmp_path: Path) -> None:
     path = report / "results.json"
     path.symlink_to(real)
     assert "a link, which is not followed" in problem(load_results, report)
+    assert load_results(str(path)).name == "study", "as in a notebook"
     assert load_results(path).name == "study", (
         "a file that the user names may be a link of the user's own"
     )
