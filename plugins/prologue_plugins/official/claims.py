@@ -317,7 +317,7 @@ def _p_value(evidence: Evidence) -> float:
 
 
 def _others(claim: Claim, shown: Sequence[Evidence]) -> str:
-    """What differences say that are not shown, such as "; of 3 others, 1 holds and 2 cannot tell"."""
+    """What the other differences say, such as "; of 3 others, 1 holds and 2 cannot tell"."""
     counts = Counter(claim.counts)
     counts.subtract(each.verdict() for each in shown)
     said = sum(count > 0 for count in counts.values())
