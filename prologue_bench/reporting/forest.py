@@ -60,6 +60,8 @@ def equal_in_every_seed(means: pd.DataFrame) -> list[list[str]]:
 def shared_rows(means: pd.DataFrame, names: list[str]) -> dict[str, str]:
     """The first variant of each group of equal ones, and the name of its row in a small plot."""
     short, groups = shortest_names(names), equal_in_every_seed(means[names])
+    if len(groups) == 1 < len(names):
+        return {names[0]: "all"}
     told = {group[0]: in_common([short[name] for name in group]) for group in groups}
     if "" in told.values() or len(set(told.values())) < len(told):
         return {

@@ -40,6 +40,11 @@ def mean_text(cell: Cell) -> str:
     return to_digits(cell.mean, cell.spread if cell.seeds > 1 else cell.half_width)
 
 
+def unbroken(text: str) -> str:
+    """A sentence in which a signed number and its interval stay on the line of what they are of."""
+    return re.sub(r"(?<![,;:]) (?=[+−±][\d ])|(?<=±) ", "\N{NO-BREAK SPACE}", text)
+
+
 def breakable(text: str) -> Markup:
     """A name that may go on in the next line behind each of its words, and nowhere else."""
     return Markup("<wbr>").join(WORD_ENDS.split(text))
@@ -58,7 +63,7 @@ def environment() -> Environment:
     found.filters.update(
         number=number, short=short, signed=signed, plain=plain, difference=difference_text
     )
-    found.filters.update(mean=mean_text, word=cell_word, breakable=breakable)
+    found.filters.update(mean=mean_text, word=cell_word, breakable=breakable, unbroken=unbroken)
     found.filters.update(
         markdown=lambda text: Markup(markdown_line(text)), flat_settings=flat_settings
     )

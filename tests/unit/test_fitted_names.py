@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prologue_bench.reporting.formatting import unbroken
 from prologue_bench.reporting.names import fitted_names, listed_names
 
 ROOM = 20
@@ -41,3 +42,11 @@ def test_a_list_names_the_one_setting_once() -> None:
     assert list(listed_names(["n=4", "n=8", "n=16"]).values()) == ["n=4", "8", "16"]
     assert list(listed_names(["n=4", "m=8"]).values()) == ["n=4", "m=8"]
     assert listed_names([]) == {}
+
+
+def test_a_number_stays_on_the_line_of_what_it_is_of() -> None:
+    assert unbroken("the rate (better: n=4 −8.3%, 16 +4%), −1.0 ± 0.3, all open").split(" ") == [
+        *("the", "rate", "(better:", "n=4\N{NO-BREAK SPACE}−8.3%,", "16\N{NO-BREAK SPACE}+4%),"),
+        "−1.0\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.3,",
+        *("all", "open"),
+    ]

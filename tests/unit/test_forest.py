@@ -199,6 +199,8 @@ def test_variants_of_the_same_values_in_every_seed_share_a_row_of_a_small_plot()
             {"x, n=1": "x, 1 and 1 more", "x, n=4": "x, 4 and 1 more"},
         ),
         ({"a": 1.0, "b": 1.0 + 1e-15}, {"a": "a", "b": "b"}),
+        ({"a": 1.0, "b": 1.0, "c": 1.0}, {"a": "all"}),
+        ({"a": 1.0}, {"a": "a"}),
     ],
 )
 def test_a_shared_row_is_named_by_what_its_variants_have_in_common(
