@@ -12,7 +12,7 @@ from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.results.frame import measured_seeds
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ORIGINALS, VARIANT_PICTURES, Pictures, load_pictures
-from prologue_bench.results.schema import Origin, Results, RunRecord
+from prologue_bench.results.schema import MEASURE, Origin, Results, RunRecord
 
 
 @frozen
@@ -89,9 +89,7 @@ def load_earlier_runs(folders: Sequence[Path]) -> EarlierRuns:
             drawn.add(run.variant)
             if run.failures or run.unfinished:
                 continue
-            keys = frozenset(
-                stage.key for stage in run.stages if stage.stage.startswith("measure ")
-            )
+            keys = frozenset(stage.key for stage in run.stages if stage.stage.startswith(MEASURE))
             own = _pictures_of(run.variant, results, pictures) if is_drawn else {}
             found.setdefault(keys, EarlierRun(evolve(run, reused=run.reused or origin), own))
     return EarlierRuns(found, left_out)

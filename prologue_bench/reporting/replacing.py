@@ -17,7 +17,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.results.documents import RESULTS
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.pictures import ASSETS, picture_names
-from prologue_bench.results.schema import RemoteRecord, Results, RunRecord
+from prologue_bench.results.schema import MEASURE, RemoteRecord, Results, RunRecord
 from prologue_bench.results.spreadsheet import CSV as CSV
 from prologue_bench.results.strict import to_json
 from prologue_bench.storage.files import checksum
@@ -167,7 +167,7 @@ def lost(there: Results, name: str, keys: Collection[str]) -> str:
 def measure_keys(runs: Iterable[RunRecord]) -> Iterator[str]:
     """The keys of all measurements of results' runs."""
     for run in runs:
-        yield from (stage.key for stage in run.stages if stage.stage.startswith("measure "))
+        yield from (stage.key for stage in run.stages if stage.stage.startswith(MEASURE))
 
 
 def own_files(there: Results | None) -> dict[str, str]:

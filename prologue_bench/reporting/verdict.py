@@ -184,7 +184,7 @@ def _decided(cells: Cells, others: Sequence[MetricInfo], baseline: str) -> str:
         for word in ("better", "worse"):
             names = listed_names([name for name, each in words.items() if each == word])
             shares = [
-                f"{shown} {_by_how_much(cells[name], cells[baseline], info)}"
+                f"{shown} by {_by_how_much(cells[name], cells[baseline], info)}"
                 for name, shown in names.items()
             ]
             if shares:

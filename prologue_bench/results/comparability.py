@@ -63,13 +63,16 @@ def _wrong_seeds(results: Results, variant: str) -> Iterator[str]:
     Which sampling seeds were asked is not known where results name none, since settings may have
     one, and where they were put together, since each part may have had others.
     """
-    there = {(run.seed, run.sampling_seed) for run in results.runs if run.variant == variant}
+    own = [run for run in results.runs if run.variant == variant]
+    there = {(run.seed, run.sampling_seed) for run in own}
+    # Results that were written before the end name those seeds alone that have numbers.
+    begun = {(run.seed, run.sampling_seed) for run in own if run.unfinished}
     named = results.sampling_seeds if results.sources is None else ()
     drawn = named or {sampling for _, sampling in there} or {0}
     asked = {(seed, each) for seed in source_of(results, variant).seeds for each in drawn}
     for seed, sampling in sorted(asked - there):
         yield f"{variant}: has no run of seed {seed}, sampling seed {sampling}"
-    for seed, sampling in sorted(there - asked):
+    for seed, sampling in sorted(there - asked - begun):
         yield f"{variant}: has a run of seed {seed}, sampling seed {sampling}, not asked for"
 
 

@@ -62,7 +62,7 @@ def _beyond(each: MeasurementRecord, data: DataRecord) -> Iterator[str]:
     for split, some, whole in told:
         size = sizes[split]
         if some > size or whole not in (None, size):
-            found = some if whole is None else whole
+            found = some if whole in (None, size) else whole
             yield f"found {found} {split} images in the protocol, expected {size} as in the data"
             return
 

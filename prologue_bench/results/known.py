@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from prologue_bench.results.own_settings import foreign_components
 from prologue_bench.results.ranges import is_known
-from prologue_bench.results.schema import MeasurementRecord, Results, RunRecord
+from prologue_bench.results.schema import MEASURE, MeasurementRecord, Results, RunRecord
 
 
 def foreign_metrics(results: Results) -> set[str]:
@@ -20,8 +20,20 @@ def foreign_metrics(results: Results) -> set[str]:
 
 
 def known_numbers(run: RunRecord, foreign: Collection[str]) -> Iterator[MeasurementRecord]:
-    """The numbers of a run that have a protocol of this project's metrics, and are theirs."""
+    """The numbers of a run that have a protocol of this project's metrics, and are theirs.
+
+    Which metric a number is of, the stage that measured it says, and else how the number's name
+    begins.
+    """
+    metrics = {
+        stage.key: stage.stage.removeprefix(MEASURE).replace("-", "_")
+        for stage in run.stages
+        if stage.stage.startswith(MEASURE)
+    }
     for each in run.measurements:
-        theirs = any(f"{each.name}_".startswith(f"{name}_") for name in foreign)
+        metric = metrics.get(each.artifact)
+        theirs = metric in foreign or any(
+            f"{each.name}_".startswith(f"{name}_") for name in foreign
+        )
         if is_known(each.protocol) and not theirs:
             yield each

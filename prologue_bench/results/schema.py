@@ -94,6 +94,10 @@ class StageNumbers:
     """None where it is not known."""
 
 
+MEASURE = "measure "
+"""Begins the names of stages that measure, before that of the metric."""
+
+
 @frozen(kw_only=True)
 class StageRecord(StageNumbers):
     """One stage of a run, and the key of its artifact."""

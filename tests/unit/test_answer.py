@@ -98,7 +98,7 @@ def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
     found = headline(summary(results), infos(results)[0], results)
     assert found.tone == "open"
     decided, still_open = found.more
-    assert decided == "Decided on other metrics: the rate (better: v −11%, w −9.9%)."
+    assert decided == "Decided on other metrics: the rate (better: v by −11%, w by −9.9%)."
     assert still_open.startswith("Open: v")
 
 
@@ -116,7 +116,7 @@ def test_a_list_names_the_setting_once_and_a_percentage_in_points() -> None:
     decided, still_open = headline(summary(results), infos(results)[0], results).more
     assert decided == (
         "Decided on other metrics: the shape probe on the visual tokens "
-        "(better: n=4 +4.97 points, 8 +5.97 points)."
+        "(better: n=4 by +4.97 points, 8 by +5.97 points)."
     )
     assert still_open.startswith("Open: n=4, ")
     assert "Also open: n=8 (" in still_open

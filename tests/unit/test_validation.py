@@ -662,6 +662,31 @@ def test_numbers_of_others_metrics_are_not_judged_by_the_name_of_their_protocol(
     assert problems(tmp_path, found) == []
 
 
+def test_the_stage_that_measured_a_number_tells_whose_it_is(tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        (use,) = [each for each in run["measurements"] if each["name"] == "use"]
+        (stage,) = [each for each in run["stages"] if each["key"] == use["artifact"]]
+        stage["stage"] = "measure odd-metric"
+        theirs = {"name": "frechet-distance", "details": {"groups_per_class": 0, "samples": 1}}
+        use.update({"name": "fd_mine", "unit": "", "value": -1.0, "protocol": theirs})
+    assert problems(tmp_path, found)
+    origin = {"kind": "metric", "name": "odd-metric", "version": 1, "origin": "theirs 1.0"}
+    found["components"] = [origin]
+    assert problems(tmp_path, found) == []
+
+
+def test_seeds_that_are_only_begun_are_unfinished_and_nothing_else(tmp_path: Path) -> None:
+    found = document()
+    for run in found["runs"]:
+        if run["seed"] == found["seeds"][-1]:
+            run.update(unfinished=True, measurements=[], search=None)
+    found["seeds"] = found["seeds"][:-1]
+    told = problems(tmp_path, found)
+    assert told
+    assert all("is unfinished" in each for each in told)
+
+
 def test_runs_of_several_sampling_seeds_have_one_protocol(tmp_path: Path) -> None:
     found = document()
     again = deepcopy(found["runs"])
