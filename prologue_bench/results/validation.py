@@ -9,6 +9,7 @@ from pathlib import Path
 from attrs import frozen
 
 from prologue_bench.errors import UserError
+from prologue_bench.results.budgets import unnamed_differences
 from prologue_bench.results.checking import MOST_TOLD, Mismatch, check_plain
 from prologue_bench.results.comparability import unequal
 from prologue_bench.results.dates import wrong_dates
@@ -89,6 +90,7 @@ def validate(path: Path) -> Validation:
 CHECKS: tuple[Callable[[Results, Findings], None], ...] = (
     impossible_settings,
     restated_values,
+    unnamed_differences,
     wrong_layouts,
     unmeasured,
     wrong_searches,

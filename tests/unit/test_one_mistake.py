@@ -225,9 +225,21 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         f"{PLACE}, gfid: sampling.seed: found 5 in the protocol, expected 0 as in the settings",
     ),
     "sampling of others": (
+        lambda found: [
+            each["settings"]["sampling"].update(samples=5000) for each in found["variants"]
+        ],
+        "prologue_tokens=0, seed 0, gfid and 23 more: sampling.samples: found 10000 in the "
+        "protocol, expected 5000 as in the settings",
+    ),
+    "fewer samples of one variant": (
         set_settings("sampling", samples=5000),
-        f"{PLACE}, gfid and 11 more: sampling.samples: found 10000 in the protocol, "
-        "expected 5000 as in the settings",
+        "prologue_tokens=4: sampling.samples: found 5000, expected 10000 as others have: "
+        "no variant names it among its values",
+    ),
+    "a longer training of one variant": (
+        set_settings("generator_training", steps=60000),
+        "prologue_tokens=4: generator_training.steps: found 60000, expected 6000 as others have: "
+        "no variant names it among its values",
     ),
     "segments in another order than by the settings": (
         lambda found: found["variants"][1]["layout"].reverse(),
@@ -292,10 +304,11 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         f"{PLACE} and 1 more: search: found one, expected none as in the settings",
     ),
     "another grid": (
-        lambda found: found["variants"][1]["settings"]["sampling"]["search"].update(
-            grid={"temperature": [1.0]}
-        ),
-        f'{PLACE} and 1 more: search: found the point {{"temperature": 0.9}} once, '
+        lambda found: [
+            each["settings"]["sampling"]["search"].update(grid={"temperature": [1.0]})
+            for each in found["variants"]
+        ],
+        'prologue_tokens=0, seed 0 and 3 more: search: found the point {"temperature": 0.9} once, '
         "expected it not at all as in the grid of the settings",
     ),
     "a temperature of no segment": (
