@@ -207,7 +207,7 @@ def value_plot(
         columns=SUMMARY,
     )
     # The caption has the metric's name.
-    layers = _layers(dots, summary, short_names(shown), info.unit, True, COLOURS[0])
+    layers = _layers(dots, summary, short_names(shown), info.unit or None, True, COLOURS[0])
     return spec(
         alt.layer(*layers), f"{info.label} of each variant, every seed a dot", _height(shown)
     )
@@ -227,7 +227,7 @@ def _layers(
     dots: pd.DataFrame,
     summary: pd.DataFrame,
     short: Mapping[str, str],
-    title: str,
+    title: str | None,
     small: bool,
     colour: str | None = None,
     ends: tuple[float, float] | None = None,
@@ -247,7 +247,7 @@ def _layers(
     place = alt.Y("variant:N", title=None, sort=list(short.values()), axis=axis)
     across = alt.X(
         "value:Q",
-        title=title or None,
+        title=title,
         scale=_scale(ends),
         axis=alt.Axis(grid=False, tickCount=3 if small else 5),
     )
@@ -267,7 +267,7 @@ def _layers(
     known = alt.Chart(data(summary.dropna(subset=["low"]))).encode(y=place, color=paint)
     told = tooltip("variant", ("value", "mean"), ("half_width", "± 95% interval"))
     bars = known.mark_rule(strokeWidth=2 if small else 3).encode(
-        x=alt.X("low:Q", title=title or None), x2="high:Q"
+        x=alt.X("low:Q", title=title), x2="high:Q"
     )
     seeds = (
         alt.Chart(data(dots))
@@ -309,7 +309,7 @@ def _arrows(
     points: pd.DataFrame,
     ends: tuple[float, float],
     place: alt.Y,
-    title: str,
+    title: str | None,
     paint: Any,
     small: bool,
 ) -> list[Any]:

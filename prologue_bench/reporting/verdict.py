@@ -8,7 +8,7 @@ is told as such, and is better in nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -17,7 +17,7 @@ from prologue_bench.reporting.names import listed_names
 from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
 from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.schema import Results
-from prologue_bench.stats.differences import Cell, Verdict
+from prologue_bench.stats.differences import Cell, Difference, Verdict
 from prologue_bench.stats.settling import MOST_SEEDS, seeds_to_settle
 from prologue_bench.stats.wording import difference_text, interval_text, share_text
 from prologue_bench.texts.numbers import number, signed
@@ -245,13 +245,8 @@ class _Teller:
 
     def named(self, word: str, found: Mapping[str, Cell]) -> str:
         """Such as "Worse: a (+10 ± 0.33); b (+12 ± 1)."; nothing where there are none."""
-        shown = listed_names(list(found))
-        told = [
-            f"{shown[name]} ({difference_text(cell.difference)})"
-            for name, cell in found.items()
-            if cell.difference is not None
-        ]
-        return f"{word}: {'; '.join(told)}." if told else ""
+        told = _listed(found, difference_text)
+        return f"{word}: {told}." if told else ""
 
     def decided(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
         """What is worse, and what is the same."""
@@ -279,20 +274,24 @@ class _Teller:
         text = (
             f"Open: {name}, {number(cell.mean)} against {number(self.reference.mean)}"
             f"{f' ({share})' if share else ''}, could be noise: the interval of the difference is "
-            f"{interval_text(difference)}; {_seeds(cell)} would settle it."
+            f"{interval_text(difference)}; {_seeds(difference)} would settle it."
         )
-        shown = listed_names([other for other, _ in others])
-        told = [
-            f"{shown[other]} ({signed(each.difference.mean)}, {_seeds(each)})"
-            for other, each in others
-            if each.difference is not None
-        ]
-        return f"{text} Also open: {'; '.join(told)}." if told else text
+        told = _listed(dict(others), lambda each: f"{signed(each.mean)}, {_seeds(each)}")
+        return f"{text} Also open: {told}." if told else text
 
 
-def _seeds(cell: Cell) -> str:
-    assert cell.difference is not None
-    count = seeds_to_settle(cell.difference)
+def _listed(found: Mapping[str, Cell], tell: Callable[[Difference], str]) -> str:
+    """Such as "a (+10 ± 0.33); b (+12 ± 1)"."""
+    shown = listed_names(list(found))
+    return "; ".join(
+        f"{shown[name]} ({tell(cell.difference)})"
+        for name, cell in found.items()
+        if cell.difference is not None
+    )
+
+
+def _seeds(difference: Difference) -> str:
+    count = seeds_to_settle(difference)
     return f"about {count} seeds" if count else f"more than {MOST_SEEDS} seeds"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 from prologue_bench.results.findings import Findings, number, place_of
 from prologue_bench.results.protocols import differences, fields
 from prologue_bench.results.schema import MeasurementRecord, Results, RunRecord
-from prologue_bench.results.sources import source_of
+from prologue_bench.results.sources import source_of, variants_of
 from prologue_bench.texts.ranges import seeds_text
 
 Numbers = list[tuple[RunRecord, MeasurementRecord]]
@@ -33,8 +33,8 @@ def _problems(results: Results, findings: Findings) -> Iterator[str]:
     for variant in results.variants:
         yield from _wrong_seeds(results, variant.name)
         yield from _copies([run for run in results.runs if run.variant == variant.name])
-    for label in dict.fromkeys(source.label for source in results.origins):
-        names = {each.name for each in results.variants if (each.source or "") == label}
+    for source in results.origins:
+        names = {each.name for each in variants_of(results, source)}
         apart = (*results.varied, SAMPLING_SEED)
         runs = [run for run in results.runs if run.variant in names]
         yield from _unlike(runs, apart, findings)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Iterable
+from typing import Any
 
+from prologue_bench.errors import shortened
 from prologue_bench.results.schema import MeasurementRecord, RunRecord
 
 Part = tuple[Hashable, ...]
@@ -50,6 +53,11 @@ def place_of(run: RunRecord, metric: str = "") -> str:
     """A run, and a number of it, as messages name them."""
     sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
     return f"{run.variant}, seed {run.seed}{sampling}{f', {metric}' if metric else ''}"
+
+
+def setting_text(value: Any, most: int = 60) -> str:
+    """A setting as messages show it, in so many characters."""
+    return shortened(json.dumps(value), most)
 
 
 def number(run: RunRecord, each: MeasurementRecord) -> Part:

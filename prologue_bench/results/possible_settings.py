@@ -26,6 +26,7 @@ from prologue_bench.results.own_settings import (
 )
 from prologue_bench.results.schema import Results, Scalar, Settings, VariantSettings
 from prologue_bench.results.sources import source_of
+from prologue_bench.texts.settings import related
 
 
 def impossible_settings(results: Results, findings: Findings) -> None:
@@ -57,7 +58,7 @@ def _impossible_sampling(text: str) -> str:
     sampling: dict[str, Any] = {}
     told: list[str] = []
     for path, value in json.loads(text).items():
-        if any(path.startswith(f"{each}.") or each.startswith(f"{path}.") for each in told):
+        if any(related(path, each) for each in told):
             return f"sampling.{path}: found a value, and values below or above its name"
         told.append(path)
         sampling = merge(sampling, nested(path, value))

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prologue_bench.config.sections import Section, set_path
-from prologue_bench.errors import UserError, shortened
+from prologue_bench.errors import UserError
 from prologue_bench.registry import Kind
-from prologue_bench.results.findings import Doubt, Findings, number, place_of, section
+from prologue_bench.results.findings import Doubt, Findings, number, place_of, section, setting_text
 from prologue_bench.results.known import foreign_metrics, known_numbers
 from prologue_bench.results.own_settings import Foreign, foreign_components, own_class
 from prologue_bench.results.schema import (
@@ -41,8 +41,8 @@ def restated_values(results: Results, findings: Findings) -> None:
             part = section(variant.name, name.partition(".")[0])
             if not findings.refused(part):
                 findings.tell(
-                    f"{variant.name}: {name}: found {_text(value)} among its values and "
-                    f"{_text(found)} in its settings, expected the same",
+                    f"{variant.name}: {name}: found {setting_text(value)} among its values and "
+                    f"{setting_text(found)} in its settings, expected the same",
                     part,
                 )
 
@@ -69,7 +69,8 @@ def _protocol(run: RunRecord, each: MeasurementRecord, settings: Settings) -> It
         del told[SEED]  # each run has its own
     place, part = place_of(run, each.name), number(run, each)
     for name, value, found in _unlike(told, settings):
-        text = f"found {_text(value)} in the protocol, expected {_text(found)} as in the settings"
+        here, there = setting_text(value), setting_text(found)
+        text = f"found {here} in the protocol, expected {there} as in the settings"
         yield place, f"{name}: {text}", part
         return
     samples = details.get("samples")
@@ -165,10 +166,6 @@ def _agree(value: Any, setting: Any) -> bool:
             within(_plain_choices(one), other) for one, other in zip(value, setting, strict=True)
         )
     return same(value, setting)
-
-
-def _text(value: Any) -> str:
-    return shortened(json.dumps(value), 60)
 
 
 def _above(name: str) -> Iterator[str]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prologue_bench.config.settings import ALL_TOKENS, MOST_POINTS
-from prologue_bench.errors import listed, shortened
-from prologue_bench.results.findings import Doubt, Findings, place_of, section
+from prologue_bench.errors import listed
+from prologue_bench.results.findings import Doubt, Findings, place_of, section, setting_text
 from prologue_bench.results.schema import Results, RunRecord, SearchRecord, Settings
+from prologue_bench.results.sources import source_of, variants_of
 from prologue_bench.texts.numbers import number
 from prologue_bench.texts.settings import normal
 
@@ -70,7 +70,7 @@ def _points(search: SearchRecord, grid: Any) -> Iterator[str]:
         is_tried, is_asked = tried[normal(point)], asked[normal(point)]
         if is_tried != is_asked:
             yield (
-                f"search: found the point {shortened(json.dumps(point), 100)} {_times(is_tried)}, "
+                f"search: found the point {setting_text(point, 100)} {_times(is_tried)}, "
                 f"expected it {_times(is_asked)} as in the grid of the settings"
             )
             return
@@ -105,7 +105,7 @@ def _named_segments(results: Results, findings: Findings) -> None:
     A search may try them: its grid is one for all variants, here and elsewhere.
     """
     for variant in results.variants:
-        alike = [each for each in results.variants if each.source == variant.source]
+        alike = variants_of(results, source_of(results, variant.name))
         known = {segment.name: None for each in alike for segment in each.layout}
         sampling = variant.settings.sampling
         if not known or findings.refused(section(variant.name, "sampling")):

@@ -15,6 +15,11 @@ def source_of(results: Results, variant: str) -> SourceRecord:
     return next(source for source in results.origins if source.label == label)
 
 
+def variants_of(results: Results, source: SourceRecord) -> list[VariantRecord]:
+    """The variants of one run."""
+    return [each for each in results.variants if (each.source or "") == source.label]
+
+
 def find_variant(results: Results, variant: str) -> VariantRecord:
     """The record of a variant. Raises UserError for an unknown one."""
     variants = {each.name: each for each in results.variants}

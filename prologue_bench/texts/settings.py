@@ -32,6 +32,15 @@ def _ends(key: str) -> list[str]:
     return [".".join(parts[-count:]) for count in range(1, len(parts) + 1)]
 
 
+def related(one: str, other: str) -> bool:
+    """Whether a dotted name is another one, or above or below it.
+
+    >>> related("search.grid", "search"), related("searching", "search")
+    (True, False)
+    """
+    return f"{one}.".startswith(f"{other}.") or other.startswith(f"{one}.")
+
+
 def value_labels(values: Sequence[Any]) -> list[str]:
     """How a name shows each value of one setting: short, and different where the values are.
 

@@ -648,30 +648,42 @@ def test_numbers_of_protocols_that_are_not_ours_are_not_judged(name: str, tmp_pa
     assert problems(tmp_path, found) == []
 
 
+@pytest.mark.parametrize(
+    ("metric", "stage", "theirs"),
+    [
+        (
+            "masked-psnr",
+            None,
+            {
+                **{"name": "masked_psnr_face", "unit": "dB", "value": -1.2},
+                "protocol": {"name": "psnr, masked", "details": {"images": "50"}},
+            },
+        ),
+        (
+            "odd-metric",
+            "measure odd-metric",
+            {
+                **{"name": "fd_mine", "unit": "", "value": -1.0},
+                "protocol": {
+                    "name": "frechet-distance",
+                    "details": {"groups_per_class": 0, "samples": 1},
+                },
+            },
+        ),
+    ],
+    ids=["by its name", "by the stage that measured it"],
+)
 def test_numbers_of_others_metrics_are_not_judged_by_the_name_of_their_protocol(
-    tmp_path: Path,
+    metric: str, stage: str | None, theirs: dict[str, Any], tmp_path: Path
 ) -> None:
     found = document()
     for run in found["runs"]:
         (use,) = [each for each in run["measurements"] if each["name"] == "use"]
-        theirs = {"name": "psnr, masked", "details": {"images": "50"}}
-        use.update({"name": "masked_psnr_face", "unit": "dB", "value": -1.2, "protocol": theirs})
+        (measured,) = [each for each in run["stages"] if each["key"] == use["artifact"]]
+        measured["stage"] = stage or measured["stage"]
+        use.update(theirs)
     assert problems(tmp_path, found)
-    origin = {"kind": "metric", "name": "masked-psnr", "version": 1, "origin": "theirs 1.0"}
-    found["components"] = [origin]
-    assert problems(tmp_path, found) == []
-
-
-def test_the_stage_that_measured_a_number_tells_whose_it_is(tmp_path: Path) -> None:
-    found = document()
-    for run in found["runs"]:
-        (use,) = [each for each in run["measurements"] if each["name"] == "use"]
-        (stage,) = [each for each in run["stages"] if each["key"] == use["artifact"]]
-        stage["stage"] = "measure odd-metric"
-        theirs = {"name": "frechet-distance", "details": {"groups_per_class": 0, "samples": 1}}
-        use.update({"name": "fd_mine", "unit": "", "value": -1.0, "protocol": theirs})
-    assert problems(tmp_path, found)
-    origin = {"kind": "metric", "name": "odd-metric", "version": 1, "origin": "theirs 1.0"}
+    origin = {"kind": "metric", "name": metric, "version": 1, "origin": "theirs 1.0"}
     found["components"] = [origin]
     assert problems(tmp_path, found) == []
 
