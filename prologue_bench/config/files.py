@@ -78,6 +78,9 @@ class Profile:
 
     name: str
     summary: str
+    extends: str = ""
+    """The profile whose settings hold where this one is silent. A section that names a recipe
+    takes nothing from it."""
     offers: Mapping[str, Any] = field(factory=dict)
     tokenizer_training: Mapping[str, Any] = field(factory=dict)
     generator_training: Mapping[str, Any] = field(factory=dict)
@@ -118,11 +121,36 @@ def read_card(cls: type[T], path: Path, **given: str) -> T:
 
 
 def load_profile(name: str, registry: Registry, where: str) -> Profile:
-    """The profile card of that name. Raises UserError with the nearest names."""
+    """The profile card of that name, over those that it extends.
+
+    Raises UserError with the nearest names, and for profiles that extend each other.
+    """
     cards = registry.cards("profiles")
     if name not in cards:
         raise UserError(f"{where}: unknown profile {name!r}; {nearest(name, cards)}")
-    return read_card(Profile, cards[name], name=name)
+    profile = read_card(Profile, cards[name], name=name)
+    seen = [name]
+    while profile.extends:
+        place, below = f"{cards[seen[-1]]}: extends", profile.extends
+        if below in seen:
+            raise UserError(
+                f"{place}: profile {below!r} extends {seen[-1]!r} itself; expected an end"
+            )
+        if below not in cards:
+            raise UserError(f"{place}: unknown profile {below!r}; {nearest(below, cards)}")
+        seen.append(below)
+        profile = _over(profile, read_card(Profile, cards[below], name=below))
+    return profile
+
+
+def _over(profile: Profile, below: Profile) -> Profile:
+    """The profile with the other's settings where it has none of its own."""
+    sections = {
+        section: own if "recipe" in own else merge(getattr(below, section), own)
+        for section in ("offers", "tokenizer_training", "generator_training", "sampling")
+        for own in [getattr(profile, section)]
+    }
+    return attrs.evolve(profile, extends=below.extends, **sections)
 
 
 def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> AblationFile:

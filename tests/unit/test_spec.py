@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import attrs
 import pytest
 
 from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.config.files import Overrides
-from prologue_bench.config.settings import Sampling, TokenizerTraining, key_values
+from prologue_bench.config.settings import GeneratorTraining, Sampling, TokenizerTraining, key_values
 from prologue_bench.config.structure import convert
 from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError
@@ -54,6 +55,65 @@ def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
     )
 
 
+def test_a_profile_that_extends_another_has_its_settings_below_its_own(
+    smoke_file: Path, tmp_path: Path
+) -> None:
+    registry = _with_cards(
+        tmp_path,
+        {
+            "profiles/wider": "extends: smoke\noffers: {encoder: {width: 64}}",
+            "profiles/longer": (
+                "extends: wider\ntokenizer_training: {autoencoder: {warmup_steps: 3}}\n"
+                "generator_training: {recipe: own}"
+            ),
+            "recipes/own": "generator_training: {steps: 7}",
+        },
+    )
+    smoke = load_ablation(smoke_file, registry).experiments[0]
+    longer = load_ablation(smoke_file, registry, Overrides(profile="longer")).experiments[0]
+    assert longer.tokenizer.settings.encoder == attrs.evolve(
+        smoke.tokenizer.settings.encoder, width=64
+    )
+    ours, theirs = longer.tokenizer_training, smoke.tokenizer_training
+    assert ours == attrs.evolve(
+        theirs, autoencoder=attrs.evolve(theirs.autoencoder, warmup_steps=3)
+    )
+    assert longer.generator_training == GeneratorTraining(steps=7), "a recipe is all of a section"
+
+
+@pytest.mark.parametrize(
+    ("cards", "message"),
+    [
+        ({"own": "smok"}, "own.yaml: extends: unknown profile 'smok'; did you mean 'smoke'?"),
+        ({"own": "own"}, "own.yaml: extends: profile 'own' extends 'own' itself; expected an end"),
+        (
+            {"own": "other", "other": "own"},
+            "other.yaml: extends: profile 'own' extends 'other' itself; expected an end",
+        ),
+    ],
+)
+def test_profiles_that_extend_each_other_or_none_are_refused(
+    smoke_file: Path, tmp_path: Path, cards: dict[str, str], message: str
+) -> None:
+    registry = _with_cards(
+        tmp_path, {f"profiles/{name}": f"extends: {below}" for name, below in cards.items()}
+    )
+    with pytest.raises(UserError) as caught:
+        load_ablation(smoke_file, registry, Overrides(profile="own"))
+    assert str(caught.value) == f"{tmp_path}/profiles/{message}"
+
+
+def _with_cards(folder: Path, cards: Mapping[str, str]) -> Registry:
+    """The registry with cards of our own by "folder/name", each with a summary."""
+    for name, text in cards.items():
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"summary: Our own.\n{text}\n")
+    registry = Registry.load()
+    registry.card_folders.append(folder)
+    return registry
+
+
 @pytest.mark.parametrize("kind", [list[int], dict[str, int], Path, bytes, list[int] | None])
 def test_a_type_that_settings_cannot_have_is_named_to_whoever_wrote_them(kind: object) -> None:
     with pytest.raises(UserError) as caught:
@@ -85,12 +145,7 @@ def test_a_mistake_of_a_profile_or_recipe_names_it(
         "profiles/wrong": "tokenizer_training: {steps: many}\noffers: {encoder: {layers: few}}",
         "recipes/odd": "tokenizer_training: {autoencoder: {learning_rate: slow}}",
     }
-    for name, text in cards.items():
-        path = tmp_path / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"summary: Not right.\n{text}\n")
-    registry = Registry.load()
-    registry.card_folders.append(tmp_path)
+    registry = _with_cards(tmp_path, cards)
     with pytest.raises(UserError) as caught:
         load_ablation(smoke_file, registry, Overrides(values=(override,), profile="wrong"))
     assert message in str(caught.value)
