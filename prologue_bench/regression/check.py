@@ -437,10 +437,10 @@ def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) 
     """
     for run, measurement in _measurements(results):
         if measurement.value is None or not math.isfinite(measurement.value):
+            found = "no number" if measurement.value is None else measurement.value
             raise UserError(
-                f"{run.variant}, seed {run.seed}, {measurement.title}: "
-                f"found {measurement.value}, expected a finite number; "
-                "a baseline without one gates nothing"
+                f"{run.variant}, seed {run.seed}, {measurement.title}: found {found}, "
+                "expected a finite number; a baseline without one gates nothing"
             )
     return Baseline(
         schema=results.schema,

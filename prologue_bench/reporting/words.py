@@ -93,6 +93,9 @@ EXPLAINED = {
     "density": Explained("Density", "As precision, with less weight on outliers."),
     "coverage": Explained("Coverage", "As recall, with less weight on outliers."),
     "psnr": Explained("PSNR", "Closeness of reconstructions to their images, pixel by pixel."),
+    "mse": Explained(
+        "Squared error", "Mean squared difference of reconstructions from their images."
+    ),
     "ssim": Explained("SSIM", "Closeness of reconstructions to their images in local structure."),
     "lpips": Explained("LPIPS", "Distance of reconstructions as a trained network sees it."),
     "training": Explained(

@@ -65,6 +65,7 @@ KNOWN: Mapping[str, Range] = {
     "precision-recall": _share(1, "it is a share of the images"),
     "density-coverage": _at_least_zero("it counts images"),
     "psnr": _at_least_zero("images differ by their whole range at most"),
+    "mse": _share(4, "it is a mean square of differences from -2 to 2"),
     "ssim": Range(-1, 1, "it is a correlation", "it is a correlation"),
     "layout-persistence": Range(),  # how high it can be depends on its groups
     "rate": BITS,

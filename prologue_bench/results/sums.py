@@ -1,4 +1,4 @@
-"""Numbers that are the sum of others of their run, where all of these are there.
+"""Numbers that others of their run come to, or bound, where all of these are there.
 
 Numbers that were measured apart from one another, perhaps on two machines, are not held against
 each other: `generation_gap_difference` misses the difference of its two distances by up to half a
@@ -8,6 +8,7 @@ percent. Seconds are not added up either, since a training may be run again.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
@@ -35,6 +36,10 @@ SUMS: Mapping[str, tuple[str, ...]] = {
     "bits_positions_{segment}": ("bits_joint_{segment}", "redundancy_{segment}"),
 }
 """Numbers that others add up to. Rates are those of the segments."""
+LAYERS = re.compile(r"(?P<whole>attention_\d+)_layer_\d+")
+"""Names of shares of one layer, of which the share without its layer is the mean."""
+PERPLEXITY, USE = "codebook_perplexity_", "codebook_use_"
+"""Begin the names of a segment's perplexity, and of the share of its codes that occur."""
 PER_DIMENSION = "_per_dimension"
 """Ends the names of numbers that others are, divided by the numbers of an image."""
 TRAINING_FLOPS, TRAINED = "training_flops", ("train-tokenizer", "train-generator")
@@ -48,7 +53,8 @@ def wrong_sums(results: Results, findings: Findings) -> None:
     foreign = foreign_metrics(results)
     variants = {each.name: each for each in results.variants}
     # What a number says itself comes first: a wrong part is told, and not the sum too.
-    for check in (_of_positions, _per_dimension, _of_parts, _of_trainings):
+    checks = (_of_positions, _per_dimension, _of_parts, _of_layers, _perplexities, _of_trainings)
+    for check in checks:
         doubts: list[Doubt] = []
         for run in results.runs:
             own = {
@@ -57,7 +63,9 @@ def wrong_sums(results: Results, findings: Findings) -> None:
                 if each.value is not None and not findings.refused(parts.number(run, each))
             }
             source = source_of(results, run.variant)
-            for problem, involved in check(_Numbers(run, own, variants[run.variant], source)):
+            has_layout = not findings.refused(parts.layout(run.variant))
+            of = _Numbers(run, own, variants[run.variant], source, has_layout)
+            for problem, involved in check(of):
                 place = place_of(run, involved[0].name)
                 doubts.append((place, problem, *(parts.number(run, each) for each in involved)))
         findings.tell_together(doubts)
@@ -71,6 +79,8 @@ class _Numbers:
     own: Mapping[str, MeasurementRecord]
     variant: VariantRecord
     source: SourceRecord
+    has_layout: bool
+    """Whether that of the variant was not refused."""
 
 
 def _of_positions(of: _Numbers) -> Iterator[Doubted]:
@@ -126,6 +136,40 @@ def _of_parts(of: _Numbers) -> Iterator[Doubted]:
                 f"the sum of {' and '.join(added)}",
                 (whole, *each),
             )
+
+
+def _of_layers(of: _Numbers) -> Iterator[Doubted]:
+    """Shares of attention that are not the mean of those of their layers."""
+    layers: dict[str, list[MeasurementRecord]] = {}
+    for name, each in of.own.items():
+        if found := LAYERS.fullmatch(name):
+            layers.setdefault(found["whole"], []).append(each)
+    for name, parts_of in layers.items():
+        if (whole := of.own.get(name)) is None:
+            continue
+        mean = math.fsum(map(_value, parts_of)) / len(parts_of)
+        if not _close(whole, mean):
+            yield (
+                f"found {_text(whole)}, expected {numbers.number(mean)}, the mean of its layers",
+                (whole, *parts_of),
+            )
+
+
+def _perplexities(of: _Numbers) -> Iterator[Doubted]:
+    """Perplexities of more codes than occur, which none can be."""
+    for segment in of.variant.layout if of.has_layout else ():
+        for start in ("", "position_"):
+            use = of.own.get(f"{USE}{start}{segment.name}")
+            each = of.own.get(f"{PERPLEXITY}{start}{segment.name}")
+            if use is None or each is None:
+                continue
+            codes = _value(use) / 100 * segment.vocabulary
+            if _value(each) > codes and not _close(each, codes):
+                yield (
+                    f"found {_text(each)}, expected at most {numbers.number(codes)}, "
+                    f"the codes that occur by {use.name}",
+                    (each, use),
+                )
 
 
 def _of_trainings(of: _Numbers) -> Iterator[Doubted]:

@@ -82,6 +82,16 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
     assert not (tmp_path / "reports").exists()
 
 
+def test_a_variant_that_shares_all_its_stages_is_not_called_cached(
+    smoke_file: Path, call: Call
+) -> None:
+    shared = "variants={one: {}, other: {sampling.temperature: 0.9}}"
+    settings = [shared, "vary={}", "baseline=one", "metrics=[rfid]"]
+    shown = call("plan", str(smoke_file), *(part for each in settings for part in ("--set", each)))
+    assert re.search(r"one +1 +5 +5 .* about ", shown.out), shown.out
+    assert re.search(r"other +1 +0 +0 +counted above", shown.out), shown.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -109,6 +119,10 @@ def test_a_dry_run_shows_what_would_run_and_writes_nothing(
             "tiny.yaml: found a file, expected a folder",
         ),
         (["store", "ls", "--store", "{file}"], "tiny.yaml: found a file, expected a folder"),
+        (
+            ["regress", "nowhere", "--against", "gone.json"],
+            "gone.json: no baseline; expected a file that 'prologue-bench bless nowhere' writes",
+        ),
         (["report", "nowhere"], "no results; expected a folder written by 'prologue-bench run'"),
     ],
 )

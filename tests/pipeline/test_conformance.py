@@ -32,7 +32,7 @@ BUILT_IN = [
     *[
         ("metric", name)
         for name in (
-            *("rate", "codebook", "cost", "psnr", "elbo", "probe"),
+            *("rate", "codebook", "cost", "psnr", "mse", "elbo", "probe"),
             *("factors", "attention", "token-bits", "coding-speed"),
         )
     ],

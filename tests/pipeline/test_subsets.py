@@ -43,7 +43,7 @@ from prologue_plugins.metrics.conditional import ConditionalEntropy
 from prologue_plugins.metrics.elbo import Elbo
 from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.fidelity import DensityCoverage, Kid, PrecisionRecall
-from prologue_plugins.metrics.pixels import Psnr, Ssim
+from prologue_plugins.metrics.pixels import Mse, Psnr, Ssim
 from prologue_plugins.metrics.probe import Probe
 from prologue_plugins.metrics.rate import Rate
 from prologue_plugins.metrics.settings import (
@@ -212,6 +212,7 @@ METRICS: dict[str, tuple[Metric, tuple[str, ...]]] = {
     "precision-recall": (PrecisionRecall(PrecisionRecallSettings(images=40)), ("samples",)),
     "density-coverage": (DensityCoverage(DensityCoverageSettings(images=40)), ("samples",)),
     "psnr": (Psnr(None), ("reconstructions",)),
+    "mse": (Mse(None), ("reconstructions",)),
     "ssim": (Ssim(None), ("reconstructions",)),
     "elbo": (Elbo(ElboSettings()), ("reconstructions", "test_ids")),
     "rate": (Rate(None), ("test_ids",)),

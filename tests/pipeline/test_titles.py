@@ -111,6 +111,7 @@ CASES = [
     ),
     (fidelity.InceptionScore, InceptionScoreSettings(splits=2), ["IS"]),
     (pixels.Psnr, None, ["PSNR"]),
+    (pixels.Mse, None, ["squared error"]),
     (pixels.Ssim, None, ["SSIM"]),
 ]
 

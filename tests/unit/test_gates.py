@@ -258,6 +258,13 @@ def test_another_protocol_is_refused_also_where_no_seed_is_shared() -> None:
         checks_of(results, baseline)
 
 
+def test_a_baseline_cannot_be_made_of_what_has_no_number() -> None:
+    broken = made({"a": {"gfid": [100.0, 101.0]}})
+    broken["runs"][1]["measurements"][0]["value"] = None
+    with pytest.raises(UserError, match=r"a, seed 1, .*: found no number, expected a finite"):
+        make_baseline(results_of(broken), {}, "")
+
+
 def test_a_baseline_without_a_finite_number_neither_stands_nor_gates() -> None:
     broken = made({"a": {"gfid": [100.0, math.nan, 102.0]}})
     with pytest.raises(UserError, match=r"a, seed 1, .*: found nan, expected a finite number"):

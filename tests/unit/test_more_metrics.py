@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import laplace
 
 from prologue_bench.config.settings import Sampling
-from prologue_bench.contracts import FREE, PlannedInputs, StageCost, to_bytes
+from prologue_bench.contracts import FREE, PlannedInputs, StageCost, to_bytes, to_float
 from prologue_bench.errors import DoesNotApply, StageError
 from prologue_bench.sampling.decoding import sample_ids
 from prologue_bench.texts.ranges import parse_ranges, ranges
@@ -34,7 +34,7 @@ from prologue_plugins.metrics.fidelity import (
     kernel_influences,
 )
 from prologue_plugins.metrics.layout import Layout, persistence
-from prologue_plugins.metrics.pixels import Psnr, Ssim
+from prologue_plugins.metrics.pixels import Mse, Psnr, Ssim
 from prologue_plugins.metrics.settings import (
     AttentionSettings,
     DensityCoverageSettings,
@@ -126,11 +126,14 @@ def test_density_and_coverage_match_a_brute_force(
         DensityCoverage(DensityCoverageSettings()).measure(inputs(tmp_path, samples=same))
 
 
-def test_psnr_and_ssim_match_their_formulas(tmp_path: Path) -> None:
+def test_psnr_mse_and_ssim_match_their_formulas(tmp_path: Path) -> None:
     images, other = np.asarray(TEST), noisy(np.asarray(TEST), 20)
     found = by_name(Psnr(None).measure(inputs(tmp_path, reconstructions=other)))["psnr"]
     errors = ((images.astype(float) - other) ** 2).mean(axis=(1, 2, 3))
     assert found == pytest.approx(np.mean([10 * math.log10(255**2 / error) for error in errors]))
+    mse = by_name(Mse(None).measure(inputs(tmp_path, reconstructions=other)))["mse"]
+    as_floats = [to_float(torch.from_numpy(np.asarray(each))) for each in (images, other)]
+    assert mse == pytest.approx(torch.nn.functional.mse_loss(*as_floats).item(), rel=1e-5)
     assert by_name(Ssim(None).measure(inputs(tmp_path, reconstructions=images)))[
         "ssim"
     ] == pytest.approx(1.0)

@@ -172,6 +172,20 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         f"{PLACE}, rate_visual: found 90, expected the sum or the mean of its positions, "
         "111.6 or 2.278",
     ),
+    "attention that is not the mean of its layers": (
+        set_number("attention_8", value=0.99),
+        f"{PLACE}, attention_8: found 0.99, expected 26.48, the mean of its layers",
+    ),
+    "a perplexity of more codes than occur": (
+        set_number("codebook_perplexity_prologue", value=120.0),
+        f"{PLACE}, codebook_perplexity_prologue: found 120, expected at most 10, "
+        "the codes that occur by codebook_use_prologue",
+    ),
+    "no code that occurs": (
+        set_number("codebook_use_prologue", value=0.0),
+        f"{PLACE}, codebook_perplexity_prologue: found 8.885, expected at most 0, "
+        "the codes that occur by codebook_use_prologue",
+    ),
     "a token's rate": (
         lambda found: number(found, "rate_visual")["positions"].__setitem__(3, 99.0),
         f"{PLACE}, rate_visual: found 111.6, expected the sum or the mean of its positions, "

@@ -10,7 +10,12 @@ import pytest
 
 from prologue_bench.config.ablation import Ablation, load_ablation
 from prologue_bench.config.files import Overrides
-from prologue_bench.config.settings import GeneratorTraining, Sampling, TokenizerTraining, key_values
+from prologue_bench.config.settings import (
+    GeneratorTraining,
+    Sampling,
+    TokenizerTraining,
+    key_values,
+)
 from prologue_bench.config.structure import convert
 from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError

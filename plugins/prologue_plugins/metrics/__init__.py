@@ -77,6 +77,11 @@ def prologue_metrics() -> list[Component]:
             summary="Peak signal-to-noise ratio of reconstructions.",
         ),
         Component(
+            name="mse",
+            target="prologue_plugins.metrics.pixels:Mse",
+            summary="Mean squared error of reconstructions.",
+        ),
+        Component(
             name="ssim",
             default_for=("measure",),
             target="prologue_plugins.metrics.pixels:Ssim",

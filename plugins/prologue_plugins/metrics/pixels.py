@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,14 @@ BATCH_BYTES = 64 * 2**20
 
 
 class PixelMetric(Metric):
-    """The mean over the test images of a similarity of each with its reconstruction."""
+    """The mean over the test images of how alike each and its reconstruction are."""
 
     needs = ("reconstructions",)
     name: str
     title: str
     unit: str
     formula: str
+    direction: Literal["higher", "lower"] = "higher"
 
     def __init__(self, settings: object) -> None:
         pass
@@ -59,7 +60,7 @@ class PixelMetric(Metric):
                 title=self.title,
                 value=float(values.mean()),
                 unit=self.unit,
-                direction="higher",
+                direction=self.direction,
                 count=len(values),
                 protocol=protocol,
                 half_width=half_width(values),
@@ -96,9 +97,27 @@ class Psnr(PixelMetric):
     )
 
     def similarity(self, images: NDArray[Any], reconstructions: NDArray[Any]) -> NDArray[Any]:
-        error = np.square(images.astype(np.float64) - reconstructions).mean(axis=(1, 2, 3))
+        error = squared_error(images, reconstructions)
         ratio: NDArray[Any] = np.minimum(100.0, 10 * np.log10(255**2 / np.maximum(error, 1e-12)))
         return ratio
+
+
+class Mse(PixelMetric):
+    """Mean squared error of values from -1 to 1, which networks see and losses are of."""
+
+    name, title, unit, direction = "mse", "squared error", "", "lower"
+    formula = "mean over images of the mean squared difference of values from -1 to 1"
+
+    def similarity(self, images: NDArray[Any], reconstructions: NDArray[Any]) -> NDArray[Any]:
+        return squared_error(images, reconstructions) / 127.5**2
+
+
+def squared_error(images: NDArray[Any], reconstructions: NDArray[Any]) -> NDArray[Any]:
+    """Mean squared difference [N] of uint8 images [N, C, H, W], in levels."""
+    error: NDArray[Any] = np.square(images.astype(np.float64) - reconstructions).mean(
+        axis=(1, 2, 3)
+    )
+    return error
 
 
 class Ssim(PixelMetric):

@@ -81,6 +81,10 @@ def regress(
         _check_output(markdown, "### ")
         _check_output(junit, "<?xml")
     tolerances = [parse_tolerance(limit) for limit in limits]
+    if not against.exists():
+        raise UserError(
+            f"{against}: no baseline; expected a file that 'prologue-bench bless {results}' writes"
+        )
     found, baseline = load_numbers(results), load_numbers(against)
     checks = check_results(found, baseline, tolerances)
     if benchmarks is not None:

@@ -78,7 +78,7 @@ def _by_variant(plan: Plan) -> Table:
             _parameters(sum(of_one_run.values())),
             _flops(missing),
             _gpu_hours(sum(counted)) if counted else "",
-            _time(missing),
+            _time(missing) if own else "counted above",
         )
     return table
 

@@ -1,0 +1,104 @@
+"""How much the trainings of each variant differ from seed to seed, and what its prologues hold.
+
+    python benchmarks/steadiness.py reports/visual_dropout reports/steady
+
+One row per report and variant: the mean and the coefficient of variation (standard deviation over
+mean) of rFD, the largest squared error where it was measured, the fewest and the most joint bits of
+the prologue over the test images, and in how many trainings L1 jumps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+from attrs import frozen
+
+from prologue_bench.results.inside import JUMPS, last
+from prologue_bench.results.loading import load_results
+from prologue_bench.results.schema import Results, RunRecord
+
+BITS = "bits_joint_prologue"
+NONE = "–"
+
+
+@frozen
+class Steadiness:
+    """What the trainings of one variant have in common, and in what they differ."""
+
+    variant: str
+    rfd: tuple[float, ...]
+    """One per seed, as what follows."""
+    errors: tuple[float, ...]
+    bits: tuple[float, ...]
+    jumps: tuple[int, ...]
+
+    @property
+    def variation(self) -> float:
+        """The coefficient of variation of rFD, a share; NaN of fewer than two seeds."""
+        if len(self.rfd) < 2:
+            return float("nan")
+        return statistics.stdev(self.rfd) / statistics.fmean(self.rfd)
+
+
+def steadiness(results: Results) -> Iterator[Steadiness]:
+    """One for each variant that has an rFD."""
+    for variant in results.variants:
+        runs = [run for run in results.runs if run.variant == variant.name]
+        if rfd := _values(runs, "rfid"):
+            yield Steadiness(
+                variant=variant.name,
+                rfd=rfd,
+                errors=_values(runs, "mse"),
+                bits=_values(runs, BITS),
+                jumps=tuple(int(last(run.inside, JUMPS) or 0) for run in runs if run.inside),
+            )
+
+
+def _values(runs: list[RunRecord], name: str) -> tuple[float, ...]:
+    found = [each.value for run in runs for each in run.measurements if each.name == name]
+    return tuple(value for value in found if value is not None)
+
+
+def row(report: str, one: Steadiness) -> list[str]:
+    """Its cells."""
+    spread = f"{100 * one.variation:.1f}%" if len(one.rfd) > 1 else NONE
+    return [
+        report,
+        one.variant,
+        str(len(one.rfd)),
+        f"{statistics.fmean(one.rfd):.0f}",
+        spread,
+        f"{max(one.errors):.4f}" if one.errors else NONE,
+        f"{min(one.bits):.1f} to {max(one.bits):.1f}" if one.bits else NONE,
+        f"{sum(map(bool, one.jumps))} of {len(one.jumps)}" if one.jumps else NONE,
+    ]
+
+
+HEAD = [
+    *("report", "variant", "seeds", "rFD", "its variation", "largest squared error"),
+    *("joint bits", "trainings that jump"),
+]
+
+
+def table(reports: dict[str, Results]) -> str:
+    """The Markdown table of reports by name."""
+    rows = [row(name, one) for name, results in reports.items() for one in steadiness(results)]
+    rule = ["---", "---", *["---:"] * (len(HEAD) - 2)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [HEAD, rule, *rows])
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("reports", type=Path, nargs="+")
+    folders = parser.parse_args().reports
+    print(table({folder.name: load_results(folder) for folder in folders}))
+
+
+if __name__ == "__main__":
+    main()
