@@ -2,9 +2,10 @@
 
     python benchmarks/steadiness.py reports/visual_dropout reports/steady
 
-One row per report and variant: the mean and the coefficient of variation (standard deviation over
-mean) of rFD, the largest squared error where it was measured, the fewest and the most joint bits of
-the prologue over the test images, and in how many trainings L1 jumps.
+One row per report and variant: the mean L1 of the last tenth of the trainings' steps, the mean and
+the coefficient of variation (standard deviation over mean) of rFD, the largest squared error where
+it was measured, the fewest and the most joint bits of the prologue over the test images, and in how
+many trainings L1 jumps.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ class Steadiness:
     """What the trainings of one variant have in common, and in what they differ."""
 
     variant: str
+    l1: tuple[float, ...]
+    """Of training images. One per seed, as what follows."""
     rfd: tuple[float, ...]
-    """One per seed, as what follows."""
     errors: tuple[float, ...]
     bits: tuple[float, ...]
     jumps: tuple[int, ...]
@@ -50,11 +52,20 @@ def steadiness(results: Results) -> Iterator[Steadiness]:
         if rfd := _values(runs, "rfid"):
             yield Steadiness(
                 variant=variant.name,
+                l1=tuple(found for run in runs for found in _l1(run)),
                 rfd=rfd,
                 errors=_values(runs, "mse"),
                 bits=_values(runs, BITS),
                 jumps=tuple(int(last(run.inside, JUMPS) or 0) for run in runs if run.inside),
             )
+
+
+def _l1(run: RunRecord) -> Iterator[float]:
+    """Of the last tenth of the steps, where the curve is there."""
+    points = run.curves.get("train-tokenizer", {}).get("loss_l1", ())
+    known = [each for each in points[-max(1, len(points) // 10) :] if each is not None]
+    if known:
+        yield statistics.fmean(known)
 
 
 def _values(runs: list[RunRecord], name: str) -> tuple[float, ...]:
@@ -69,6 +80,7 @@ def row(report: str, one: Steadiness) -> list[str]:
         report,
         one.variant,
         str(len(one.rfd)),
+        f"{statistics.fmean(one.l1):.4f}" if one.l1 else NONE,
         f"{statistics.fmean(one.rfd):.0f}",
         spread,
         f"{max(one.errors):.4f}" if one.errors else NONE,
@@ -78,8 +90,8 @@ def row(report: str, one: Steadiness) -> list[str]:
 
 
 HEAD = [
-    *("report", "variant", "seeds", "rFD", "its variation", "largest squared error"),
-    *("joint bits", "trainings that jump"),
+    *("report", "variant", "seeds", "L1 in training", "rFD", "its variation"),
+    *("largest squared error", "joint bits", "trainings that jump"),
 ]
 
 
