@@ -19,6 +19,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from prologue_bench.errors import UserError
 from prologue_bench.results.frame import summary
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results
@@ -76,7 +77,10 @@ def main() -> None:
     parser.add_argument("published", type=Path)
     parser.add_argument("new", type=Path)
     folders = parser.parse_args()
-    published, new = load_results(folders.published), load_results(folders.new)
+    try:
+        published, new = load_results(folders.published), load_results(folders.new)
+    except UserError as error:
+        parser.error(str(error))
     if shared := sorted(set(published.seeds) & set(new.seeds)):
         parser.error(f"found seeds {shared} in both, expected other seeds in {folders.new}")
     found = list(again(published, new))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from prologue_bench.errors import UserError
 from prologue_bench.results.inside import JUMPS, last
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results, RunRecord
@@ -108,8 +109,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("reports", type=Path, nargs="+")
-    folders = parser.parse_args().reports
-    print(table({folder.name: load_results(folder) for folder in folders}))
+    folders: list[Path] = parser.parse_args().reports
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):  # then the paths tell them apart
+        names = list(map(str, folders))
+    try:
+        print(table(dict(zip(names, map(load_results, folders), strict=True))))
+    except UserError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

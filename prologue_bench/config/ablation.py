@@ -628,7 +628,8 @@ class _Resolver:
 
     @property
     def _profile(self) -> str:
-        return f"profile {self.profile.name!r}"
+        more = ", or what it extends" if self.profile.extends else ""
+        return f"profile {self.profile.name!r}{more}"
 
     def _with_recipe(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
         if "recipe" not in values:

@@ -111,12 +111,15 @@ class Overrides:
 
 
 def read_card(cls: type[T], path: Path, **given: str) -> T:
-    """A card of registry/ as the attrs class `cls`.
+    """A card of registry/ as the attrs class `cls`, with what is given of it from elsewhere.
 
     Raises UserError, with the line, for what is wrong in it.
     """
     document = read_document(path, str(path))
     with document.naming_lines():
+        for key in given:
+            if key in document.values:
+                raise UserError(f"{path}: {key}: found one, expected none: it is that of the file")
         return structure(cls, {**given, **document.values}, f"{path}:")
 
 
@@ -128,29 +131,29 @@ def load_profile(name: str, registry: Registry, where: str) -> Profile:
     cards = registry.cards("profiles")
     if name not in cards:
         raise UserError(f"{where}: unknown profile {name!r}; {nearest(name, cards)}")
-    profile = read_card(Profile, cards[name], name=name)
-    seen = [name]
-    while profile.extends:
-        place, below = f"{cards[seen[-1]]}: extends", profile.extends
-        if below in seen:
-            raise UserError(
-                f"{place}: profile {below!r} extends {seen[-1]!r} itself; expected an end"
-            )
+    profiles = [read_card(Profile, cards[name], name=name)]
+    while below := profiles[-1].extends:
+        last = profiles[-1].name
+        place = f"{cards[last]}: extends"
+        if below in (each.name for each in profiles):
+            raise UserError(f"{place}: profile {below!r} extends {last!r} itself; expected an end")
         if below not in cards:
             raise UserError(f"{place}: unknown profile {below!r}; {nearest(below, cards)}")
-        seen.append(below)
-        profile = _over(profile, read_card(Profile, cards[below], name=below))
-    return profile
+        profiles.append(read_card(Profile, cards[below], name=below))
+    found = profiles.pop()
+    for profile in reversed(profiles):
+        found = _over(profile, found, f"{cards[profile.name]}: ")
+    return found
 
 
-def _over(profile: Profile, below: Profile) -> Profile:
+def _over(profile: Profile, below: Profile, where: str) -> Profile:
     """The profile with the other's settings where it has none of its own."""
     sections = {
-        section: own if "recipe" in own else merge(getattr(below, section), own)
+        section: own if "recipe" in own else merge(getattr(below, section), own, where + section)
         for section in ("offers", "tokenizer_training", "generator_training", "sampling")
         for own in [getattr(profile, section)]
     }
-    return attrs.evolve(profile, extends=below.extends, **sections)
+    return attrs.evolve(profile, **sections)
 
 
 def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> AblationFile:

@@ -433,8 +433,10 @@ def check_speed(
 def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) -> Baseline:
     """What a gate needs of results, with their provenance: no pictures, curves or wall times.
 
-    Raises UserError for a number that is not finite, which could gate nothing.
+    Raises UserError where there is no number, and for one that is not finite: both gate nothing.
     """
+    if not any(run.measurements for run in results.runs):
+        raise UserError(f"{results.name}: found no numbers; a baseline without any gates nothing")
     for run, measurement in _measurements(results):
         if measurement.value is None or not math.isfinite(measurement.value):
             found = "no number" if measurement.value is None else measurement.value

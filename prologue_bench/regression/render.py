@@ -5,6 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
+from prologue_bench.errors import listed
 from prologue_bench.regression.check import Check
 from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.schema import Numbers
@@ -63,7 +64,7 @@ def summary(checks: Sequence[Check]) -> str:
         )
     return (
         f"{len(failed)} of {len(gated)} numbers fail: "
-        f"{', '.join(f'{c.title}, {c.variant}' for c in failed)}."
+        f"{listed((f'{c.title}, {c.variant}' for c in failed), 400)}."
     )
 
 

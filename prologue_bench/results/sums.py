@@ -39,7 +39,9 @@ SUMS: Mapping[str, tuple[str, ...]] = {
 LAYERS = re.compile(r"(?P<whole>attention_\d+)_layer_\d+")
 """Names of shares of one layer, of which the share without its layer is the mean."""
 PERPLEXITY, USE = "codebook_perplexity_", "codebook_use_"
-"""Begin the names of a segment's perplexity, and of the share of its codes that occur."""
+AT = "position_"
+"""Begin the names of a segment's perplexity, and of the share of its codes that occur; with what
+follows, those of its tokens one by one."""
 PER_DIMENSION = "_per_dimension"
 """Ends the names of numbers that others are, divided by the numbers of an image."""
 TRAINING_FLOPS, TRAINED = "training_flops", ("train-tokenizer", "train-generator")
@@ -87,7 +89,8 @@ def _of_positions(of: _Numbers) -> Iterator[Doubted]:
     """Numbers that are neither the sum nor the mean of those of all tokens of their segment."""
     lengths = {segment.name: segment.length for segment in of.variant.layout}
     for each in of.own.values():
-        if len(each.positions) != lengths.get(each.positions_of):
+        of_segment = each.positions_of or each.name.removeprefix(f"{USE}{AT}")
+        if len(each.positions) != lengths.get(of_segment):
             continue
         total = math.fsum(each.positions)
         mean = total / len(each.positions)
@@ -140,36 +143,47 @@ def _of_parts(of: _Numbers) -> Iterator[Doubted]:
 
 def _of_layers(of: _Numbers) -> Iterator[Doubted]:
     """Shares of attention that are not the mean of those of their layers."""
-    layers: dict[str, list[MeasurementRecord]] = {}
-    for name, each in of.own.items():
-        if found := LAYERS.fullmatch(name):
-            layers.setdefault(found["whole"], []).append(each)
-    for name, parts_of in layers.items():
-        if (whole := of.own.get(name)) is None:
+    layers: dict[str, list[MeasurementRecord | None]] = {}
+    for each in of.run.measurements:
+        if found := LAYERS.fullmatch(each.name):
+            layers.setdefault(found["whole"], []).append(of.own.get(each.name))
+    for name, found_layers in layers.items():
+        known = [each for each in found_layers if each is not None]
+        if (whole := of.own.get(name)) is None or len(known) < len(found_layers):
             continue
-        mean = math.fsum(map(_value, parts_of)) / len(parts_of)
+        mean = math.fsum(map(_value, known)) / len(known)
         if not _close(whole, mean):
             yield (
                 f"found {_text(whole)}, expected {numbers.number(mean)}, the mean of its layers",
-                (whole, *parts_of),
+                (whole, *known),
             )
 
 
 def _perplexities(of: _Numbers) -> Iterator[Doubted]:
     """Perplexities of more codes than occur, which none can be."""
     for segment in of.variant.layout if of.has_layout else ():
-        for start in ("", "position_"):
+        for start in ("", AT):
             use = of.own.get(f"{USE}{start}{segment.name}")
             each = of.own.get(f"{PERPLEXITY}{start}{segment.name}")
             if use is None or each is None:
                 continue
-            codes = _value(use) / 100 * segment.vocabulary
-            if _value(each) > codes and not _close(each, codes):
-                yield (
-                    f"found {_text(each)}, expected at most {numbers.number(codes)}, "
-                    f"the codes that occur by {use.name}",
-                    (each, use),
-                )
+            pairs = [(_value(each), _value(use), "")]
+            if len(each.positions) == len(use.positions):
+                pairs += [
+                    (one, share, f"token {place + 1}: ")
+                    for place, (one, share) in enumerate(
+                        zip(each.positions, use.positions, strict=True)
+                    )
+                ]
+            for perplexity, share, where in pairs:
+                codes = share / 100 * segment.vocabulary
+                if perplexity > codes * (1 + CLOSE):
+                    yield (
+                        f"{where}found {numbers.number(perplexity)}, expected at most "
+                        f"{numbers.number(codes)}, the codes that occur by {use.name}",
+                        (each, use),
+                    )
+                    break
 
 
 def _of_trainings(of: _Numbers) -> Iterator[Doubted]:

@@ -263,6 +263,10 @@ def test_a_baseline_cannot_be_made_of_what_has_no_number() -> None:
     broken["runs"][1]["measurements"][0]["value"] = None
     with pytest.raises(UserError, match=r"a, seed 1, .*: found no number, expected a finite"):
         make_baseline(results_of(broken), {}, "")
+    for run in broken["runs"]:
+        run["measurements"] = []
+    with pytest.raises(UserError, match="found no numbers; a baseline without any gates nothing"):
+        make_baseline(results_of(broken), {}, "")
 
 
 def test_a_baseline_without_a_finite_number_neither_stands_nor_gates() -> None:

@@ -127,6 +127,13 @@ def all_failed(found: Document) -> None:
     )
 
 
+def set_positions(found: Document, metric: str, first: tuple[float, ...]) -> None:
+    """Other values at the first tokens, and their mean."""
+    one = number(found, metric)
+    one["positions"][: len(first)] = first
+    one["value"] = sum(one["positions"]) / len(one["positions"])
+
+
 MISTAKES: dict[str, tuple[Damage, str]] = {
     "more counted than the protocol's images": (
         set_number("rate", count=20000),
@@ -180,6 +187,22 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         set_number("codebook_perplexity_prologue", value=120.0),
         f"{PLACE}, codebook_perplexity_prologue: found 120, expected at most 10, "
         "the codes that occur by codebook_use_prologue",
+    ),
+    "a token's perplexity of more codes than occur there": (
+        lambda found: set_positions(found, "codebook_perplexity_position_prologue", (11.5, 2.0)),
+        f"{PLACE}, codebook_perplexity_position_prologue: token 1: found 11.5, "
+        "expected at most 10, the codes that occur by codebook_use_position_prologue",
+    ),
+    "a token's share of codes": (
+        lambda found: number(found, "codebook_use_position_prologue")["positions"].__setitem__(
+            2, 90.0
+        ),
+        f"{PLACE}, codebook_use_position_prologue: found 7.812, expected the sum or the mean of "
+        "its positions, 113.4 or 28.36",
+    ),
+    "attention of one layer": (
+        set_number("attention_8_layer_1", value=150.0),
+        f"{PLACE}, attention_8_layer_1: found 150 %, expected at most 100: it is a percentage",
     ),
     "no code that occurs": (
         set_number("codebook_use_prologue", value=0.0),

@@ -108,6 +108,31 @@ def test_profiles_that_extend_each_other_or_none_are_refused(
     assert str(caught.value) == f"{tmp_path}/profiles/{message}"
 
 
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ("name: other", "own.yaml:2: name: found one, expected none: it is that of the file"),
+        (
+            "extends: smoke\ntokenizer_training: {autoencoder: {betas: {'5': 0.9}}}",
+            "own.yaml: tokenizer_training.autoencoder.betas[5]: there is no such element; "
+            "the list has 2, counted from 0",
+        ),
+        (
+            "extends: below",
+            "tokenizer_training.steps (from profile 'own', or what it extends): found 'many'",
+        ),
+    ],
+)
+def test_a_mistake_of_a_profile_that_extends_another_names_its_place(
+    smoke_file: Path, tmp_path: Path, card: str, message: str
+) -> None:
+    cards = {"profiles/own": card, "profiles/below": "tokenizer_training: {steps: many}"}
+    registry = _with_cards(tmp_path, cards)
+    with pytest.raises(UserError) as caught:
+        load_ablation(smoke_file, registry, Overrides(profile="own"))
+    assert message in str(caught.value)
+
+
 def _with_cards(folder: Path, cards: Mapping[str, str]) -> Registry:
     """The registry with cards of our own by "folder/name", each with a summary."""
     for name, text in cards.items():

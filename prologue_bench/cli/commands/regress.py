@@ -83,7 +83,7 @@ def regress(
     tolerances = [parse_tolerance(limit) for limit in limits]
     if not against.exists():
         raise UserError(
-            f"{against}: no baseline; expected a file that 'prologue-bench bless {results}' writes"
+            f"{against}: no baseline; expected a file that 'prologue-bench bless' writes"
         )
     found, baseline = load_numbers(results), load_numbers(against)
     checks = check_results(found, baseline, tolerances)
