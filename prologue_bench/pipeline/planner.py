@@ -469,6 +469,12 @@ def _generator_stage(
                 "generator_training.joint: the joint prior sees no labels; "
                 "set tokenizer_training.prior_labels: true"
             )
+        dropped = model.prior.input_dropout if model.prior else {}
+        if unseen := [name for name, share in dropped.items() if share == 1]:
+            raise UserError(
+                f"generator_training.joint: the joint prior never sees {unseen[0]} tokens, and "
+                "cannot draw by them; expected a tokenizer that drops fewer than all of its inputs"
+            )
         return TakePrior(tokens=tokens, generator=prior.kept_as)
     if training.start == "joint-prior" and not isinstance(model, ContinuousTokenizer):
         prior = _trained_prior(experiment, tokens, model, "start", "start: new")

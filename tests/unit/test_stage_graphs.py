@@ -21,9 +21,16 @@ from tests.conftest import ROOT
     [
         (["vary.tokenizer.prologue_tokens=[0]"], "has no joint prior"),
         (["vary.tokenizer.prologue_tokens=[2]"], "set tokenizer_training.prior_labels: true"),
+        (
+            [
+                *("vary.tokenizer.prologue_tokens=[2]", "tokenizer.visual_dropout=1"),
+                "tokenizer_training.prior_labels=true",
+            ],
+            "the joint prior never sees visual tokens, and cannot draw by them",
+        ),
     ],
 )
-def test_one_stage_needs_a_conditional_prior(
+def test_one_stage_needs_a_conditional_prior_that_sees_all_tokens(
     load: Callable[..., Ablation], store: Store, values: list[str], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
