@@ -85,7 +85,8 @@ def row(report: str, one: Steadiness) -> list[str]:
         f"{statistics.fmean(one.rfd):.0f}",
         spread,
         f"{max(one.errors):.4f}" if one.errors else NONE,
-        f"{min(one.bits):.1f} to {max(one.bits):.1f}" if one.bits else NONE,
+        " to ".join(dict.fromkeys(f"{end(one.bits):.1f}" for end in (min, max) if one.bits))
+        or NONE,
         f"{sum(map(bool, one.jumps))} of {len(one.jumps)}" if one.jumps else NONE,
     ]
 
