@@ -94,6 +94,9 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
                 assert found.p_value is not None
                 assert (found.p_value < 0.05) == (cell.verdict != "noise")
                 seen += 1
+    if len(results["seeds"]) == 1:
+        assert not seen, "one training seed has no marks"
+        return
     assert seen > 20
     # Of a table, and of the page, as they are read: after rounding.
     html = (path.parent / "report.html").read_text(encoding="utf-8")
