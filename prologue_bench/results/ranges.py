@@ -100,7 +100,9 @@ OF_ONE_TUPLE, OF_EACH_TOKEN = (
 added up. Over N images none is above log2 N."""
 FAR_FROM_A_GUESS = 2
 """Times what a guess among all codes takes, a cross-entropy may take before it is not believed."""
-OF_A_POSITION = "codebook_perplexity_position_"
+PERPLEXITY, AT = "codebook_perplexity_", "position_"
+"""Begins the names of perplexities; what follows it in those of one token of each image."""
+OF_A_POSITION = PERPLEXITY + AT
 """Begins the names of perplexities of one token of each image."""
 ROUNDED = 1e-9
 """Bits by which rounding may move an entropy, also below zero."""

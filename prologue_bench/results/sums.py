@@ -18,6 +18,7 @@ from prologue_bench.results import findings as parts
 from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
 from prologue_bench.results.own_settings import foreign_components, own_component
+from prologue_bench.results.ranges import AT, PERPLEXITY
 from prologue_bench.results.schema import (
     MeasurementRecord,
     Results,
@@ -38,10 +39,9 @@ SUMS: Mapping[str, tuple[str, ...]] = {
 """Numbers that others add up to. Rates are those of the segments."""
 LAYERS = re.compile(r"(?P<whole>attention_\d+)_layer_\d+")
 """Names of shares of one layer, of which the share without its layer is the mean."""
-PERPLEXITY, USE = "codebook_perplexity_", "codebook_use_"
-AT = "position_"
-"""Begin the names of a segment's perplexity, and of the share of its codes that occur; with what
-follows, those of its tokens one by one."""
+USE = "codebook_use_"
+"""Begins the names of the share of a segment's codes that occur, as `PERPLEXITY` those of their
+perplexity; `AT` follows where each token is taken alone."""
 PER_DIMENSION = "_per_dimension"
 """Ends the names of numbers that others are, divided by the numbers of an image."""
 TRAINING_FLOPS, TRAINED = "training_flops", ("train-tokenizer", "train-generator")
