@@ -34,7 +34,8 @@ from prologue_bench.contracts.generator import (
     fixed_at,
 )
 from prologue_bench.contracts.images import ImageSpec
-from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.models import build_generator
 from prologue_bench.sampling.decoding import draw_ids, step_spans

@@ -23,7 +23,8 @@ from prologue_bench.contracts.checked import check_needs, problem_of_measurement
 from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.generator import FREE, Generator
 from prologue_bench.contracts.images import ImageArray, ImageSpec
-from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.contracts.metric import (
     Measurement,
     Metric,

@@ -26,7 +26,6 @@ from .images import ImageSpec as ImageSpec
 from .images import channels_first as channels_first
 from .images import to_bytes as to_bytes
 from .images import to_float as to_float
-from .layout import Segment as Segment
 from .layout import TokenLayout as TokenLayout
 from .loss import ReconstructionLoss as ReconstructionLoss
 from .metric import Direction as Direction
@@ -39,6 +38,7 @@ from .metric import Procedure as Procedure
 from .metric import StageCost as StageCost
 from .published import compared as compared
 from .published import images_differ as images_differ
+from .segments import Segment as Segment
 from .settings import A_FILE as A_FILE
 from .settings import HOW_NOT_WHAT as HOW_NOT_WHAT
 from .settings import OF_TRAINING as OF_TRAINING

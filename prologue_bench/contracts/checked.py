@@ -403,7 +403,7 @@ class CheckedImages:
     def check(self, found: object, count: int) -> None:
         """Raises UserError for images of another type or shape, or another number of them."""
         array = expect(found, np.ndarray, self.who)
-        shape = (count, self.spec.channels, self.spec.height, self.spec.width)
+        shape = (count, *self.spec.shape)
         if array.dtype != np.uint8 or array.shape != shape:
             raise UserError(
                 f"{self.who} gave {array.dtype} {list(array.shape)}, expected uint8 {list(shape)}"

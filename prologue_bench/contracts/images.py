@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import typing
 from collections.abc import Iterable
@@ -45,9 +46,14 @@ class ImageSpec:
         return len(self.class_names) + 1
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of one image, (C, H, W)."""
+        return self.channels, self.height, self.width
+
+    @property
     def dimensions(self) -> int:
         """Numbers in one image, C * H * W."""
-        return self.channels * self.height * self.width
+        return math.prod(self.shape)
 
     def labels_in_turn(self, count: int) -> NDArray[np.int64]:
         """The labels of samples, int64 [count].

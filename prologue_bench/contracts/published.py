@@ -32,7 +32,7 @@ def compared(
 def images_differ(spec: ImageSpec, count: int, what: str = "samples") -> list[str]:
     """How a set of images differs from those of published numbers on ImageNet at 256 pixels."""
     found = []
-    if (spec.channels, spec.height, spec.width) != (3, SIZE, SIZE):
+    if spec.shape != (3, SIZE, SIZE):
         found.append(
             f"images of {spec.channels} x {spec.height} x {spec.width} instead of 3 x {SIZE} x "
             f"{SIZE}"

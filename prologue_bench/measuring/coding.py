@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts.checked import check_tokenizer
 from prologue_bench.contracts.images import ImageArray, to_bytes, to_float
-from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import UserError
 from prologue_bench.guard import of_component, shown

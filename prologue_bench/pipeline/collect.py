@@ -72,7 +72,7 @@ def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results
             fingerprint=data.fingerprint,
             train=len(data.labels("train")),
             test=len(data.labels("test")),
-            shape=(data.spec.channels, data.spec.height, data.spec.width),
+            shape=data.spec.shape,
             classes=tuple(data.spec.class_names),
             notes=(*data.notes, *_search_notes(plan), *ablation.skipped),
             card={key: card[key] for key in ("source", "paper", "licence") if key in card},

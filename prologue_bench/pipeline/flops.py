@@ -164,7 +164,7 @@ class _OnMeta:
     def image(self, data: Resolved) -> torch.Tensor:
         """One image, uint8 [1, C, H, W]."""
         images = self.workspace.open_data(data).spec
-        return torch.zeros(1, images.channels, images.height, images.width, dtype=torch.uint8)
+        return torch.zeros(1, *images.shape, dtype=torch.uint8)
 
 
 MOST_ON_CPU = 200_000_000

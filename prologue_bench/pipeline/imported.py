@@ -28,7 +28,7 @@ Part = Literal["tokenizer", "generator"]
 
 def tokenizer_fits(images: ImageSpec) -> dict[str, Any]:
     """What images a tokenizer is for."""
-    return {"images": [images.channels, images.height, images.width], "labels": images.labels}
+    return {"images": list(images.shape), "labels": images.labels}
 
 
 def generator_fits(layout: TokenLayout, labels: int) -> dict[str, Any]:

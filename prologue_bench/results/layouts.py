@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import attrs
 
+from prologue_bench.contracts import Segment
 from prologue_bench.errors import UserError
 from prologue_bench.results import findings as parts
 from prologue_bench.results.findings import Doubt, Findings, place_of
@@ -17,8 +18,8 @@ from prologue_bench.results.ranges import segment_of
 from prologue_bench.results.schema import Results, RunRecord, SegmentRecord, VariantRecord
 from prologue_bench.results.sources import source_of
 
-Segments = Mapping[str, tuple[int, int]]
-"""Tokens and codes by name, in the order in which they are generated."""
+Segments = Sequence[Segment | SegmentRecord]
+"""In the order in which they are generated."""
 OF_LEADING = "token-entropy"
 """The protocol that only segments have that others follow."""
 
@@ -33,9 +34,14 @@ def wrong_layouts(results: Results, findings: Findings) -> None:
     beyond: list[Doubt] = []
     for variant in results.variants:
         own = [run for run in results.runs if run.variant == variant.name]
-        known = not findings.refused(parts.section(variant.name, "tokenizer"))
+        tokenizer = parts.section(variant.name, "tokenizer")
+        try:
+            expected = None if findings.refused(tokenizer) else _by_settings(results, variant)
+        except UserError as error:
+            wrong.append((variant.name, str(error), tokenizer, parts.layout(variant.name)))
+            continue
         problems = itertools.chain(
-            _unlike(variant.layout, _by_settings(results, variant)) if known else (),
+            _unlike(variant.layout, expected),
             _grids(variant.layout),
             _out_of_order(own, variant.layout, foreign),
         )
@@ -49,17 +55,20 @@ def wrong_layouts(results: Results, findings: Findings) -> None:
 
 
 def _by_settings(results: Results, variant: VariantRecord) -> Segments | None:
-    """The segments that the tokenizer's settings give; None where these do not tell it."""
+    """The segments that the tokenizer's settings give; None where these do not tell it.
+
+    Raises UserError where the data cannot have such tokens.
+    """
     source, found = source_of(results, variant.name), variant.settings.tokenizer
     cls = own_class("tokenizer", found.use, foreign_components(source))
     # What an older file does not name is not known: defaults of today may not be its own.
     if cls is None or not set(attrs.fields_dict(cls)) <= set(found.settings):
         return None
-    try:
-        settings = read_settings(cls, found.settings, "tokenizer")
-    except UserError:
-        return None
-    return settings.segments(source.data.shape) if hasattr(settings, "segments") else None
+    settings = read_settings(cls, found.settings, "tokenizer")
+    segments: Segments | None = None
+    if hasattr(settings, "segments"):
+        segments = settings.segments(source.data.shape)
+    return segments
 
 
 def _grids(layout: Sequence[SegmentRecord]) -> Iterator[str]:
@@ -75,24 +84,31 @@ def _grids(layout: Sequence[SegmentRecord]) -> Iterator[str]:
 
 def _unlike(layout: Sequence[SegmentRecord], expected: Segments | None) -> Iterator[str]:
     """Segments that are not those that the tokenizer's settings give, or in another order."""
-    found = {each.name: (each.length, each.vocabulary) for each in layout}
     if expected is None:
         return
-    for name in dict.fromkeys((*expected, *found)):
-        if found.get(name) != expected.get(name):
-            yield (
-                f"found {_tokens(found.get(name))} of {name}, "
-                f"expected {_tokens(expected.get(name))} by the tokenizer's settings"
-            )
-    if found == expected and list(found) != list(expected):
+    for text in (_tokens, _grid):
+        found, asked = ({each.name: text(each) for each in one} for one in (layout, expected))
+        for name in dict.fromkeys((*asked, *found)):
+            here, there = found.get(name, NO_TOKENS), asked.get(name, NO_TOKENS)
+            if here != there:
+                yield f"found {here} of {name}, expected {there} by the tokenizer's settings"
+    names, order = ([each.name for each in one] for one in (layout, expected))
+    if names != order:
         yield (
-            f"found {' before '.join(found)}, "
-            f"expected {' before '.join(expected)} by the tokenizer's settings"
+            f"found {' before '.join(names)}, "
+            f"expected {' before '.join(order)} by the tokenizer's settings"
         )
 
 
-def _tokens(segment: tuple[int, int] | None) -> str:
-    return f"{segment[0]} tokens with {segment[1]} codes" if segment else "no tokens"
+NO_TOKENS = "no tokens"
+
+
+def _tokens(segment: Segment | SegmentRecord) -> str:
+    return f"{segment.length} tokens with {segment.vocabulary} codes"
+
+
+def _grid(segment: Segment | SegmentRecord) -> str:
+    return "a grid of {} x {}".format(*segment.grid) if segment.grid else "no grid"
 
 
 def _out_of_order(

@@ -21,7 +21,8 @@ from prologue_bench.contracts.generator import (
     ParallelGenerator,
     State,
 )
-from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.errors import StageError
 from prologue_bench.guard import of_component, shown
 

@@ -25,7 +25,8 @@ from torch import Tensor
 from prologue_bench.contracts.checked import check_inspected_prior, check_inspected_tokens
 from prologue_bench.contracts.generator import InspectedPrior
 from prologue_bench.contracts.images import ImageArray, to_float
-from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.results import inside
 from prologue_bench.stats import codes
 from prologue_bench.stats.jumps import Jumps

@@ -76,8 +76,7 @@ def test_one_dimensional_tokens_have_no_grid_and_any_number() -> None:
 )
 def test_settings_tell_the_layout_without_the_model(cls: Any, settings: Any) -> None:
     layout = cls(settings, IMAGES).layout
-    told = settings.segments((IMAGES.channels, IMAGES.height, IMAGES.width))
-    assert list(told.items()) == [(each.name, (each.length, each.vocabulary)) for each in layout]
+    assert settings.segments(IMAGES.shape) == layout.segments
 
 
 def test_only_what_post_adds_learns() -> None:

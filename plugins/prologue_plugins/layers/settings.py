@@ -8,6 +8,7 @@ import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.contracts import OF_TRAINING
+from prologue_bench.errors import UserError
 
 StraightThrough = Literal["softmax", "vq"]
 """How the gradient passes a quantizer whose ids the prior reads."""
@@ -23,6 +24,20 @@ MOST_RATIO = 64
 MOST_CODES = 2**24
 MOST_TOKENS = 2**16
 """Far over what is trained anywhere, and still planned in a moment."""
+
+
+def patch_grid(shape: tuple[int, int, int], size: int) -> tuple[int, int]:
+    """Rows and columns of patches of this edge, of images [C, H, W].
+
+    Raises UserError when the images cannot be cut into them.
+    """
+    _, height, width = shape
+    if height % size or width % size:
+        raise UserError(
+            f"tokenizer.patch_size: found {size}, expected a divisor of the images' "
+            f"{height} x {width} pixels"
+        )
+    return height // size, width // size
 
 
 def has_channels(

@@ -9,8 +9,6 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from prologue_bench.contracts import ImageSpec
-from prologue_bench.errors import UserError
 from prologue_plugins.layers.inference import through
 from prologue_plugins.layers.settings import TransformerSettings
 from prologue_plugins.layers.transformer import (
@@ -23,19 +21,6 @@ from prologue_plugins.layers.transformer import (
 GRID_THETA = 2000.0
 SEQUENCE_THETA = 10000.0
 """Rotary bases of the places in a grid and of those in a sequence, as in the paper's models."""
-
-
-def patch_grid(images: ImageSpec, size: int) -> tuple[int, int]:
-    """Rows and columns of patches.
-
-    Raises UserError when the images cannot be cut into patches of this edge.
-    """
-    if images.height % size or images.width % size:
-        raise UserError(
-            f"tokenizer.patch_size: found {size}, expected a divisor of the images' "
-            f"{images.height} x {images.width} pixels"
-        )
-    return images.height // size, images.width // size
 
 
 def to_patches(images: Tensor, size: int) -> Tensor:

@@ -97,7 +97,7 @@ def check_folder(folder: Path) -> list[Comparison]:
 
 def _check_inputs(golden: Mapping[str, Tensor], spec: ImageSpec, path: Path) -> None:
     images, labels = (golden[name] for name in INPUTS)
-    expected = [spec.channels, spec.height, spec.width]
+    expected = list(spec.shape)
     if (
         not images.is_floating_point()
         or images.ndim != 4

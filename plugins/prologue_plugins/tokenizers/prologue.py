@@ -9,7 +9,6 @@ from prologue_bench.contracts import (
     ImageSpec,
     InspectedTokens,
     PriorRequest,
-    Segment,
     TokenizerOutput,
     TokenLayout,
 )
@@ -38,10 +37,7 @@ class Prologue(VqTokenizer):
             settings.straight_through,
             settings.commitment,
         )
-        prologue = Segment(
-            "prologue", settings.prologue_tokens, len(self.prologue_quantizer.codebook.weight)
-        )
-        self.layout = TokenLayout((prologue, *self.layout), separator=settings.separator)
+        self.layout = TokenLayout(self.layout, separator=settings.separator)
         weights = self.prior.weights if self.prior else {}
         self.prior = PriorRequest(
             weights={"prologue": settings.ce_weight, **weights},

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.contracts import unread
+from prologue_bench.contracts import Segment, unread
 from prologue_plugins.layers.settings import (
     MOST_CHANNELS,
     MOST_CODES,
@@ -17,6 +17,7 @@ from prologue_plugins.layers.settings import (
     Initialisation,
     StraightThrough,
     TransformerSettings,
+    patch_grid,
 )
 
 
@@ -51,11 +52,13 @@ class VqSettings:
         """The temperature is read only where the visual tokens learn from the prior."""
         return self if self.visual_ce_weight else unread(self, "straight_through_temperature")
 
-    def segments(self, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
-        """Tokens and codes of each segment, of images [C, H, W]."""
-        _, height, width = shape
-        patches = (height // self.patch_size) * (width // self.patch_size)
-        return {"visual": (patches, self.visual_codebook)}
+    def segments(self, shape: tuple[int, int, int]) -> tuple[Segment, ...]:
+        """The tokens of images [C, H, W]: one per patch.
+
+        Raises UserError when the images cannot be cut into patches.
+        """
+        grid = patch_grid(shape, self.patch_size)
+        return (Segment("visual", math.prod(grid), self.visual_codebook, grid),)
 
 
 @frozen(kw_only=True)
@@ -76,9 +79,9 @@ class Vq1dSettings(VqSettings):
     paper. With few layers, queries that small are alike after the first one, and all tokens
     become one code."""
 
-    def segments(self, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
+    def segments(self, shape: tuple[int, int, int]) -> tuple[Segment, ...]:
         """The tokens have no places: there are as many for images of every size."""
-        return {"visual": (self.tokens, self.visual_codebook)}
+        return (Segment("visual", self.tokens, self.visual_codebook),)
 
 
 _TARGETS = ("prologue", "visual")
@@ -136,11 +139,13 @@ class PrologueSettings(VqSettings):
             names.append("straight_through_temperature")
         return unread(self, *names)
 
-    def segments(self, shape: tuple[int, int, int]) -> dict[str, tuple[int, int]]:
+    def segments(self, shape: tuple[int, int, int]) -> tuple[Segment, ...]:
         """The prologue, where there is one, before the visual tokens."""
+        visual = super().segments(shape)
+        if not self.prologue_tokens:
+            return visual
         codes = self.visual_codebook if self.shared_codebook else self.prologue_codebook
-        prologue = {"prologue": (self.prologue_tokens, codes)} if self.prologue_tokens else {}
-        return {**prologue, **super().segments(shape)}
+        return (Segment("prologue", self.prologue_tokens, codes), *visual)
 
     def same_as(self) -> tuple[str, Mapping[str, Any]] | None:
         """Without prologue it is the 2D baseline: the same weights from a seed, the same losses."""

@@ -8,20 +8,14 @@ from prologue_bench.contracts import (
     ImageSpec,
     InspectedTokens,
     PriorRequest,
-    Segment,
     Tokenizer,
     TokenizerOutput,
     TokenLayout,
 )
 from prologue_plugins.layers.initialisation import initialise
 from prologue_plugins.layers.quantizers import OneHotQuantizer, VectorQuantizer, inspected
-from prologue_plugins.layers.vit import (
-    PatchDecoder,
-    PatchEncoder,
-    from_patches,
-    patch_grid,
-    to_patches,
-)
+from prologue_plugins.layers.settings import patch_grid
+from prologue_plugins.layers.vit import PatchDecoder, PatchEncoder, from_patches, to_patches
 from prologue_plugins.tokenizers.settings import VqSettings
 
 
@@ -40,7 +34,7 @@ class VqTokenizer(Tokenizer):
     ) -> None:
         super().__init__()
         self.patch_size = size = settings.patch_size
-        self.grid = patch_grid(images, size)
+        self.grid = patch_grid(images.shape, size)
         self.patch_values = size * size * images.channels
         self.encoder = PatchEncoder(
             settings.encoder, images.labels, self.patch_values, self.grid, queries
@@ -60,10 +54,7 @@ class VqTokenizer(Tokenizer):
             sequence,
         )
         initialise(settings.initialisation, self.encoder, self.quantizer, self.decoder)
-        length = sequence or self.grid[0] * self.grid[1]
-        self.layout = TokenLayout(
-            (Segment("visual", length, settings.visual_codebook, None if sequence else self.grid),)
-        )
+        self.layout = TokenLayout(settings.segments(images.shape))
         self.visual_one_hots: OneHotQuantizer | None = None
         """Reads the visual latents for the prior, where the visual tokens learn from it; shares all
         its weights."""

@@ -5,8 +5,6 @@ Letters: B batch, N patches, D encoder width.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
@@ -14,20 +12,14 @@ from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, SimVQ
 from prologue_bench.contracts import (
     ImageSpec,
     InspectedTokens,
-    Segment,
     Tokenizer,
     TokenizerOutput,
     TokenLayout,
 )
 from prologue_plugins.layers.initialisation import initialise
+from prologue_plugins.layers.settings import patch_grid
 from prologue_plugins.layers.transformer import full_precision
-from prologue_plugins.layers.vit import (
-    PatchDecoder,
-    PatchEncoder,
-    from_patches,
-    patch_grid,
-    to_patches,
-)
+from prologue_plugins.layers.vit import PatchDecoder, PatchEncoder, from_patches, to_patches
 from prologue_plugins.vq.settings import (
     FsqSettings,
     LfqSettings,
@@ -44,24 +36,16 @@ class PatchTokenizer(Tokenizer):
     """
 
     def __init__(
-        self,
-        settings: PatchTokenizerSettings,
-        images: ImageSpec,
-        vocabulary: int,
-        code_width: int,
-        levels: int = 1,
+        self, settings: PatchTokenizerSettings, images: ImageSpec, code_width: int
     ) -> None:
         super().__init__()
         self.patch_size = size = settings.patch_size
-        self.grid = grid = patch_grid(images, size)
+        self.grid = grid = patch_grid(images.shape, size)
         values = size * size * images.channels
         self.encoder = PatchEncoder(settings.encoder, images.labels, values, grid, queries=0)
         self.decoder = PatchDecoder(settings.decoder, images.labels, code_width, grid, values)
         initialise(settings.initialisation, self.encoder, self.decoder)
-        names = ["visual"] if levels == 1 else [f"level-{level + 1}" for level in range(levels)]
-        self.layout = TokenLayout(
-            tuple(Segment(name, math.prod(grid), vocabulary, grid) for name in names)
-        )
+        self.layout = TokenLayout(settings.segments(images.shape))
 
     def latents(self, features: Tensor) -> Tensor:
         """What is quantized of the encoder's features [B, N, D]: all of them unless overridden."""
@@ -110,7 +94,7 @@ class FsqTokenizer(PatchTokenizer):
 
     def __init__(self, settings: FsqSettings, images: ImageSpec) -> None:
         width = settings.encoder.width
-        super().__init__(settings, images, math.prod(settings.levels), width)
+        super().__init__(settings, images, width)
         # It reads values while it is made, which tensors without memory lack.
         with torch.device("cpu"):
             self.quantizer = FSQ(levels=list(settings.levels), dim=width)
@@ -129,7 +113,7 @@ class LfqTokenizer(PatchTokenizer):
 
     def __init__(self, settings: LfqSettings, images: ImageSpec) -> None:
         width = settings.encoder.width
-        super().__init__(settings, images, 2**settings.bits, width)
+        super().__init__(settings, images, width)
         self.quantizer = LFQ(
             codebook_size=2**settings.bits, dim=width, entropy_loss_weight=settings.entropy_weight
         )
@@ -151,7 +135,7 @@ class ResidualVqTokenizer(PatchTokenizer):
 
     def __init__(self, settings: ResidualVqSettings, images: ImageSpec) -> None:
         width = settings.encoder.width
-        super().__init__(settings, images, settings.codes, width, settings.levels)
+        super().__init__(settings, images, width)
         self.quantizer = ResidualVQ(
             dim=width,
             num_quantizers=settings.levels,
@@ -175,7 +159,7 @@ class SimVqTokenizer(PatchTokenizer):
     """Codes are a learned linear map of a fixed random codebook, so that all move together."""
 
     def __init__(self, settings: SimVqSettings, images: ImageSpec) -> None:
-        super().__init__(settings, images, settings.codes, settings.code_width)
+        super().__init__(settings, images, settings.code_width)
         self.project = nn.Linear(settings.encoder.width, settings.code_width)
         initialise(settings.initialisation, self.project)
         self.quantizer = SimVQ(dim=settings.code_width, codebook_size=settings.codes)

@@ -108,14 +108,13 @@ def write_images(
     numbers.
     """
     who = stage.tokenizer.component.called("tokenizer")
-    shape = (spec.channels, spec.height, spec.width)
     images = np.lib.format.open_memmap(
-        context.output / "images.npy", "w+", np.uint8, (len(inputs), *shape)
+        context.output / "images.npy", "w+", np.uint8, (len(inputs), *spec.shape)
     )
     for start, batch in batches(inputs, context, 0, len(inputs)):
         with as_trained(stage, context.device):
             decoded = images_of(batch)
-        check_decoded(decoded, (len(batch), *shape), who)
+        check_decoded(decoded, (len(batch), *spec.shape), who)
         images[start : start + len(batch)] = to_bytes(decoded).cpu().numpy()
         context.advance(min(total, done + start + len(batch)), max(total, done + len(inputs)))
     context.advance(total, total)

@@ -10,7 +10,8 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prologue_bench.contracts.layout import Segment, TokenLayout
+from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.errors import abridged
 from prologue_bench.pipeline.pictures import to_png
 from prologue_bench.runs.demo.studio import Drawn

@@ -32,7 +32,7 @@ def sampling_words(sampling: Sampling, layout: TokenLayout) -> str:
 def kept_words(layout: TokenLayout, kept: int) -> str:
     """Which tokens the first ones are, such as "the 8 prologue tokens and 3 of 49 visual tokens".
 
-    >>> from prologue_bench.contracts.layout import Segment
+    >>> from prologue_bench.contracts import Segment
     >>> kept_words(TokenLayout((Segment("prologue", 8, 16), Segment("visual", 49, 16))), 11)
     'the 8 prologue tokens and 3 of 49 visual tokens'
     """
