@@ -24,7 +24,6 @@ from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.generator import FREE, Generator
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
-from prologue_bench.contracts.segments import Segment
 from prologue_bench.contracts.metric import (
     Measurement,
     Metric,
@@ -32,6 +31,7 @@ from prologue_bench.contracts.metric import (
     PlannedInputs,
     StageCost,
 )
+from prologue_bench.contracts.segments import Segment
 from prologue_bench.contracts.tokenizer import Tokenizer, TokenizerOutput
 from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.guard import shown

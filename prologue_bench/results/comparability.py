@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from prologue_bench.results.findings import Findings, number, place_of
 from prologue_bench.results.protocols import differences, fields
@@ -19,19 +19,28 @@ SAMPLING_SEED = "sampling.seed"
 
 def unequal(results: Results, findings: Findings) -> None:
     """Tells each way in which the runs of the variants are not alike."""
-    for problem in _problems(results, findings):
+    for problem in _lacking(results):
+        findings.tell(problem)
+    findings.tell_together(
+        (variant.name, problem)
+        for variant in results.variants
+        for problem in _wrong_seeds(results, variant.name)
+    )
+    for problem in _alike_and_unlike(results, findings):
         findings.tell(problem)
 
 
-def _problems(results: Results, findings: Findings) -> Iterator[str]:
+def _lacking(results: Results) -> Iterator[str]:
     yield from _doubles("seeds", results.seeds)
     yield from _doubles("sampling_seeds", results.sampling_seeds)
     for source in results.sources or ():
         yield from _doubles(f"source {source.label}: seeds", source.seeds)
     for run in results.runs:
         yield from _unfinished(run)
+
+
+def _alike_and_unlike(results: Results, findings: Findings) -> Iterator[str]:
     for variant in results.variants:
-        yield from _wrong_seeds(results, variant.name)
         yield from _copies([run for run in results.runs if run.variant == variant.name])
     for source in results.origins:
         names = {each.name for each in variants_of(results, source)}
@@ -70,10 +79,19 @@ def _wrong_seeds(results: Results, variant: str) -> Iterator[str]:
     named = results.sampling_seeds if results.sources is None else ()
     drawn = named or {sampling for _, sampling in there} or {0}
     asked = {(seed, each) for seed in source_of(results, variant).seeds for each in drawn}
-    for seed, sampling in sorted(asked - there):
-        yield f"{variant}: has no run of seed {seed}, sampling seed {sampling}"
-    for seed, sampling in sorted(there - asked - begun):
-        yield f"{variant}: has a run of seed {seed}, sampling seed {sampling}, not asked for"
+    for lacking in _by_sampling(asked - there):
+        yield f"has no run of {lacking}"
+    for unasked in _by_sampling(there - asked - begun):
+        yield f"has a run of {unasked}, not asked for"
+
+
+def _by_sampling(seeds: Iterable[tuple[int, int]]) -> Iterator[str]:
+    """Training seeds and sampling seeds as texts, one for each sampling seed."""
+    by_sampling: dict[int, list[int]] = {}
+    for seed, sampling in sorted(seeds):
+        by_sampling.setdefault(sampling, []).append(seed)
+    for sampling, training in by_sampling.items():
+        yield f"{seeds_text(training)}, sampling seed {sampling}"
 
 
 def _copies(runs: Sequence[RunRecord]) -> Iterator[str]:

@@ -10,10 +10,9 @@ from os.path import lexists
 from pathlib import Path
 
 from prologue_bench.errors import UserError
-from prologue_bench.results.findings import place_of
 from prologue_bench.results.plain import Document
 from prologue_bench.results.reading import LARGEST_DOCUMENT, read_bytes
-from prologue_bench.results.schema import Results, RunRecord
+from prologue_bench.results.schema import Results
 from prologue_bench.storage.placing import is_inside
 
 EXTRACT, CONTENTS = "extract", "contents"
@@ -50,22 +49,6 @@ def altered(document: Document, results: Results, folder: Path) -> Iterator[str]
         for key, digest in remote.artifacts.items():
             if not SHA256.fullmatch(digest):
                 yield f"remote {remote.url}, artifact {key}: found {digest!r}, expected a SHA-256"
-    for run in results.runs:
-        yield from _artifacts(run)
-
-
-def _artifacts(run: RunRecord) -> Iterator[str]:
-    """Numbers of no stage's artifact, or without one where others of the run have one."""
-    keys = {stage.key for stage in run.stages}
-    with_artifacts = any(each.artifact for each in run.measurements)
-    for each in run.measurements:
-        if each.artifact and each.artifact not in keys:
-            yield (
-                f"{place_of(run, each.name)}: its artifact {each.artifact} "
-                "is of none of the run's stages"
-            )
-        elif with_artifacts and not each.artifact:
-            yield f"{place_of(run, each.name)}: found no artifact, and others of the run have one"
 
 
 def beside(results: Results, folder: Path) -> list[str]:

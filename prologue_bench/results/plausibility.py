@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from prologue_bench.results import findings as parts
-from prologue_bench.results.findings import Findings, place_of
+from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
 from prologue_bench.results.possible_settings import impossible_details
-from prologue_bench.results.ranges import Range, possible_range
+from prologue_bench.results.ranges import Range, better, possible_range
 from prologue_bench.results.schema import (
     MeasurementRecord,
     ProtocolRecord,
@@ -87,16 +87,22 @@ def implausible(results: Results, findings: Findings) -> None:
         each.name: () if findings.refused(parts.layout(each.name)) else each.layout
         for each in results.variants
     }
+    turned: list[Doubt] = []
     for run in results.runs:
         for each in known_numbers(run, foreign):
             if each.value is None or findings.refused(parts.number(run, each)):
                 continue
-            for problem in _implausible(each, each.value, layouts[run.variant]):
-                findings.tell(f"{place_of(run, each.name)}: {problem}", parts.number(run, each))
+            place, part = place_of(run, each.name), parts.number(run, each)
+            if each.direction != (expected := better(each, layouts[run.variant]) or each.direction):
+                text = f"found the direction {each.direction!r}, expected {expected!r}"
+                turned.append((place, text, part))
+            for problem in implausible_value(each, each.value, layouts[run.variant]):
+                findings.tell(f"{place}: {problem}", part)
                 break
+    findings.tell_together(turned)
 
 
-def _implausible(
+def implausible_value(
     each: MeasurementRecord, value: float, layout: Sequence[SegmentRecord]
 ) -> Iterator[str]:
     """What is wrong with a number, what else it is judged by first."""

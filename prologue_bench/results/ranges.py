@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
-from prologue_bench.results.schema import MeasurementRecord, ProtocolRecord, SegmentRecord
+from prologue_bench.results.schema import (
+    Direction,
+    MeasurementRecord,
+    ProtocolRecord,
+    SegmentRecord,
+)
 from prologue_bench.texts.numbers import number
 
 SLACK = 1e-9
@@ -18,7 +23,8 @@ SLACK = 1e-9
 class Range:
     """Between which two numbers a value can be, and why not below and not above.
 
-    `slack` is by how much rounding may pass a bound.
+    `slack` is by how much rounding may pass a bound. `is_open` where the lower bound itself is too
+    low.
     """
 
     low: float = -math.inf
@@ -26,9 +32,12 @@ class Range:
     below: str = ""
     above: str = ""
     slack: float = 0.0
+    is_open: bool = False
 
     def problem(self, value: float) -> str:
         """What was expected; empty where the value is possible."""
+        if self.is_open and value == self.low:
+            return f"more than {number(self.low)}: {self.below}"
         if value < self.low - self.slack - SLACK * abs(self.low):
             return f"at least {number(self.low)}: {self.below}"
         if value > self.high + self.slack + SLACK * abs(self.high):
@@ -49,8 +58,8 @@ OF_UNITS: Mapping[str, Range] = {
     "%": _share(100, "it is a percentage"),
     "R²": Range(high=1, above="it is a share of a variance"),
     **{
-        unit: _at_least_zero(f"it is an amount of {unit}")
-        for unit in ("s", "TFLOP", "images", "images/s")
+        unit: Range(0, below=f"it is an amount of {unit}", is_open=True)
+        for unit in ("s", "TFLOP", "images/s")
     },
 }
 """Of the numbers of `KNOWN` protocols. What a unit means elsewhere, its metric alone knows."""
@@ -82,6 +91,20 @@ KNOWN: Mapping[str, Range] = {
 }
 """The protocols of this project's metrics, by the name up to a comma. Of others nothing is known:
 their metrics may give any number."""
+_LOWER = (
+    *("frechet-distance", "generation-gap", "generation-gap-difference", "kernel-distance"),
+    *("lpips", "mse", "rate", "elbo", "training-cost"),
+)
+_HIGHER = (
+    *("inception-score", "precision-recall", "density-coverage", "psnr", "ssim"),
+    *("layout-persistence", "linear-probe", "factor-probe", "sampling-speed", "coding-speed"),
+)
+BETTER: Mapping[str, Direction] = {
+    **dict.fromkeys(KNOWN, "neutral"),
+    **dict.fromkeys(_LOWER, "lower"),
+    **dict.fromkeys(_HIGHER, "higher"),
+}
+"""Where numbers of known protocols are better."""
 UNITS: Mapping[str, frozenset[str]] = {
     "rate": frozenset({"bits/image", "bits/dim"}),
     "elbo": frozenset({"bits/dim"}),
@@ -117,6 +140,12 @@ def is_known(protocol: ProtocolRecord) -> bool:
 
 def _known_name(protocol: ProtocolRecord) -> str:
     return protocol.name.partition(",")[0]
+
+
+def better(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Direction | None:
+    """Where a number of a known protocol is better; None where nothing tells it."""
+    possible = possible_range(each, layout)
+    return None if possible is None else BETTER[_known_name(each.protocol)]
 
 
 def possible_range(each: MeasurementRecord, layout: Sequence[SegmentRecord]) -> Range | None:

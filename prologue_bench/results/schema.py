@@ -33,6 +33,7 @@ Seconds = Annotated[float, Between(0, 1e12)]
 Side = Annotated[int, Between(1, 2**15)]
 """Pixels of an image's height or width."""
 Channels = Annotated[int, Between(1, 64)]
+Direction = Literal["lower", "higher", "neutral"]
 Scalar = str | int | float | bool | None
 Settings = Mapping[str, Any]
 """Of whatever component: checked when the component is made from them."""
@@ -72,7 +73,7 @@ class MeasurementRecord:
     title: str
     value: Number | None
     unit: str
-    direction: Literal["lower", "higher", "neutral"]
+    direction: Direction
     count: Count
     protocol: ProtocolRecord
     detail: bool
@@ -118,7 +119,7 @@ class SearchPoint:
     point: Settings
     metric: str
     value: Number
-    direction: Literal["lower", "higher", "neutral"] | None = omitted()
+    direction: Direction | None = omitted()
 
 
 @frozen(kw_only=True)

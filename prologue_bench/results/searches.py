@@ -5,13 +5,24 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from prologue_bench.config.settings import ALL_TOKENS, MOST_POINTS
 from prologue_bench.errors import listed
 from prologue_bench.results.findings import Doubt, Findings, place_of, section, setting_text
-from prologue_bench.results.schema import Results, RunRecord, SearchRecord, Settings
+from prologue_bench.results.known import foreign_metrics, known_numbers
+from prologue_bench.results.plausibility import implausible_value
+from prologue_bench.results.ranges import better
+from prologue_bench.results.schema import (
+    MeasurementRecord,
+    Results,
+    RunRecord,
+    SearchRecord,
+    Settings,
+)
 from prologue_bench.results.sources import source_of, variants_of
 from prologue_bench.texts.numbers import number
 from prologue_bench.texts.settings import normal
@@ -25,16 +36,19 @@ def wrong_searches(results: Results, findings: Findings) -> None:
     """Tells searches that are not those of the settings, and settings for segments of none."""
     _named_segments(results, findings)
     sampling = {each.name: each.settings.sampling for each in results.variants}
+    foreign = foreign_metrics(results)
     findings.tell_together(
         doubt
         for run in results.runs
         if not findings.refused(section(run.variant, "sampling"))
-        for doubt in _of_run(run, sampling[run.variant])
+        for doubt in _of_run(run, sampling[run.variant], list(known_numbers(run, foreign)))
     )
 
 
-def _of_run(run: RunRecord, sampling: Settings) -> Iterator[Doubt]:
-    """The first thing that is wrong with the search of a run."""
+def _of_run(
+    run: RunRecord, sampling: Settings, numbers: Sequence[MeasurementRecord]
+) -> Iterator[Doubt]:
+    """The first thing that is wrong with the search of a run, whose known numbers are given."""
     place, part = place_of(run), ("search", run.place)
     settings = section(run.variant, "sampling")  # which may be what is wrong
     made = any(stage.stage == STAGE for stage in run.stages)
@@ -53,8 +67,10 @@ def _of_run(run: RunRecord, sampling: Settings) -> Iterator[Doubt]:
         points = next(_points(run.search, grid), None)
         if points is not None:
             yield place, points, settings
-        else:
-            yield from ((place, problem, part) for problem in _choice(run.search))
+            return
+        problems = itertools.chain(_came_to(run.search, numbers), _choice(run.search))
+        if problem := next(problems, None):
+            yield place, problem, part
 
 
 def _points(search: SearchRecord, grid: Any) -> Iterator[str]:
@@ -78,6 +94,26 @@ def _points(search: SearchRecord, grid: Any) -> Iterator[str]:
 
 def _times(count: int) -> str:
     return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _came_to(search: SearchRecord, numbers: Sequence[MeasurementRecord]) -> Iterator[str]:
+    """What the points came to, if it cannot be what the run's number of that title is."""
+    metrics = dict.fromkeys(point.metric for point in search.points)
+    if len(metrics) > 1:
+        yield f"search: found points of {listed(metrics)}, expected one metric"
+    like = next((each for each in numbers if each.title in metrics), None)
+    if like is None:
+        return
+    for point in search.points:
+        expected = better(like, ()) or point.direction
+        if point.direction not in (None, expected):
+            yield (
+                f"search: found the direction {point.direction!r}, "
+                f"expected {expected!r} as of {like.name}"
+            )
+        one = attrs.evolve(like, value=point.value, half_width=None, positions=())
+        for problem in implausible_value(one, point.value, ()):
+            yield f"search: the point {setting_text(point.point, 100)}: {problem}"
 
 
 def _choice(search: SearchRecord) -> Iterator[str]:

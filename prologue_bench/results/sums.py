@@ -55,7 +55,10 @@ def wrong_sums(results: Results, findings: Findings) -> None:
     foreign = foreign_metrics(results)
     variants = {each.name: each for each in results.variants}
     # What a number says itself comes first: a wrong part is told, and not the sum too.
-    checks = (_of_positions, _per_dimension, _of_parts, _of_layers, _perplexities, _of_trainings)
+    checks = (
+        *(_of_positions, _per_dimension, _of_parts, _of_images),
+        *(_of_layers, _perplexities, _of_trainings),
+    )
     for check in checks:
         doubts: list[Doubt] = []
         for run in results.runs:
@@ -103,13 +106,19 @@ def _of_positions(of: _Numbers) -> Iterator[Doubted]:
 
 
 def _per_dimension(of: _Numbers) -> Iterator[Doubted]:
-    """Numbers of a dimension that are not those of an image over its dimensions."""
+    """Numbers of a dimension that are not those of an image over its dimensions.
+
+    Of a sum that its parts do not come to either, `_of_parts` tells.
+    """
     dimensions = math.prod(of.source.data.shape)
+    sums = {whole.name for _, (whole, *_) in _of_parts(of)}
     for name, each in of.own.items():
         if not name.endswith(PER_DIMENSION) or not _value(each):
             continue
         whole = of.own.get(name.removesuffix(PER_DIMENSION))
-        if whole is not None and not _close(each, _value(whole) / dimensions):
+        if whole is None or whole.name in sums:
+            continue
+        if not _close(each, _value(whole) / dimensions):
             found = numbers.number(_value(whole) / _value(each))
             yield (
                 f"found the number of an image over {found} dimensions, "
@@ -139,6 +148,15 @@ def _of_parts(of: _Numbers) -> Iterator[Doubted]:
                 f"the sum of {' and '.join(added)}",
                 (whole, *each),
             )
+
+
+def _of_images(of: _Numbers) -> Iterator[Doubted]:
+    """Rates of one set of images that differ: alone, and within the ELBO."""
+    within, alone = of.own.get("elbo_rate"), of.own.get(f"rate{PER_DIMENSION}")
+    if within is None or alone is None or within.count != alone.count:
+        return
+    if not _close(within, _value(alone)):
+        yield f"found {_text(within)}, expected {_text(alone)} as {alone.name}", (within, alone)
 
 
 def _of_layers(of: _Numbers) -> Iterator[Doubted]:

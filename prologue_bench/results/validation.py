@@ -32,6 +32,7 @@ from prologue_bench.results.restated import restated_sampling, restated_values
 from prologue_bench.results.schema import Results
 from prologue_bench.results.searches import wrong_searches
 from prologue_bench.results.spreadsheet import unlike_csv
+from prologue_bench.results.stages import backward_curves, wrong_stages
 from prologue_bench.results.sums import wrong_sums
 from prologue_bench.texts.lines import one_line
 
@@ -88,6 +89,9 @@ def validate(path: Path) -> Validation:
 
 
 CHECKS: tuple[Callable[[Results, Findings], None], ...] = (
+    wrong_dates,
+    wrong_stages,
+    backward_curves,
     impossible_settings,
     restated_values,
     unnamed_differences,
@@ -105,7 +109,7 @@ CHECKS: tuple[Callable[[Results, Findings], None], ...] = (
 
 def _contradictions(results: Results) -> list[str]:
     findings = Findings()
-    for problem in (*wrong_dates(results), *impossible_margins(results)):
+    for problem in impossible_margins(results):
         findings.tell(problem)
     for check in CHECKS:
         check(results, findings)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from click.testing import CliRunner
@@ -18,6 +20,9 @@ from prologue_bench.conformance.checks import made_up
 from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Procedure
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.registry import Registry
+from prologue_bench.results.plain import record
+from prologue_bench.results.ranges import better
+from prologue_bench.results.schema import MeasurementRecord
 from prologue_plugins import zoo
 from prologue_plugins.generators.rar import Rar
 from prologue_plugins.metrics.codebook import Codebook
@@ -71,6 +76,17 @@ def test_built_in_components_keep_their_contracts(kind: Any, name: str, registry
     expected = skipped | ({"reconstruct"} if has_ids else set())
     assert {check.name for check in checks if skips(check)} == expected
     assert len(checks) >= 7
+
+
+@pytest.mark.parametrize("name", [name for kind, name in BUILT_IN if kind == "metric"])
+def test_validate_knows_where_the_numbers_of_metrics_are_better(
+    name: str, registry: Registry
+) -> None:
+    checks = checks_of("metric", name, images=made_up(SIDES.get(name, 28)), registry=registry)
+    (check,) = (each for each in checks if each.name == "protocols")
+    for each in check.run.__self__.found:  # type: ignore[attr-defined]
+        found = record(json.loads(json.dumps(attrs.asdict(each))), MeasurementRecord)
+        assert better(found, ()) in (each.direction, None)
 
 
 def broken_checks(kind: Any, cls: type[Any], settings: str = "", **values: Any) -> list[str]:

@@ -88,6 +88,40 @@ def set_layout(segment: str, /, **fields: Any) -> Damage:
     return damage
 
 
+def set_everywhere(metric: str, /, **fields: Any) -> Damage:
+    def damage(found: Document) -> None:
+        for run in found["runs"]:
+            for each in run["measurements"]:
+                if each["name"] == metric:
+                    each.update(fields)
+
+    return damage
+
+
+def set_elbo_rate(found: Document) -> None:
+    """Another rate, which the ELBO adds up to."""
+    rate, elbo = number(found, "elbo_rate"), number(found, "elbo")
+    elbo["value"] += 0.25 - rate["value"]
+    rate["value"] = 0.25
+
+
+def set_stages(finished: str, created: str) -> Damage:
+    """Another time at which all stages were finished, and the results were written."""
+
+    def damage(found: Document) -> None:
+        found["created"] = created
+        for run in found["runs"]:
+            for stage in run["stages"]:
+                stage["finished"] = finished
+
+    return damage
+
+
+def same_key(found: Document) -> None:
+    stages = {each["stage"]: each for each in run_of(found)["stages"]}
+    stages["train-generator"]["key"] = stages["train-tokenizer"]["key"]
+
+
 def set_data(**fields: Any) -> Damage:
     return lambda found: found["data"].update(fields)
 
@@ -374,6 +408,96 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         "gfid: prologue_tokens=4 and prologue_tokens=0 differ in resize: 64 and 32; "
         "expected one protocol",
     ),
+    "another direction of one number": (
+        set_number("rfid", direction="higher"),
+        f"{PLACE}, rfid: found the direction 'higher', expected 'lower'",
+    ),
+    "another direction of all numbers of a metric": (
+        set_everywhere("rfid", direction="higher"),
+        "prologue_tokens=0, seed 0, rfid and 3 more: found the direction 'higher', "
+        "expected 'lower'",
+    ),
+    "a training in no time": (
+        set_number("training_seconds", value=0.0),
+        f"{PLACE}, training_seconds: found 0 s, expected more than 0: it is an amount of s",
+    ),
+    "a rate of nothing": (
+        set_number("rate", value=0.0),
+        f"{PLACE}, rate: found 0, expected 117.6, the sum of rate_prologue and rate_visual",
+    ),
+    "another rate within the ELBO": (
+        set_elbo_rate,
+        f"{PLACE}, elbo_rate: found 0.25, expected 0.15 as rate_per_dimension",
+    ),
+    "a point that cannot come to that": (
+        set_search(lambda points, _: [{**points[0], "value": -3.0}, *points[1:]]),
+        f'{PLACE}: search: the point {{"temperature": 0.9}}: found −3, expected at least 0: '
+        "it is a distance",
+    ),
+    "points that are better where they are worse": (
+        set_search(lambda points, _: [{**each, "direction": "higher"} for each in points]),
+        f"{PLACE}: search: found the direction 'higher', expected 'lower' as of gfid",
+    ),
+    "points of two metrics": (
+        set_search(lambda points, _: [{**points[0], "metric": "KD"}, *points[1:]]),
+        f"{PLACE}: search: found points of KD, gFD (EfficientNet-Lite0), expected one metric",
+    ),
+    "results of tomorrow's tomorrow": (
+        lambda found: found.update(created="2999-01-01T00:00:00+00:00"),
+        "created: found '2999-01-01T00:00:00+00:00', which is yet to come",
+    ),
+    "stages that were finished after the results were written": (
+        set_stages(finished="2026-11-26T22:00:00+00:00", created="2026-11-20T10:00:00+00:00"),
+        "prologue_tokens=0, seed 0, train-tokenizer: finished and 63 more: "
+        "found '2026-11-26T22:00:00+00:00', later than the results themselves were made",
+    ),
+    "one key of two stages": (
+        same_key,
+        f"{PLACE}, train-generator: found the key 1e9000c3a9cae7e3939b, which train-tokenizer has "
+        "too; each stage has its own",
+    ),
+    "no stages": (
+        lambda found: run_of(found).update(stages=[], search=None),
+        f"{PLACE}, rfid and 51 more: its artifact is of none of the run's stages",
+    ),
+    "steps of a curve that go back": (
+        lambda found: run_of(found).update(
+            curves={"train-tokenizer": {"step": [1, 3, 2], "loss": [3.0, 2.0, 1.0]}}
+        ),
+        f"{PLACE}, train-tokenizer: found step 3 before step 2, expected steps that rise",
+    ),
+    "steps inside a training that go back": (
+        lambda found: run_of(found).update(inside={"step": [50, 50], "jumps": [0.0, 0.0]}),
+        f"{PLACE}, inside: found step 50 before step 50, expected steps that rise",
+    ),
+    "a sampling seed without runs": (
+        lambda found: found.update(sampling_seeds=[0, 5]),
+        "prologue_tokens=0 and 1 more: has no run of seeds 0, 1, sampling seed 5",
+    ),
+    "a seed without runs": (
+        lambda found: found.update(seeds=[0, 1, 7]),
+        "prologue_tokens=0 and 1 more: has no run of seed 7, sampling seed 0",
+    ),
+    "a grid that is left out": (
+        set_layout("visual", grid=None),
+        "prologue_tokens=4: layout: found no grid of visual, expected a grid of 7 x 7 "
+        "by the tokenizer's settings",
+    ),
+    "another grid that holds the tokens": (
+        set_layout("visual", grid=[1, 49]),
+        "prologue_tokens=4: layout: found a grid of 1 x 49 of visual, expected a grid of 7 x 7 "
+        "by the tokenizer's settings",
+    ),
+    "a grid of tokens without places": (
+        set_layout("prologue", grid=[2, 2]),
+        "prologue_tokens=4: layout: found a grid of 2 x 2 of prologue, expected no grid "
+        "by the tokenizer's settings",
+    ),
+    "patches that the images cannot be cut into": (
+        set_settings("tokenizer", patch_size=5),
+        "prologue_tokens=4: tokenizer.patch_size: found 5, expected a divisor of the images' "
+        "28 x 28 pixels",
+    ),
     "a stage that failed, and those behind it": (
         all_failed,
         f"{PLACE}: train-tokenizer and 2 more failed: loss is nan",
@@ -411,7 +535,7 @@ def later(found: Document, run: Document) -> None:
     """A training that was made again after its cost was measured."""
     for stage in run["stages"]:
         if stage["stage"] == "train-generator":
-            stage.update(flops=2 * stage["flops"], finished="2099-01-01T00:00:00+00:00")
+            stage.update(flops=2 * stage["flops"], finished=found["created"])
 
 
 def without_drawing(found: Document) -> None:

@@ -20,7 +20,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.reporting.extracts import extract, shown_metrics, to_text
 from prologue_bench.results.integrity import contents_of
 from prologue_bench.results.loading import load_results
-from prologue_bench.results.ranges import KNOWN
+from prologue_bench.results.ranges import BETTER, KNOWN
 from prologue_bench.results.validation import validate
 from prologue_plugins.tokenizers.settings import PrologueSettings, Vq2dSettings
 from tests.conftest import ROOT
@@ -47,6 +47,7 @@ def measured(name: str, value: float, artifact: str, **more: Any) -> dict[str, A
         "name": name,
         "title": name,
         "value": value,
+        "direction": BETTER[PROTOCOLS[name]],
         "count": 50,
         "protocol": protocol,
         "artifact": artifact,
@@ -64,7 +65,7 @@ def run_of(variant: str, seed: int) -> dict[str, Any]:
             measured("gfid", 10 + shift, key, half_width=0.5),
             measured("rate", 9 + shift, key, unit="bits/image"),
             measured("probe", 50 + shift, key, unit="%", half_width=1.0),
-            measured("use", 90.0, key, unit="%", direction="neutral"),
+            measured("use", 90.0, key, unit="%"),
             measured("perplexity", 7.5, key, unit="codes", detail=True, positions=[7.0, 8.0]),
         ],
         "curves": {"train-tokenizer": {"step": [1, 2], "loss": [1.0, 0.5]}},
@@ -128,6 +129,7 @@ def measured_as(name: str, protocol: str, **fields: Any) -> dict[str, Any]:
         "name": name,
         "unit": "",
         "protocol": {"name": protocol, "details": details},
+        "direction": BETTER.get(protocol, "neutral"),
         **fields,
     }
 
@@ -232,7 +234,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     "another unit": (set_number("gfid", 3, unit="FID"), "a and b differ in unit: none and FID"),
     "another direction": (
         set_number("gfid", 3, direction="higher"),
-        "a and b differ in direction: lower and higher",
+        "b, seed 0, gfid: found the direction 'higher', expected 'lower'",
     ),
     "fewer images": (
         lambda found: [
@@ -372,7 +374,7 @@ DAMAGE: dict[str, tuple[Damage, str]] = {
     ),
     "an artifact of no stage": (
         set_number("use", artifact="gone"),
-        "a, seed 0, use: its artifact gone is of none of the run's stages",
+        "a, seed 0, use: its artifact is of none of the run's stages",
     ),
     "no checksum of a remote's artifact": (
         lambda found: found.update(remotes=[{"url": "s3://b", "artifacts": {"k": "abc"}}]),
@@ -580,7 +582,7 @@ def test_an_extrapolated_distance_and_one_that_is_rounded_may_be_below_zero(tmp_
     for run in found["runs"]:
         use = next(each for each in run["measurements"] if each["name"] == "use")
         protocol = {"name": "frechet-distance", "details": {"samples": 50}}
-        use.update(unit="", protocol=protocol, value=-1e-6)
+        use.update(unit="", protocol=protocol, value=-1e-6, direction="lower")
         run["measurements"].append({**use, "name": "use_infinity", "value": -3.0})
     assert problems(tmp_path, found) == []
 
@@ -645,6 +647,7 @@ def test_numbers_of_protocols_that_are_not_ours_are_not_judged(name: str, tmp_pa
         (use,) = [each for each in run["measurements"] if each["name"] == "use"]
         theirs = {"name": "theirs", "details": {"samples": -1}}
         use.update({"name": "own", "protocol": theirs, **LEGAL[name]})
+        use["direction"] = BETTER.get(use["protocol"]["name"].partition(",")[0], "neutral")
     assert problems(tmp_path, found) == []
 
 
@@ -910,8 +913,9 @@ def test_no_extract_is_made_of_what_is_wrong_or_in_place_of_another_file(tmp_pat
 def test_nothing_to_rank_by_makes_no_extract(tmp_path: Path) -> None:
     found = document()
     for run in found["runs"]:
-        for each in run["measurements"]:
-            each["direction"] = "neutral"
+        run["measurements"] = [
+            each for each in run["measurements"] if each["direction"] == "neutral"
+        ]
     written(tmp_path, found)
     assert "found nothing to rank by" in str(made(tmp_path).exception)
 

@@ -1,0 +1,61 @@
+"""The stages of runs: their keys, the numbers that they measured, and the curves that they drew."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+from prologue_bench.results import findings as parts
+from prologue_bench.results.findings import Doubt, Findings, place_of
+from prologue_bench.results.schema import Results, RunRecord
+from prologue_bench.texts.numbers import number
+
+STEP = "step"
+
+
+def wrong_stages(results: Results, findings: Findings) -> None:
+    """Tells keys that two stages of a run have, and numbers that no stage of it measured."""
+    findings.tell_together(doubt for run in results.runs for doubt in _keys(run))
+    findings.tell_together(doubt for run in results.runs for doubt in _artifacts(run))
+
+
+def _keys(run: RunRecord) -> Iterator[Doubt]:
+    firsts: dict[str, str] = {}
+    for stage in run.stages:
+        first = firsts.setdefault(stage.key, stage.stage)
+        if first != stage.stage:
+            yield (
+                f"{place_of(run)}, {stage.stage}",
+                f"found the key {stage.key}, which {first} has too; each stage has its own",
+            )
+
+
+def _artifacts(run: RunRecord) -> Iterator[Doubt]:
+    """Numbers of no stage's artifact, or without one where others of the run have one."""
+    keys = {stage.key for stage in run.stages}
+    with_artifacts = any(each.artifact for each in run.measurements)
+    for each in run.measurements:
+        place, part = place_of(run, each.name), parts.number(run, each)
+        if each.artifact and each.artifact not in keys:
+            yield place, "its artifact is of none of the run's stages", part
+        elif with_artifacts and not each.artifact:
+            yield place, "found no artifact, and others of the run have one", part
+
+
+def backward_curves(results: Results, findings: Findings) -> None:
+    """Tells curves whose steps do not rise."""
+    findings.tell_together(
+        (f"{place_of(run)}, {name}", problem)
+        for run in results.runs
+        for name, columns in (*run.curves.items(), ("inside", run.inside))
+        for problem in _backward(columns.get(STEP, ()))
+    )
+
+
+def _backward(steps: tuple[float | None, ...]) -> Iterator[str]:
+    """The first step that does not come after the one before it."""
+    for one, other in itertools.pairwise(steps):
+        if one is None or other is None or other <= one:
+            found = ("none" if each is None else number(each) for each in (one, other))
+            yield "found step {} before step {}, expected steps that rise".format(*found)
+            return
