@@ -180,8 +180,19 @@ class Registry:
                     raise UserError(
                         f"{folder}: found no such folder, expected one laid out like registry/"
                     )
+                self._tell_taken(folder, origin)
                 self.card_folders.append(folder)
                 self.brought.setdefault(origin, []).append(("cards", folder.name))
+
+    def _tell_taken(self, folder: Path, origin: str) -> None:
+        """A line for each card of a plugin whose name another one has, which counts."""
+        for path in sorted(folder.glob("*/*.yaml")):
+            first = self.cards(path.parent.name).get(path.stem)
+            if first is not None:
+                self.problems.append(
+                    f"card {path.parent.name}/{path.stem} of {origin} is left out: "
+                    f"{first} has that name"
+                )
 
     def add_file(self, path: Path | str, where: str) -> None:
         """Take in a plugin that is a single Python file. A second time does nothing.

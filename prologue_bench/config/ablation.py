@@ -621,7 +621,8 @@ class _Resolver:
         section, where = dict(sections[name]), f"{self.where}: {name}"
         recipe = section.pop("recipe", None)
         below = getattr(self.profile, name) if recipe is None else {"recipe": recipe}
-        below = self._with_recipe(below, name)
+        from_profile = f" (from {self._profile})" if recipe is None else ""
+        below = self._with_recipe(below, name, f"{where}.recipe{from_profile}")
         source = self._profile if recipe is None else f"recipe {recipe!r}"
         with _told(where, section, below, source):
             return structure(cls, merge(below, section, where), where)
@@ -631,11 +632,12 @@ class _Resolver:
         more = ", or what it extends" if self.profile.extends else ""
         return f"profile {self.profile.name!r}{more}"
 
-    def _with_recipe(self, values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    def _with_recipe(self, values: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+        """The values over those of the recipe that they name at a place."""
         if "recipe" not in values:
             return values
         own = {key: value for key, value in values.items() if key != "recipe"}
-        recipe = load_recipe(values["recipe"], name, self.registry, f"{self.where}: {name}.recipe")
+        recipe = load_recipe(values["recipe"], name, self.registry, where)
         merged: Mapping[str, Any] = merge(recipe, own, f"{self.where}: {name}")
         return merged
 

@@ -16,7 +16,7 @@ from prologue_bench.config.structure import Choice, structure
 from prologue_bench.documents.describing import describe
 from prologue_bench.documents.reading import Document, read_document
 from prologue_bench.errors import UserError, nearest, shortened
-from prologue_bench.registry import Registry
+from prologue_bench.registry import Registry, built_in_cards
 from prologue_bench.storage.names import name_problem
 
 LARGEST_SEED = 2**53 - 1
@@ -126,7 +126,8 @@ def read_card(cls: type[T], path: Path, **given: str) -> T:
 def load_profile(name: str, registry: Registry, where: str) -> Profile:
     """The profile card of that name, over those that it extends.
 
-    Raises UserError with the nearest names, and for profiles that extend each other.
+    Raises UserError with the nearest names, for profiles that extend each other, and for offers
+    that no component takes.
     """
     cards = registry.cards("profiles")
     if name not in cards:
@@ -140,10 +141,28 @@ def load_profile(name: str, registry: Registry, where: str) -> Profile:
         if below not in cards:
             raise UserError(f"{place}: unknown profile {below!r}; {nearest(below, cards)}")
         profiles.append(read_card(Profile, cards[below], name=below))
+    for profile in profiles:
+        if not cards[profile.name].is_relative_to(built_in_cards()):  # which are known to be right
+            check_offers(profile, f"{cards[profile.name]}: offers", registry)
     found = profiles.pop()
     for profile in reversed(profiles):
         found = _over(profile, found, f"{cards[profile.name]}: ")
     return found
+
+
+def check_offers(profile: Profile, where: str, registry: Registry) -> None:
+    """Raises UserError for an offer that no component has a setting for."""
+    known: set[str] = set()
+    for _, entry in registry:
+        if entry.component.takes_offers:
+            try:
+                settings = entry.component.load_settings()
+            except UserError:
+                return  # it may be this one's
+            known.update(attrs.fields_dict(settings))
+    for name in profile.offers:
+        if name not in known:
+            raise UserError(f"{where}: no component has a setting {name!r}; {nearest(name, known)}")
 
 
 def _over(profile: Profile, below: Profile, where: str) -> Profile:

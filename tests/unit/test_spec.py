@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from prologue_bench.config.ablation import Ablation, load_ablation
-from prologue_bench.config.files import Overrides
+from prologue_bench.config.files import Overrides, check_offers, load_profile
 from prologue_bench.config.settings import (
     GeneratorTraining,
     Sampling,
@@ -51,6 +51,13 @@ def test_named_variants_change_components_and_settings(registry: Registry, tmp_p
     ablation = load_ablation(path, registry)
     assert [e.tokenizer.name for e in ablation.experiments] == ["vq-2d", "prologue"]
     assert ablation.baseline == "2d"
+
+
+@pytest.mark.parametrize("name", Registry.load().cards("profiles"))
+def test_all_that_our_profiles_offer_is_a_setting_of_some_component(
+    name: str, registry: Registry
+) -> None:
+    check_offers(load_profile(name, registry, "profile"), name, registry)
 
 
 def test_settings_lie_over_the_profile_setting_by_setting(load: Load) -> None:
@@ -120,6 +127,16 @@ def test_profiles_that_extend_each_other_or_none_are_refused(
         (
             "extends: below",
             "tokenizer_training.steps (from profile 'own', or what it extends): found 'many'",
+        ),
+        (
+            "extends: smoke\noffers: {patchsize: 4}",
+            "own.yaml: offers: no component has a setting 'patchsize'; did you mean 'patch_size' "
+            "or 'size'?",
+        ),
+        (
+            "extends: smoke\nsampling: {recipe: 2dd}",
+            "sampling.recipe (from profile 'own', or what it extends): unknown recipe '2dd'; "
+            "did you mean '2d'?",
         ),
     ],
 )
