@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -19,6 +19,10 @@ from prologue_bench.texts.lines import one_line
 from prologue_bench.texts.ranges import seeds_text
 
 
+FEW = 3
+"""Numbers of one reason that are named."""
+
+
 @frozen
 class Failure:
     """What failed in one run, for one reason; `run` is the run's number in the results."""
@@ -31,25 +35,32 @@ class Failure:
 
 
 def failed_runs(results: Results) -> list[Failure]:
-    """Each reason why stages failed, with those stages.
+    """Each reason why stages of a run failed or numbers are none, with those stages and numbers.
 
     Stages that failed with one before them have its reason.
     """
     failed = []
     for number, run in enumerate(results.runs):
-        stages: dict[str, list[str]] = defaultdict(list)
+        stages, numbers = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
         for stage, reason in run.failures.items():
             stages[reason].append(stage)
+        for each in run.measurements:
+            if each.value is None:
+                numbers[each.reason or "not a finite number"].append(each.title)
         failed += [
-            Failure(number, run.variant, run.seed, ", ".join(of), reason)
-            for reason, of in stages.items()
-        ]
-        failed += [
-            Failure(number, run.variant, run.seed, each.title, each.reason or "not a finite number")
-            for each in run.measurements
-            if each.value is None
+            Failure(number, run.variant, run.seed, what, reason)
+            for reason, what in (
+                *((reason, ", ".join(of)) for reason, of in stages.items()),
+                *((reason, _first_of(of)) for reason, of in numbers.items()),
+            )
         ]
     return failed
+
+
+def _first_of(titles: Sequence[str]) -> str:
+    """Numbers that share a reason: the first of them, and how many more there are."""
+    shown, more = titles[:FEW], len(titles) - FEW
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def left_out(results: Results) -> list[str]:

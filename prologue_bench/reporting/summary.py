@@ -62,9 +62,10 @@ def split_metrics(
     """Those with a better direction that are no details, for the summary, and the rest.
 
     What the baseline lacks is left to the rest too, and without a baseline what some variants lack;
-    of several results in one, all variants of one of them are enough.
+    of several results in one, all variants of one of them are enough. Variants without any number
+    do not count.
     """
-    measured = {run.variant for run in results.runs if run.measurements}
+    measured = {each.variant for each in rows}
     by_source: dict[str | None, set[str]] = {}
     for variant in results.variants:
         if variant.name in measured:

@@ -22,6 +22,7 @@ from prologue_bench.reporting.headline import (
 )
 from prologue_bench.reporting.leaderboard import fairness, leaderboard
 from prologue_bench.reporting.report import render_html
+from prologue_bench.reporting.sections import failed_runs
 from prologue_bench.reporting.strips import strips
 from prologue_bench.reporting.summary import MetricInfo, metric_infos, split_metrics
 from prologue_bench.reporting.tables import render_markdown
@@ -190,6 +191,23 @@ def test_a_variant_that_failed_behind_what_it_shares_is_named_first() -> None:
     assert found.tone == "same"
     told = "Failed: v, all its 3 runs failed (train-generator: its loss was not finite)."
     assert found.more[0] == told
+
+
+def test_a_baseline_without_any_number_hides_no_numbers_of_others() -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0])
+    for run in document["runs"]:
+        (number,) = run["measurements"]
+        run["measurements"] = [{**number, "name": each, "title": each} for each in "abcde"]
+        if run["variant"] == "base":
+            for each in run["measurements"]:
+                each.update(value=None, reason="its loss is nan")
+    results = results_of(document)
+    rows = measured(results)
+    main, _ = split_metrics(metric_infos(rows), rows, results)
+    assert [info.name for info in main] == list("abcde")
+    assert [(each.seed, each.stage, each.reason) for each in failed_runs(results)] == [
+        (seed, "a, b, c and 2 more", "its loss is nan") for seed in range(3)
+    ]
 
 
 def test_a_variant_without_the_primary_number_is_named_in_the_answer() -> None:
