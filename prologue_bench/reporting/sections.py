@@ -18,7 +18,6 @@ from prologue_bench.results.sources import source_of
 from prologue_bench.texts.lines import one_line
 from prologue_bench.texts.ranges import seeds_text
 
-
 FEW = 3
 """Numbers of one reason that are named."""
 
