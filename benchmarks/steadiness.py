@@ -21,6 +21,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.results.inside import JUMPS, last
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results, RunRecord
+from prologue_bench.texts.markdown import markdown_line
 
 BITS = "bits_joint_prologue"
 NONE = "–"
@@ -78,8 +79,8 @@ def row(report: str, one: Steadiness) -> list[str]:
     """Its cells."""
     spread = f"{100 * one.variation:.1f}%" if len(one.rfd) > 1 else NONE
     return [
-        report,
-        one.variant,
+        markdown_line(report),
+        markdown_line(one.variant),
         str(len(one.rfd)),
         f"{statistics.fmean(one.l1):.4f}" if one.l1 else NONE,
         f"{statistics.fmean(one.rfd):.0f}",
