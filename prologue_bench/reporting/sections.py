@@ -19,14 +19,13 @@ from prologue_bench.texts.lines import one_line
 from prologue_bench.texts.ranges import seeds_text
 
 FEW = 3
-"""Numbers of one reason that are named."""
+"""Numbers that are named of those that the same runs lack."""
 
 
 @frozen
 class Failure:
-    """What failed in one run, for one reason; `run` is the run's number in the results."""
+    """What failed in one run, for one reason."""
 
-    run: int
     variant: str
     seed: int
     stage: str
@@ -34,32 +33,54 @@ class Failure:
 
 
 def failed_runs(results: Results) -> list[Failure]:
-    """Each reason why stages of a run failed or numbers are none, with those stages and numbers.
+    """Each reason why stages failed, with those stages.
 
     Stages that failed with one before them have its reason.
     """
     failed = []
-    for number, run in enumerate(results.runs):
-        stages, numbers = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for run in results.runs:
+        stages: dict[str, list[str]] = defaultdict(list)
         for stage, reason in run.failures.items():
             stages[reason].append(stage)
-        for each in run.measurements:
-            if each.value is None:
-                numbers[each.reason or "not a finite number"].append(each.title)
         failed += [
-            Failure(number, run.variant, run.seed, what, reason)
-            for reason, what in (
-                *((reason, ", ".join(of)) for reason, of in stages.items()),
-                *((reason, _first_of(of)) for reason, of in numbers.items()),
-            )
+            Failure(run.variant, run.seed, ", ".join(of), reason) for reason, of in stages.items()
         ]
     return failed
 
 
+def missing_numbers(results: Results) -> list[str]:
+    """Numbers that measuring did not give, with the runs and the reason.
+
+    Those that the same runs lack for the same reason stand together.
+    """
+    runs: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for index, run in enumerate(results.runs):
+        for each in run.measurements:
+            if each.value is None:
+                title = f"{each.title} ({each.unit})" if each.unit else each.title
+                runs[title, each.reason or "not a finite number"].append(index)
+    titles: dict[tuple[str, tuple[int, ...]], list[str]] = defaultdict(list)
+    for (title, reason), of in runs.items():
+        titles[reason, tuple(of)].append(title)
+    return [
+        f"{_first_of(of)}: no number {_in_runs(results, lacking)}: {reason}"
+        for (reason, lacking), of in titles.items()
+    ]
+
+
 def _first_of(titles: Sequence[str]) -> str:
-    """Numbers that share a reason: the first of them, and how many more there are."""
-    shown, more = titles[:FEW], len(titles) - FEW
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
+    more = len(titles) - FEW
+    return "; ".join(titles[:FEW]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _in_runs(results: Results, indices: Sequence[int]) -> str:
+    if len(indices) == len(results.runs):
+        return "in any run"
+    seeds: dict[str, dict[int, None]] = defaultdict(dict)
+    for index in indices:
+        run = results.runs[index]
+        seeds[run.variant][run.seed] = None
+    return f"of {'; '.join(f'{variant}, {seeds_text(of)}' for variant, of in seeds.items())}"
 
 
 def left_out(results: Results) -> list[str]:

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 
 from prologue_bench.reporting.added_seeds import added_seeds
 from prologue_bench.reporting.headline import primary_metric
-from prologue_bench.reporting.sections import failed_runs, left_out, unfinished_runs
+from prologue_bench.reporting.sections import (
+    failed_runs,
+    left_out,
+    missing_numbers,
+    unfinished_runs,
+)
 from prologue_bench.reporting.summary import (
     SAME_WEIGHTS,
     MetricInfo,
@@ -283,6 +288,7 @@ def _not_measured(results: Results) -> list[str]:
         f"Failed: {each.variant}, seed {each.seed}, {each.stage}: {each.reason}"
         for each in failed_runs(results)
     ]
+    texts += missing_numbers(results)
     return [line for text in [*texts, *left_out(results)] for line in ("", markdown_line(text))]
 
 

@@ -19,8 +19,11 @@ SAMPLING_SEED = "sampling.seed"
 
 def unequal(results: Results, findings: Findings) -> None:
     """Tells each way in which the runs of the variants are not alike."""
-    for problem in _lacking(results):
+    for problem in _twice(results):
         findings.tell(problem)
+    findings.tell_together(
+        (place_of(run), problem) for run in results.runs for problem in _unfinished(run)
+    )
     findings.tell_together(
         (variant.name, problem)
         for variant in results.variants
@@ -30,13 +33,11 @@ def unequal(results: Results, findings: Findings) -> None:
         findings.tell(problem)
 
 
-def _lacking(results: Results) -> Iterator[str]:
+def _twice(results: Results) -> Iterator[str]:
     yield from _doubles("seeds", results.seeds)
     yield from _doubles("sampling_seeds", results.sampling_seeds)
     for source in results.sources or ():
         yield from _doubles(f"source {source.label}: seeds", source.seeds)
-    for run in results.runs:
-        yield from _unfinished(run)
 
 
 def _alike_and_unlike(results: Results, findings: Findings) -> Iterator[str]:
@@ -59,11 +60,11 @@ def _unfinished(run: RunRecord) -> Iterator[str]:
         # Those behind a stage that failed have its reason.
         stage, *behind = (each for each, why in run.failures.items() if why == reason)
         more = f" and {len(behind)} more" if behind else ""
-        yield f"{place_of(run)}: {stage}{more} failed: {reason}"
+        yield f"{stage}{more} failed: {reason}"
     if run.unfinished:
-        yield f"{place_of(run)}: is unfinished; run the ablation again, which goes on from there"
-    elif not run.measurements and not run.failures:
-        yield f"{place_of(run)}: nothing was measured"
+        yield "is unfinished; run the ablation again, which goes on from there"
+    elif _is_without_numbers(run) and not run.failures:
+        yield "nothing was measured"
 
 
 def _wrong_seeds(results: Results, variant: str) -> Iterator[str]:
@@ -121,9 +122,12 @@ def _unlike(runs: Sequence[RunRecord], varied: Sequence[str], findings: Findings
     by_metric: dict[str, Numbers] = {}
     for run in runs:
         for each in run.measurements:
-            if not each.detail and each.direction != "neutral":
+            if not each.detail:
                 by_metric.setdefault(each.name, []).append((run, each))
     for metric, found in by_metric.items():
+        directions = Counter(each.direction for _, each in found)
+        if directions.most_common(1)[0][0] == "neutral":
+            continue
         own = [(run, each) for run, each in found if not findings.refused(number(run, each))]
         yield from dict.fromkeys(_differing(metric, own, varied))
         for variant in dict.fromkeys(run.variant for run, _ in found):
@@ -136,7 +140,11 @@ def _unlike(runs: Sequence[RunRecord], varied: Sequence[str], findings: Findings
 
 def _is_lacking(run: RunRecord) -> bool:
     """Whether a run is known to lack numbers, which was said already."""
-    return bool(run.failures) or run.unfinished or not run.measurements
+    return bool(run.failures) or run.unfinished or _is_without_numbers(run)
+
+
+def _is_without_numbers(run: RunRecord) -> bool:
+    return all(each.value is None for each in run.measurements)
 
 
 def _differing(metric: str, found: Numbers, varied: Sequence[str]) -> Iterator[str]:

@@ -28,10 +28,10 @@ def _problems(results: Results) -> Iterator[tuple[str, str]]:
         except ValueError:
             yield place, f"found {text!r}, expected a time such as 2026-01-31T12:00:00+00:00"
             continue
-        if time > now + CLOCKS:
-            yield place, f"found {text!r}, which is yet to come"
-        elif whole is not None and time > whole + CLOCKS:
-            yield place, f"found {text!r}, later than the results themselves were made"
+        if time - now > CLOCKS:
+            yield f"{place} {text}", "expected a time that has passed"
+        elif whole is not None and time - whole > CLOCKS:
+            yield f"{place} {text}", f"expected a time before {results.created}, of the results"
 
 
 def _times(results: Results) -> Iterator[tuple[str, str, datetime | None]]:

@@ -10,7 +10,7 @@ from prologue_bench.errors import shortened
 from prologue_bench.results.schema import MeasurementRecord, RunRecord
 
 Part = tuple[Hashable, ...]
-"""Of results; see `number`, `layout` and `section`."""
+"""Of results; see `number`, `stages`, `layout` and `section`."""
 Doubt = tuple[str, str, *tuple[Part, ...]]
 """A place, what is wrong there, and the parts of the results that may be what is wrong."""
 
@@ -63,6 +63,11 @@ def setting_text(value: Any, most: int = 60) -> str:
 def number(run: RunRecord, each: MeasurementRecord) -> Part:
     """One number of one run."""
     return ("number", run.place, each.name)
+
+
+def stages(run: RunRecord) -> Part:
+    """The stages of one run."""
+    return ("stages", run.place)
 
 
 def layout(variant: str) -> Part:

@@ -13,7 +13,7 @@ import attrs
 from prologue_bench.config.settings import ALL_TOKENS, MOST_POINTS
 from prologue_bench.errors import listed
 from prologue_bench.results.findings import Doubt, Findings, place_of, section, setting_text
-from prologue_bench.results.known import foreign_metrics, known_numbers
+from prologue_bench.results.known import foreign_metrics, known_numbers, measured_by
 from prologue_bench.results.plausibility import implausible_value
 from prologue_bench.results.ranges import better
 from prologue_bench.results.schema import (
@@ -68,7 +68,10 @@ def _of_run(
         if points is not None:
             yield place, points, settings
             return
-        problems = itertools.chain(_came_to(run.search, numbers), _choice(run.search))
+        metric = search.get("metric") if isinstance(search, Mapping) else None
+        name = metric.get("use") if isinstance(metric, Mapping) else None
+        of = measured_by(run, name, numbers) if isinstance(name, str) else ()
+        problems = itertools.chain(_came_to(run.search, numbers, of), _choice(run.search, of))
         if problem := next(problems, None):
             yield place, problem, part
 
@@ -96,12 +99,23 @@ def _times(count: int) -> str:
     return {0: "not at all", 1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _came_to(search: SearchRecord, numbers: Sequence[MeasurementRecord]) -> Iterator[str]:
-    """What the points came to, if it cannot be what the run's number of that title is."""
+def _came_to(
+    search: SearchRecord, numbers: Sequence[MeasurementRecord], of: Sequence[MeasurementRecord]
+) -> Iterator[str]:
+    """What is wrong with what the points came to.
+
+    Args:
+        search: the search.
+        numbers: the known numbers of its run.
+        of: those of the metric that the settings search by.
+    """
     metrics = dict.fromkeys(point.metric for point in search.points)
     if len(metrics) > 1:
         yield f"search: found points of {listed(metrics)}, expected one metric"
-    like = next((each for each in numbers if each.title in metrics), None)
+    # The search may have other features than the run's own number of the metric.
+    if of and not {_stem(each) for each in metrics} <= {_stem(each.title) for each in of}:
+        yield f"search: found points of {listed(metrics)}, expected {of[0].title} by the settings"
+    like = next((each for each in (*of, *numbers) if each.title in metrics), None)
     if like is None:
         return
     for point in search.points:
@@ -116,15 +130,21 @@ def _came_to(search: SearchRecord, numbers: Sequence[MeasurementRecord]) -> Iter
             yield f"search: the point {setting_text(point.point, 100)}: {problem}"
 
 
-def _choice(search: SearchRecord) -> Iterator[str]:
-    """What is wrong with the settings that a search chose."""
+def _stem(title: str) -> str:
+    """A title without the features that it ends with in brackets."""
+    return title.partition(" (")[0]
+
+
+def _choice(search: SearchRecord, of: Sequence[MeasurementRecord]) -> Iterator[str]:
+    """What is wrong with the settings that a search chose; see `_came_to`."""
     values = [each.value for each in search.points if each.point == search.chosen]
     if not search.points:
         return
     if not values:
         yield "search.chosen: found settings that are none of the points that were tried"
         return
-    direction = search.points[0].direction
+    # Older files do not tell the direction.
+    direction = search.points[0].direction or next((better(each, ()) for each in of), None)
     if direction not in ("lower", "higher"):
         return
     best = (min if direction == "lower" else max)(each.value for each in search.points)

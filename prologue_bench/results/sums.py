@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from attrs import frozen
@@ -23,11 +23,13 @@ from prologue_bench.results.schema import (
     MeasurementRecord,
     Results,
     RunRecord,
+    SegmentRecord,
     SourceRecord,
     StageRecord,
     VariantRecord,
 )
 from prologue_bench.results.sources import source_of
+from prologue_bench.results.stages import TRAINED
 from prologue_bench.texts import numbers
 
 CLOSE = 1e-6
@@ -44,7 +46,7 @@ USE = "codebook_use_"
 perplexity; `AT` follows where each token is taken alone."""
 PER_DIMENSION = "_per_dimension"
 """Ends the names of numbers that others are, divided by the numbers of an image."""
-TRAINING_FLOPS, TRAINED = "training_flops", ("train-tokenizer", "train-generator")
+TRAINING_FLOPS = "training_flops"
 TERA = 1e12
 Doubted = tuple[str, tuple[MeasurementRecord, ...]]
 """What is wrong, and the numbers that do not agree; the first is the one to name."""
@@ -69,7 +71,8 @@ def wrong_sums(results: Results, findings: Findings) -> None:
             }
             source = source_of(results, run.variant)
             has_layout = not findings.refused(parts.layout(run.variant))
-            of = _Numbers(run, own, variants[run.variant], source, has_layout)
+            has_stages = not findings.refused(parts.stages(run))
+            of = _Numbers(run, own, variants[run.variant], source, has_layout, has_stages)
             for problem, involved in check(of):
                 place = place_of(run, involved[0].name)
                 doubts.append((place, problem, *(parts.number(run, each) for each in involved)))
@@ -85,12 +88,17 @@ class _Numbers:
     variant: VariantRecord
     source: SourceRecord
     has_layout: bool
-    """Whether that of the variant was not refused."""
+    has_stages: bool
+    """Whether the layout of the variant, and the stages of the run, were not refused."""
+
+    @property
+    def layout(self) -> Sequence[SegmentRecord]:
+        return self.variant.layout if self.has_layout else ()
 
 
 def _of_positions(of: _Numbers) -> Iterator[Doubted]:
     """Numbers that are neither the sum nor the mean of those of all tokens of their segment."""
-    lengths = {segment.name: segment.length for segment in of.variant.layout}
+    lengths = {segment.name: segment.length for segment in of.layout}
     for each in of.own.values():
         of_segment = each.positions_of or each.name.removeprefix(f"{USE}{AT}")
         if len(each.positions) != lengths.get(of_segment):
@@ -113,22 +121,21 @@ def _per_dimension(of: _Numbers) -> Iterator[Doubted]:
     dimensions = math.prod(of.source.data.shape)
     sums = {whole.name for _, (whole, *_) in _of_parts(of)}
     for name, each in of.own.items():
-        if not name.endswith(PER_DIMENSION) or not _value(each):
+        if not name.endswith(PER_DIMENSION):
             continue
         whole = of.own.get(name.removesuffix(PER_DIMENSION))
         if whole is None or whole.name in sums:
             continue
-        if not _close(each, _value(whole) / dimensions):
-            found = numbers.number(_value(whole) / _value(each))
+        if not _close(each, expected := _value(whole) / dimensions):
             yield (
-                f"found the number of an image over {found} dimensions, "
-                f"expected over {dimensions:,} as in the data",
+                f"found {_text(each)}, expected {numbers.number(expected)}: "
+                f"{whole.name} over the {dimensions:,} dimensions of the data",
                 (each, whole),
             )
 
 
 def _of_parts(of: _Numbers) -> Iterator[Doubted]:
-    segments = [segment.name for segment in of.variant.layout]
+    segments = [segment.name for segment in of.layout]
     sums = {
         "rate": tuple(f"rate_{segment}" for segment in segments),
         **{
@@ -179,7 +186,7 @@ def _of_layers(of: _Numbers) -> Iterator[Doubted]:
 
 def _perplexities(of: _Numbers) -> Iterator[Doubted]:
     """Perplexities of more codes than occur, which none can be."""
-    for segment in of.variant.layout if of.has_layout else ():
+    for segment in of.layout:
         for start in ("", AT):
             use = of.own.get(f"{USE}{start}{segment.name}")
             each = of.own.get(f"{PERPLEXITY}{start}{segment.name}")
@@ -210,7 +217,7 @@ def _of_trainings(of: _Numbers) -> Iterator[Doubted]:
     A training may have been run again since, with the operations counted anew: those count that
     were finished before the number was measured.
     """
-    if (whole := of.own.get(TRAINING_FLOPS)) is None:
+    if (whole := of.own.get(TRAINING_FLOPS)) is None or not of.has_stages:
         return
     stages, alone = of.run.stages, not _may_build_on_another(of.variant, of.source)
     trainings = [stage for stage in stages if stage.stage in TRAINED]

@@ -22,7 +22,7 @@ from prologue_bench.reporting.headline import (
 )
 from prologue_bench.reporting.leaderboard import fairness, leaderboard
 from prologue_bench.reporting.report import render_html
-from prologue_bench.reporting.sections import failed_runs
+from prologue_bench.reporting.sections import missing_numbers
 from prologue_bench.reporting.strips import strips
 from prologue_bench.reporting.summary import MetricInfo, metric_infos, split_metrics
 from prologue_bench.reporting.tables import render_markdown
@@ -205,8 +205,18 @@ def test_a_baseline_without_any_number_hides_no_numbers_of_others() -> None:
     rows = measured(results)
     main, _ = split_metrics(metric_infos(rows), rows, results)
     assert [info.name for info in main] == list("abcde")
-    assert [(each.seed, each.stage, each.reason) for each in failed_runs(results)] == [
-        (seed, "a, b, c and 2 more", "its loss is nan") for seed in range(3)
+    told = "a; b; c; and 2 more: no number of base, seeds 0, 1, 2: its loss is nan"
+    assert missing_numbers(results) == [told]
+
+
+def test_numbers_that_no_run_has_are_told_once() -> None:
+    document = study(base=BASE, v=[50.0, 130.0, 90.0])
+    for run in document["runs"]:
+        (number,) = run["measurements"]
+        lacking = {**number, "value": None, "reason": "all images are alike"}
+        run["measurements"] = [lacking, {**number, "name": "rate", "title": "rate"}]
+    assert missing_numbers(results_of(document)) == [
+        "gFD: no number in any run: all images are alike"
     ]
 
 

@@ -122,6 +122,17 @@ def same_key(found: Document) -> None:
     stages["train-generator"]["key"] = stages["train-tokenizer"]["key"]
 
 
+def choose_worst(**fields: Any) -> Damage:
+    """The worst point of a search as the chosen one, and other fields of its points."""
+
+    def damage(found: Document) -> None:
+        search = run_of(found)["search"]
+        search["chosen"] = max(search["points"], key=lambda each: each["value"])["point"]
+        search["points"] = [{**each, **fields} for each in search["points"]]
+
+    return damage
+
+
 def set_data(**fields: Any) -> Damage:
     return lambda found: found["data"].update(fields)
 
@@ -205,8 +216,13 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
     ),
     "a rate per dimension of another size": (
         set_number("rate_prologue_per_dimension", value=0.5),
-        f"{PLACE}, rate_prologue_per_dimension: found the number of an image over 12 dimensions, "
-        "expected over 784 as in the data",
+        f"{PLACE}, rate_prologue_per_dimension: found 0.5, expected 0.007652: rate_prologue over "
+        "the 784 dimensions of the data",
+    ),
+    "a rate of a dimension of nothing": (
+        set_number("rate_per_dimension", value=0.0),
+        f"{PLACE}, rate_per_dimension: found 0, expected 0.15: rate over "
+        "the 784 dimensions of the data",
     ),
     "a segment's rate": (
         set_number("rate_visual", value=90.0),
@@ -438,18 +454,46 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         set_search(lambda points, _: [{**each, "direction": "higher"} for each in points]),
         f"{PLACE}: search: found the direction 'higher', expected 'lower' as of gfid",
     ),
+    "points that do not say where they are better, and the worst of them": (
+        choose_worst(direction=None),
+        f"{PLACE}: search.chosen: found the point with 455.8, expected that with 448.9: "
+        "lower is better",
+    ),
+    "points of a metric that was not searched by": (
+        choose_worst(metric="PSNR", direction="higher"),
+        f"{PLACE}: search: found points of PSNR, expected gFD (EfficientNet-Lite0) by the settings",
+    ),
     "points of two metrics": (
         set_search(lambda points, _: [{**points[0], "metric": "KD"}, *points[1:]]),
         f"{PLACE}: search: found points of KD, gFD (EfficientNet-Lite0), expected one metric",
     ),
     "results of tomorrow's tomorrow": (
         lambda found: found.update(created="2999-01-01T00:00:00+00:00"),
-        "created: found '2999-01-01T00:00:00+00:00', which is yet to come",
+        "created 2999-01-01T00:00:00+00:00: expected a time that has passed",
     ),
     "stages that were finished after the results were written": (
         set_stages(finished="2026-11-26T22:00:00+00:00", created="2026-11-20T10:00:00+00:00"),
-        "prologue_tokens=0, seed 0, train-tokenizer: finished and 63 more: "
-        "found '2026-11-26T22:00:00+00:00', later than the results themselves were made",
+        "prologue_tokens=0, seed 0, train-tokenizer: finished 2026-11-26T22:00:00+00:00 and 63 "
+        "more: expected a time before 2026-11-20T10:00:00+00:00, of the results",
+    ),
+    "results that were written before their stages": (
+        lambda found: found.update(created="2026-11-20T10:00:00+00:00"),
+        "prologue_tokens=0, seed 0, train-tokenizer: finished 2026-11-26T21:50:09+00:00 and 63 "
+        "more: expected a time before 2026-11-20T10:00:00+00:00, of the results",
+    ),
+    "results of the last moment of all": (
+        lambda found: found.update(created="9999-12-31T23:59:59-14:00"),
+        "created 9999-12-31T23:59:59-14:00: expected a time that has passed",
+    ),
+    "a stage twice": (
+        lambda found: run_of(found)["stages"].append(run_of(found)["stages"][-1]),
+        f"{PLACE}, picture-attention: found twice with the key eb146be0753d123ff613, "
+        "expected it once",
+    ),
+    "a training twice": (
+        lambda found: run_of(found)["stages"].append(run_of(found)["stages"][0]),
+        f"{PLACE}, train-tokenizer: found twice with the key 1e9000c3a9cae7e3939b, "
+        "expected it once",
     ),
     "one key of two stages": (
         same_key,
@@ -466,6 +510,16 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
         ),
         f"{PLACE}, train-tokenizer: found step 3 before step 2, expected steps that rise",
     ),
+    "steps of a curve beyond the training": (
+        lambda found: run_of(found).update(
+            curves={"train-generator": {"step": [1, 9000], "loss": [3.0, 2.0]}}
+        ),
+        f"{PLACE}, train-generator: found step 9000, expected at most 6000 as in the settings",
+    ),
+    "steps of a curve before the training": (
+        lambda found: run_of(found).update(curves={"train-generator": {"step": [-5, 2]}}),
+        f"{PLACE}, train-generator: found step −5, expected steps from 0",
+    ),
     "steps inside a training that go back": (
         lambda found: run_of(found).update(inside={"step": [50, 50], "jumps": [0.0, 0.0]}),
         f"{PLACE}, inside: found step 50 before step 50, expected steps that rise",
@@ -477,6 +531,22 @@ MISTAKES: dict[str, tuple[Damage, str]] = {
     "a seed without runs": (
         lambda found: found.update(seeds=[0, 1, 7]),
         "prologue_tokens=0 and 1 more: has no run of seed 7, sampling seed 0",
+    ),
+    "a better direction of what has none": (
+        set_number("codebook_use_visual", direction="lower"),
+        f"{PLACE}, codebook_use_visual: found the direction 'lower', expected 'neutral'",
+    ),
+    "no number at all": (
+        lambda found: [
+            each.update(value=None, half_width=None, positions=[], reason="the loss is nan")
+            for each in run_of(found)["measurements"]
+        ],
+        f"{PLACE}: nothing was measured",
+    ),
+    "a layout without the prologue": (
+        lambda found: found["variants"][1]["layout"].pop(0),
+        "prologue_tokens=4: layout: found no tokens of prologue, "
+        "expected 4 tokens with 128 codes by the tokenizer's settings",
     ),
     "a grid that is left out": (
         set_layout("visual", grid=None),

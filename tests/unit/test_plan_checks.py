@@ -590,12 +590,12 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
         },
     ]
     assert [
-        (each.run, each.stage, each.reason)
+        (each.variant, each.seed, each.stage, each.reason)
         for each in failed_runs(results_of({"runs": [{**run, "measurements": []} for run in runs]}))
     ] == [
-        (0, "measure gfid, measure kid", "too few"),
-        (0, "measure x", "NaN"),
-        (2, "train-tokenizer, encode", "loss is nan"),
+        ("a", 0, "measure gfid, measure kid", "too few"),
+        ("a", 0, "measure x", "NaN"),
+        ("b", 0, "train-tokenizer, encode", "loss is nan"),
     ]
 
 
