@@ -47,6 +47,8 @@ KINDS: dict[Kind, str] = {
 }
 PRESET_FOLDERS: dict[Kind, str] = {"tokenizer": "tokenizers", "generator": "generators"}
 """Folders of cards that name a component with settings."""
+ABLATIONS = "ablations"
+"""The folder of ablations, where they are installed."""
 ENTRY_POINT_GROUP = "prologue_bench"
 MOST_ITEMS = 1000
 """What one hook may give."""
@@ -186,13 +188,24 @@ class Registry:
 
     def _tell_taken(self, folder: Path, origin: str) -> None:
         """A line for each card of a plugin whose name another one has, which counts."""
-        for path in sorted(folder.glob("*/*.yaml")):
-            first = self.cards(path.parent.name).get(path.stem)
-            if first is not None:
+        paths = {*folder.glob("*/*.yaml"), *(folder / ABLATIONS).rglob("*.yaml")}
+        for path in sorted(paths):
+            kind, _, name = path.relative_to(folder).with_suffix("").as_posix().partition("/")
+            if (first := self._first_of(kind, name)) is not None:
                 self.problems.append(
-                    f"card {path.parent.name}/{path.stem} of {origin} is left out: "
-                    f"{first} has that name"
+                    f"card {kind}/{name} of {origin} is left out: {first} has that name"
                 )
+
+    def _first_of(self, folder: str, name: str) -> object:
+        """What has the name of a card already; None where nothing has."""
+        if folder == ABLATIONS:
+            roots = [built_in_ablations(), *(each / ABLATIONS for each in self.card_folders)]
+            paths = [path for root in roots if (path := root / f"{name}.yaml").is_file()]
+            return paths[0] if paths else None
+        kind = next((kind for kind, of in PRESET_FOLDERS.items() if of == folder), None)
+        if kind is not None and name in self.entries[kind]:
+            return f"a {kind} of {self.entries[kind][name].origin}"
+        return self.cards(folder).get(name)
 
     def add_file(self, path: Path | str, where: str) -> None:
         """Take in a plugin that is a single Python file. A second time does nothing.
@@ -565,6 +578,12 @@ def _items(found: Any, kind: type[T]) -> list[T]:
         if not isinstance(item, kind):
             raise TypeError(f"found {shown(item)}, expected a {kind.__name__}")
     return items
+
+
+def built_in_ablations() -> Path:
+    """The folder ablations/, in the checkout or as packed into the wheel."""
+    packed = Path(__file__).parent / "_ablations"
+    return packed if packed.is_dir() else packed.parent.parent / ABLATIONS
 
 
 @functools.cache

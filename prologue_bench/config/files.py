@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -123,8 +124,8 @@ def read_card(cls: type[T], path: Path, **given: str) -> T:
         return structure(cls, {**given, **document.values}, f"{path}:")
 
 
-def load_profile(name: str, registry: Registry, where: str) -> Profile:
-    """The profile card of that name, over those that it extends.
+def load_profile(name: str, registry: Registry, where: str, above: tuple[str, ...] = ()) -> Profile:
+    """The profile card of that name, over those that it extends; those `above` extend it.
 
     Raises UserError with the nearest names, for profiles that extend each other, and for offers
     that no component takes.
@@ -132,22 +133,26 @@ def load_profile(name: str, registry: Registry, where: str) -> Profile:
     cards = registry.cards("profiles")
     if name not in cards:
         raise UserError(f"{where}: unknown profile {name!r}; {nearest(name, cards)}")
-    profiles = [read_card(Profile, cards[name], name=name)]
-    while below := profiles[-1].extends:
-        last = profiles[-1].name
-        place = f"{cards[last]}: extends"
-        if below in (each.name for each in profiles):
-            raise UserError(f"{place}: profile {below!r} extends {last!r} itself; expected an end")
+    profile = read_card(Profile, cards[name], name=name)
+    if not cards[name].is_relative_to(built_in_cards()):  # which are known to be right
+        with _naming_lines(cards[name]):
+            check_offers(profile, f"{cards[name]}: offers", registry)
+    below = profile.extends
+    if not below:
+        return profile
+    with _naming_lines(cards[name]):
+        place = f"{cards[name]}: extends"
+        if below in (name, *above):
+            raise UserError(f"{place}: profile {below!r} extends {name!r} itself; expected an end")
         if below not in cards:
             raise UserError(f"{place}: unknown profile {below!r}; {nearest(below, cards)}")
-        profiles.append(read_card(Profile, cards[below], name=below))
-    for profile in profiles:
-        if not cards[profile.name].is_relative_to(built_in_cards()):  # which are known to be right
-            check_offers(profile, f"{cards[profile.name]}: offers", registry)
-    found = profiles.pop()
-    for profile in reversed(profiles):
-        found = _over(profile, found, f"{cards[profile.name]}: ")
-    return found
+        extended = load_profile(below, registry, place, (*above, name))
+        return _over(profile, extended, f"{cards[name]}: ")
+
+
+def _naming_lines(path: Path) -> AbstractContextManager[None]:
+    """Mistakes in a card that was read get the line of their place."""
+    return read_document(path, str(path)).naming_lines()
 
 
 def check_offers(profile: Profile, where: str, registry: Registry) -> None:
@@ -162,7 +167,9 @@ def check_offers(profile: Profile, where: str, registry: Registry) -> None:
             known.update(attrs.fields_dict(settings))
     for name in profile.offers:
         if name not in known:
-            raise UserError(f"{where}: no component has a setting {name!r}; {nearest(name, known)}")
+            raise UserError(
+                f"{where}.{name}: no component has such a setting; {nearest(name, known)}"
+            )
 
 
 def _over(profile: Profile, below: Profile, where: str) -> Profile:

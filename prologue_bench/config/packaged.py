@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prologue_bench.documents.reading import read_document
 from prologue_bench.errors import UserError, nearest
-from prologue_bench.registry import Registry
+from prologue_bench.registry import ABLATIONS, Registry, built_in_ablations
 from prologue_bench.texts.lines import one_line
 
 SUFFIXES = (".yaml", ".yml")
@@ -18,7 +18,7 @@ def ablation_files(registry: Registry) -> dict[str, Path]:
     Plugins bring theirs in the folder ablations/ of their cards.
     """
     found: dict[str, Path] = {}
-    for root in (_shipped(), *(folder / "ablations" for folder in registry.card_folders)):
+    for root in (built_in_ablations(), *(folder / ABLATIONS for folder in registry.card_folders)):
         for path in sorted(root.rglob("*.yaml")):
             found.setdefault(path.relative_to(root).with_suffix("").as_posix(), path)
     return found
@@ -47,10 +47,3 @@ def title_of(path: Path) -> str:
     """What an ablation's file says that it asks. Raises UserError for what cannot be read."""
     values = read_document(path, str(path)).values
     return one_line(str(values.get("title") or values.get("name") or path.stem))
-
-
-def _shipped() -> Path:
-    """The folder ablations/, in the checkout or as packed into the wheel."""
-    package = Path(__file__).parent.parent
-    packed = package / "_ablations"
-    return packed if packed.is_dir() else package.parent / "ablations"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from prologue_bench import registry
 from prologue_bench.cli.app import cli
-from prologue_bench.config import packaged
 from prologue_bench.config.ablation import load_ablation
 from prologue_bench.config.packaged import ablation_files, find_ablation
 from prologue_bench.errors import UserError
@@ -31,7 +31,7 @@ def test_every_file_has_its_name_and_is_listed() -> None:
 def test_they_are_packed_where_they_are_looked_for(tmp_path: Path) -> None:
     build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     assert build["targets"]["wheel"]["force-include"]["ablations"] == "prologue_bench/_ablations"
-    assert '"_ablations"' in Path(packaged.__file__).read_text()
+    assert '"_ablations"' in Path(registry.__file__).read_text()
 
 
 def test_a_name_is_an_installed_ablation_and_a_file_comes_first(

@@ -96,11 +96,14 @@ def test_a_profile_that_extends_another_has_its_settings_below_its_own(
 @pytest.mark.parametrize(
     ("cards", "message"),
     [
-        ({"own": "smok"}, "own.yaml: extends: unknown profile 'smok'; did you mean 'smoke'?"),
-        ({"own": "own"}, "own.yaml: extends: profile 'own' extends 'own' itself; expected an end"),
+        ({"own": "smok"}, "own.yaml:2: extends: unknown profile 'smok'; did you mean 'smoke'?"),
+        (
+            {"own": "own"},
+            "own.yaml:2: extends: profile 'own' extends 'own' itself; expected an end",
+        ),
         (
             {"own": "other", "other": "own"},
-            "other.yaml: extends: profile 'own' extends 'other' itself; expected an end",
+            "other.yaml:2: extends: profile 'own' extends 'other' itself; expected an end",
         ),
     ],
 )
@@ -121,7 +124,7 @@ def test_profiles_that_extend_each_other_or_none_are_refused(
         ("name: other", "own.yaml:2: name: found one, expected none: it is that of the file"),
         (
             "extends: smoke\ntokenizer_training: {autoencoder: {betas: {'5': 0.9}}}",
-            "own.yaml: tokenizer_training.autoencoder.betas[5]: there is no such element; "
+            "own.yaml:3: tokenizer_training.autoencoder.betas[5]: there is no such element; "
             "the list has 2, counted from 0",
         ),
         (
@@ -130,8 +133,8 @@ def test_profiles_that_extend_each_other_or_none_are_refused(
         ),
         (
             "extends: smoke\noffers: {patchsize: 4}",
-            "own.yaml: offers: no component has a setting 'patchsize'; did you mean 'patch_size' "
-            "or 'size'?",
+            "own.yaml:3: offers.patchsize: no component has such a setting; did you mean "
+            "'patch_size' or 'size'?",
         ),
         (
             "extends: smoke\nsampling: {recipe: 2dd}",

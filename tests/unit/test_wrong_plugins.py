@@ -25,7 +25,7 @@ from prologue_bench.contracts import (
 from prologue_bench.contracts.checked import CheckedData, check_measurements
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.models import loss_class
-from prologue_bench.registry import Registry, built_in_cards
+from prologue_bench.registry import Registry, built_in_ablations, built_in_cards
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
 
@@ -110,19 +110,25 @@ def test_cards_that_are_no_folder_are_one_line(tmp_path: Path) -> None:
 
 
 def test_a_card_whose_name_is_taken_is_one_line(tmp_path: Path) -> None:
-    for folder in ("profiles", "recipes"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "micro.yaml").write_text("summary: mine")
+    for name in ("profiles/micro", "recipes/micro", "tokenizers/vq-2d", "ablations/paper/2d"):
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(parents=True)
+        path.write_text("summary: mine")
 
     @hookimpl
     def prologue_cards() -> list[Path]:
         return [tmp_path]
 
-    registry = Registry()
+    registry = Registry.load()
     registry.add_plugin(SimpleNamespace(prologue_cards=prologue_cards), "mine 1.0")
-    (problem,) = registry.problems
     built_in = built_in_cards() / "profiles" / "micro.yaml"
-    assert problem == (f"card profiles/micro of mine 1.0 is left out: {built_in} has that name")
+    ablation = built_in_ablations() / "paper" / "2d.yaml"
+    assert registry.problems == [
+        f"card ablations/paper/2d of mine 1.0 is left out: {ablation} has that name",
+        f"card profiles/micro of mine 1.0 is left out: {built_in} has that name",
+        "card tokenizers/vq-2d of mine 1.0 is left out: "
+        f"a tokenizer of {registry.entries['tokenizer']['vq-2d'].origin} has that name",
+    ]
     assert registry.cards("profiles")["micro"] == built_in
     assert registry.cards("recipes")["micro"].is_relative_to(tmp_path)
 

@@ -133,11 +133,18 @@ def _named(components: Iterable[tuple[str, str]]) -> str:
 
 
 def _plugins() -> Iterator[dict[str, str]]:
+    from prologue_bench.config.files import load_profile
+
     registry = the_registry()
     for origin, brought in registry.brought.items():
         yield _line("ok", origin, _named(brought))
     for problem in registry.problems:
         yield _line("missing", "left out", problem)
+    for name in registry.cards("profiles"):
+        try:
+            load_profile(name, registry, "profile")
+        except UserError as error:
+            yield _line("missing", "left out", f"profile {name}: {brief(error)}")
 
 
 def _data() -> Iterator[dict[str, str]]:

@@ -46,7 +46,9 @@ def list_components(kind: str | None) -> None:
         ]
     if kind in (None, "profile"):
         profiles = _readable(
-            registry.cards("profiles"), lambda name: load_profile(name, registry, "profile")
+            registry.cards("profiles"),
+            lambda name: load_profile(name, registry, "profile"),
+            "profile {}".format,
         )
         rows += [
             ("profile", profile.name, profile.summary, "prologue-bench") for profile in profiles
@@ -65,10 +67,17 @@ def list_components(kind: str | None) -> None:
         click.echo(f"  {name:<24}{summary}{source}")
 
 
-def _readable(cards: Iterable[C], load: Callable[[C], L]) -> Iterator[L]:
-    """What the cards hold; one that is broken is left out with a line."""
+def _readable(
+    cards: Iterable[C],
+    load: Callable[[C], L],
+    called: Callable[[C], str] = lambda card: "a card",
+) -> Iterator[L]:
+    """What the cards hold; one that is broken is left out with a line that says how it is called.
+
+    A profile may be broken by what it extends.
+    """
     for card in cards:
         try:
             yield load(card)
         except UserError as error:
-            click.echo(f"prologue-bench: a card is left out: {brief(error)}", err=True)
+            click.echo(f"prologue-bench: {called(card)} is left out: {brief(error)}", err=True)
