@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 from attrs import evolve
@@ -10,6 +11,7 @@ from attrs import evolve
 from benchmarks.steadiness import row, steadiness, table
 from prologue_bench.results.frame import summary
 from prologue_bench.results.loading import load_results
+from prologue_bench.stats.differences import Cell
 from tests.conftest import ROOT
 
 REPORTS = ROOT / "reports"
@@ -61,3 +63,60 @@ def test_the_pages_say_what_eight_tokens_do_to_a_baseline_that_is_trained_better
         f"of `steady` {base['rfid'].mean:.0f} and {base['gfid'].mean:.0f}"
     ) in page
     assert f"-ELBO is {elbo.mean:.3f} ± {elbo.half_width:.3f} higher" in page
+
+
+def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
+    found = summary(load_results(REPORTS / "steady_tokenizers"))
+    base, joint, post, onestage = found.values()
+    page, readme = (
+        " ".join(text.split()) for text in (PAGE, (ROOT / "README.md").read_text(encoding="utf-8"))
+    )
+
+    def change(
+        cells: Mapping[str, Cell], metric: str, digits: int = 1, signed: bool = False
+    ) -> str:
+        difference = cells[metric].difference
+        assert difference is not None
+        assert difference.half_width is not None
+        assert not signed or difference.mean > 0
+        mean = abs(difference.mean)
+        return f"{mean:.{digits}f} ± {difference.half_width:.{digits}f}"
+
+    gfd = [cells["gfid"].mean for cells in (base, post, onestage)]
+    share = 100 * (gfd[0] - gfd[1]) / gfd[0]
+    assert {cells["gfid"].verdict for cells in (joint, onestage)} == {"worse"}
+    assert post["gfid"].verdict == "better"
+    assert f"lower gFD by {change(post, 'gfid')} ({share:.1f}%, six seeds)" in page
+    assert f"they lower it by {change(post, 'gfid', 0)} ({share:.1f}%), over six seeds" in readme
+    assert f"gFD falls from {gfd[0]:.0f} to {gfd[1]:.0f} in the mean, in five of six seeds" in page
+    pairs = {
+        (run.variant, run.seed): each.value or 0.0
+        for run in load_results(REPORTS / "steady_tokenizers").runs
+        for each in run.measurements
+        if each.name == "gfid"
+    }
+    falls = [pairs["2d", seed] - pairs["prologue-post", seed] for seed in (0, 1, 3, 4, 5, 8)]
+    assert sum(fall > 1 for fall in falls) == 5
+    assert sum(abs(fall) < 1 for fall in falls) == 1
+    assert (
+        f"the class in {post['probe_8'].mean:.0f}% of the images against "
+        f"{joint['probe_8'].mean:.0f}%, the joint bits are {post['bits_joint_prologue'].mean:.1f} "
+        f"against {joint['bits_joint_prologue'].mean:.1f}, and the layout persistence is "
+        f"{post['layout_pixels_8'].mean:.2f} against {joint['layout_pixels_8'].mean:.2f}"
+    ) in page
+    gaps = [change(cells, "generation_gap") for cells in (post, joint)]
+    assert f"by {gaps[0]} against {gaps[1]}" in page
+    assert (
+        f"a rate of {joint['rate'].mean:.1f} bits in place of {post['rate'].mean:.1f}, and harder "
+        f"to decode, with an rFD of {joint['rfid'].mean:.0f} in place of {base['rfid'].mean:.0f}"
+    ) in page
+    assert (
+        f"rises by {change(post, 'rate', signed=True)} bits, as with `micro`: the visual tokens "
+        f"take {change(post, 'rate_visual')} bits fewer, and the prologue takes "
+        f"{post['rate_prologue'].mean:.1f}"
+    ) in page
+    assert (
+        f"raises gFD by {change(onestage, 'gfid', 0, True)}, from {gfd[0]:.0f} to {gfd[2]:.0f}: "
+        f"gFD minus rFD by {change(onestage, 'generation_gap_difference', 0, True)}, and rFD, "
+        f"open, by {change(onestage, 'rfid', 0, True)}"
+    ) in page
