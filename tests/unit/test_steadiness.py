@@ -65,23 +65,65 @@ def test_the_pages_say_what_eight_tokens_do_to_a_baseline_that_is_trained_better
     assert f"-ELBO is {elbo.mean:.3f} ± {elbo.half_width:.3f} higher" in page
 
 
+def change(cells: Mapping[str, Cell], metric: str, digits: int = 1, rises: bool = False) -> str:
+    """A difference without its sign, and its half-width."""
+    difference = cells[metric].difference
+    assert difference is not None
+    assert difference.half_width is not None
+    assert (difference.mean > 0) == rises
+    return f"{abs(difference.mean):.{digits}f} ± {difference.half_width:.{digits}f}"
+
+
+def pages() -> tuple[str, str]:
+    """docs/results.md and README.md without line ends."""
+    return (
+        " ".join(PAGE.split()),
+        " ".join((ROOT / "README.md").read_text(encoding="utf-8").split()),
+    )
+
+
+def test_the_pages_say_what_a_prologue_does_at_equal_operations() -> None:
+    results = load_results(REPORTS / "steady_budget")
+    _, fewer, joint, post = summary(results).values()
+    page, readme = pages()
+    gap = "generation_gap"
+    assert (
+        f"a gFD {change(fewer, 'gfid', rises=True)} lower and samples "
+        f"{change(fewer, gap, rises=True)} closer to reconstructions"
+    ) in page
+    assert post["gfid"].verdict == "equivalent"
+    assert f"is equivalent (−{change(post, 'gfid')})" in page
+    assert f"({change(post, 'gfid', 0)} apart, equivalent)" in readme
+    assert joint[gap].verdict == "better"
+    before = summary(load_results(REPORTS / "steady_tokenizers"))["prologue"]
+    assert f"closer by {change(joint, gap)}, and not by {change(before, gap)}" in page
+    assert (
+        f"{change(joint, gap)} of {change(before, gap)}, and {change(joint, 'rate')} bits of "
+        f"{change(before, 'rate')}"
+    ) in page
+    flops = {
+        (run.variant, stage.stage): stage.flops or 0.0
+        for run in results.runs
+        for stage in run.stages
+    }
+    control, short, long = (
+        flops[name, "train-generator"]
+        for name in ("2d, 7,730 steps", "2d, 6,000 steps", "prologue-post")
+    )
+    assert abs(control / long - 1) < 1e-3
+    assert f"takes {100 * (long / short - 1):.0f}% more operations of the generator" in page
+    rows = (REPORTS / "steady_budget" / "results.md").read_text(encoding="utf-8").splitlines()
+    shown = PAGE.partition("### At equal operations")[2].splitlines()
+    for row in rows:
+        if row.startswith(("| 2d, ", "| prologue")):
+            cells = [cell.strip() for cell in row.strip("|").split("|")]
+            assert f"| {cells[0]} | {cells[3]} | {cells[5]} | {cells[9]} |" in shown
+
+
 def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
     found = summary(load_results(REPORTS / "steady_tokenizers"))
     base, joint, post, onestage = found.values()
-    page, readme = (
-        " ".join(text.split()) for text in (PAGE, (ROOT / "README.md").read_text(encoding="utf-8"))
-    )
-
-    def change(
-        cells: Mapping[str, Cell], metric: str, digits: int = 1, signed: bool = False
-    ) -> str:
-        difference = cells[metric].difference
-        assert difference is not None
-        assert difference.half_width is not None
-        assert not signed or difference.mean > 0
-        mean = abs(difference.mean)
-        return f"{mean:.{digits}f} ± {difference.half_width:.{digits}f}"
-
+    page, readme = pages()
     gfd = [cells["gfid"].mean for cells in (base, post, onestage)]
     share = 100 * (gfd[0] - gfd[1]) / gfd[0]
     assert {cells["gfid"].verdict for cells in (joint, onestage)} == {"worse"}
@@ -111,7 +153,7 @@ def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
         f"to decode, with an rFD of {joint['rfid'].mean:.0f} in place of {base['rfid'].mean:.0f}"
     ) in page
     assert (
-        f"rises by {change(post, 'rate', signed=True)} bits, as with `micro`: the visual tokens "
+        f"rises by {change(post, 'rate', rises=True)} bits, as with `micro`: the visual tokens "
         f"take {change(post, 'rate_visual')} bits fewer, and the prologue takes "
         f"{post['rate_prologue'].mean:.1f}"
     ) in page
