@@ -114,9 +114,9 @@ def test_the_pages_say_what_a_prologue_does_at_equal_operations() -> None:
     assert f"takes {100 * (long / short - 1):.0f}% more operations of the generator" in page
     rows = (REPORTS / "steady_budget" / "results.md").read_text(encoding="utf-8").splitlines()
     shown = PAGE.partition("### At equal operations")[2].splitlines()
-    for row in rows:
-        if row.startswith(("| 2d, ", "| prologue")):
-            cells = [cell.strip() for cell in row.strip("|").split("|")]
+    for line in rows:
+        if line.startswith(("| 2d, ", "| prologue")):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
             assert f"| {cells[0]} | {cells[3]} | {cells[5]} | {cells[9]} |" in shown
 
 
