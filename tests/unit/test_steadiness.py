@@ -59,8 +59,8 @@ def test_the_pages_say_what_eight_tokens_do_to_a_baseline_that_is_trained_better
     assert f"rFD of {prologue['rfid'].mean:.0f} against {base['rfid'].mean:.0f}" in page
     micro = summary(load_results(REPORTS / "visual_dropout"))["dropout 1"]
     assert (
-        f"an rFD of {micro['rfid'].mean:.0f} and a gFD of {micro['gfid'].mean:.0f}, the baseline "
-        f"of `steady` {base['rfid'].mean:.0f} and {base['gfid'].mean:.0f}"
+        f"an rFD of {micro['rfid'].mean:.0f} and a gFD of {micro['gfid'].mean:.0f} (ten seeds), the "
+        f"baseline of `steady` {base['rfid'].mean:.0f} and {base['gfid'].mean:.0f} (six)"
     ) in page
     assert f"-ELBO is {elbo.mean:.3f} ± {elbo.half_width:.3f} higher" in page
 
@@ -92,15 +92,32 @@ def test_the_pages_say_what_a_prologue_does_at_equal_operations() -> None:
         f"{change(fewer, gap, rises=True)} closer to reconstructions"
     ) in page
     assert post["gfid"].verdict == "equivalent"
-    assert f"is equivalent (−{change(post, 'gfid')})" in page
-    assert f"({change(post, 'gfid', 0)} apart, equivalent)" in readme
+    assert f"tokens that are added is {change(post, 'gfid')} lower, which may be noise" in page
+    assert (
+        f"gains {change(fewer, 'gfid', 0, True)} of that from as many operations of the "
+        f"generator, and the rest, {change(post, 'gfid', 0)}, may be noise"
+    ) in readme
     assert joint[gap].verdict == "better"
     before = summary(load_results(REPORTS / "steady_tokenizers"))["prologue"]
     assert f"closer by {change(joint, gap)}, and not by {change(before, gap)}" in page
+    gains = [
+        change(cells, metric).partition(" ")[0]
+        for metric in (gap, "rate")
+        for cells in (joint, before)
+    ]
     assert (
-        f"{change(joint, gap)} of {change(before, gap)}, and {change(joint, 'rate')} bits of "
-        f"{change(before, 'rate')}"
+        f"{gains[0]} of {gains[1]} in the distance from reconstructions and {gains[2]} of "
+        f"{gains[3]} bits in the rate, both beyond the noise"
     ) in page
+    assert {joint[metric].verdict for metric in (gap, "rate")} == {"better"}
+    whole = {
+        (run.variant, each.name): each.value or 0.0
+        for run in results.runs
+        for each in run.measurements
+    }
+    spent = [f"{whole[name, 'training_flops']:.0f}" for name in summary(results)]
+    assert f"take {spent[0]} TFLOP for the baseline with 7,730 steps, {spent[2]} for joint" in page
+    assert f"training and {spent[3]} for Prologue-Post" in page
     flops = {
         (run.variant, stage.stage): stage.flops or 0.0
         for run in results.runs
@@ -113,7 +130,7 @@ def test_the_pages_say_what_a_prologue_does_at_equal_operations() -> None:
     assert abs(control / long - 1) < 1e-3
     assert f"takes {100 * (long / short - 1):.0f}% more operations of the generator" in page
     rows = (REPORTS / "steady_budget" / "results.md").read_text(encoding="utf-8").splitlines()
-    shown = PAGE.partition("### At equal operations")[2].splitlines()
+    shown = PAGE.partition("### At equal operations of")[2].splitlines()
     for line in rows:
         if line.startswith(("| 2d, ", "| prologue")):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -131,6 +148,12 @@ def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
     assert f"lower gFD by {change(post, 'gfid')} ({share:.1f}%, six seeds)" in page
     assert f"they lower it by {change(post, 'gfid', 0)} ({share:.1f}%), over six seeds" in readme
     assert f"gFD falls from {gfd[0]:.0f} to {gfd[1]:.0f} in the mean, in five of six seeds" in page
+    clothes = post["gfid_fashion_mnist_cnn"]
+    assert (
+        f"gFD does not move (−{change(post, 'gfid_fashion_mnist_cnn', 3)}, of "
+        f"{base['gfid_fashion_mnist_cnn'].mean:.3f})"
+    ) in page
+    assert clothes.verdict == "noise"
     pairs = {
         (run.variant, run.seed): each.value or 0.0
         for run in load_results(REPORTS / "steady_tokenizers").runs
@@ -162,3 +185,21 @@ def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
         f"gFD minus rFD by {change(onestage, 'generation_gap_difference', 0, True)}, and rFD, "
         f"open, by {change(onestage, 'rfid', 0, True)}"
     ) in page
+
+
+def test_the_page_says_how_many_operations_longer_sequences_take() -> None:
+    flops = {
+        run.variant: stage.flops or 0.0
+        for run in load_results(REPORTS / "prologue_count").runs
+        for stage in run.stages
+        if stage.stage == "train-generator"
+    }
+    base, *more = flops.values()
+    shares = [f"{100 * (each / base - 1):.0f}" for each in more]
+    assert f"takes {shares[0]}, {shares[1]} and {shares[2]}% more operations" in pages()[0]
+    # By the logarithm of the operations, as the page scales it: 7% for 29%.
+    falls = [
+        fall - 7 * math.log(each / base) / math.log(1.29)
+        for fall, each in zip((17, 17, 12), more, strict=True)
+    ]
+    assert "something like {:.0f}, {:.0f} and {:.0f}%".format(*falls) in pages()[0]
