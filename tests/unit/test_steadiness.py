@@ -59,8 +59,8 @@ def test_the_pages_say_what_eight_tokens_do_to_a_baseline_that_is_trained_better
     assert f"rFD of {prologue['rfid'].mean:.0f} against {base['rfid'].mean:.0f}" in page
     micro = summary(load_results(REPORTS / "visual_dropout"))["dropout 1"]
     assert (
-        f"an rFD of {micro['rfid'].mean:.0f} and a gFD of {micro['gfid'].mean:.0f} (ten seeds), the "
-        f"baseline of `steady` {base['rfid'].mean:.0f} and {base['gfid'].mean:.0f} (six)"
+        f"an rFD of {micro['rfid'].mean:.0f} and a gFD of {micro['gfid'].mean:.0f} (ten seeds), "
+        f"the baseline of `steady` {base['rfid'].mean:.0f} and {base['gfid'].mean:.0f} (six)"
     ) in page
     assert f"-ELBO is {elbo.mean:.3f} ± {elbo.half_width:.3f} higher" in page
 
