@@ -18,7 +18,7 @@ REPORTS = ROOT / "reports"
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("names", [("visual_dropout", "steady"), ("recipes",)])
+@pytest.mark.parametrize("names", [("visual_dropout", "steady"), ("recipes",), ("steady_steps",)])
 def test_the_page_shows_the_tables_that_the_script_prints(names: tuple[str, ...]) -> None:
     assert table({name: load_results(REPORTS / name) for name in names}) in PAGE
 
@@ -203,3 +203,13 @@ def test_the_page_says_how_many_operations_longer_sequences_take() -> None:
         for fall, each in zip((17, 17, 12), more, strict=True)
     ]
     assert "something like {:.0f}, {:.0f} and {:.0f}%".format(*falls) in pages()[0]
+
+
+def test_the_page_says_how_near_longer_trainings_come_to_the_aims() -> None:
+    longer = {one.variant: one for one in steadiness(load_results(REPORTS / "steady_steps"))}[
+        "2d, 8,000 steps"
+    ]
+    assert len(longer.rfd) == 10
+    assert f"rFD differs by {100 * longer.variation:.1f}% in place of 5%" in pages()[0]
+    assert max(longer.errors) < 0.028
+    assert not any(longer.jumps)
