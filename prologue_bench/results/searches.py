@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from prologue_bench.config.settings import ALL_TOKENS, MOST_POINTS
+from prologue_bench.contracts import over_features
 from prologue_bench.errors import listed
 from prologue_bench.results.findings import Doubt, Findings, place_of, section, setting_text
 from prologue_bench.results.known import foreign_metrics, known_numbers, measured_by
@@ -131,8 +132,8 @@ def _came_to(
 
 
 def _stem(title: str) -> str:
-    """A title without the features that it ends with in brackets."""
-    return title.partition(" (")[0]
+    """A title without its features, such as "gFD" of "gFD (EfficientNet-Lite0)" and of "gFID"."""
+    return over_features(title, "any").partition(" (")[0]
 
 
 def _choice(search: SearchRecord, of: Sequence[MeasurementRecord]) -> Iterator[str]:

@@ -646,6 +646,12 @@ def rounded(found: Document) -> None:
 
 
 LEGAL: dict[str, Damage] = {
+    "a search over other features": set_search(
+        lambda points, _: [{**each, "metric": "gFD (Fashion-MNIST CNN)"} for each in points]
+    ),
+    "a search over Inception's features": set_search(
+        lambda points, _: [{**each, "metric": "gFID"} for each in points]
+    ),
     "a component by its name": with_values(tokenizer="prologue"),
     "a component with settings": with_values(tokenizer={"use": "prologue", "prologue_tokens": 4}),
     "a part over a whole": with_values(tokenizer={"use": "prologue", "prologue_tokens": 99}),
