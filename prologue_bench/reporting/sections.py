@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import field, frozen
 
@@ -13,7 +13,7 @@ from prologue_bench.results.caveats import measurements_of
 from prologue_bench.results.frame import flat_settings
 from prologue_bench.results.left_out import notes_on
 from prologue_bench.results.protocols import protocol_hash
-from prologue_bench.results.schema import ProtocolRecord, Results, VariantRecord
+from prologue_bench.results.schema import ProtocolRecord, Results, RunRecord, VariantRecord
 from prologue_bench.results.sources import source_of
 from prologue_bench.texts.lines import one_line
 from prologue_bench.texts.ranges import seeds_text
@@ -76,11 +76,15 @@ def _first_of(titles: Sequence[str]) -> str:
 def _in_runs(results: Results, indices: Sequence[int]) -> str:
     if len(indices) == len(results.runs):
         return "in any run"
+    return f"of {'; '.join(_by_variant(results.runs[index] for index in indices))}"
+
+
+def _by_variant(runs: Iterable[RunRecord]) -> list[str]:
+    """Variants with the training seeds of their runs, each once."""
     seeds: dict[str, dict[int, None]] = defaultdict(dict)
-    for index in indices:
-        run = results.runs[index]
+    for run in runs:
         seeds[run.variant][run.seed] = None
-    return f"of {'; '.join(f'{variant}, {seeds_text(of)}' for variant, of in seeds.items())}"
+    return [f"{variant}, {seeds_text(of)}" for variant, of in seeds.items()]
 
 
 def left_out(results: Results) -> list[str]:
@@ -95,11 +99,7 @@ def left_out(results: Results) -> list[str]:
 
 def unfinished_runs(results: Results) -> list[str]:
     """Variants with the training seeds of which stages are still missing."""
-    seeds: dict[str, list[int]] = defaultdict(list)
-    for run in results.runs:
-        if run.unfinished and not run.failures:
-            seeds[run.variant].append(run.seed)
-    return [f"{variant}, {seeds_text(of)}" for variant, of in seeds.items()]
+    return _by_variant(run for run in results.runs if run.unfinished and not run.failures)
 
 
 def reused_runs(results: Results) -> dict[str, int]:

@@ -97,8 +97,9 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
     if len(results["seeds"]) == 1:
         assert not seen, "one training seed has no marks"
         return
-    few = seen < 20  # where only tokenizers were trained
-    assert seen > 2
+    # Where tokenizers alone were trained, there are few.
+    generates = any(each["name"] == "gfid" for each in results["runs"][0]["measurements"])
+    assert seen > (20 if generates else 2)
     # Of a table, and of the page, as they are read: after rounding.
     html = (path.parent / "report.html").read_text(encoding="utf-8")
     for text in (
@@ -107,7 +108,7 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
         html.partition('id="metrics"')[2].partition("By segment")[0].partition('id="plots"')[0],
     ):
         found_there = list(shown_differences(re.sub(r"<[^>]*>", "", text)))
-        assert len(found_there) > (2 if few else 10)
+        assert len(found_there) > (10 if generates else 2)
         for size, width, marked in found_there:
             assert marked == (size <= width), (size, width, marked)
 
