@@ -3,19 +3,21 @@
     python benchmarks/steadiness.py reports/visual_dropout reports/steady
 
 One row per report and variant: the mean L1 of the last tenth of the trainings' steps, the mean and
-the coefficient of variation (standard deviation over mean) of rFD, the largest squared error where
-it was measured, the fewest and the most joint bits of the prologue over the test images, and in how
-many trainings L1 jumps.
+the coefficient of variation (standard deviation over mean) of rFD with its 95% interval, the
+largest squared error where it was measured, the fewest and the most joint bits of the prologue over
+the test images, and in how many trainings L1 jumps.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
+from scipy import stats
 
 from prologue_bench.errors import UserError
 from prologue_bench.results.inside import JUMPS, last
@@ -45,6 +47,19 @@ class Steadiness:
         if len(self.rfd) < 2:
             return float("nan")
         return statistics.stdev(self.rfd) / statistics.fmean(self.rfd)
+
+    def variation_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Where the variation of all seeds lies; NaNs of fewer than two seeds.
+
+        The sum of squares over the variance of normal values follows a chi-squared distribution.
+        The noise of the mean is left out: it adds little to a variation of a few percent.
+        """
+        degrees = len(self.rfd) - 1
+        if degrees < 1:
+            return float("nan"), float("nan")
+        tails = stats.chi2.ppf([(1 + level) / 2, (1 - level) / 2], degrees)
+        low, high = (self.variation * math.sqrt(degrees / float(each)) for each in tails)
+        return low, high
 
 
 def steadiness(results: Results) -> Iterator[Steadiness]:
@@ -77,7 +92,12 @@ def _values(runs: list[RunRecord], name: str) -> tuple[float, ...]:
 
 def row(report: str, one: Steadiness) -> list[str]:
     """Its cells."""
-    spread = f"{100 * one.variation:.1f}%" if len(one.rfd) > 1 else NONE
+    low, high = one.variation_interval()
+    spread = (
+        f"{100 * one.variation:.1f}% ({100 * low:.1f} to {100 * high:.1f})"
+        if len(one.rfd) > 1
+        else NONE
+    )
     return [
         markdown_line(report),
         markdown_line(one.variant),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 
 import pytest
@@ -36,8 +37,20 @@ def test_variation_is_that_of_a_sample_and_unknown_of_one_seed() -> None:
         steadiness(evolve(results, runs=tuple(run for run in results.runs if run.seed == 0)))
     )
     assert math.isnan(one.variation)
+    assert all(map(math.isnan, one.variation_interval()))
     assert row("visual_dropout", one)[2] == "1"
     assert "nan" not in row("visual_dropout", one)
+
+
+def test_the_interval_of_a_variation_holds_the_true_one_as_often_as_it_says() -> None:
+    generator = random.Random(7)
+    one = next(steadiness(load_results(REPORTS / "visual_dropout")))
+    held = 0
+    for _ in range(2000):
+        drawn = evolve(one, rfd=tuple(generator.gauss(200, 16) for _ in range(10)))
+        low, high = drawn.variation_interval()
+        held += low <= 16 / 200 <= high
+    assert held / 2000 == pytest.approx(0.95, abs=0.015)  # three standard errors
 
 
 def test_trainings_with_jumps_are_counted_once_each() -> None:
