@@ -404,7 +404,9 @@ def _convolution(
 
 
 _FORMULAS: dict[Any, Callable[..., int]] = {
-    **dict.fromkeys((aten.mm, aten.addmm, aten.bmm, aten.baddbmm), _product),
+    **dict.fromkeys(
+        (aten.mm, aten.addmm, aten.addmm_, aten.bmm, aten.baddbmm, aten.baddbmm_), _product
+    ),
     aten.convolution: _convolution,
 }
 

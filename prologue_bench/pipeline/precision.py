@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from prologue_bench.pipeline import stages
+from prologue_bench.training.precision import autocast
 
 
 def as_trained(
@@ -17,10 +18,8 @@ def as_trained(
     Encoding, decoding and sampling are then as fast as training, and round as it did. What is
     imported computes in float32.
     """
-    while isinstance(stage, stages.TakePrior):
+    if isinstance(stage, stages.TakePrior):
         stage = stage.tokens.tokenizer
-    half = (
-        isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator)
-        and stage.training.precision == "bfloat16"
-    )
-    return torch.autocast(device.type, torch.bfloat16, enabled=half)
+    if isinstance(stage, stages.TrainTokenizer | stages.TrainGenerator):
+        return autocast(stage.training.precision, device)
+    return autocast("float32", device)

@@ -561,6 +561,14 @@ class Checksums:
 
 
 @frozen(kw_only=True)
+class Precisions:
+    """In which precision models were trained, and compute."""
+
+    tokenizer: Literal["float32", "bfloat16"] = "float32"
+    generator: Literal["float32", "bfloat16"] = "float32"
+
+
+@frozen(kw_only=True)
 class RunSettings:
     """All that the models of a run, and samples from them, are made from but the weights."""
 
@@ -570,6 +578,7 @@ class RunSettings:
     tokenizer: ComponentSettings
     generator: ComponentSettings
     sampling: Settings
+    precisions: Precisions = Precisions()
 
 
 @frozen(kw_only=True)
@@ -583,6 +592,8 @@ class Export(RunSettings):
     tokenizer: ComponentSettings
     generator: ComponentSettings
     sampling: Settings
+    precisions: Precisions = omitted(Precisions())
+    """Float32 in exports of versions that did not write them."""
     versions: Versions
     images: ImagesRecord
     ablation: AblationRecord

@@ -48,6 +48,7 @@ def describe_export(run: FinishedRun, results: Results, registry: Registry) -> E
         tokenizer=description.tokenizer,
         generator=description.generator,
         sampling=description.sampling,
+        precisions=description.precisions,
         versions=Versions(
             tokenizer=registry.find("tokenizer", description.tokenizer.use).version,
             generator=registry.find("generator", description.generator.use).version,

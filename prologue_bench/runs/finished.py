@@ -17,7 +17,9 @@ from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.images import ImageSpec, to_bytes, to_float
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError, shortened
+from prologue_bench.results.schema import Precisions
 from prologue_bench.sampling.decoding import draw_ids
+from prologue_bench.training.precision import Precision, autocast
 
 
 @frozen
@@ -33,6 +35,7 @@ class FinishedRun:
     tokenizer: Tokenizer
     generator: Generator
     sampling: Sampling
+    precisions: Precisions = Precisions()
 
     def draw(
         self, labels: Tensor, seed: int, fixed: Tensor | None = None, first: int = 0
@@ -44,7 +47,7 @@ class FinishedRun:
         that seed. Raises StageError where the models compute nothing that can be drawn from.
         """
         none = self.images.none_label
-        with self._computing("draw tokens"):
+        with self._computing("draw tokens", self.precisions.generator):
             return draw_ids(
                 self.generator, self.sampling, none, labels, fixed, "drawn", seed, first=first
             )
@@ -52,7 +55,7 @@ class FinishedRun:
     @torch.inference_mode()
     def encode(self, images: NDArray[np.uint8]) -> Tensor:
         """Ids [L] of one uint8 image [1, C, H, W]. Raises StageError as `draw` does."""
-        with self._computing("encode an image"):
+        with self._computing("encode an image", self.precisions.tokenizer):
             ids = self.tokenizer.encode(to_float(torch.from_numpy(np.array(images))))
             self.tokenizer.layout.check(ids, 1)
         return ids[0]
@@ -60,14 +63,16 @@ class FinishedRun:
     @torch.inference_mode()
     def decode(self, ids: Tensor) -> NDArray[Any]:
         """uint8 images [B, C, H, W]. Raises StageError as `draw` does."""
-        with self._computing("decode tokens"):
+        with self._computing("decode tokens", self.precisions.tokenizer):
             images: NDArray[Any] = to_bytes(self.tokenizer.decode(ids)).cpu().numpy()
         return images
 
     @contextmanager
-    def _computing(self, what: str) -> Iterator[None]:
+    def _computing(self, what: str, precision: Precision) -> Iterator[None]:
+        """As it was trained, and what goes wrong in one line."""
         try:
-            yield
+            with autocast(precision, next(self.generator.parameters()).device):
+                yield
         except (
             RuntimeError,
             IndexError,

@@ -23,6 +23,7 @@ from prologue_bench.pipeline.models import (
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.schema import (
     ComponentSettings,
+    Precisions,
     Results,
     RunRecord,
     RunSettings,
@@ -127,7 +128,8 @@ def describe_run(results: Results, variant: str, seed: int) -> RunSettings:
     Raises UserError if none is there.
     """
     run, settings = find_run(results, variant, seed), find_variant(results, variant).settings
-    is_joint = any(stage.stage == "take-prior" for stage in run.stages)
+    made_by = {stage.stage for stage in run.stages}
+    is_joint = "take-prior" in made_by
     prior = (
         structure(Prior, settings.tokenizer_training.get("prior"), "the results' prior")
         if is_joint
@@ -142,6 +144,20 @@ def describe_run(results: Results, variant: str, seed: int) -> RunSettings:
         if prior is None
         else ComponentSettings(use=prior.use, settings=prior.settings),
         sampling=plain_values(_sampling(run, settings.sampling)),
+        precisions=structure(
+            Precisions,
+            {
+                model: training["precision"]
+                for model, stage, training in (
+                    ("tokenizer", "train-tokenizer", settings.tokenizer_training),
+                    ("generator", "train-generator", settings.generator_training),
+                    ("generator", "take-prior", settings.tokenizer_training),
+                )
+                # What is imported computes in float32.
+                if stage in made_by and "precision" in training
+            },
+            "the results' precisions",
+        ),
     )
 
 
@@ -172,7 +188,13 @@ def build_run(
         weights.digests[1],
     )
     return FinishedRun(
-        description.variant, description.training_seed, images, tokenizer, generator, sampling
+        description.variant,
+        description.training_seed,
+        images,
+        tokenizer,
+        generator,
+        sampling,
+        description.precisions,
     )
 
 

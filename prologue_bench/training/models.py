@@ -22,6 +22,7 @@ from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer, Tokenize
 from prologue_bench.errors import StageError
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.compiling import Compiled
+from prologue_bench.training.precision import autocast
 from prologue_bench.training.recording import Recording
 
 if TYPE_CHECKING:  # plans count FLOPs with these models, and need no engine
@@ -94,9 +95,7 @@ class LossModel(nn.Module):
 
     def autocast(self) -> AbstractContextManager[None]:
         """The precision asked for, on the device of the weights."""
-        device = self.device
-        low = self.training_settings.precision == "bfloat16"
-        return torch.autocast(device.type, torch.bfloat16, enabled=low)
+        return autocast(self.training_settings.precision, self.device)
 
     def random(self, *names: seeds.Name) -> torch.Generator:
         """A generator for one purpose in this step, the same in all processes."""

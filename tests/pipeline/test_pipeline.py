@@ -167,6 +167,33 @@ def test_a_damaged_artifact_is_found_and_rebuilt(load: Load, trained: Store) -> 
     assert path.read_bytes() == before
 
 
+class Shares(Recorder):
+    """The shares of each stage that were reported as done, in order.
+
+    Metrics report on each of their passes over the images; they are left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shares: dict[str, list[float]] = {}
+
+    def advanced(
+        self, planned: PlannedStage, done: int, total: int, losses: Mapping[str, float]
+    ) -> None:
+        if planned.stage.kind != "measure":
+            name = f"{planned.stage.kind} {planned.stage.key}"
+            self.shares.setdefault(name, []).append(done / total)
+
+
+def test_what_is_left_of_a_stage_never_grows(load: Load, store: Store) -> None:
+    shares = Shares()
+    execute(make_plan(load("metrics=[gfid]"), Workspace(store)), Workspace(store), shares, never)
+    assert {"sample", "reconstruct"} <= {name.split()[0] for name in shares.shares}
+    for name, found in shares.shares.items():
+        assert found == sorted(found), name
+        assert found[-1] == 1, name
+
+
 class StopAfter(Recorder):
     """Asks to stop after so many steps of one kind of stage."""
 

@@ -127,6 +127,18 @@ def test_the_counter_knows_every_product() -> None:
     assert flops._count(forward) == counter.get_total_flops() > 0
 
 
+def test_products_in_place_count_as_those_that_are_not() -> None:
+    from prologue_bench.pipeline import flops
+
+    one, many = torch.zeros(4, 6), torch.zeros(2, 4, 6)
+
+    def forward() -> None:
+        one.addmm_(torch.zeros(4, 5), torch.zeros(5, 6))
+        many.baddbmm_(torch.zeros(2, 4, 5), torch.zeros(2, 5, 6))
+
+    assert flops._count(forward) == 2 * 4 * 5 * 6 * (1 + 2)
+
+
 def test_a_total_is_unknown_where_a_part_is(tmp_path: Path) -> None:
     def cost(**changes: float | None) -> dict[str, float]:
         tokenizer = attrs.evolve(StageCost(seconds=100, flops=3e12, machine="m"), **changes)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -62,76 +63,70 @@ def reconstruct(stage: stages.Reconstruct, workspace: Workspace, context: StageC
     """Decode the tokens of the test split, or reconstruct its images where there are none."""
     tokenizer = workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
     spec = workspace.open_data(stage.tokens.tokenizer.data.resolved).spec
+    decoder = Decoder(stage.tokens.tokenizer, tokenizer, spec, context.device)
     if isinstance(tokenizer, ContinuousTokenizer):
         images = workspace.data_of(stage.tokens.tokenizer).images("test")
-        write_images(
-            spec,
-            stage.tokens.tokenizer,
-            images,
-            lambda batch: tokenizer.reconstruct(to_float(batch)),
-            context,
-            len(images),
-        )
-        return
-    ids = open_tokens(workspace.store.get(stage.tokens.key), "test")
-    decode_images(spec, stage.tokens.tokenizer, tokenizer, ids, context, len(ids), 0)
+        write_images(decoder.reconstruct, images, spec, context)
+    else:
+        ids = open_tokens(workspace.store.get(stage.tokens.key), "test")
+        write_images(decoder.decode, ids, spec, context)
 
 
-def decode_images(
-    spec: ImageSpec,
-    stage: stages.TokenizerStage,
-    tokenizer: Tokenizer,
-    ids: NDArray[Any] | Shards,
-    context: StageContext,
-    total: int,
-    done: int,
-) -> None:
-    """Write images.npy, the images of ids [N, L], as `write_images` does."""
-    write_images(
-        spec, stage, ids, lambda batch: tokenizer.decode(batch.long()), context, total, done
-    )
-
-
-@torch.inference_mode()
-def write_images(
-    spec: ImageSpec,
-    stage: stages.TokenizerStage,
-    inputs: ImageArray | Shards,
-    images_of: Callable[[Tensor], Tensor],
-    context: StageContext,
-    total: int,
-    done: int = 0,
-) -> None:
-    """Write images.npy, the images of N inputs, without holding all of them in memory.
+@frozen(eq=False)
+class Decoder:
+    """Makes bytes of what a trained tokenizer gives, in the precision of its training.
 
     Raises StageError for images of another shape than the data's, and for values that are no
     numbers.
     """
-    who = stage.tokenizer.component.called("tokenizer")
+
+    stage: stages.TokenizerStage
+    tokenizer: Tokenizer
+    spec: ImageSpec
+    device: torch.device
+
+    @torch.inference_mode()
+    def decode(self, ids: Tensor) -> NDArray[Any]:
+        """uint8 images [B, C, H, W] of ids [B, L]."""
+        with as_trained(self.stage, self.device):
+            decoded = self.tokenizer.decode(ids.long())
+        return self._bytes("decode", decoded, len(ids))
+
+    @torch.inference_mode()
+    def reconstruct(self, images: Tensor) -> NDArray[Any]:
+        """uint8 images [B, C, H, W] of such, by a tokenizer without tokens."""
+        assert isinstance(self.tokenizer, ContinuousTokenizer)
+        with as_trained(self.stage, self.device):
+            made = self.tokenizer.reconstruct(to_float(images))
+        return self._bytes("reconstruct", made, len(images))
+
+    def _bytes(self, method: str, made: object, count: int) -> NDArray[Any]:
+        who = f"{self.stage.tokenizer.component.called('tokenizer')}: `{method}` gave"
+        shape = (count, *self.spec.shape)
+        if not isinstance(made, Tensor):
+            raise StageError(f"{who} {shown(made)}, expected floats {list(shape)}")
+        if not made.is_floating_point() or tuple(made.shape) != shape:
+            found = f"{made.dtype} {list(made.shape)}"
+            raise StageError(f"{who} {found}, expected floats {list(shape)}")
+        if not bool(torch.isfinite(made).all()):
+            raise StageError(f"{who} values that are not finite numbers")
+        images: NDArray[Any] = to_bytes(made).cpu().numpy()
+        return images
+
+
+def write_images(
+    images_of: Callable[[Tensor], NDArray[Any]],
+    inputs: ImageArray | Shards,
+    spec: ImageSpec,
+    context: StageContext,
+) -> None:
+    """Write images.npy, the images of N inputs, without holding all of them in memory."""
     images = np.lib.format.open_memmap(
         context.output / "images.npy", "w+", np.uint8, (len(inputs), *spec.shape)
     )
     for start, batch in batches(inputs, context, 0, len(inputs)):
-        with as_trained(stage, context.device):
-            decoded = images_of(batch)
-        check_decoded(decoded, (len(batch), *spec.shape), who)
-        images[start : start + len(batch)] = to_bytes(decoded).cpu().numpy()
-        context.advance(min(total, done + start + len(batch)), max(total, done + len(inputs)))
-    context.advance(total, total)
-
-
-def check_decoded(decoded: object, shape: tuple[int, ...], who: str) -> None:
-    """Raises StageError for what is no images [B, C, H, W] of this shape."""
-    if (
-        not isinstance(decoded, Tensor)
-        or not decoded.is_floating_point()
-        or tuple(decoded.shape) != shape
-    ):
-        is_tensor = isinstance(decoded, Tensor)
-        found = f"{decoded.dtype} {list(decoded.shape)}" if is_tensor else shown(decoded)  # type: ignore[attr-defined]
-        raise StageError(f"{who}: `decode` gave {found}, expected floats {list(shape)}")
-    if not bool(torch.isfinite(decoded).all()):
-        raise StageError(f"{who}: `decode` gave values that are not finite numbers")
+        images[start : start + len(batch)] = images_of(batch)
+        context.advance(start + len(batch), len(inputs))
 
 
 def batches(

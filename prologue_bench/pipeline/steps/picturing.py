@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prologue_bench.contracts.images import to_bytes, to_float
+from prologue_bench.contracts.images import to_float
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.pictures import (
@@ -30,6 +30,7 @@ from prologue_bench.pipeline.pictures import (
     to_png,
 )
 from prologue_bench.pipeline.precision import as_trained
+from prologue_bench.pipeline.steps.coding import Decoder
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.pipeline.workspace import Workspace
@@ -95,7 +96,12 @@ class _Artist:
         spec = workspace.open_data(tokens.tokenizer.data.resolved).spec
         self.classes = len(spec.class_names)
         self._stage, self._context = stage, context
-        self._tokenizer = workspace.load_tokenizer(tokens.tokenizer, context.device)
+        self.images = Decoder(
+            tokens.tokenizer,
+            workspace.load_tokenizer(tokens.tokenizer, context.device),
+            spec,
+            context.device,
+        ).decode
         self._drawn = partial(
             draw_ids,
             workspace.load_generator(stage.generator, context.device),
@@ -108,12 +114,6 @@ class _Artist:
         self._context.check_stop()
         with as_trained(self._stage.generator, self._context.device):
             return self._drawn(labels, fixed, "drawn", seed)
-
-    def images(self, ids: Tensor) -> NDArray[Any]:
-        """uint8 images [B, C, H, W]."""
-        with torch.inference_mode():
-            images: NDArray[Any] = to_bytes(self._tokenizer.decode(ids)).cpu().numpy()
-        return images
 
 
 @torch.inference_mode()

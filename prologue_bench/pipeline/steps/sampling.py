@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from attrs import evolve
 from numpy.typing import NDArray
-from torch import Tensor
 
 from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import Sampling
 from prologue_bench.contracts.checked import check_measurements
-from prologue_bench.contracts.images import to_bytes
 from prologue_bench.contracts.metric import MetricInputs
-from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import HeldOut
 from prologue_bench.pipeline.precision import as_trained
-from prologue_bench.pipeline.steps.coding import decode_images
+from prologue_bench.pipeline.steps.coding import Decoder, write_images
 from prologue_bench.pipeline.tokens import kind_of_ids
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.sampling.decoding import draw_ids
@@ -41,7 +39,9 @@ def search_sampling(
     assert search is not None
     ref = stage.generator.tokens.tokenizer.data
     data = HeldOut(workspace.open_data(ref.resolved), ref.held_out)
-    tokenizer = workspace.load_tokenizer(stage.generator.tokens.tokenizer, context.device)
+    trained = stage.generator.tokens.tokenizer
+    tokenizer = workspace.load_tokenizer(trained, context.device)
+    decoder = Decoder(trained, tokenizer, data.spec, context.device)
     generator = workspace.load_generator(stage.generator, context.device)
     metric = models.build_metric(stage.metric)
     who = stage.metric.component.called("metric")
@@ -53,7 +53,7 @@ def search_sampling(
         kept = context.work / f"point-{_hash(point)}.json"
         if not kept.exists():
             sampling = sampling_at(stage.sampling, point, "sampling.search.grid")
-            parts = []
+            parts: list[NDArray[Any]] = []
             for start in range(0, search.samples, sampling.batch_size):
                 context.check_stop()
                 batch = labels[start : start + sampling.batch_size]
@@ -69,8 +69,7 @@ def search_sampling(
                         sampling.seed,
                         first=start,
                     )
-                with as_trained(stage.generator.tokens.tokenizer, context.device):
-                    parts.append(_images(tokenizer, ids))
+                parts += map(decoder.decode, torch.split(ids, INFERENCE_BATCH))
             inputs = MetricInputs(
                 metric=stage.metric.name,
                 needs=("samples",),
@@ -117,17 +116,6 @@ def _hash(point: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()[:20]
 
 
-@torch.inference_mode()
-def _images(tokenizer: Tokenizer, ids: Tensor) -> NDArray[Any]:
-    """uint8 images of ids [B, L]."""
-    return np.concatenate(
-        [
-            to_bytes(tokenizer.decode(part)).cpu().numpy()
-            for part in torch.split(ids, INFERENCE_BATCH)
-        ]
-    )
-
-
 def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
     """The stage's sampling settings, those that were searched for put in."""
     if stage.search is None:
@@ -160,26 +148,33 @@ def draw_tokens(stage: stages.SampleImages, workspace: Workspace, context: Stage
                 )
             write_array(path, ids.cpu().numpy().astype(kind_of_ids(generator.layout)))
             context.seal(path)
-        # Decoding the images is cheap beside drawing their tokens; it is counted as a tenth.
-        context.advance(
-            min(start + sampling.batch_size, sampling.samples), round(1.1 * sampling.samples)
-        )
+        done = min(start + sampling.batch_size, sampling.samples)
+        context.advance(done, sampling.samples + _decoding(sampling.samples))
+
+
+def _decoding(samples: int) -> int:
+    """How much of the stage it is to decode samples, which is cheap beside drawing them."""
+    return max(1, round(0.1 * samples))
 
 
 def decode_samples(stage: stages.SampleImages, workspace: Workspace, context: StageContext) -> None:
     """Put the drawn tokens together and decode them."""
-    tokenizer = workspace.load_tokenizer(stage.generator.tokens.tokenizer, context.device)
+    trained, samples = stage.generator.tokens.tokenizer, stage.sampling.samples
+    spec = workspace.open_data(trained.data.resolved).spec
+    tokenizer = workspace.load_tokenizer(trained, context.device)
     drawn = np.concatenate([np.load(path) for path in _drawn(stage, context)])
     np.save(context.output / "tokens.npy", drawn)
     np.save(context.output / "labels.npy", _sample_labels(stage, workspace))
-    decode_images(
-        workspace.open_data(stage.generator.tokens.tokenizer.data.resolved).spec,
-        stage.generator.tokens.tokenizer,
-        tokenizer,
+
+    def advance(done: int, total: int) -> None:
+        part = _decoding(samples)
+        context.advance(samples + part * done // total, samples + part)
+
+    write_images(
+        Decoder(trained, tokenizer, spec, context.device).decode,
         drawn,
-        context,
-        stage.sampling.samples,
-        stage.sampling.samples,
+        spec,
+        evolve(context, advance=advance),
     )
 
 
