@@ -20,6 +20,7 @@ def as_today(results: Document) -> Document:
     for run in results["runs"]:
         fill_in_figures(run["measurements"])
         fill_in_warnings(run["measurements"])
+        name_true_scales(run["measurements"])
     return with_true_titles(results)
 
 
@@ -89,6 +90,25 @@ PLOTTED_AGAINST = {
 """Which numbers of earlier versions are plotted against which others. Today's say so themselves."""
 MAPPED = "codebook_perplexity_position_"
 """How the names of numbers of earlier versions begin that are shown as maps."""
+
+
+FITTED = ", one scale fitted to the test images"
+"""How earlier versions called the scale of the likelihood in the -ELBO."""
+SCALES = {
+    "laplace": ", its scale the mean absolute error",
+    "gaussian": ", its scale the root mean squared error",
+}
+"""What they took. It is the likeliest of a density, and not where pixels are discrete."""
+
+
+def name_true_scales(measurements: list[Document]) -> None:
+    """Say which scale the likelihood in the -ELBO had in versions that did not search for it."""
+    for each in measurements:
+        details = each["protocol"]["details"]
+        family, fitted, rest = str(details.get("likelihood", "")).partition(FITTED)
+        if fitted and not rest:
+            name, _, how = family.partition(",")
+            details["likelihood"] = f"{name}{SCALES.get(name, '')},{how}"
 
 
 def fill_in_figures(measurements: list[Document]) -> None:

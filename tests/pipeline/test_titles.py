@@ -28,7 +28,7 @@ from prologue_bench.reporting.tables import render_latex, render_markdown
 from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.frame import frame
 from prologue_bench.results.loading import load_results
-from prologue_bench.results.migration import with_true_titles
+from prologue_bench.results.migration import name_true_scales, with_true_titles
 from prologue_bench.results.pictures import Pictures
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
@@ -253,6 +253,20 @@ def test_searches_of_earlier_versions_are_retitled_too() -> None:
     }
     points = with_true_titles({"runs": [run]})["runs"][0]["search"]["points"]
     assert [point["metric"] for point in points] == [f"gFD ({LITE})", "PSNR"]
+
+
+def test_scales_of_the_elbo_are_named_that_earlier_versions_took_for_the_likeliest() -> None:
+    def read(likelihood: str) -> str:
+        details = {"likelihood": f"{likelihood}, discretised, one scale fitted to the test images"}
+        measurement = {"name": "elbo", "protocol": {"name": "elbo", "details": details}}
+        name_true_scales([measurement])
+        once = str(details["likelihood"])
+        name_true_scales([measurement])
+        assert details["likelihood"] == once
+        return once
+
+    assert read("laplace") == "laplace, its scale the mean absolute error, discretised"
+    assert read("gaussian") == "gaussian, its scale the root mean squared error, discretised"
 
 
 def test_published_rows_share_no_table_with_measured_ones() -> None:

@@ -24,7 +24,7 @@ from prologue_bench.texts.ranges import parse_ranges, ranges
 from prologue_plugins.metrics import features
 from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.cost import Cost, Speed
-from prologue_plugins.metrics.elbo import Elbo, fitted_scale, pixel_bits
+from prologue_plugins.metrics.elbo import Elbo, likeliest_scale, pixel_bits
 from prologue_plugins.metrics.fidelity import (
     DensityCoverage,
     Kid,
@@ -148,8 +148,7 @@ def test_psnr_mse_and_ssim_match_their_formulas(tmp_path: Path) -> None:
 def test_the_elbo_is_distortion_plus_rate_and_its_likelihood_adds_up(tmp_path: Path) -> None:
     histogram = np.zeros((256, 256))
     histogram[100, 98], histogram[100, 103], histogram[0, 4] = 3, 2, 1
-    scale = fitted_scale(histogram, "laplace")
-    assert scale == pytest.approx((3 * 2 + 2 * 3 + 4) / 6)
+    scale = 2.5
     cdf = laplace(loc=[100, 100, 0], scale=scale).cdf
     masses = cdf(np.array([98.5, 103.5, 4.5])) - cdf(np.array([97.5, 102.5, 3.5]))
     expected = -(3 * np.log2(masses[0]) + 2 * np.log2(masses[1]) + np.log2(masses[2])) / 6
@@ -179,6 +178,26 @@ def test_the_elbo_is_distortion_plus_rate_and_its_likelihood_adds_up(tmp_path: P
     assert found["elbo_rate"] == pytest.approx(
         float(nats) / len(TEST) / math.log(2) / dimensions, rel=1e-5
     )
+
+
+@pytest.mark.parametrize("likelihood", ["laplace", "gaussian"])
+@pytest.mark.parametrize("black", [0.0, 0.5, 0.9])
+def test_the_scale_of_the_elbo_is_the_likeliest(likelihood: str, black: float) -> None:
+    """No other scale takes fewer bits, whatever share of pixels is black."""
+    rng = np.random.default_rng(3)
+    truth = np.where(rng.random(20_000) < black, 0, rng.integers(20, 236, 20_000))
+    found = np.clip(np.round(truth + rng.laplace(scale=9, size=truth.shape)), 0, 255)
+    histogram = np.zeros((256, 256))
+    np.add.at(histogram, (found.astype(int), truth), 1)
+
+    def bits(scale: float) -> float:
+        return float((histogram * pixel_bits(scale, likelihood)).sum())
+
+    best = likeliest_scale(histogram, likelihood)
+    others = np.geomspace(0.1, 256, 1000)
+    assert bits(best) <= min(map(bits, others)) * (1 + 1e-9)
+    if likelihood == "laplace" and black == 0:  # then the tails are hardly there
+        assert best == pytest.approx(np.abs(found - truth).mean(), rel=0.01)
 
 
 def test_layout_persistence_is_one_for_copies_and_zero_for_strangers() -> None:

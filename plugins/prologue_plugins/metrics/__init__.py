@@ -92,7 +92,7 @@ def prologue_metrics() -> list[Component]:
             name="elbo",
             target="prologue_plugins.metrics.elbo:Elbo",
             settings="prologue_plugins.metrics.settings:ElboSettings",
-            version=2,
+            version=3,
             summary="Evidence lower bound of the test images, split into distortion and rate.",
         ),
         Component(
