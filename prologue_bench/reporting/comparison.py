@@ -13,7 +13,13 @@ from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.protocols import differences
 from prologue_bench.results.schema import Numbers, ProtocolRecord
-from prologue_bench.stats.differences import Difference, Points, paired, points_of
+from prologue_bench.stats.differences import (
+    Difference,
+    Points,
+    distinct_differences,
+    paired,
+    points_of,
+)
 from prologue_bench.stats.looks import Looks
 
 
@@ -69,7 +75,7 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
         if not runs:
             continue
         conflict = _conflict(first, second, metric, runs)
-        family = sum(bool(keys) for keys in shared.values())
+        family = distinct_differences(pairs[variant] for variant, keys in shared.items() if keys)
         values = [
             (pairs[v][0][seed, sampling].value, pairs[v][1][seed, sampling].value)
             for v, seed, sampling in runs

@@ -12,7 +12,13 @@ from prologue_bench.reporting.summary import Cells, MetricInfo, is_judged
 from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.schema import Results, VariantRecord
-from prologue_bench.stats.differences import Points, measured_once, paired, points_of
+from prologue_bench.stats.differences import (
+    Points,
+    distinct_differences,
+    measured_once,
+    paired,
+    points_of,
+)
 from prologue_bench.texts.numbers import number
 
 MATCHED = 0.05
@@ -123,10 +129,11 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
     pairs = [pair for pair in combinations(known, 2) if results.baseline not in pair]
     sign = 1 if info.direction == "higher" else -1
     losses = dict.fromkeys((name for name in known if name not in broken), 0)
+    family = distinct_differences((points[one], points[other]) for one, other in pairs)
     for one, other in pairs:
         if {one, other} & broken.keys() or not _comparable(points[one], points[other]):
             continue
-        difference = paired(points[one], points[other], len(pairs), looks)
+        difference = paired(points[one], points[other], family, looks)
         if difference.leaves_zero_out:
             losses[other if sign * difference.mean > 0 else one] += 1
     for name, cell in known.items():

@@ -6,9 +6,9 @@ with one, over its sampling seeds; with one of each, they come from the interval
 the metric itself brings.
 
 One family of tests for all reports and claims: for each metric, all variants that are compared with
-the baseline. The 95% intervals of a family are simultaneous (Bonferroni), whatever the variances of
-variants and the dependence between them. A verdict is read off the interval, so that the two
-cannot disagree.
+the baseline, those of equal values once. The 95% intervals of a family are simultaneous
+(Bonferroni), whatever the variances of variants and the dependence between them. A verdict is read
+off the interval, so that the two cannot disagree.
 
 Where a margin was stated beforehand, a difference whose interval lies within it is equivalent.
 Where seeds were added until a metric was decided, its intervals hold at all looks at once too
@@ -65,7 +65,7 @@ class Difference:
     together. A difference that is the same in all seeds is `constant`, and has no interval: a
     spread of zero tells nothing of the noise. So it is with weights that were not trained here,
     and it may be by chance where a metric has few values, such as a number of codes. Where seeds
-    were added until it was decided, it is corrected for all `looks` too. It has a `margin` where
+    were added until it was decided, it is corrected for all those `looks` too. It has a `margin` where
     one was stated beforehand.
     """
 
@@ -76,7 +76,7 @@ class Difference:
     count: int = 1
     family: int = 1
     constant: bool = False
-    looks: bool = False
+    looks: Looks | None = None
     margin: Margin | None = None
 
     @property
@@ -217,7 +217,25 @@ def _family(compared: Sequence[str], by_variant: Mapping[str, Points], reference
         for name in compared
         if len({seed for seed, _ in measured_once(by_variant[name], reference)}) > 1
     ]
-    return max(1, len(several or compared))
+    return distinct_differences((by_variant[name], reference) for name in several or compared)
+
+
+def distinct_differences(pairs: Iterable[tuple[Points, Points]]) -> int:
+    """How many differences are tested where points are compared with others; at least 1.
+
+    Those that have the same values on both sides, seed by seed, are one difference: such are
+    variants of one tokenizer in what only the tokenizer decides. Where both sides are equal, as
+    with the same run twice, there is none.
+    """
+    found: set[tuple[tuple[tuple[int, int], str, str], ...]] = set()
+    for points, reference in pairs:
+        values = tuple(
+            (key, f"{points[key].value:.11g}", f"{reference[key].value:.11g}")
+            for key in sorted(_shared(points, reference))
+        )
+        if any(own != other for _, own, other in values):
+            found.add(values)
+    return max(1, len(found))
 
 
 def measured_once(*points: Points) -> list[tuple[int, int]]:
@@ -313,7 +331,9 @@ def paired(
         means = _by_training({key: reference[key].value for key in shared})
         return evolve(found, margin=_margin(over, list(map(fmean, means.values())), found, share))
     if looks is not None:  # one training seed, before any look
-        return Difference(mean=fmean(over), basis=basis, count=len(over), family=family, looks=True)
+        return Difference(
+            mean=fmean(over), basis=basis, count=len(over), family=family, looks=looks
+        )
     if basis:
         return _student(over, basis, family)
     (key,) = shared
@@ -357,7 +377,7 @@ def _student(
     if looks is not None and level is not None:
         level = looks.level(level, count)
     if level is None:
-        return Difference(mean=mean, basis=basis, count=count, family=family, looks=True)
+        return Difference(mean=mean, basis=basis, count=count, family=family, looks=looks)
     if looks is not None:
         chance = looks.p_value(chance, count)
     return Difference(
@@ -367,7 +387,7 @@ def _student(
         basis=basis,
         count=count,
         family=family,
-        looks=looks is not None,
+        looks=looks,
     )
 
 

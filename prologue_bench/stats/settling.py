@@ -6,6 +6,8 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable
 
+from attrs import evolve
+
 from prologue_bench.stats.differences import Difference
 from prologue_bench.stats.intervals import LEVEL
 from prologue_bench.stats.student import critical
@@ -17,11 +19,16 @@ MOST_SEEDS = 200
 def narrowing(found: Difference, seeds: int) -> float:
     """How much narrower the interval of a difference gets with so many seeds.
 
-    The spread of the differences is taken to stay as it was found.
+    The spread of the differences is taken to stay as it was found. Where seeds were added until it
+    was decided, there are looks up to so many.
     """
 
     def factor(count: int) -> float:
-        return critical((1 - LEVEL) / found.family, count - 1) / math.sqrt(count)
+        level: float | None = (1 - LEVEL) / found.family
+        if found.looks is not None and level is not None:
+            level = evolve(found.looks, most=max(count, found.looks.most)).level(level, count)
+        assert level is not None, "there is an interval"
+        return critical(level, count - 1) / math.sqrt(count)
 
     return factor(seeds) / factor(found.count)
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from prologue_bench.stats.differences import Cell, Difference, summarise
 from prologue_bench.stats.looks import Looks, spent
+from prologue_bench.stats.settling import seeds_to_settle
 from tests.factories.verdicts import rows
 
 LOOKS = Looks(first=3, most=10, margin=0.05)
@@ -78,8 +79,26 @@ def test_the_interval_is_that_of_the_level_and_wider_than_without_looks() -> Non
     assert found.p_value is not None
     assert alone.p_value is not None
     assert found.p_value > alone.p_value
-    assert (found.looks, alone.looks) == (True, False)
+    assert (found.looks, alone.looks) == (LOOKS, None)
     assert alone.margin is None, "without looks nothing is called equivalent"
+
+
+@pytest.mark.parametrize(("seeds", "mean"), [(3, 1.0), (3, 2.0), (5, 0.5), (10, 0.5)])
+def test_the_seeds_that_settle_a_difference_are_those_at_whose_look_it_would_be(
+    seeds: int, mean: float
+) -> None:
+    """With the level that the look at so many pairs has, and not that of a single look."""
+    spread = np.arange(seeds) - (seeds - 1) / 2
+    other = 100 + mean + spread / np.std(spread, ddof=1)
+    found = difference([100.0] * seeds, list(map(float, other)), Looks(3, seeds, 1e-6))
+
+    def width(count: int) -> float:
+        level = Looks(3, count, 1e-6).level(0.05, count)
+        assert level is not None
+        return float(stats.t.ppf(1 - level / 2, count - 1)) / math.sqrt(count)
+
+    expected = next(count for count in range(seeds + 1, 200) if width(count) < mean)
+    assert seeds_to_settle(found) == expected
 
 
 @given(st.sampled_from([3, 5, 10]), st.floats(1e-9, 1), st.sampled_from([1e-5, 0.004, 0.05, 0.7]))

@@ -138,6 +138,23 @@ def test_many_variants_make_chance_findings_insignificant() -> None:
     assert (alone.verdict, among.verdict) == ("worse", "noise")
 
 
+def test_what_is_the_same_difference_is_tested_once() -> None:
+    base, other, third = [1.0, 2.0, 3.0, 4.0], [1.5, 2.9, 3.4, 4.1], [2.0, 2.2, 3.9, 4.4]
+    alone = summarise(rows({"base": base, "other": other}), "base")["other"]["m"].difference
+    copies = {"base": base, "other": other, "its copy": other, "base's copy": base}
+    cells = summarise(rows(copies), "base")
+    for name in ("other", "its copy"):
+        assert cells[name]["m"].difference == alone
+    assert cells["base's copy"]["m"].verdict == "same"
+    two = summarise(rows({**copies, "third": third}), "base")
+    apart = summarise(rows({"base": base, "other": other, "third": third}), "base")
+    assert two["third"]["m"].difference == apart["third"]["m"].difference
+    assert apart["third"]["m"].difference.family == 2  # type: ignore[union-attr]
+    # Of other seeds, equal numbers are another difference.
+    some = summarise(rows({"base": base, "other": other, "third": other[:3]}), "base")
+    assert some["other"]["m"].difference.family == 2  # type: ignore[union-attr]
+
+
 def test_a_report_names_the_fields_in_which_protocols_differ() -> None:
     def run(variant: str, **details: Any) -> dict[str, Any]:
         protocol = {
