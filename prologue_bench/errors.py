@@ -91,14 +91,14 @@ def listed(names: Iterable[object], most: int = 200) -> str:
     return f"{shown} and {rest} more" if rest > 0 else shown
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
     """A phrase that names the closest of the known names, or all of them when none is close.
 
     >>> nearest("prologue_token", ["prologue_tokens", "patch_size"])
     "did you mean 'prologue_tokens'?"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name[:LONGEST_NAME], names, n=count, cutoff=0.6)
+    close = difflib.get_close_matches(name[:LONGEST_NAME], names, n=3, cutoff=0.6)
     if close:
         return f"did you mean {' or '.join(repr(shortened(match)) for match in close)}?"
     return f"known: {listed(names)}" if names else "none is known"

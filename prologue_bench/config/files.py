@@ -13,14 +13,14 @@ import attrs
 from attrs import field, frozen
 
 from prologue_bench.config.sections import SECTIONS, merge, nested, parse_override, path_of
-from prologue_bench.config.structure import Choice, structure
+from prologue_bench.config.structure import LARGEST_INTEGER, Choice, structure
 from prologue_bench.documents.describing import describe
 from prologue_bench.documents.reading import Document, read_document
 from prologue_bench.errors import UserError, nearest, shortened
 from prologue_bench.registry import Registry, built_in_cards
 from prologue_bench.storage.names import name_problem
 
-LARGEST_SEED = 2**53 - 1
+LARGEST_SEED = LARGEST_INTEGER
 """Seeds are hashed; any number would do, but readers of results.json hold larger ones as floats."""
 
 EQUIVALENCE_MARGIN = 0.05

@@ -10,9 +10,8 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.config.structure import Choice
+from prologue_bench.config.structure import LARGEST_INTEGER, Choice
 from prologue_bench.contracts.external import FILE, Identity, as_read, files_within
-from prologue_bench.contracts.external import existing_file as existing_file
 from prologue_bench.contracts.settings import HOW_NOT_WHAT, default_of, unread
 
 _positive: Any = validators.gt(0)
@@ -247,7 +246,7 @@ class Sampling:
     guidance: Mapping[str, Guidance] = field(factory=dict, validator=_guidance)
     """One schedule per segment, by name (`default` for the segments not named), or one over `all`
     tokens."""
-    seed: int = field(default=0, validator=[_not_negative, validators.lt(2**53)])
+    seed: int = field(default=0, validator=[_not_negative, validators.le(LARGEST_INTEGER)])
     batch_size: int = field(default=250, validator=[_positive, validators.le(LARGEST_BATCH)])
     search: Search | None = None
     """Choose some of these settings for each variant anew."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -152,7 +153,8 @@ class MetricInputs:
     now and then. `sampling` holds the variant's sampling settings for metrics of samples and those
     that draw, and nothing for others. `machine` is what runs the metric, as in `costs`. `known`
     stands for the content of the images "reconstructions", "samples" and "test", where it is known
-    without reading them: equal texts mean equal images.
+    without reading them: equal texts mean equal images. `as_trained` gives the precision in which
+    the tokenizer was trained, for `encode` and `decode`.
     """
 
     metric: str
@@ -166,6 +168,7 @@ class MetricInputs:
     sampling: Mapping[str, str | int | float | bool | None]
     machine: str = ""
     known: Mapping[str, str] = field(factory=dict)
+    as_trained: Callable[[], AbstractContextManager[None]] = nullcontext
     _reconstructions: NDArray[Any] | None = None
     _samples: NDArray[Any] | None = None
     _sample_labels: NDArray[Any] | None = None
@@ -202,6 +205,16 @@ class MetricInputs:
     def tokenizer(self) -> Tokenizer:
         """The trained tokenizer, in evaluation mode."""
         return self._declared("tokenizer", "tokenizer", self._tokenizer)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """As `Tokenizer.encode`, in the precision of its training, on `device`."""
+        with self.as_trained():
+            return self.tokenizer.encode(images.to(self.device))
+
+    def decode(self, ids: Tensor) -> Tensor:
+        """As `Tokenizer.decode`, in the precision of its training, on `device`."""
+        with self.as_trained():
+            return self.tokenizer.decode(ids.to(self.device))
 
     @property
     def generator(self) -> Generator:

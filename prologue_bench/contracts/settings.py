@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 import attrs
 
 from prologue_bench.contracts.external import FILE, content
-from prologue_bench.contracts.external import existing_file as existing_file
 
 HOW_NOT_WHAT = {"execution": True}
 """Metadata of settings that change how a stage is run and not what it makes; they stay out of its

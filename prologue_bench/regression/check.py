@@ -473,7 +473,7 @@ def make_baseline(results: Results, benchmarks: Mapping[str, Speed], note: str) 
             for run in results.runs
         ),
         artifacts={
-            f"{run.variant}, {_seeds_of(run)}, {stage.stage}": stage.key
+            f"{run.variant}, {run.seeds_text}, {stage.stage}": stage.key
             for run in results.runs
             for stage in run.stages
         },
@@ -507,14 +507,9 @@ def check_baseline_place(path: Path, results: Results) -> None:
                 f"{advice}"
             )
     runs = {run.place for run in results.runs}
-    gone = [f"{run.variant}, {_seeds_of(run)}" for run in there.runs if run.place not in runs]
+    gone = [f"{run.variant}, {run.seeds_text}" for run in there.runs if run.place not in runs]
     if gone:
         raise UserError(
             f"{path}: its runs {'; '.join(gone[:3]):.200} are not in these results ({len(gone)}); "
             f"{advice}"
         )
-
-
-def _seeds_of(run: RunNumbers) -> str:
-    sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
-    return f"seed {run.seed}{sampling}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import correlation, fmean
+from statistics import correlation
 
 from attrs import evolve, frozen
 
@@ -17,6 +17,8 @@ from prologue_bench.stats.differences import (
     Difference,
     Points,
     distinct_differences,
+    mean_of,
+    measured_once,
     paired,
     points_of,
 )
@@ -89,7 +91,6 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
                     _row(
                         variant,
                         *pairs[variant],
-                        keys,
                         None if conflict else family,
                         looks.get(metric),
                     ),
@@ -110,17 +111,12 @@ def _row(
     variant: str,
     one: Points,
     other: Points,
-    keys: list[tuple[int, int]],
     family: int | None,
     looks: Looks | None,
 ) -> Row:
+    keys = measured_once(other, one)
     difference = None if family is None else paired(other, one, family, looks)
-    return Row(
-        variant,
-        fmean(one[key].value for key in keys),
-        fmean(other[key].value for key in keys),
-        difference,
-    )
+    return Row(variant, mean_of(one, keys), mean_of(other, keys), difference)
 
 
 def agreement(values: Sequence[tuple[float, float]]) -> float | None:

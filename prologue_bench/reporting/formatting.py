@@ -13,7 +13,7 @@ from prologue_bench.reporting.verdict import cell_word
 from prologue_bench.results.frame import flat_settings
 from prologue_bench.results.schema import Settings
 from prologue_bench.stats.differences import Cell
-from prologue_bench.stats.wording import difference_text
+from prologue_bench.stats.wording import difference_text, fewer_seeds
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import number, short, signed, to_digits
 from prologue_bench.texts.settings import short_names
@@ -64,6 +64,7 @@ def environment() -> Environment:
         number=number, short=short, signed=signed, plain=plain, difference=difference_text
     )
     found.filters.update(mean=mean_text, word=cell_word, breakable=breakable, unbroken=unbroken)
+    found.filters.update(fewer_seeds=fewer_seeds)
     found.filters.update(
         markdown=lambda text: Markup(markdown_line(text)), flat_settings=flat_settings
     )

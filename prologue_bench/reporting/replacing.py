@@ -195,8 +195,7 @@ def _own(there: Results | None) -> dict[str, str | None]:
 
 
 def _run(run: RunRecord) -> str:
-    sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
-    return f"{run.variant[:40]}, seed {run.seed}{sampling}"
+    return f"{run.variant[:40]}, {run.seeds_text}"
 
 
 def _count(number: int) -> str:

@@ -64,6 +64,7 @@ from prologue_bench.reporting.summary import (
     MetricInfo,
     is_judged,
     metric_infos,
+    most_seeds,
     reading,
     split_metrics,
     verdicts,
@@ -79,7 +80,7 @@ from prologue_bench.results.frame import frame, measured, summary
 from prologue_bench.results.pictures import ASSETS, Pictures, comparable_pictures, originals
 from prologue_bench.results.protocols import conflicts
 from prologue_bench.results.schema import Results
-from prologue_bench.results.sources import most_seeds, one_data_set
+from prologue_bench.results.sources import one_data_set, training_seeds
 from prologue_bench.results.strict import to_json
 from prologue_bench.storage.placing import checksums, placing
 from prologue_bench.texts.durations import duration
@@ -194,7 +195,8 @@ def render_html(results: Results, pictures: Pictures) -> str:
             search_plots=search_plots(results),
             differences=setting_differences(results),
             duration=duration,
-            seeds=most_seeds(results),
+            seeds=training_seeds(results),
+            most_seeds=most_seeds(cells),
             sources=results.origins,
             one_data_set=one_data_set(results),
             library=Markup(library()),
@@ -226,7 +228,7 @@ def _answer(
         "forests": forests,
         "forest_note": _forest_note(results, cells, broken, [info for info, _ in forests], rows),
         "verdicts": verdicts(cells, [evolve(info, title=info.label) for info in main], results),
-        "reading": reading(len(most_seeds(results)), cells),
+        "reading": reading(cells),
     }
 
 

@@ -27,7 +27,7 @@ class Failure:
     """What failed in one run, for one reason."""
 
     variant: str
-    seed: int
+    seeds: str
     stage: str
     reason: str
 
@@ -43,7 +43,8 @@ def failed_runs(results: Results) -> list[Failure]:
         for stage, reason in run.failures.items():
             stages[reason].append(stage)
         failed += [
-            Failure(run.variant, run.seed, ", ".join(of), reason) for reason, of in stages.items()
+            Failure(run.variant, run.seeds_text, ", ".join(of), reason)
+            for reason, of in stages.items()
         ]
     return failed
 

@@ -11,7 +11,7 @@ from prologue_bench.results.inside import warnings_of
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Difference
 from prologue_bench.stats.measured import Measured
-from prologue_bench.stats.wording import difference_text
+from prologue_bench.stats.wording import difference_text, fewer_seeds
 from prologue_bench.texts.ranges import seeds_text
 
 ARROWS = {"lower": "↓", "higher": "↑", "neutral": ""}
@@ -203,17 +203,23 @@ def why_not_judged(cells: Cells, results: Results) -> str:
     )
 
 
-def reading(seeds: int, cells: Cells) -> str:
-    """How to read a cell of the summary: what is behind the mean and the difference.
+def most_seeds(cells: Cells) -> int:
+    """The training seeds of the cells with the most."""
+    return max((cell.seeds for row in cells.values() for cell in row.values()), default=1)
 
-    Means are over at most so many training seeds.
-    """
+
+def reading(cells: Cells) -> str:
+    """How to read a cell of the summary: what is behind the mean and the difference."""
+    seeds = most_seeds(cells)
+    fewer = any(fewer_seeds(cell, seeds) for row in cells.values() for cell in row.values())
     bases = {difference.basis for difference in _differences(cells)}
     between = "below or in brackets the difference from the baseline"
     if is_judged(cells) or seeds > 1:
         return (
-            f"Each cell: mean and standard deviation (SD) over {seeds} training seeds; "
+            f"Each cell: mean and standard deviation (SD) over {seeds} training seeds"
+            f"{', or as many as it says' * fewer}; "
             f"{between}, paired by seed, with its 95% interval (Student's t{_family(cells)}). "
+            f"{'A difference is over the seeds that both have. ' * fewer}"
             f"{verdict_text(cells)}"
         )
     if "sampling seeds" in bases:

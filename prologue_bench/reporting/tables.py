@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prologue_bench.reporting.added_seeds import added_seeds
@@ -24,6 +24,7 @@ from prologue_bench.reporting.summary import (
     findings,
     is_judged,
     metric_infos,
+    most_seeds,
     named,
     reading,
     split_metrics,
@@ -37,9 +38,9 @@ from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import measured, summary
 from prologue_bench.results.protocols import conflicts
 from prologue_bench.results.schema import ReferenceRecord, Results
-from prologue_bench.results.sources import most_seeds, one_data_set
+from prologue_bench.results.sources import one_data_set
 from prologue_bench.stats.differences import Cell
-from prologue_bench.stats.wording import difference_text
+from prologue_bench.stats.wording import difference_text, fewer_seeds
 from prologue_bench.texts.lines import one_line, plain_text
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import short, to_digits
@@ -97,14 +98,14 @@ def render_markdown(results: Results) -> str:
             for sentence in (*caveats(measurements_of(results)), *added_seeds(results))
             for line in (markdown_line(sentence), "")
         ),
-        f"{markdown_line(_from(results))}. " + reading(len(most_seeds(results)), cells),
+        f"{markdown_line(_from(results))}. " + reading(cells),
         "",
         "| variant | " + " | ".join(markdown_line(_head(info)) for info in main) + " |",
         "| --- |" + " ---: |" * len(main),
     ]
     for name, *shown in _rows(results, cells, main):
         lines.append(f"| {markdown_line(name)} | " + " | ".join(shown) + " |")
-    lines += _not_measured(results)
+    lines += _paragraphs(_not_measured(results))
     if unfinished := unfinished_runs(results):
         lines += ["", markdown_line(f"Not finished yet: {'; '.join(unfinished)}.")]
     for conflict in conflicts(results):
@@ -126,7 +127,7 @@ def summary_table(results: Results) -> tuple[list[str], list[str], list[list[str
         *findings(cells, main, results, primary_metric(results, main)),
         *caveats(measurements_of(results)),
         *added_seeds(results),
-        f"{_from(results)}. {reading(len(most_seeds(results)), cells)}",
+        f"{_from(results)}. {reading(cells)}",
         *left_out(results),
     ]
     return sentences, ["variant", *map(_head, main)], _rows(results, cells, main)
@@ -136,11 +137,14 @@ def _rows(
     results: Results, cells: Mapping[str, Mapping[str, Cell]], main: Sequence[MetricInfo]
 ) -> list[list[str]]:
     """A variant's name, and its cell for each metric."""
-    judged, names = is_judged(cells), named(results)
+    judged, most, names = is_judged(cells), most_seeds(cells), named(results)
     return [
         [
             names[variant.name],
-            *(_cell_text(cells.get(variant.name, {}).get(info.name), judged) for info in main),
+            *(
+                _cell_text(cells.get(variant.name, {}).get(info.name), judged, most)
+                for info in main
+            ),
         ]
         for variant in results.variants
     ]
@@ -170,14 +174,17 @@ def render_latex(results: Results) -> str:
         if found is None:
             return "--"
         spread = f" ± {short(found.spread)}" if found.spread is not None else ""
-        return _latex(f"{to_digits(found.mean, found.spread)}{spread}") + LATEX_MARKS.get(
-            found.verdict, ""
+        fewer = fewer_seeds(found, seeds)
+        return (
+            _latex(f"{to_digits(found.mean, found.spread)}{spread}")
+            + LATEX_MARKS.get(found.verdict, "")
+            + (f" ({fewer})" if fewer else "")
         )
 
     heads = [_latex(_head(info)) for info in main]
-    seeds = len(most_seeds(results))
+    seeds = most_seeds(cells)
     notes = [*results.remarks, *warnings(results), f"$^*$: {verdict_text(cells)}"]
-    notes += added_seeds(results)
+    notes += [*added_seeds(results), *_not_measured(results)]
     if any(each.verdict == "equivalent" for row in cells.values() for each in row.values()):
         notes.append(f"{LATEX_MARKS['equivalent']}: equivalent")
     broken = collapsed(results)
@@ -279,17 +286,20 @@ def _no_measurements(results: Results) -> str:
             "No metric that has a better direction was measured for every variant.",
         ]
     )
-    return "\n".join([lines, *_not_measured(results)]) + "\n"
+    return "\n".join([lines, *_paragraphs(_not_measured(results))]) + "\n"
 
 
 def _not_measured(results: Results) -> list[str]:
-    """Paragraphs on what failed and on what does not apply."""
+    """Sentences on what failed, on numbers that are missing, and on what does not apply."""
     texts = [
-        f"Failed: {each.variant}, seed {each.seed}, {each.stage}: {each.reason}"
+        f"Failed: {each.variant}, {each.seeds}, {each.stage}: {each.reason}"
         for each in failed_runs(results)
     ]
-    texts += missing_numbers(results)
-    return [line for text in [*texts, *left_out(results)] for line in ("", markdown_line(text))]
+    return [*texts, *missing_numbers(results), *left_out(results)]
+
+
+def _paragraphs(texts: Iterable[str]) -> list[str]:
+    return [line for text in texts for line in ("", markdown_line(text))]
 
 
 def _mark(cell: Cell, judged: bool) -> str:
@@ -304,7 +314,7 @@ def _mark(cell: Cell, judged: bool) -> str:
     return marks.get(cell.verdict, "") if judged else ""
 
 
-def _cell_text(cell: Cell | None, judged: bool) -> str:
+def _cell_text(cell: Cell | None, judged: bool, most: int) -> str:
     if cell is None:
         return "–"
     text = to_digits(cell.mean, cell.spread)
@@ -312,6 +322,8 @@ def _cell_text(cell: Cell | None, judged: bool) -> str:
         text += f", SD {short(cell.spread)}"
     if cell.same_everywhere:
         text += f" ({SAME_WEIGHTS})"
+    if fewer := fewer_seeds(cell, most):
+        text += f", {fewer}"
     if cell.difference is not None:
         text += f" ({difference_text(cell.difference)}{_mark(cell, judged)})"
     return text

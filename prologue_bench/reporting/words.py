@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.results.caveats import measurements_of
 from prologue_bench.results.schema import Numbers
+from prologue_bench.texts.lines import joined
 
 PLAIN = (
     (r"rF(I?)D\b", r"Reconstruction distance (rF\1D)"),
@@ -157,10 +158,6 @@ def scale_notes(results: Numbers) -> list[str]:
         alike.setdefault(tuple(of), []).append(scale)
     texts = {of: "; ".join(scales) for of, scales in alike.items()}
     return [
-        f"{text[:1].upper()}{text[1:]}: not comparable with published {_and(list(of))}."
+        f"{text[:1].upper()}{text[1:]}: not comparable with published {joined(list(of))}."
         for of, text in texts.items()
     ]
-
-
-def _and(texts: Sequence[str]) -> str:
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from prologue_bench.results.schema import MeasurementRecord, Numbers
+from prologue_bench.texts.lines import joined
 
 
 def caveats(
@@ -18,14 +19,10 @@ def caveats(
         if each.protocol.counterpart and each.protocol.note:
             titles.setdefault(each.protocol.note, {})[each.title] = each.protocol.counterpart
     return [
-        f"{_and(list(counterparts))} {'is' if len(counterparts) == 1 else 'are'} not comparable "
-        f"with published {_and(list(dict.fromkeys(counterparts.values())))}: {note}."
+        f"{joined(list(counterparts))} {'is' if len(counterparts) == 1 else 'are'} not comparable "
+        f"with published {joined(list(dict.fromkeys(counterparts.values())))}: {note}."
         for note, counterparts in titles.items()
     ]
-
-
-def _and(texts: list[str]) -> str:
-    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def measurements_of(results: Numbers) -> Iterator[MeasurementRecord]:

@@ -51,8 +51,7 @@ class Findings:
 
 def place_of(run: RunRecord, metric: str = "") -> str:
     """A run, and a number of it, as messages name them."""
-    sampling = f", sampling seed {run.sampling_seed}" if run.sampling_seed else ""
-    return f"{run.variant}, seed {run.seed}{sampling}{f', {metric}' if metric else ''}"
+    return f"{run.variant}, {run.seeds_text}{f', {metric}' if metric else ''}"
 
 
 def setting_text(value: Any, most: int = 60) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from prologue_bench.results.collapse import collapsed
-from prologue_bench.results.documents import RESULTS as RESULTS
 from prologue_bench.results.plain import plain
 from prologue_bench.results.protocols import protocol_hash
 from prologue_bench.results.schema import Numbers, RunNumbers, Settings, VariantRecord

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from prologue_bench.results.documents import RESULTS as RESULTS
-from prologue_bench.results.documents import read_numbers, read_results
+from prologue_bench.results.documents import RESULTS, read_numbers, read_results
 from prologue_bench.results.migration import as_today
 from prologue_bench.results.plain import record
 from prologue_bench.results.schema import Numbers, Results

@@ -155,7 +155,7 @@ def _check_runs(results: Results, label: str) -> None:
     for run in results.runs:
         if run.place in seen:
             raise UserError(
-                f"{label}: holds the run of {run.variant}, seed {run.seed} twice; expected it once"
+                f"{label}: holds the run of {run.variant}, {run.seeds_text} twice; expected it once"
             )
         seen.add(run.place)
 

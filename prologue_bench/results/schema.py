@@ -155,6 +155,12 @@ class RunNumbers:
         """Variant, training seed and sampling seed, of which results hold one run."""
         return self.variant, self.seed, self.sampling_seed
 
+    @property
+    def seeds_text(self) -> str:
+        """Its seeds as messages name them; the sampling seed where it is not the first."""
+        sampling = f", sampling seed {self.sampling_seed}" if self.sampling_seed else ""
+        return f"seed {self.seed}{sampling}"
+
 
 @frozen(kw_only=True)
 class RunRecord(RunNumbers):

@@ -36,7 +36,7 @@ def one_data_set(results: Results) -> bool:
     return len({source.data.fingerprint for source in results.origins}) == 1
 
 
-def most_seeds(results: Results) -> list[int]:
+def training_seeds(results: Results) -> list[int]:
     """The training seeds of the run with the most: no mean is over more."""
     return max((list(source.seeds) for source in results.origins), key=len)
 

@@ -65,8 +65,8 @@ class Difference:
     together. A difference that is the same in all seeds is `constant`, and has no interval: a
     spread of zero tells nothing of the noise. So it is with weights that were not trained here,
     and it may be by chance where a metric has few values, such as a number of codes. Where seeds
-    were added until it was decided, it is corrected for all those `looks` too. It has a `margin` where
-    one was stated beforehand.
+    were added until it was decided, it is corrected for all those `looks` too. It has a `margin`
+    where one was stated beforehand.
     """
 
     mean: float
@@ -246,6 +246,11 @@ def measured_once(*points: Points) -> list[tuple[int, int]]:
         artifacts = tuple(each[key].artifact for each in points)
         firsts.setdefault(artifacts if all(artifacts) else (str(key),), key)
     return list(firsts.values())
+
+
+def mean_of(points: Points, keys: Iterable[tuple[int, int]]) -> float:
+    """The mean over training seeds, of which each is the mean over its sampling seeds."""
+    return fmean(map(fmean, _by_training({key: points[key].value for key in keys}).values()))
 
 
 def _cell(points: Points, looks: Looks | None) -> Cell:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from prologue_bench.stats.differences import Difference
+from prologue_bench.stats.differences import Cell, Difference
 from prologue_bench.texts.numbers import plus_minus, signed, to_digits
 
 
@@ -34,3 +34,10 @@ def share_text(difference: float, reference: float) -> str:
     """A difference as a share of the reference, such as "−6.1%"; empty where there is none."""
     share = 100 * difference / abs(reference) if reference else math.nan
     return f"{signed(share, 2)}%" if math.isfinite(share) else ""
+
+
+def fewer_seeds(cell: Cell, most: int) -> str:
+    """Over how many training seeds a mean is, where others are over more; else empty."""
+    if cell.same_everywhere or cell.seeds >= most:
+        return ""
+    return f"{cell.seeds} seed{'s' * (cell.seeds > 1)}"

@@ -16,7 +16,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -31,6 +31,7 @@ from prologue_bench.storage.checksums import (
 from prologue_bench.storage.files import checksum, write_text
 from prologue_bench.storage.leftovers import make_folder, remove_entry
 from prologue_bench.storage.opening import CLOSE_ON_EXEC, NO_FOLLOW, NO_WAIT
+from prologue_bench.storage.placing import is_inside
 
 MANIFEST = "manifest.json"
 OWN_CHECKSUM = "checksum"
@@ -262,19 +263,14 @@ def _is_amount(value: Any) -> bool:
 
 def _are_files(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        _is_inside(name)
+        is_inside(name)
+        and name.isprintable()
         and isinstance(file, dict)
         and _is_count(file.get("bytes"))
         and isinstance(file.get("sha256"), str)
         and SHA256.fullmatch(file["sha256"]) is not None
         for name, file in value.items()
     )
-
-
-def _is_inside(name: str) -> bool:
-    """Whether a file's name stays in its folder."""
-    parts = PurePosixPath(name).parts
-    return name.isprintable() and bool(parts) and parts[0] != "/" and ".." not in parts
 
 
 SHAPES: Mapping[str, Callable[[Any], bool]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 CONTROLS = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff"
@@ -28,6 +29,11 @@ def escaped(text: str) -> str:
     'a\\nb'
     """
     return plain_text(text).replace("\n", r"\n").replace("\t", r"\t")
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Texts with commas between them, and "and" before the last."""
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 def one_line(text: str) -> str:

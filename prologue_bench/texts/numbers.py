@@ -23,18 +23,21 @@ def number(value: float, digits: int = 4) -> str:
 def to_digits(value: float, uncertainty: float | None) -> str:
     """A number with the digits that its uncertainty leaves: up to its second significant one.
 
-    Where that is not known or 0, four significant digits.
+    Where that is not known or 0, four significant digits, and so where the digits that are written
+    out would all be zeros.
     """
     if not uncertainty or not math.isfinite(uncertainty) or not math.isfinite(value):
         return number(value)
-    decimals = min(MOST_DECIMALS, _decimals(uncertainty))
-    shown = f"{abs(value):,.{decimals}f}"
+    decimals = _decimals(uncertainty)
+    if decimals > MOST_DECIMALS and 0 < abs(value) < 10**-MOST_DECIMALS:
+        return number(value)
+    shown = f"{abs(value):,.{min(MOST_DECIMALS, decimals)}f}"
     return f"−{shown}" if value < 0 else shown
 
 
-def short(value: float, digits: int = 2) -> str:
+def short(value: float) -> str:
     """Two significant digits for spreads and intervals, without powers of ten for usual sizes."""
-    return number(value, digits)
+    return number(value, 2)
 
 
 def signed(value: float, digits: int = 3) -> str:

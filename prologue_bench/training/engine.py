@@ -13,7 +13,6 @@ from mmengine.dist import master_only as master_only
 from mmengine.hooks import EMAHook as EMAHook
 from mmengine.hooks import Hook as Hook
 from mmengine.logging import MMLogger as MMLogger
-from mmengine.model import BaseModel as BaseModel
 from mmengine.model import ExponentialMovingAverage as ExponentialMovingAverage
 from mmengine.model import MMDistributedDataParallel as MMDistributedDataParallel
 from mmengine.model import is_model_wrapper as is_model_wrapper

@@ -400,6 +400,8 @@ def test_the_seeds_that_settle_a_difference_are_those_that_narrow_its_interval()
         (1494.7, 161, "1,495"),
         (-0.0098, 0.0021, "−0.0098"),
         (12.3456, None, "12.35"),
+        (2.5e-8, 1e-9, "0.00000002500"),
+        (0.0, 1e-9, "0.000000"),
     ],
 )
 def test_digits_follow_the_uncertainty(value: float, uncertainty: float, text: str) -> None:

@@ -1,7 +1,7 @@
 """A default that changes must change keys: tests/default_settings.json has them with versions.
 
 After adding a setting: python -m tests.unit.test_keys. After changing a default: raise the version
-first.
+first, without which it writes nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import pytest
 
 from prologue_bench.config.settings import (
     GeneratorTraining,
@@ -65,21 +64,39 @@ def current() -> dict[str, Any]:
     return json.loads(json.dumps(found))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(
-    "name", sorted(json.loads(SNAPSHOT.read_text()) if SNAPSHOT.exists() else [])
-)
-def test_a_changed_default_comes_with_a_new_version(name: str) -> None:
-    before, now = json.loads(SNAPSHOT.read_text())[name], current()[name]
-    if now["version"] == before["version"]:
-        kept = {key: now["defaults"].get(key, "gone") for key in before["defaults"]}
-        assert kept == before["defaults"], (
-            f"raise the version of {name}, then run python -m tests.unit.test_keys"
-        )
+def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What has other defaults than before, and the same version. A new setting changes none."""
+    return [
+        name
+        for name, was in before.items()
+        if (found := now.get(name)) is not None
+        and found["version"] == was["version"]
+        and {key: found["defaults"].get(key, "gone") for key in was["defaults"]} != was["defaults"]
+    ]
+
+
+def test_a_changed_default_comes_with_a_new_version() -> None:
+    found = changed(json.loads(SNAPSHOT.read_text()), current())
+    assert not found, f"raise the versions of {found}, then run python -m tests.unit.test_keys"
 
 
 def test_the_snapshot_is_complete() -> None:
     assert json.loads(SNAPSHOT.read_text()) == current(), "run python -m tests.unit.test_keys"
 
 
+def test_a_default_that_changes_without_a_version_is_found_and_a_new_setting_is_not() -> None:
+    before = {"metric a": {"version": 1, "defaults": {"size": 3, "depth": 2}}}
+
+    def found(version: int, **defaults: int) -> list[str]:
+        return changed(before, {"metric a": {"version": version, "defaults": defaults}})
+
+    assert found(1, size=3, depth=2, width=7) == []
+    assert found(1, size=4, depth=2) == found(1, size=3) == ["metric a"]
+    assert found(2, size=4) == []
+
+
 if __name__ == "__main__":
-    SNAPSHOT.write_text(json.dumps(current(), indent=1, sort_keys=True) + "\n")
+    made = current()
+    if found := changed(json.loads(SNAPSHOT.read_text()), made):
+        raise SystemExit(f"defaults have changed; raise the versions first: {', '.join(found)}")
+    SNAPSHOT.write_text(json.dumps(made, indent=1, sort_keys=True) + "\n")

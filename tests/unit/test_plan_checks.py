@@ -586,16 +586,17 @@ def test_all_failed_stages_of_a_run_are_listed() -> None:
         {
             "variant": "b",
             "seed": 0,
+            "sampling_seed": 2,
             "failures": {"train-tokenizer": "loss is nan", "encode": "loss is nan"},
         },
     ]
     assert [
-        (each.variant, each.seed, each.stage, each.reason)
+        (each.variant, each.seeds, each.stage, each.reason)
         for each in failed_runs(results_of({"runs": [{**run, "measurements": []} for run in runs]}))
     ] == [
-        ("a", 0, "measure gfid, measure kid", "too few"),
-        ("a", 0, "measure x", "NaN"),
-        ("b", 0, "train-tokenizer, encode", "loss is nan"),
+        ("a", "seed 0", "measure gfid, measure kid", "too few"),
+        ("a", "seed 0", "measure x", "NaN"),
+        ("b", "seed 0, sampling seed 2", "train-tokenizer, encode", "loss is nan"),
     ]
 
 

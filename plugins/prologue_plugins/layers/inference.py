@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from attrs import frozen
 from torch import Tensor, nn
 
-from prologue_plugins.layers.passes import Rotation
+from prologue_plugins.layers.passes import GELU_CUBE, GELU_SLOPE, Rotation
 from prologue_plugins.layers.transformer import (
     Block,
     OutputHead,
@@ -32,8 +32,6 @@ SMALLEST = 1e-6
 ROWS = 2048
 """Rows that go through all blocks at once on a CPU, whose caches then hold what is between two
 products."""
-GELU_LINEAR = 2 * math.sqrt(2 / math.pi)
-GELU_CUBIC = GELU_LINEAR * 0.044715
 
 
 def product_type(device: torch.device) -> torch.dtype:
@@ -226,7 +224,7 @@ class Room:
         self.gates, self.values = self.hidden.chunk(2, dim=1)
         self.products, self.logistic = self.gated.chunk(2, dim=1)
         self.inner = room(rows, hidden, dtype=dtype)
-        self.linear = torch.full_like(self.inner[:1, :1], GELU_LINEAR)
+        self.linear = torch.full_like(self.inner[:1, :1], GELU_SLOPE)
 
     def project(self, block: FoldedBlock) -> None:
         """Put the rows' queries, keys and values into `pairs` and `value`."""
@@ -243,7 +241,9 @@ class Room:
         """
         self._normalise()
         block.fc1.into(self.hidden, self.unit)
-        torch.addcmul(self.linear, self.values, self.values, value=GELU_CUBIC, out=self.inner)
+        torch.addcmul(
+            self.linear, self.values, self.values, value=GELU_SLOPE * GELU_CUBE, out=self.inner
+        )
         torch.mul(self.values, self.inner, out=self.logistic)
         torch.mul(self.values, self.gates, out=self.products)
         block.fc2.add_to(self.rows, F.glu(self.gated))

@@ -23,8 +23,8 @@ from torch.autograd.function import once_differentiable
 EPS = 1e-12
 ALIGNED = 16
 """Numbers that matrix products read at a time, at least on the hardware of today."""
-_SLOPE = 2 * math.sqrt(2 / math.pi)
-_CUBE = 0.044715
+GELU_SLOPE = 2 * math.sqrt(2 / math.pi)
+GELU_CUBE = 0.044715
 _PIECE = 2**18
 """Numbers of a tensor that stay in a core's cache while a chain of operations passes over them."""
 
@@ -34,10 +34,6 @@ class Rotation(NamedTuple):
 
     cos: Tensor
     sin: Tensor
-
-    def at(self, start: int, stop: int) -> Rotation:
-        """The rotation of positions start to stop."""
-        return Rotation(self.cos[start:stop], self.sin[start:stop])
 
 
 def by_hand(x: Tensor) -> bool:
@@ -86,7 +82,7 @@ def gated_gelu(hidden: Tensor) -> Tensor:
         return gated
     gates, value = hidden.chunk(2, dim=-1)
     if torch.compiler.is_compiling() and hidden.dtype == torch.float32:
-        return value * torch.sigmoid(_SLOPE * (value + _CUBE * value**3)) * gates
+        return value * torch.sigmoid(GELU_SLOPE * (value + GELU_CUBE * value**3)) * gates
     return F.gelu(value, approximate="tanh") * gates
 
 
@@ -113,10 +109,10 @@ def gated_gelu_forward(rows: Tensor) -> tuple[Tensor, Tensor]:
     """
     half = rows.shape[1] // 2
     out, steep = (rows.new_empty(len(rows), half) for _ in range(2))
-    slope = rows.new_tensor(_SLOPE)
+    slope = rows.new_tensor(GELU_SLOPE)
     for part, to, s in _pieces(rows, out, steep):
         value = part[:, half:]
-        torch.addcmul(slope, value, value, value=_SLOPE * _CUBE, out=s)
+        torch.addcmul(slope, value, value, value=GELU_SLOPE * GELU_CUBE, out=s)
         s.mul_(value).sigmoid_()
         torch.mul(s, value, out=to).mul_(part[:, :half])
     return out, steep
@@ -126,7 +122,7 @@ def gated_gelu_backward(rows: Tensor, steep: Tensor, gradient: Tensor) -> Tensor
     """The gradient of rows [M, 2 F], for that of `gated_gelu_forward` [M, F] and its s."""
     half = rows.shape[1] // 2
     out = torch.empty_like(rows)
-    slope = rows.new_tensor(_SLOPE)
+    slope = rows.new_tensor(GELU_SLOPE)
     # One for all pieces: what was just written is still in the cache.
     room = rows.new_empty(min(len(rows), _rows_of_a_piece(rows)), half)
     for part, to, s, g in _pieces(rows, out, steep, gradient):
@@ -138,7 +134,7 @@ def gated_gelu_backward(rows: Tensor, steep: Tensor, gradient: Tensor) -> Tensor
         )
         bend = room[: len(s)]
         # d GELU / dv = s + v s (1 - s) (slope + 3 slope cube v^2)
-        torch.addcmul(slope, value, value, value=3 * _SLOPE * _CUBE, out=bend)
+        torch.addcmul(slope, value, value, value=3 * GELU_SLOPE * GELU_CUBE, out=bend)
         torch.mul(value, s, out=of_gate)
         bend.mul_(of_gate)
         torch.addcmul(bend, bend, s, value=-1, out=bend).add_(s)

@@ -140,6 +140,7 @@ def prologue_metrics() -> list[Component]:
             name="coding-speed",
             target="prologue_plugins.metrics.coding:CodingSpeed",
             settings="prologue_plugins.metrics.settings:CodingSpeedSettings",
+            version=2,
             summary="Images encoded and decoded per second.",
         ),
         Component(
@@ -170,6 +171,7 @@ def prologue_metrics() -> list[Component]:
             name="speed",
             target="prologue_plugins.metrics.cost:Speed",
             settings="prologue_plugins.metrics.settings:SpeedSettings",
+            version=2,
             summary="Images drawn and decoded per second.",
         ),
     ]

@@ -20,8 +20,7 @@ class Attention(Metric):
     """Share of attention on the first n tokens, of all tokens after them, over layers and heads.
 
     n runs over the lengths of the variants' leading segments. The share that even attention would
-    give depends on n and on the sequence, so that variants are comparable at equal n only; it is
-    reported beside.
+    give depends on n and on the sequence, so that variants are comparable at equal n only.
     """
 
     needs = ("tokens", "attention", "prefixes")

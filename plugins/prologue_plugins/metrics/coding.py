@@ -82,16 +82,14 @@ class CodingSpeed(Metric):
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
         chosen = inputs.data.subset("test", self.settings.images)
         images = torch.from_numpy(inputs.data.images("test")[chosen])
-        tokenizer, device = inputs.tokenizer, inputs.device
         encoding, ids = self._fastest(
-            inputs, 0, lambda: tokenizer.encode(to_float(images.to(device))).cpu()
+            inputs, 0, lambda: inputs.encode(to_float(images.to(inputs.device))).cpu()
         )
-        decoding, _ = self._fastest(
-            inputs, 1, lambda: to_bytes(tokenizer.decode(ids.to(device))).cpu()
-        )
+        decoding, _ = self._fastest(inputs, 1, lambda: to_bytes(inputs.decode(ids)).cpu())
+        count = len(images)
         return [
-            self._measurement(inputs, "encoding_speed", "encoding speed", len(images) / encoding),
-            self._measurement(inputs, "decoding_speed", "decoding speed", len(images) / decoding),
+            self._measurement(inputs, "encoding", count, encoding),
+            self._measurement(inputs, "decoding", count, decoding),
         ]
 
     def _fastest(
@@ -108,15 +106,17 @@ class CodingSpeed(Metric):
         return min(seconds), result
 
     def _measurement(
-        self, inputs: MetricInputs, name: str, title: str, value: float
+        self, inputs: MetricInputs, what: str, count: int, seconds: float
     ) -> Measurement:
         return Measurement(
-            name=name,
-            title=title,
-            value=value,
+            name=f"{what}_speed",
+            title=f"{what} speed",
+            value=count / seconds,
             unit="images/s",
             direction="higher",
-            count=self.settings.images,
+            count=count,
             detail=True,
-            protocol=Procedure(name="coding-speed", details=timed(self.settings, inputs)),
+            protocol=Procedure(
+                name="coding-speed", details=timed(count, self.settings.repeats, inputs)
+            ),
         )

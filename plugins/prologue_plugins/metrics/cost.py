@@ -17,7 +17,7 @@ from prologue_bench.contracts import (
     to_bytes,
 )
 from prologue_bench.errors import DoesNotApply, StageError
-from prologue_plugins.metrics.settings import CodingSpeedSettings, SpeedSettings
+from prologue_plugins.metrics.settings import SpeedSettings
 
 TRAINING = ("train-tokenizer", "train-generator")
 UNKNOWN = "a model is imported, so that the cost of its training is not known"
@@ -87,11 +87,11 @@ def _measurement(
     )
 
 
-def timed(settings: SpeedSettings | CodingSpeedSettings, inputs: MetricInputs) -> dict[str, Any]:
+def timed(batch: int, repeats: int, inputs: MetricInputs) -> dict[str, Any]:
     """What protocols of speeds say of how they were taken."""
     return {
-        "batch": settings.images,
-        "repeats": f"the best of {settings.repeats}",
+        "batch": batch,
+        "repeats": f"the best of {repeats}",
         "device": inputs.device.type,
         "machine": inputs.machine,
         "threads": torch.get_num_threads(),
@@ -120,11 +120,11 @@ class Speed(Metric):
                 protocol=Procedure(
                     name="sampling-speed",
                     details={
-                        **timed(self.settings, inputs),
+                        **timed(self.settings.images, self.settings.repeats, inputs),
                         **{
                             f"sampling.{key}": item
                             for key, item in inputs.sampling.items()
-                            if key.startswith("guid")
+                            if key.startswith("guidance")
                         },
                     },
                 ),
@@ -136,6 +136,6 @@ class Speed(Metric):
         labels = torch.arange(self.settings.images) % classes
         started = time.perf_counter()
         ids = inputs.draw(labels, None, repeat)
-        to_bytes(inputs.tokenizer.decode(ids.to(inputs.device))).cpu()  # the copy waits for a GPU
+        to_bytes(inputs.decode(ids)).cpu()  # the copy waits for a GPU
         inputs.advance(repeat + 1, self.settings.repeats)
         return time.perf_counter() - started

@@ -109,7 +109,8 @@ class Fid(Metric):
         distances = [(measured, title, distance, spread)]
         if settings.extrapolate:
             value = distance_at_infinity(features, reference, self.name)
-            distances.append((f"{measured}_infinity", f"{title}, infinitely many", value, spread))
+            # What is extrapolated varies more than the distance does, by how much is not known.
+            distances.append((f"{measured}_infinity", f"{title}, infinitely many", value, None))
         uneven = sampling_note(inputs, len(images)) if self.artifact == "samples" else []
         shrunk = own.shrunk or reference.shrunk
         if shrunk:

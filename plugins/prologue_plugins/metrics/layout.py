@@ -142,7 +142,7 @@ class Layout(Metric):
             self.settings.seed,
         )
         parts = torch.split(ids, 250)
-        images = [to_bytes(inputs.tokenizer.decode(part.to(inputs.device))).cpu() for part in parts]
+        images = [to_bytes(inputs.decode(part)).cpu() for part in parts]
         return torch.cat(images).numpy()
 
     def _measurement(

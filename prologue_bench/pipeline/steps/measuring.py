@@ -78,6 +78,7 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
         tokenizer=workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
         if "tokenizer" in has
         else None,
+        as_trained=partial(as_trained, stage.tokens.tokenizer, context.device),
         generator=generator,
         draw=draw,
         machine=machine(),
