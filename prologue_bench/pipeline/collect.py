@@ -204,7 +204,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
     for stage in pipeline.stages():
         is_picture = stage in pipeline.pictures
         if stage.key in outcome.failures and not is_picture:
-            failures[_stage_name(stage)] = outcome.failures[stage.key]
+            failures[stage.title] = outcome.failures[stage.key]
             continue
         artifact = store.find(stage.key)
         if artifact is None:
@@ -219,7 +219,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
                 for each in read_measurements(artifact.folder)
             ]
             if taken := sorted(each.name for each in found if each.name in names):
-                failures[_stage_name(stage)] = (
+                failures[stage.title] = (
                     f"another metric gives {', '.join(taken)} too; left out here"
                 )
             measurements += [each for each in found if each.name not in names]
@@ -255,7 +255,7 @@ def read_measurements(folder: Path) -> list[dict[str, Any]]:
 def _stage(stage: Stage, artifact: Artifact) -> StageRecord:
     manifest = artifact.manifest
     return StageRecord(
-        stage=_stage_name(stage),
+        stage=stage.title,
         key=stage.key,
         finished=manifest.get("finished"),
         machine=manifest.get("machine"),
@@ -263,10 +263,6 @@ def _stage(stage: Stage, artifact: Artifact) -> StageRecord:
         flops=recorded_flops(manifest),
         git=manifest.get("software", {}).get("git"),
     )
-
-
-def _stage_name(stage: Stage) -> str:
-    return f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
 
 
 def _columns(points: list[dict[str, Any]]) -> Columns:

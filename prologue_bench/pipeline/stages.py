@@ -27,6 +27,7 @@ from prologue_bench.contracts.components import Component
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.settings import unread
 from prologue_bench.texts.settings import flat_values
 
 KEY_LENGTH = 20
@@ -45,6 +46,11 @@ class Stage(ABC):
     version: ClassVar[int] = 1
 
     @property
+    def title(self) -> str:
+        """As results, displays and messages name it."""
+        return self.kind
+
+    @property
     @abstractmethod
     def inputs(self) -> tuple[Stage, ...]:
         """The stages whose artifacts this one reads."""
@@ -61,7 +67,7 @@ class Stage(ABC):
     def key_now(self) -> str:
         """The key as the files that the stage reads are now.
 
-        Another than `key` where one changed since.
+        Differs from `key` if a file has changed since.
         """
         parts = {
             "kind": self.kind,
@@ -140,20 +146,17 @@ class TrainTokenizer(Stage):
         tokenizer = component_key(self.tokenizer)
         if self.images is not None:
             return {"tokenizer": tokenizer, "images": asdict(self.images)}
-        training = key_values(self.training)
         # Components are hashed resolved, with their versions, and only where they are used.
-        for name in ("prior", "losses", "foundation_imported"):
-            training.pop(name, None)
+        left_out = ["prior", "losses", "foundation_imported"]
         if self.prior is None:
-            training.pop("prior_optimisation", None)
-            training.pop("prior_labels", None)
+            left_out += ["prior_optimisation", "prior_labels"]
         if self.prior is None or not self.training.prior_labels:
-            training.pop("label_dropout", None)
+            left_out.append("label_dropout")
         if not self.losses or not self.losses_learn:
-            training.pop("loss_optimisation", None)
+            left_out.append("loss_optimisation")
         if not self.reconstructs:
-            training.pop("l1_weight", None)
-            training.pop("l2_weight", None)
+            left_out += ["l1_weight", "l2_weight"]
+        training = key_values(unread(self.training, *left_out))
         reads = {
             "data": self.data.key(),
             "tokenizer": tokenizer,
@@ -314,8 +317,8 @@ class SearchSampling(Stage):
         return (self.generator.tokens.tokenizer, self.generator)
 
     def reads(self) -> dict[str, Any]:
-        search = key_values(self.sampling.search)
-        search.pop("metric", None)  # hashed resolved
+        assert self.sampling.search is not None
+        search = key_values(unread(self.sampling.search, "metric"))  # hashed resolved
         points = sampling_points(self.sampling)
         for point in points:
             point.pop("samples", None)  # the search has a number of its own
@@ -363,6 +366,10 @@ class Measure(Stage):
     tokens."""
     needs: tuple[str, ...]
     layout: TokenLayout
+
+    @property
+    def title(self) -> str:
+        return f"{self.kind} {self.metric.name}"
 
     @property
     def tokens(self) -> EncodeImages:
@@ -471,8 +478,8 @@ class PictureTokens(Stage):
     def reads(self) -> dict[str, Any]:
         points = sampling_points(self.samples.sampling)
         for point in points:
-            for unread in ("samples", "seed", "batch_size"):
-                point.pop(unread, None)
+            for name in ("samples", "seed", "batch_size"):
+                point.pop(name, None)
         return {"places": list(self.places), "sampling": points}
 
 

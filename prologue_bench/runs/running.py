@@ -190,14 +190,14 @@ class _Failures(Silent):
     """Says what went wrong, and nothing else."""
 
     def failed(self, planned: PlannedStage, reason: str) -> None:
-        notice(f"{planned.stage.kind} of {planned.experiment} failed: {reason}")
+        notice(f"{planned.stage.title} of {planned.experiment} failed: {reason}")
 
 
 class _Lines(_Failures):
     """A line when a stage begins."""
 
     def started(self, planned: PlannedStage, index: int, total: int) -> None:
-        notice(f"{index + 1} of {total}: {planned.stage.kind} of {planned.experiment}")
+        notice(f"{index + 1} of {total}: {planned.stage.title} of {planned.experiment}")
 
 
 def check_report_place(plan: Plan, folder: Path, force: bool) -> None:

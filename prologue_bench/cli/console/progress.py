@@ -30,11 +30,7 @@ SHOWN_LOSSES = 4
 
 def label(planned: PlannedStage) -> str:
     """A stage as displays name it."""
-    from prologue_bench.pipeline.stages import Measure
-
-    stage = planned.stage
-    name = f"{stage.kind} {stage.metric.name}" if isinstance(stage, Measure) else stage.kind
-    return f"{name} · {planned.experiment}"
+    return f"{planned.stage.title} · {planned.experiment}"
 
 
 class Pace:

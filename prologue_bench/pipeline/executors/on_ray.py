@@ -199,7 +199,7 @@ class RayRun:
             num_gpus=self.share.gpus,
             memory=self.memory.get(planned.stage.key, 0) or None,
             max_retries=RETRIES,
-            name=f"{planned.stage.kind} {planned.experiment}",
+            name=f"{planned.stage.title} {planned.experiment}",
         )
 
     def _pinned(self, function: Callable[..., Any], node: str) -> Any:

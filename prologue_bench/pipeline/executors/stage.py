@@ -74,7 +74,7 @@ def _ends_the_run(planned: PlannedStage, store: Store, error: BaseException) -> 
     if isinstance(error, OSError) and store.refuses(error):
         return (
             f"{error.filename}: {error.strerror}; what is finished can be used, "
-            f"but the {planned.stage.kind} of {planned.experiment} is not; "
+            f"but the {planned.stage.title} of {planned.experiment} is not; "
             f"take a store that you may write to, or ask the owner of {store.root}"
         )
     return ""
@@ -156,7 +156,7 @@ def _run(
 
 def stage_name(planned: PlannedStage) -> str:
     """A stage as messages name it."""
-    return f"{planned.stage.kind} of {planned.experiment}"
+    return f"{planned.stage.title} of {planned.experiment}"
 
 
 def _check_files(stage: Stage) -> None:
