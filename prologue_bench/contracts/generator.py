@@ -127,9 +127,10 @@ class AutoregressiveGenerator(Generator, Generic[State]):
 class Drawing:
     """One batch of images that a `ParallelGenerator` is asked for, on the generator's device.
 
-    `labels` are [B], and `none_label` is what guidance goes away from. `fixed` [B, L] has the ids
-    that are given, and FREE where a token is drawn; it is None where all are. Where only first
-    tokens are fixed, as many for all images, `prefix` [B, n] holds them, and is None otherwise.
+    `labels` are [B], and `none_label` is the label of the unconditional pass. `fixed` [B, L] has
+    the ids that are given, and FREE where a token is drawn; it is None where all are. Where only
+    first tokens are fixed, as many for all images, `prefix` [B, n] holds them, and is None
+    otherwise.
     `temperatures` has one number per segment; `guidance` has one scale per token,
     where 1 is none: scale * conditional + (1 - scale) * unconditional logits. `top_k` (0: all) and
     `top_p` (1: all) cut each token's distribution. `noise(name, n)` gives float64 [B, n], uniform

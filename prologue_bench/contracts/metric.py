@@ -247,7 +247,7 @@ class MetricInputs:
 
     @property
     def costs(self) -> Mapping[str, StageCost]:
-        """Those of the trainings before the metric, by kind.
+        """Those of the trainings before the metric: "train-tokenizer" and "train-generator".
 
         Those that a tokenizer builds on are added to its own; a sum is None where a part is not
         known.

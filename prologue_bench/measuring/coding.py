@@ -22,6 +22,7 @@ from prologue_bench.contracts.segments import Segment
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import UserError
 from prologue_bench.guard import of_component, shown
+from prologue_bench.training.modes import evaluating
 
 Encode = Callable[[Tensor], Any]
 Decode = Callable[[Any], Any]
@@ -97,20 +98,6 @@ class Coded:
     """What `encode` gives, in words."""
     grid: tuple[int, int] | None
     """Rows and columns of the ids, where they came as such: [B, H, W]."""
-
-
-@contextmanager
-def evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Without gradients, and with modules in evaluation mode; afterwards all is as before."""
-    before = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in before:
-            part.training = training
 
 
 @define

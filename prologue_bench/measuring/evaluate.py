@@ -46,7 +46,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.results.schema import MeasurementRecord
 from prologue_bench.storage.files import temporary_array
 from prologue_bench.storage.store import Store, default_store
-from prologue_bench.training.context import INFERENCE_BATCH
+from prologue_bench.training.context import INFERENCE_BATCH, first_device
 
 OFFERED = {"reconstructions", "tokens", "test_tokens", "tokenizer", "prefixes"}
 """What a metric may need here."""
@@ -296,7 +296,7 @@ class _Task:
             layout=self.layout or TokenLayout(()),
             cache=cache,
             batch_size=INFERENCE_BATCH,
-            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            device=first_device(),
             advance=lambda done, total: advance(metric.name, done, total) if advance else None,
             sampling={},
             machine=machine(),

@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 import numpy as np
-import torch
 from attrs import frozen
 from numpy.typing import NDArray
 
@@ -39,7 +38,7 @@ from prologue_bench.pipeline.models import needs_of
 from prologue_bench.registry import Registry
 from prologue_bench.results.schema import MeasurementRecord
 from prologue_bench.storage.store import Store, default_store
-from prologue_bench.training.context import INFERENCE_BATCH
+from prologue_bench.training.context import INFERENCE_BATCH, first_device
 
 OF_IMAGES = (("reconstructions",), ("samples",))
 """What a metric may need to be measured on images alone."""
@@ -271,7 +270,7 @@ class _Task:
             layout=TokenLayout(()),
             cache=cache,
             batch_size=INFERENCE_BATCH,
-            device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+            device=first_device(),
             advance=lambda done, total: advance(resolved.name, done, total) if advance else None,
             sampling={},
             known=known,

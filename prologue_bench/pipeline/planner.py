@@ -122,7 +122,7 @@ class Plan:
     pipelines: tuple[Pipeline, ...]
     stages: tuple[PlannedStage, ...]
     notes: tuple[str, ...] = ()
-    """Which metrics do not apply to which variants, and what is still missing where the data
+    """Which metrics do not apply to which variants, and what else is missing while the data
     are."""
 
     @property

@@ -283,7 +283,7 @@ def _no_measurements(results: Results) -> str:
     lines = "\n\n".join(
         [
             *head,
-            "No metric that has a better direction was measured for every variant.",
+            "No metric was measured for every variant of which lower or higher is better.",
         ]
     )
     return "\n".join([lines, *_paragraphs(_not_measured(results))]) + "\n"

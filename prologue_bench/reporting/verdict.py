@@ -113,7 +113,7 @@ def _answer(
     cells: Cells, main: Sequence[MetricInfo], results: Results, info: MetricInfo | None
 ) -> Headline:
     if info is None:
-        return Headline("No verdict: no metric that has a better direction was measured.")
+        return Headline("No verdict: no metric was measured of which lower or higher is better.")
     known = {name: row[info.name] for name, row in cells.items() if info.name in row}
     compared = {name: cell for name, cell in known.items() if cell.difference is not None}
     collapses = collapsed(results)
@@ -165,7 +165,7 @@ def _broken(collapses: Mapping[str, Collapse]) -> tuple[str, ...]:
     found = [f"{name}, {where}" for name, where in collapses.items()]
     if not found:
         return ()
-    return (f"Collapsed, and so better in nothing: {'; '.join(found)}.",)
+    return (f"Collapsed, so it counts as better on no metric: {'; '.join(found)}.",)
 
 
 def _decided(cells: Cells, others: Sequence[MetricInfo], baseline: str) -> str:
@@ -329,6 +329,6 @@ def _of_one_seed(known: Mapping[str, Cell], info: MetricInfo) -> tuple[str, ...]
     if max((cell.seeds for cell in known.values()), default=1) > 1:
         return ()
     return (
-        f"Another training could turn differences on {in_sentence(info)} round; "
+        f"With other training seeds, differences on {in_sentence(info)} could change sign; "
         "run three seeds or more (--seeds 0-2) to learn how much of them is noise.",
     )

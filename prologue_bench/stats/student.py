@@ -1,7 +1,7 @@
 """Student's t distribution.
 
 It is computed here because to import it from scipy takes longer than all else that `compare` does.
-`tests/test_student.py` holds it to scipy's.
+`tests/unit/test_student.py` holds it to scipy's.
 """
 
 from __future__ import annotations

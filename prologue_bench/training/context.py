@@ -27,6 +27,11 @@ def _never() -> bool:
     return False
 
 
+def first_device() -> torch.device:
+    """The first GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @frozen(kw_only=True)
 class StageContext:
     """The surroundings of one stage.
@@ -53,8 +58,8 @@ class StageContext:
 
     @property
     def device(self) -> torch.device:
-        """The first GPU where there is one."""
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        """Where the stage computes."""
+        return first_device()
 
     def seal(self, path: Path) -> None:
         """Say that a file in `work` or `output` is complete, to be kept if the stage stops."""

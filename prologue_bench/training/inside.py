@@ -10,8 +10,7 @@ latent.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ from prologue_bench.training import terms
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
 from prologue_bench.training.engine import OptimWrapperDict, Runner
 from prologue_bench.training.hooks import PointsHook
-from prologue_bench.training.models import LossModel, TokenizerModel
+from prologue_bench.training.models import TokenizerModel
+from prologue_bench.training.modes import evaluating
 
 IMAGES = 1000
 """Test images that are looked at, the same ones every time."""
@@ -203,7 +203,7 @@ def figures_of_images(model: TokenizerModel, looked_at: LookedAt) -> Figures:
     latents = {name: _Latents() for name in layout.names}
     predicted = _Predicted(layout)
     spread = slice(None, None, max(1, len(looked_at.labels) // PREDICTED))
-    with _evaluation(model):
+    with evaluating([model]), model.autocast():
         for start in range(0, len(looked_at.labels), INFERENCE_BATCH):
             batch = slice(start, start + INFERENCE_BATCH)
             images = to_float(torch.from_numpy(np.asarray(looked_at.images[batch])).to(device))
@@ -227,19 +227,6 @@ def figures_of_images(model: TokenizerModel, looked_at: LookedAt) -> Figures:
             own[inside.REDUNDANCY] = codes.redundancy(of_segment)
         figures |= {inside.of(name, segment.name): value for name, value in own.items()}
     return figures | predicted.figures()
-
-
-@contextmanager
-def _evaluation(model: LossModel) -> Iterator[None]:
-    """Evaluation without gradients, in the training's precision; the modes are put back."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad(), model.autocast():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def figures_of_codes(ids: NDArray[Any], segment: Segment) -> Figures:

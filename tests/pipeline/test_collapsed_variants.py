@@ -127,7 +127,7 @@ def test_the_answer_names_it_with_its_reason_and_praises_it_nowhere(results: Any
     main, _ = split_metrics(metric_infos(measured(results)), measured(results), results)
     answer = headline(summary(results), main, results)
     texts = [*answer.more, *summary_table(results)[0], *brief(results).sentences]
-    assert f"Collapsed, and so better in nothing: {BROKEN}, {REASON})." in answer.more
+    assert f"Collapsed, so it counts as better on no metric: {BROKEN}, {REASON})." in answer.more
     praise = re.compile(rf"better(?: than \w+)?: [^;)]*{re.escape(BROKEN)}")
     assert not any(praise.search(text) for text in texts)
     assert not praise.search(render_markdown(results))

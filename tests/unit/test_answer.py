@@ -463,4 +463,6 @@ def test_results_without_a_baseline_have_a_page_too() -> None:
     empty = copy.deepcopy(document)
     for run in empty["runs"]:
         run["measurements"] = []
-    assert "no metric that has a better direction" in render_html(results_of(empty), Pictures())
+    assert "no metric was measured of which lower or higher is better" in render_html(
+        results_of(empty), Pictures()
+    )
