@@ -68,9 +68,29 @@ def structure(cls: type[T], values: object, where: str, owner: str = "") -> T:
         if field.default is attrs.NOTHING and name not in arguments:
             raise UserError(f"{join(where, name)}: missing, expected {type_name(hints[name])}")
     try:
-        return cls(**arguments)
+        made = cls(**arguments)
     except (ValueError, OSError, RuntimeError) as error:  # validators look at files, too
         raise UserError(_validator_text(error, where)) from None
+    for name in known.keys() - arguments.keys():
+        _check_default(getattr(made, name), join(where, name))
+    return made
+
+
+def _check_default(value: object, where: str) -> None:
+    """Raises UserError for the default of a plugin's setting that results could not hold."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        limit = LARGEST_INTEGER if isinstance(value, int) else LARGEST_FLOAT
+        if not abs(value) <= limit:
+            raise UserError(
+                f"{where}: found the default {value!r}, expected of whoever wrote it a number of "
+                f"at most {limit:g}, or None"
+            )
+    elif isinstance(value, tuple):
+        for index, each in enumerate(value):
+            _check_default(each, f"{where}[{index}]")
+    elif attrs.has(type(value)):
+        for field in attrs.fields(type(value)):  # type: ignore[arg-type]
+            _check_default(getattr(value, field.name), join(where, field.name))
 
 
 def join(where: str, name: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -36,6 +35,7 @@ from prologue_bench.contracts.tokenizer import Tokenizer, TokenizerOutput
 from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.guard import shown
 from prologue_bench.pipeline.models import build_metric
+from prologue_bench.results.measurements import written
 
 COUNT = 1400
 """Images of each split: more than the features of the usual extractor."""
@@ -139,9 +139,9 @@ class _Subject:
     def protocols(self) -> None:
         for each in self.found:
             try:
-                json.dumps(attrs.asdict(each), allow_nan=False)  # as `run` writes it
-            except (TypeError, ValueError) as error:
-                raise Broken(f"{each.name} cannot be written as JSON: {error}") from None
+                written(each)  # as `run` does
+            except ValueError as error:
+                raise Broken(str(error)) from None
             require(
                 bool(each.protocol.details),
                 f"{each.name}: the protocol says nothing of what was compared",

@@ -11,9 +11,10 @@ import torch
 from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.contracts.metric import Measurement, MetricInputs, PlannedInputs
-from prologue_bench.errors import DoesNotApply, PrologueBenchError, UserError
+from prologue_bench.errors import DoesNotApply, PrologueBenchError, StageError, UserError
 from prologue_bench.guard import of_component
 from prologue_bench.pipeline.models import build_metric
+from prologue_bench.results.measurements import written
 from prologue_bench.results.schema import MeasurementRecord, ProtocolRecord
 
 Advance = Callable[[str, int, int], None]
@@ -37,6 +38,11 @@ def measured(
         built.check(planned(given))
         with torch.inference_mode():
             found = check_measurements(built.measure(given), who)
+    for each in found:
+        try:
+            written(each)
+        except ValueError as error:
+            raise StageError(f"{who}: {error}") from None
     return [record(each, added) for each in found]
 
 

@@ -219,9 +219,9 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
                 for each in read_measurements(artifact.folder)
             ]
             if taken := sorted(each.name for each in found if each.name in names):
-                failures[stage.title] = (
-                    f"another metric gives {', '.join(taken)} too; left out here"
-                )
+                reason = f"another metric gives {', '.join(taken)} too; left out here"
+                # The run has failed in part, whatever it measured, and ends as such.
+                failures[stage.title] = outcome.failures[stage.key] = reason
             measurements += [each for each in found if each.name not in names]
         if SEARCH in artifact.files:
             search = record(json.loads((artifact / SEARCH).read_text()), SearchRecord)

@@ -13,6 +13,7 @@ from prologue_bench.errors import UserError
 from prologue_bench.results import findings as parts
 from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
+from prologue_bench.results.measurements import too_many_positions
 from prologue_bench.results.own_settings import foreign_components, own_class, read_settings
 from prologue_bench.results.ranges import segment_of
 from prologue_bench.results.schema import Results, RunRecord, SegmentRecord, VariantRecord
@@ -130,19 +131,5 @@ def _beyond(runs: Sequence[RunRecord], layout: Sequence[SegmentRecord]) -> Itera
     lengths = {segment.name: segment.length for segment in layout}
     for run in runs:
         for each in run.measurements if layout else ():
-            place, part = place_of(run, each.name), parts.number(run, each)
-            name, found = each.positions_of, len(each.positions)
-            most = lengths.get(name) if name else sum(lengths.values())
-            if not found:
-                continue
-            if most is None:
-                yield (
-                    place,
-                    f"found positions of {name!r}, expected one of {', '.join(lengths)}, "
-                    "the segments of the layout",
-                    part,
-                )
-            elif found > most:
-                # They may end before the segment does, and elsewhere for each seed.
-                what = f"the tokens of {name or 'the layout'}"
-                yield place, f"found {found} positions, expected at most {most}, {what}", part
+            if problem := too_many_positions(each.positions_of, len(each.positions), lengths):
+                yield place_of(run, each.name), problem, parts.number(run, each)

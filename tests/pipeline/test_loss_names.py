@@ -22,6 +22,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.frame import frame
 from prologue_bench.results.plain import plain
+from prologue_bench.runs.running import what_failed
 from prologue_bench.storage.store import Store
 from tests.conftest import Recorder, run_tiny
 
@@ -117,6 +118,7 @@ def test_numbers_of_one_name_are_never_overwritten_without_a_word(
     values = dict(zip(frame(results).metric, frame(results).value, strict=True))
     assert values == {"height": 1.0, "depth": 3.0}
     assert "another metric gives height too" in results.runs[0].failures["measure depth"]
+    assert "2 stages failed" in what_failed(plan, outcome), "the command ends as after a failure"
 
 
 def test_through_the_command_line_both_losses_are_in_the_report(tmp_path: Path) -> None:

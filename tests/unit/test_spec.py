@@ -16,7 +16,7 @@ from prologue_bench.config.settings import (
     TokenizerTraining,
     key_values,
 )
-from prologue_bench.config.structure import convert
+from prologue_bench.config.structure import convert, structure
 from prologue_bench.documents import yaml_values
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
@@ -294,3 +294,34 @@ def test_keys_leave_out_defaults_and_how_a_stage_is_run() -> None:
     assert key_values(TokenizerTraining(checkpoint_steps=3, accumulate=2)) == {}
     assert key_values(TokenizerTraining(compile=True)) == {"compile": True}
     assert key_values(Sampling(temperature=0.9)) == {"temperature": 0.9}
+
+
+@attrs.frozen
+class Inner:
+    """Settings within others."""
+
+    scale: float = float("nan")
+
+
+@attrs.frozen
+class Endless:
+    """Settings of a plugin whose defaults no results could hold."""
+
+    clip: float = float("inf")
+    sizes: tuple[int, ...] = (1, 2**60)
+    inner: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"sizes": [1], "inner": {"scale": 1.0}}, "x.clip: found the default inf, expected"),
+        ({"clip": 1.0, "inner": {"scale": 1.0}}, r"x.sizes\[1\]: found the default 1152"),
+        ({"clip": 1.0, "sizes": [1]}, "x.inner.scale: found the default nan, expected"),
+    ],
+)
+def test_defaults_that_no_results_could_hold_are_refused_before_anything_runs(
+    given: Mapping[str, object], text: str
+) -> None:
+    with pytest.raises(UserError, match=text):
+        structure(Endless, given, "x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +27,9 @@ from prologue_bench.contracts.checked import CheckedData, check_measurements
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.models import loss_class
 from prologue_bench.registry import Registry, built_in_ablations, built_in_cards
+from prologue_bench.results.measurements import written
+from prologue_bench.results.plain import record
+from prologue_bench.results.schema import MeasurementRecord
 from prologue_plugins.datasets.settings import ShapesSettings
 from prologue_plugins.datasets.shapes import Shapes
 
@@ -243,6 +247,44 @@ def measured(**changes: Any) -> Any:
 def test_what_a_metric_gives_wrong_names_it(found: Callable[[], Any], message: str) -> None:
     with pytest.raises((StageError, ValueError, TypeError), match=message):
         check_measurements(found(), "metric 'wrong'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": 1e101}, "a: value: found 1e+101, expected a number of at most 1e+100"),
+        ({"half_width": 1e101}, "a: half_width: found 1e+101, expected a number of at most 1e+100"),
+        ({"count": 20.25}, "a: count: found 20.25, expected a whole number"),
+        ({"count": 2**60}, "a: count: found "),
+        ({"positions": ((1, 2), (3, 4))}, "a: positions[0]: found a list of 2, expected a number"),
+        ({"positions": ("1", "2")}, "a: positions[0]: found '1', expected a number"),
+        ({"title": "caf\udce9"}, "a: title: found "),
+        (
+            {"protocol": Procedure(name="p", details={"size": 1e200})},
+            "a: protocol.details.size: found 1e+200, expected a number of at most 1e+100",
+        ),
+        (
+            {"positions": (1.0,) * 5, "positions_of": "visual"},
+            "a: found 5 positions, expected at most 4, the tokens of visual",
+        ),
+        (
+            {"positions": (1.0,), "positions_of": "prologue"},
+            "a: found positions of 'prologue', expected one of visual, the segments of the layout",
+        ),
+    ],
+)
+def test_what_no_reader_of_results_would_take_is_not_written(
+    changes: dict[str, Any], message: str
+) -> None:
+    lengths = {"visual": 4}
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        written(measured(**changes), lengths)
+    assert "\n" not in str(raised.value)
+
+
+def test_what_is_written_of_a_measurement_is_what_results_read() -> None:
+    fine = measured(positions=(1.0, 2.0), positions_of="visual", half_width=0.5)
+    assert record(written(fine, {"visual": 4}), MeasurementRecord).positions == (1.0, 2.0)
 
 
 class _Loss(ReconstructionLoss):

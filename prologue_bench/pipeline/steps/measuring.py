@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ from torch import Tensor
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.contracts.metric import MetricInputs, StageCost
 from prologue_bench.errors import StageError
-from prologue_bench.guard import brief
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.flops import counted_flops, recorded_flops
@@ -24,6 +22,7 @@ from prologue_bench.pipeline.precision import as_trained
 from prologue_bench.pipeline.steps.sampling import chosen_sampling
 from prologue_bench.pipeline.tokens import read_tokens
 from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.results.measurements import written
 from prologue_bench.sampling.decoding import draw_ids
 from prologue_bench.storage.store import Store
 from prologue_bench.training.context import INFERENCE_BATCH, StageContext
@@ -87,13 +86,12 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
     )
     with torch.inference_mode():
         measurements = check_measurements(metric.measure(inputs), who)
+    lengths = {segment.name: segment.length for segment in stage.layout}
     try:
-        text = json.dumps([attrs.asdict(m) for m in measurements], indent=1, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise StageError(
-            f"{who}: what it measured cannot be written as JSON: {brief(error)}"
-        ) from None
-    (context.output / "measurements.json").write_text(text)
+        values = [written(each, lengths) for each in measurements]
+    except ValueError as error:
+        raise StageError(f"{who}: {error}") from None
+    (context.output / "measurements.json").write_text(json.dumps(values, indent=1))
 
 
 def _training_costs(stage: stages.Measure, workspace: Workspace) -> dict[str, StageCost]:
