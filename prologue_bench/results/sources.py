@@ -5,6 +5,8 @@ That is the one run that wrote them, or each of several that were put together.
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from prologue_bench.errors import UserError, nearest, shortened
 from prologue_bench.results.schema import Numbers, Results, SourceRecord, VariantRecord
 
@@ -29,6 +31,19 @@ def find_variant(results: Results, variant: str) -> VariantRecord:
             f"{nearest(variant, list(variants))}"
         )
     return variants[variant]
+
+
+def with_baseline(results: Results, variant: str) -> Results:
+    """The results with differences from another variant, and a remark that says so.
+
+    Raises UserError where there is none of that name.
+    """
+    find_variant(results, variant)
+    if variant == results.baseline:
+        return results
+    before = results.baseline or "none"
+    remark = f"Compared with {variant}; the baseline of the ablation is {before}."
+    return evolve(results, baseline=variant, remarks=(*results.remarks, remark))
 
 
 def one_data_set(results: Results) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Mapping
 
 import pytest
@@ -12,6 +13,7 @@ from attrs import evolve
 from benchmarks.steadiness import row, steadiness, table
 from prologue_bench.results.frame import summary
 from prologue_bench.results.loading import load_results
+from prologue_bench.results.sources import with_baseline
 from prologue_bench.stats.differences import Cell
 from tests.conftest import ROOT
 
@@ -226,3 +228,63 @@ def test_the_page_says_how_near_longer_trainings_come_to_the_aims() -> None:
     assert f"rFD differs by {100 * longer.variation:.1f}% in place of 5%" in pages()[0]
     assert max(longer.errors) < 0.028
     assert not any(longer.jumps)
+
+
+def test_the_pages_say_what_a_smaller_weight_of_the_loss_does() -> None:
+    results = load_results(REPORTS / "steady_weight")
+    cells = summary(results)
+    base, heavy, light, post = (
+        cells[name]
+        for name in ("2d", "prologue, weight 3", "prologue, weight 0.1", "prologue-post")
+    )
+    other = summary(with_baseline(results, "prologue, weight 3"))["prologue, weight 0.1"]
+    page, readme = pages()
+    told = {metric: change(light, metric, 0) for metric in ("rfid", "gfid")}
+    assert {light[metric].verdict for metric in told} == {"noise"}
+    for metric, name in (("rfid", "rFD is"), ("gfid", "gFD")):
+        means = f"{light[metric].mean:.0f} against"
+        assert f"{name} {means}" in page
+        assert f"{base[metric].mean:.0f} (−{told[metric]}, open)" in page
+    assert f"it is {told['gfid']} lower, open" in page
+    assert f"gFD is {told['gfid']} lower, open" in readme
+    assert other["gfid"].verdict == other["rfid"].verdict == "better"
+    assert f"in place of 3, gFD is {change(other, 'gfid', 0)} lower" in page
+    assert (
+        f"rFD is {change(other, 'rfid', 0)} lower and gFD {change(other, 'gfid', 0)} "
+        "(`prologue-bench report reports/steady_weight"
+    ) in page
+    assert other["rate"].verdict == "worse"
+    assert (
+        f"rate is {light['rate'].mean:.1f} bits against {base['rate'].mean:.1f} "
+        f"(+{change(light, 'rate', 1, True)}, open), {change(other, 'rate', 1, True)} above"
+    ) in page
+    assert f"tokens take {change(light, 'rate_visual')} bits fewer, and the prologue takes" in page
+    assert f"the prologue takes {light['rate_prologue'].mean:.1f}." in page
+    probes = {f"{each['probe_8'].mean:.0f}%" for each in (light, heavy)}
+    assert probes == {"67%"}
+    bits = [f"{each['bits_joint_prologue'].mean:.1f}" for each in (light, heavy)]
+    assert f"the joint bits are {bits[0]} and {bits[1]}" in page
+    assert f"whose gFD is {post['gfid'].mean:.0f}" in page
+
+
+def test_the_page_says_how_large_the_encoder_s_gradients_are() -> None:
+    found: dict[str, list[float]] = {}
+    for run in load_results(REPORTS / "steady_weight").runs:
+        known = [each for each in run.inside.get("gradient/encoder", ()) if each is not None]
+        found.setdefault(run.variant, []).append(statistics.fmean(known))
+    base, heavy, light = (
+        statistics.fmean(found[name])
+        for name in ("2d", "prologue, weight 3", "prologue, weight 0.1")
+    )
+    page = pages()[0]
+    assert f"its gradient there has a norm of {heavy:.2f}, in the mean" in page
+    assert f"learns from reconstruction alone, one of {base:.3f}." in page
+    assert f"With a weight of 0.1 the norm is {light:.3f}." in page
+
+
+def test_the_page_shows_rows_of_the_report_on_the_weight() -> None:
+    shown = PAGE.partition("## A weight that leaves")[2].splitlines()
+    for line in (REPORTS / "steady_weight" / "results.md").read_text().splitlines():
+        if line.startswith(("| 2d", "| prologue")):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            assert f"| {' | '.join(cells[i] for i in (0, 1, 3, 4, 6, 10, 13))} |" in shown

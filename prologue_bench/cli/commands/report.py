@@ -15,10 +15,11 @@ from prologue_bench.errors import UserError
 @click.option(
     "--out",
     type=FOLDER,
-    help="Folder of the combined report of several RESULTS.",
+    help="Folder of the combined report of several RESULTS, or of one with another baseline.",
 )
 @click.option(
-    "--baseline", help="For several RESULTS: the variant to compare with, as 'results: variant'."
+    "--baseline",
+    help="The variant to compare with; of several RESULTS, as 'results: variant'.",
 )
 @force_option
 @click.option("--open", "show", is_flag=True, help="Open the report in the browser.")
@@ -27,12 +28,13 @@ def report(
 ) -> None:
     """Rewrite the report of RESULTS, a folder that `run` wrote.
 
-    With --out, combine several RESULTS in one report.
+    With --out, combine several RESULTS in one report, or compare with another --baseline.
     """
     from prologue_bench.reporting.report import write_report
     from prologue_bench.results.loading import load_results
     from prologue_bench.results.merge import labels_of, merge_results
     from prologue_bench.results.pictures import load_pictures
+    from prologue_bench.results.sources import with_baseline
 
     folders = [path if path.is_dir() else path.parent for path in results]
     loaded = map(load_results, results)
@@ -46,12 +48,12 @@ def report(
     if len(parts) > 1:
         labels = labels_of([each for each, _ in parts], folders)
         found, pictures = merge_results(parts, baseline, labels)
-    elif baseline is not None:
-        raise UserError(
-            "--baseline is for several results; a single one has the baseline of its ablation"
-        )
     else:
         found, pictures = parts[0]
+        if baseline is not None and out is None:
+            raise UserError("--baseline: the report with it is another one; name its folder, --out")
+        if baseline is not None:
+            found = with_baseline(found, baseline)
     path = write_report(found, pictures, out or folders[0], force)
     click.echo(path)
     if show:
