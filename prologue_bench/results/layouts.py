@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -13,7 +13,6 @@ from prologue_bench.errors import UserError
 from prologue_bench.results import findings as parts
 from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
-from prologue_bench.results.measurements import too_many_positions
 from prologue_bench.results.own_settings import foreign_components, own_class, read_settings
 from prologue_bench.results.ranges import segment_of
 from prologue_bench.results.schema import Results, RunRecord, SegmentRecord, VariantRecord
@@ -133,3 +132,20 @@ def _beyond(runs: Sequence[RunRecord], layout: Sequence[SegmentRecord]) -> Itera
         for each in run.measurements if layout else ():
             if problem := too_many_positions(each.positions_of, len(each.positions), lengths):
                 yield place_of(run, each.name), problem, parts.number(run, each)
+
+
+def too_many_positions(name: str, found: int, lengths: Mapping[str, int]) -> str:
+    """What is wrong with so many numbers at the tokens of a segment, or of all where none is named.
+
+    Empty if nothing is: they may end before the segment does.
+    """
+    if not found:
+        return ""
+    if name and name not in lengths:
+        known = ", ".join(lengths)
+        return f"found positions of {name!r}, expected one of {known}, the segments of the layout"
+    most = lengths[name] if name else sum(lengths.values())
+    if found > most:
+        tokens = f"the tokens of {name or 'the layout'}"
+        return f"found {found} positions, expected at most {most}, {tokens}"
+    return ""

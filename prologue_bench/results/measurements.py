@@ -11,6 +11,7 @@ import attrs
 from prologue_bench.contracts.metric import Measurement
 from prologue_bench.guard import brief
 from prologue_bench.results.checking import Mismatch, check, check_plain
+from prologue_bench.results.layouts import too_many_positions
 from prologue_bench.results.schema import MeasurementRecord
 
 
@@ -37,20 +38,3 @@ def written(found: Measurement, lengths: Mapping[str, int] | None = None) -> dic
     ):
         raise ValueError(f"{found.name}: {problem}")
     return values
-
-
-def too_many_positions(name: str, found: int, lengths: Mapping[str, int]) -> str:
-    """What is wrong with so many numbers at the tokens of a segment, or of all where none is named.
-
-    Empty if nothing is: they may end before the segment does.
-    """
-    if not found:
-        return ""
-    if name and name not in lengths:
-        known = ", ".join(lengths)
-        return f"found positions of {name!r}, expected one of {known}, the segments of the layout"
-    most = lengths[name] if name else sum(lengths.values())
-    if found > most:
-        tokens = f"the tokens of {name or 'the layout'}"
-        return f"found {found} positions, expected at most {most}, {tokens}"
-    return ""
