@@ -47,6 +47,8 @@ def read_headers(path: Path, expected: str) -> dict[str, Header]:
         raise StageError(f"{path}: not a file; expected an .npz")
     with readable(path, expected), zipfile.ZipFile(path) as file:
         for name in file.namelist():
+            if name.removesuffix(".npy") in found:
+                raise ValueError(f"found {name} twice")
             if name.endswith(".npy"):
                 with file.open(name) as array:
                     version = np.lib.format.read_magic(array)

@@ -371,15 +371,15 @@ def test_odd_names_in_a_zip_are_read_once_each(tmp_path: Path) -> None:
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(path, "w") as archive:
         for each in sorted(root.rglob("*.png")):
             archive.write(each, each.relative_to(root))
-        archive.writestr("train/a/0.png", plain(50))
+        archive.writestr("./train/a/9.png", plain(50))
         archive.writestr("train/../../etc/train/a/x.png", plain(51))
         archive.writestr("train/a/caf\xe9\n\x1b[31m.png", b"broken")
         archive.writestr("Thumbs.db", b"x")
     data = source(path)
-    assert len(data.labels("train")) == 8
+    assert len(data.labels("train")) == 9
     assert data.notes == (r"left out: 1 image that cannot be read: train/a/café\n\x1b[31m.png",)
     assert np.array_equal(
-        data.images("train")[[0]][0],
+        data.images("train")[[4]][0],
         np.asarray(Image.open(io.BytesIO(plain(50)))).transpose(2, 0, 1),
     )
 

@@ -65,12 +65,13 @@ def read(path: Path, size: int = 0) -> ImageFiles:
         lambda at: folder(at / "set", files(GREY, "PNG", "deep/er/{:03}")),
         lambda at: zipped(at / "set.zip", files(GREY, "png", "set/{:03}")),
         lambda at: zipped(at / "set.zip", files(GREY, "png", "set\\{:03}")),
+        lambda at: zipped(at / "set.zip", files(GREY, "png", "./set/{:03}")),
         lambda at: tarred(at / "set.tar", files(GREY, "png", "./{:03}")),
         lambda at: npz(at / "set.npz", arr_0=GREY),
         lambda at: npz(at / "set.npz", images=GREY[..., 0]),
         lambda at: npz(at / "set.npz", arr_0=GREY.transpose(0, 3, 1, 2)),
     ],
-    ids=["folder", "zip", "backslashes", "tar", "npz", "npz grey", "npz planes"],
+    ids=["folder", "zip", "backslashes", "zip of .", "tar", "npz", "npz grey", "npz planes"],
 )
 def test_the_same_images_are_the_same_whatever_they_are_kept_in(
     make: Callable[[Path], Path], tmp_path: Path

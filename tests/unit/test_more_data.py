@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import shutil
+import stat
+import tarfile
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +16,7 @@ import numpy as np
 import pytest
 
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_plugins.datasets.archives import TarArchive
+from prologue_plugins.datasets.archives import ZipArchive
 from prologue_plugins.datasets.cifar10 import FOLDER, Cifar10
 from prologue_plugins.datasets.crops import centre_crop
 from prologue_plugins.datasets.files import ImageFiles
@@ -21,6 +27,7 @@ from prologue_plugins.datasets.settings import (
     ImageFolderSettings,
     WebDatasetSettings,
 )
+from prologue_plugins.datasets.tars import TarArchive
 from prologue_plugins.datasets.webdataset import WebDataset
 from tests.factories.data_sources import PICTURES, keeps_its_contract
 from tests.factories.image_files import encoded
@@ -207,7 +214,91 @@ def test_a_tar_that_was_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path, k
         TarArchive(path).list_names()
 
 
-def test_two_files_of_one_name_in_a_tar_are_refused(tmp_path: Path) -> None:
-    path = tarred(tmp_path / "twice.tar", {"a.png": b"1", "./a.png": b"2", "b.png": b"3"})
-    with pytest.raises(UserError, match=r"found names more than once, such as a\.png"):
-        TarArchive(path).list_names()
+@pytest.mark.parametrize("other", ["./a/b.png", "a/./b.png", "a//b.png", "/a/b.png", "a\\b.png"])
+def test_two_files_of_one_name_in_an_archive_are_refused(tmp_path: Path, other: str) -> None:
+    content = {"a/b.png": b"1", other: b"2", "b.png": b"3", ".DS_Store": b"4", "./.DS_Store": b"5"}
+    for archive in (
+        ZipArchive(zipped(tmp_path / "twice.zip", content)),
+        TarArchive(tarred(tmp_path / "twice.tar", content)),
+    ):
+        if "\\" in other and isinstance(archive, TarArchive):
+            continue  # a tar's names have slashes, and backslashes of their own
+        with pytest.raises(
+            UserError, match=r"found names more than once, such as a/b\.png; expect"
+        ):
+            archive.names()
+
+
+def test_a_name_that_is_given_twice_in_a_zip_or_npz_is_refused(tmp_path: Path) -> None:
+    for name, member in (("a.zip", "train/a/0.png"), ("a.npz", "arr_0.npy")):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            zipfile.ZipFile(tmp_path / name, "w") as file,
+        ):
+            for pixels in (PICTURES[:2], PICTURES[2:4]):
+                out = io.BytesIO()
+                np.save(out, np.stack([np.asarray(each) for each in pixels]))
+                file.writestr(member, out.getvalue())
+    with pytest.raises(UserError, match=r"more than once, such as train/a/0\.png"):
+        in_classes(tmp_path / "a.zip").spec  # noqa: B018
+    with pytest.raises(UserError, match=r"a\.npz: .*found arr_0\.npy twice"):
+        ImageFiles(ImageFilesSettings(root=str(tmp_path / "a.npz"))).spec  # noqa: B018
+
+
+def linked(path: Path, content: dict[str, bytes], **links: Any) -> Path:
+    """A tar with members of other kinds, each the fields of its header."""
+    tarred(path, content)
+    with tarfile.open(path, "a") as file:
+        for name, fields in links.items():
+            info = tarfile.TarInfo(name)
+            for field, value in fields.items():
+                setattr(info, field, value)
+            file.addfile(info)
+    return path
+
+
+def test_a_hard_link_in_a_tar_is_the_file_that_it_links_to(tmp_path: Path) -> None:
+    content = {"./0.png": encoded(PICTURES[0]), "./0.cls": b"1"}
+    hard = {
+        name: {"type": tarfile.LNKTYPE, "linkname": f"./0.{name[2:]}"}
+        for name in ("1.png", "1.cls")
+    }
+    path = linked(tmp_path / "links.tar", content, **hard)
+    found = ImageFiles(ImageFilesSettings(root=str(path)))
+    assert found.names("test") == ("0", "1")
+    assert found.labels("test").tolist() == [1, 1]
+    assert np.array_equal(*found.images("test"))
+    for split in ("train", "val"):
+        shutil.copy(path, tmp_path / f"{split}.tar")
+    assert web(tmp_path).labels("train").tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"type": tarfile.SYMTYPE, "linkname": "0.png"}, "a symbolic link"),
+        ({"type": tarfile.LNKTYPE, "linkname": "9.png"}, "a hard link to 9.png, which is no file"),
+        ({"type": tarfile.GNUTYPE_SPARSE}, "a sparse file"),
+        ({"type": tarfile.FIFOTYPE}, "a device or the like"),
+    ],
+)
+def test_what_is_no_file_in_a_tar_is_refused(
+    tmp_path: Path, fields: dict[str, Any], what: str
+) -> None:
+    content = {"0.png": encoded(PICTURES[0])}
+    hidden = {".lock": {"type": tarfile.SYMTYPE, "linkname": "0.png"}}
+    path = linked(tmp_path / "odd.tar", content, **hidden, **{"1.png": fields, "2.png": fields})
+    with pytest.raises(
+        UserError, match=rf"found 2 of its members .* as 1\.png \({what}.*; expected"
+    ):
+        ImageFiles(ImageFilesSettings(root=str(path))).spec  # noqa: B018
+
+
+def test_a_symbolic_link_in_a_zip_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "set.zip", classes())
+    with zipfile.ZipFile(path, "a") as file:
+        info = zipfile.ZipInfo("set/train/c")
+        info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+        file.writestr(info, "../elsewhere")
+    with pytest.raises(UserError, match=r"such as set/train/c \(a symbolic link\); expected"):
+        in_classes(path).spec  # noqa: B018

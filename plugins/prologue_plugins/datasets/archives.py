@@ -1,4 +1,4 @@
-"""Files of a data set, in a folder, or in a zip or tar that is read in place.
+"""Files of a data set, in a folder, or in a zip that is read in place.
 
 All of them may hold anything: links in circles, devices, members that claim any size. Names are
 listed in bounded time, and no more of a file is read than an image may have.
@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import tarfile
 import zipfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from prologue_bench.errors import MissingDataError, UserError
-from prologue_bench.storage.checksums import known_checksum, known_checksums, noted_checksums
+from prologue_bench.storage.checksums import known_checksums, noted_checksums
 from prologue_plugins.datasets.decoding import IMAGES, Picture, read_picture
-from prologue_plugins.datasets.names import first_line, is_hidden, shortened
+from prologue_plugins.datasets.names import first_line, is_hidden, plain, shortened
 from prologue_plugins.datasets.turns import Turns
 
 MANY = 10_000
@@ -33,6 +31,9 @@ PIECE = 2**16
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of compression in a zip. Python unpacks what others make of any number of bytes at once: 4 kB may
 become 5 GB."""
+FOLDER = ("/", "\\")
+"""What the name of a folder in a zip ends with."""
+LINK = "a symbolic link"
 NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # not on every system
 WAYS = 16
 """How often one folder may be reached, by links to it or to the folders above it."""
@@ -152,10 +153,7 @@ class FolderArchive(Archive):
 
 
 class ZipArchive(Archive):
-    """A zip file, opened once in each process that reads from it.
-
-    A tar that ends without a block of zeros was cut off.
-    """
+    """A zip file, opened once in each process that reads from it."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -182,12 +180,13 @@ class ZipArchive(Archive):
 
     @cached_property
     def _members(self) -> dict[str, str]:
-        """What the zip calls its files, by names with slashes: some programs write backslashes."""
-        return {
-            name.replace("\\", "/"): name
-            for name in self._zip().namelist()
-            if not name.endswith(("/", "\\"))
-        }
+        """What the zip calls its files, by plain names: some programs write backslashes."""
+        infos = [info for info in self._zip().infolist() if not info.filename.endswith(FOLDER)]
+        names = [plain(info.filename.replace("\\", "/")) for info in infos]
+        check_once(self.path, names)
+        links = {name: LINK for name, info in zip(names, infos, strict=True) if _is_link(info)}
+        check_ordinary(self.path, links, "without zip's --symlinks")
+        return {name: info.filename for name, info in zip(names, infos, strict=True)}
 
     def _info(self, name: str) -> zipfile.ZipInfo:
         return self._zip().getinfo(self._members[name])
@@ -221,125 +220,6 @@ class ZipArchive(Archive):
         return self.checksums(names)
 
 
-class TarArchive(Archive):
-    """A tar that is not compressed, such as a shard of webdataset; read in place.
-
-    Of members of one name the last one counts.
-    """
-
-    @cached_property
-    def _places(self) -> dict[str, tuple[int, int]]:
-        """Where in the file each ordinary member begins, and its bytes."""
-        try:
-            with tarfile.open(self.path, "r:") as file:
-                members = [info for info in file if info.isreg() and not info.issparse()]
-                self._check_end(file.offset)
-        except PermissionError as error:
-            raise UserError(f"{self.path}: cannot be read: {error.strerror}") from None
-        except Exception as error:  # of many kinds, for headers that are damaged
-            raise UserError(
-                f"{self.path}: not a complete tar without compression: {first_line(error)}; "
-                "unpack it, or fetch it again"
-            ) from None
-        places = {info.name.removeprefix("./"): (info.offset_data, info.size) for info in members}
-        if len(places) < len(members):
-            names = Counter(info.name.removeprefix("./") for info in members)
-            name = next(name for name, count in names.items() if count > 1)
-            raise UserError(
-                f"{self.path}: found names more than once, such as {shortened(name)}; expected "
-                "each file once"
-            )
-        return places
-
-    def _check_end(self, offset: int) -> None:
-        """Raises ValueError where what stands behind the last member is no tar's end."""
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-                raise ValueError("it was cut off, since no end stands behind its last file")
-
-    def list_names(self) -> Iterable[str]:
-        return self._places
-
-    def size(self, name: str) -> int:
-        return self._places[name][1]
-
-    def read(self, name: str) -> bytes:
-        start, size = self._places[name]
-        if size > BYTES:
-            raise ValueError(TOO_LARGE)
-        with self.path.open("rb") as file:  # one for each thread
-            file.seek(start)
-            return file.read(size)
-
-    def checksums(self, names: Sequence[str]) -> list[str]:
-        """Of the whole file, with each member's place in it."""
-        whole = known_checksum(self.path)
-        return [f"{whole}:{start}:{size}" for start, size in map(self._places.__getitem__, names)]
-
-    def noted_checksums(self, names: Sequence[str]) -> list[str] | None:
-        return self.checksums(names) if noted_checksums([self.path]) else None
-
-
-class TarShards(Archive):
-    """Several tars below one folder. A file is called SHARD.tar/NAME."""
-
-    def __init__(self, path: Path, shards: Sequence[str]) -> None:
-        super().__init__(path)
-        self.shards = {shard: TarArchive(path / shard) for shard in shards}
-
-    @staticmethod
-    def shard_of(name: str) -> str:
-        """The shard that a file is in."""
-        before, ending, _ = name.partition(".tar/")
-        return before + ending[:-1]
-
-    def _placed(self, name: str) -> tuple[TarArchive, str]:
-        shard = self.shard_of(name)
-        return self.shards[shard], name[len(shard) + 1 :]
-
-    def list_names(self) -> Iterable[str]:
-        for shard, tar in self.shards.items():
-            yield from (f"{shard}/{name}" for name in tar.list_names())
-
-    def size(self, name: str) -> int:
-        tar, member = self._placed(name)
-        return tar.size(member)
-
-    def read(self, name: str) -> bytes:
-        tar, member = self._placed(name)
-        return tar.read(member)
-
-    def checksums(self, names: Sequence[str]) -> list[str]:
-        return self._of_each(names, TarArchive.checksums)
-
-    def noted_checksums(self, names: Sequence[str]) -> list[str] | None:
-        with suppress(LookupError):
-            return self._of_each(names, _noted)
-        return None
-
-    def _of_each(
-        self, names: Sequence[str], ask: Callable[[TarArchive, Sequence[str]], list[str]]
-    ) -> list[str]:
-        """What each shard says of its own files, in the order of the names."""
-        members: dict[str, list[int]] = {}
-        for index, name in enumerate(names):
-            members.setdefault(self.shard_of(name), []).append(index)
-        found = [""] * len(names)
-        for shard, indices in members.items():
-            own = [names[index][len(shard) + 1 :] for index in indices]
-            for index, text in zip(indices, ask(self.shards[shard], own), strict=True):
-                found[index] = text
-        return found
-
-
-def _noted(tar: TarArchive, names: Sequence[str]) -> list[str]:
-    """Raises LookupError where a file would have to be read."""
-    if (found := tar.noted_checksums(names)) is None:
-        raise LookupError
-    return found
-
-
 TOO_LARGE = f"more than the {BYTES // 1_000_000} MB of a file that are read; make it smaller"
 
 
@@ -367,6 +247,27 @@ def open_archive(path: Path, ways: str) -> Archive:
     raise MissingDataError(f"{path.absolute()}: neither a folder nor a zip file. {ways}")
 
 
+def check_once(path: Path, names: Iterable[str]) -> None:
+    """Raises UserError where files of an archive that are read have one name."""
+    twice = [name for name, count in Counter(names).items() if count > 1 and not is_hidden(name)]
+    if twice:
+        raise UserError(
+            f"{path}: found names more than once, such as {shortened(twice[0])}; expected "
+            "each file once; pack it anew"
+        )
+
+
+def check_ordinary(path: Path, others: Mapping[str, str], how: str) -> None:
+    """Raises UserError for members of an archive, with what they are, that would be passed over."""
+    names = sorted(name for name in others if not is_hidden(name))
+    if names:
+        raise UserError(
+            f"{path}: found {len(names):,} of its members to be no ordinary files, such as "
+            f"{shortened(names[0])} ({others[names[0]]}); expected ordinary files alone; "
+            f"pack it anew, {how}"
+        )
+
+
 def read_image(archive: Archive, name: str, edge: int | None) -> Picture:
     """An image of an archive, as `read_picture` reads it. Raises an error of any kind."""
     with _turns.of(archive.size(name)):
@@ -388,6 +289,10 @@ def _listed(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:
             f"{shortened(str(folder))}: cannot be listed: {error.strerror}; "
             "expected a data set that can be read"
         ) from None
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -28,7 +28,6 @@ from prologue_bench.storage.npz import read_arrays, read_headers, readable
 from prologue_plugins.datasets.archives import (
     Archive,
     FolderArchive,
-    TarArchive,
     ZipArchive,
     read_image,
 )
@@ -37,6 +36,7 @@ from prologue_plugins.datasets.crops import centre_crop
 from prologue_plugins.datasets.decoding import IMAGES, broken_because, is_image
 from prologue_plugins.datasets.names import by_ending, shortened
 from prologue_plugins.datasets.settings import ImageFilesSettings
+from prologue_plugins.datasets.tars import TarArchive
 
 PART = 256
 """Images that are handed to the threads at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -22,6 +23,15 @@ BESIDE = {
     "@eadir",
 }
 """What Finder, Explorer, file systems and network drives leave beside files, in lower case."""
+
+
+NOWHERE = re.compile(r"(?:^|(?<=/))\.?/")
+"""Parts of a name that lead nowhere: `./a//b` is `a/b`."""
+
+
+def plain(name: str) -> str:
+    """A name in an archive as it is in the folder that the archive is unpacked to."""
+    return NOWHERE.sub("", name)
 
 
 def is_hidden(name: str) -> bool:

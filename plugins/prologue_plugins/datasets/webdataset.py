@@ -12,12 +12,12 @@ from pathlib import Path
 from prologue_bench.contracts import Split
 from prologue_bench.errors import MissingDataError, UserError, listed
 from prologue_bench.storage.files import user_path
-from prologue_plugins.datasets.archives import TarShards
 from prologue_plugins.datasets.classes import class_numbers, classes_by_folder
 from prologue_plugins.datasets.decoding import IMAGES, is_image
 from prologue_plugins.datasets.labelled import LabelledImages
 from prologue_plugins.datasets.names import by_ending, shortened
 from prologue_plugins.datasets.settings import WebDatasetSettings
+from prologue_plugins.datasets.tars import TarShards
 
 ONE_CLASS = "image"
 WAYS = (
