@@ -313,8 +313,8 @@ def test_what_is_no_image_by_its_ending_or_lies_elsewhere_is_said(tmp_path: Path
     with pytest.raises(MissingDataError) as raised:
         _ = source(root).spec
     assert (
-        "found no train images in train/CLASS/ with one of the endings .jpeg, .jpg, .png, "
-        ".webp, .bmp"
+        "found no train images in train/CLASS/ with one of the endings .jpeg, .jpg, .jpe, "
+        ".jfif, .png, .webp, .bmp"
     ) in str(raised.value)
     assert "found 8 .tif. " in str(raised.value)
     flat = tmp_path / "flat"
@@ -328,7 +328,8 @@ def test_what_is_no_image_by_its_ending_or_lies_elsewhere_is_said(tmp_path: Path
     (some / "train/a/session/x.png").write_bytes(plain(9))
     assert source(some).notes == (
         "left out: 1 image not directly inside a folder SPLIT/CLASS/: train/a/session/x.png",
-        "left out: files in folders of classes, 1 .tif; read are .jpeg, .jpg, .png, .webp, .bmp",
+        "left out: files in folders of classes, 1 .tif; read are .jpeg, .jpg, .jpe, .jfif, .png, "
+        ".webp, .bmp",
     )
 
 

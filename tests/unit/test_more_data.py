@@ -204,6 +204,31 @@ def test_what_is_not_read_is_named_with_what_would_be(tmp_path: Path) -> None:
     assert ImageFiles(ImageFilesSettings(root=str(webp))).spec.width == 16
 
 
+@pytest.mark.parametrize("ending", ["jfif", "JPE"])
+def test_jpegs_are_read_by_each_of_their_endings(tmp_path: Path, ending: str) -> None:
+    content = {f"{index}.{ending}": encoded(PICTURES[index], "JPEG") for index in range(3)}
+    files = ImageFiles(ImageFilesSettings(root=str(folder(tmp_path / "files", content))))
+    assert files.names("test") == ("0", "1", "2")
+    assert in_classes(folder(tmp_path / "set", classes(ending=ending))).labels("test").size == 2
+    for split in ("train", "val"):
+        tarred(tmp_path / f"{split}.tar", content)
+    assert len(web(tmp_path).labels("train")) == 3
+
+
+@pytest.mark.parametrize("ending", ["j2k", "pgm", "pnm", "tga", "tif", "exr"])
+def test_images_of_other_kinds_are_counted_wherever_they_are(tmp_path: Path, ending: str) -> None:
+    content = {"0.png": encoded(PICTURES[0]), f"1.{ending}": b"", f"2.{ending.upper()}": b""}
+    root = folder(tmp_path / "files", content)
+    with pytest.raises(UserError, match=rf"found 2 \.{ending} beside 1 images, which are not read"):
+        ImageFiles(ImageFilesSettings(root=str(root))).spec  # noqa: B018
+    for split in ("train", "val"):
+        tarred(tmp_path / f"{split}.tar", content)
+    assert web(tmp_path).notes == (
+        f"left out: images in shards, 4 .{ending}; "
+        "read are .jpeg, .jpg, .jpe, .jfif, .png, .webp, .bmp",
+    )
+
+
 @pytest.mark.parametrize("kept", [4608, 3072, 3372, 1536])
 def test_a_tar_that_was_cut_off_is_refused_wherever_the_cut_is(tmp_path: Path, kept: int) -> None:
     content = {f"{index}.png": encoded(PICTURES[index])[:700].ljust(700) for index in range(3)}

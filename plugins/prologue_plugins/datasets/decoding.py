@@ -28,8 +28,14 @@ from prologue_plugins.datasets.turns import Turns
 
 VERSION = 3
 """Raised when a file gives other pixels, or is broken that was not, or the other way round."""
-IMAGES = (".jpeg", ".jpg", ".png", ".webp", ".bmp")
+IMAGES = (".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".webp", ".bmp")
 """Endings of the files that are read."""
+OTHER_IMAGES = (
+    *(".tif", ".tiff", ".gif", ".apng", ".heic", ".heif", ".avif", ".jxl", ".jif", ".jfi"),
+    *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".pam"),
+    *(".pfm", ".tga", ".dib", ".pcx", ".exr", ".hdr", ".dds", ".qoi", ".psd", ".dng"),
+)
+"""Endings of images that are not read, so that it is told where some are passed over."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 """What such a file may be, whatever its ending. Pillow's other decoders never see a file."""
 PIXELS, JPEG_PIXELS = 2**26, 2**27
@@ -80,6 +86,11 @@ class Picture:
 def is_image(name: str) -> bool:
     """Whether a file is called as an image is."""
     return name.lower().endswith(IMAGES)
+
+
+def is_other_image(name: str) -> bool:
+    """Whether a file is called as an image of a kind that is not read."""
+    return name.lower().endswith(OTHER_IMAGES)
 
 
 def read_picture(content: bytes, edge: int | None = None) -> Picture:

@@ -33,7 +33,7 @@ from prologue_plugins.datasets.archives import (
 )
 from prologue_plugins.datasets.classes import LARGEST, class_numbers, classes_by_folder
 from prologue_plugins.datasets.crops import centre_crop
-from prologue_plugins.datasets.decoding import IMAGES, broken_because, is_image
+from prologue_plugins.datasets.decoding import IMAGES, broken_because, is_image, is_other_image
 from prologue_plugins.datasets.names import by_ending, shortened
 from prologue_plugins.datasets.settings import ImageFilesSettings
 from prologue_plugins.datasets.tars import TarArchive
@@ -45,8 +45,6 @@ ARRAYS, LABELS = ("arr_0", "images"), ("arr_1", "labels")
 TAR, COMPRESSED = ".tar", (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 KINDS = "a folder, a zip, a tar, an .npz or .npy"
 EXPECTED = f"uint8 [N, H, W, C] as {' or '.join(ARRAYS)}"
-UNREAD_IMAGES = (".tif", ".tiff", ".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".ppm")
-"""Endings of images that are not read, so that none of them is passed over."""
 NO_CLASSES: tuple[str, ...] = ()
 
 
@@ -126,7 +124,7 @@ def _of_archive(archive: Archive, edge: int) -> Found:
             f"{archive.path}: found {there}, expected images with one of the endings "
             f"{', '.join(IMAGES)}"
         )
-    if unread := [name for name in everything if name.lower().endswith(UNREAD_IMAGES)]:
+    if unread := [name for name in everything if is_other_image(name)]:
         raise UserError(
             f"{archive.path}: found {by_ending(unread)} beside {len(names):,} images, which are "
             f"not read: only {', '.join(IMAGES)} are; convert or remove them, since leaving some "

@@ -13,7 +13,7 @@ from prologue_bench.contracts import Split
 from prologue_bench.errors import MissingDataError, UserError, listed
 from prologue_bench.storage.files import user_path
 from prologue_plugins.datasets.classes import class_numbers, classes_by_folder
-from prologue_plugins.datasets.decoding import IMAGES, is_image
+from prologue_plugins.datasets.decoding import IMAGES, is_image, is_other_image
 from prologue_plugins.datasets.labelled import LabelledImages
 from prologue_plugins.datasets.names import by_ending, shortened
 from prologue_plugins.datasets.settings import WebDatasetSettings
@@ -48,6 +48,12 @@ class WebDataset(LabelledImages):
             )
         shards = sorted(self.shards["train"] | self.shards["test"])
         super().__init__(TarShards(root, shards), settings)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        others = [name for name in self.archive.names() if is_other_image(name)]
+        own = f"left out: images in shards, {by_ending(others)}; read are {', '.join(IMAGES)}"
+        return (*super().notes, own) if others else super().notes
 
     @cached_property
     def _labelled(self) -> tuple[list[str], list[int], list[str]]:
