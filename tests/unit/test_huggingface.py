@@ -108,6 +108,30 @@ def test_classes_are_named_numbered_or_one(tmp_path: Path) -> None:
     assert data(tmp_path / "numbers", label="").labels("train").tolist() == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("names", [(), CLASSES], ids=["numbers", "named"])
+def test_classes_without_training_images_are_noted_and_none_is_tested(
+    tmp_path: Path, names: Sequence[str]
+) -> None:
+    columns = rows(range(4))
+    write(tmp_path / "train.parquet", {**columns, "label": [1, 2, 1, 2]}, names)
+    write(tmp_path / "test.parquet", {**columns, "label": [2, 1, 2, 1]}, names)
+    first = names[0] if names else "0"
+    note = f"without training images: 1 of 3 classes, {first}; samples are drawn of these too"
+    assert data(tmp_path).notes == (note,)
+    write(tmp_path / "test.parquet", {**columns, "label": [2, 1, 0, 1]}, names)
+    with pytest.raises(UserError, match=rf"of class '{first}', .* such as test/00000002; remove"):
+        data(tmp_path).spec  # noqa: B018
+
+
+def test_a_number_that_the_files_do_not_name_is_one_line(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / f"{split}.parquet", rows(range(4)), CLASSES[:2])
+    with pytest.raises(
+        UserError, match="found the class '2', which is none of the 2 that the files"
+    ):
+        data(tmp_path).spec  # noqa: B018
+
+
 def test_a_broken_image_is_left_out_or_too_many_are_an_error(repository: Path) -> None:
     columns = rows(range(8, 12))
     columns["img"][1] = {"bytes": None, "path": "elsewhere.png"}

@@ -116,6 +116,40 @@ def test_what_is_wrong_with_shards_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def numbered(root: Path, **numbers: list[int]) -> Path:
+    """Shards whose images have these numbers of classes."""
+    root.mkdir()
+    for split, own in numbers.items():
+        images = {f"{index}.png": encoded(PICTURES[index]) for index in range(len(own))}
+        labels = {f"{index}.cls": str(number).encode() for index, number in enumerate(own)}
+        tarred(root / f"{split}.tar", images | labels)
+    return root
+
+
+def test_numbers_that_no_training_image_has_are_noted(tmp_path: Path) -> None:
+    note = "without training images: 2 of 4 classes, 0, 2; samples are drawn of these too"
+    data = web(numbered(tmp_path / "from-one", train=[1, 3, 1], val=[3, 1]))
+    assert data.spec.class_names == ("0", "1", "2", "3")
+    assert data.outline().notes[0] == f"{tmp_path / 'from-one'}: {note}"
+    assert data.notes == (note,)
+    many = web(numbered(tmp_path / "many", train=[0, 20], val=[0]))
+    assert "19 of 21 classes, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...; samples" in many.notes[0]
+
+
+@pytest.mark.parametrize("number", [0, 2, 7])
+def test_test_images_of_a_class_without_training_images_are_refused_with_one_of_them(
+    tmp_path: Path, number: int
+) -> None:
+    says = rf"test images of class '{number}', which .*, such as val\.tar/1\.png; remove them"
+    with pytest.raises(UserError, match=says):
+        web(numbered(tmp_path / "set", train=[1, 3, 1], val=[3, number])).spec  # noqa: B018
+    content = {**classes(), "set/val/c/9.png": encoded(PICTURES[0])}
+    with pytest.raises(
+        UserError, match=r"of class 'c', which .*, such as set/val/c/9\.png; remove"
+    ):
+        in_classes(folder(tmp_path / "folder", content)).spec  # noqa: B018
+
+
 @pytest.fixture
 def cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What torchvision unpacks, with four images a batch."""
@@ -183,6 +217,19 @@ def test_zips_with_backslashes_and_endings_in_capitals_are_read(tmp_path: Path) 
     found = in_classes(zipped(tmp_path / "backslashes.zip", classes("\\", "PNG")))
     assert found.fingerprint == expected.fingerprint
     assert np.array_equal(found.images("test")[:], expected.images("test")[:])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("set.tar", r"found \.tar, .*; unpack it or put it into a folder, which data webdataset"),
+        ("set.tar.gz", r"found \.gz, expected a folder or zip; unpack it\. Set"),
+        ("set.7z", r"found \.7z, expected a folder or zip; unpack it\. Set"),
+    ],
+)
+def test_an_archive_of_another_kind_is_to_be_unpacked(tmp_path: Path, name: str, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        in_classes(tarred(tmp_path / name, classes()))
 
 
 def test_what_is_not_read_is_named_with_what_would_be(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ PIECE = 2**16
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """Of compression in a zip. Python unpacks what others make of any number of bytes at once: 4 kB may
 become 5 GB."""
+TAR, COMPRESSED = ".tar", (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+"""Endings of archives of other kinds."""
 FOLDER = ("/", "\\")
 """What the name of a folder in a zip ends with."""
 LINK = "a symbolic link"
@@ -237,7 +239,13 @@ def open_archive(path: Path, ways: str) -> Archive:
         ) from None
     if stat.S_ISDIR(mode):
         return FolderArchive(path)
-    if path.suffix.lower() == ".npz":
+    ending = path.suffix.lower()
+    if ending == TAR or ending in COMPRESSED:
+        alone = " or put it into a folder, which data webdataset reads" if ending == TAR else ""
+        raise UserError(
+            f"{path.absolute()}: found {ending}, expected a folder or zip; unpack it{alone}. {ways}"
+        )
+    if ending == ".npz":
         raise UserError(
             f"{path.absolute()}: found an .npz, expected a folder or zip; `prologue-bench measure` "
             f"and data image-files read its images and labels. {ways}"

@@ -26,6 +26,8 @@ from prologue_bench.errors import MissingDataError, StageError, UserError, liste
 from prologue_bench.storage.files import temporary_array, user_path
 from prologue_bench.storage.npz import read_arrays, read_headers, readable
 from prologue_plugins.datasets.archives import (
+    COMPRESSED,
+    TAR,
     Archive,
     FolderArchive,
     ZipArchive,
@@ -42,7 +44,6 @@ PART = 256
 """Images that are handed to the threads at once."""
 ARRAYS, LABELS = ("arr_0", "images"), ("arr_1", "labels")
 """Names of arrays in an .npz, ADM's first."""
-TAR, COMPRESSED = ".tar", (".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 KINDS = "a folder, a zip, a tar, an .npz or .npy"
 EXPECTED = f"uint8 [N, H, W, C] as {' or '.join(ARRAYS)}"
 NO_CLASSES: tuple[str, ...] = ()

@@ -73,20 +73,19 @@ class HuggingFace(LabelledImages):
     @cached_property
     def _classes(self) -> list[str]:
         """As the hub names them, else in order: numbers by size, texts by their letters."""
-        column = self.settings.label
+        self._check_test_classes()
+        column, own = self.settings.label, set(self._values["train"])
         if column and (names := class_names(self.files["train"][0], column)):
             known = [escaped(each) for each in names]
-        else:
-            own = set(self._values["train"])
-            known = sorted(own, key=lambda each: (each.isdecimal() and int(each), each))
-            if all(each.isdecimal() for each in known):
-                known = [str(number) for number in range(int(known[-1]) + 1)]
-        unknown = {each for values in self._values.values() for each in values} - set(known)
-        if unknown:
-            raise UserError(
-                f"{self.archive.path}: data.label: found the class {min(unknown)!r}, which is none "
-                f"of the {len(known)} of the training images"
-            )
+            if unknown := own - set(known):
+                raise UserError(
+                    f"{self.archive.path}: data.label: found the class {min(unknown)!r}, which is "
+                    f"none of the {len(known)} that the files name"
+                )
+            return known
+        known = sorted(own, key=lambda each: (each.isdecimal() and int(each), each))
+        if all(each.isdecimal() for each in known):
+            return [str(number) for number in range(int(known[-1]) + 1)]
         return known
 
 

@@ -161,14 +161,8 @@ class ClassFolders(LabelledImages):
                     f"{self.archive.path}: found no {split} images in {folder}/CLASS/ with one of "
                     f"the endings {', '.join(IMAGES)}; found {self._instead()}. {self.ways}"
                 )
-        classes = sorted({of for _, of in self._found["train"]})
-        unknown = {of for _, of in self._found["test"]} - set(classes)
-        if unknown:
-            raise UserError(
-                f"{self.archive.path}: found test images of class '{shortened(min(unknown))}', "
-                "which has no training images"
-            )
-        return classes
+        self._check_test_classes()
+        return sorted({of for _, of in self._found["train"]})
 
 
 class ImageNet(ClassFolders):

@@ -118,8 +118,11 @@ class LabelledImages(DataSource):
     @property
     def notes(self) -> tuple[str, ...]:
         found = [
-            f"{counted(count)} {REMARKS[remark]}"
-            for remark, count in self._inspection.remarks.items()
+            *_untrained(self._class_names, self._listings["train"].labels),
+            *(
+                f"{counted(count)} {REMARKS[remark]}"
+                for remark, count in self._inspection.remarks.items()
+            ),
         ]
         if self.broken:
             found.append(
@@ -140,6 +143,17 @@ class LabelledImages(DataSource):
     @cached_property
     def _listings(self) -> dict[Split, Listing]:
         return self.listings(self.broken)
+
+    def _check_test_classes(self) -> None:
+        """Raises UserError for test images of a class that no training image is of."""
+        trained = {of for _, of in self._found["train"]}
+        unknown = [(of, name) for name, of in self._found["test"] if of not in trained]
+        if unknown:
+            of, name = min(unknown)
+            raise UserError(
+                f"{self.archive.path}: found test images of class '{shortened(of)}', which has no "
+                f"training images, such as {shortened(name)}; remove them, or add training images"
+            )
 
     def listings(self, without: Mapping[str, str]) -> dict[Split, Listing]:
         """The images of each split without those of these names."""
@@ -235,10 +249,15 @@ class _Outline(DataSource):
 
     @property
     def notes(self) -> tuple[str, ...]:
+        untrained = tuple(
+            f"{self.whole.archive.path}: {note}"
+            for note in _untrained(self.spec.class_names, self.labels("train"))
+        )
         if self._is_known:
-            return ()
+            return untrained
         count = sum(len(listing.names) for listing in self._listings.values())
         return (
+            *untrained,
             f"{self.whole.archive.path}: {counted(count)} found by name and not looked at yet: "
             "a run does, and leaves out broken ones; keys depend on them",
         )
@@ -319,6 +338,18 @@ def _inspected(archive: Archive, checksums: Mapping[str, str], edge: int) -> Ins
                 if reason:
                     broken[name] = reason
     return Inspection(broken, {remark: counts[remark] for remark in REMARKS if counts[remark]})
+
+
+def _untrained(classes: Sequence[str], labels: NDArray[Any]) -> tuple[str, ...]:
+    """A note on classes that no training image is of, such as numbers that were left out."""
+    found = [classes[label] for label in np.setdiff1d(np.arange(len(classes)), labels)]
+    if not found:
+        return ()
+    shown = ", ".join(map(shortened, found[:SHOWN]))
+    return (
+        f"without training images: {len(found):,} of {len(classes):,} classes, {shown}"
+        f"{', ...' * (len(found) > SHOWN)}; samples are drawn of these too",
+    )
 
 
 def counted(count: int) -> str:

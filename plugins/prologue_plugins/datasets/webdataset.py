@@ -87,6 +87,7 @@ class WebDataset(LabelledImages):
 
     @cached_property
     def _classes(self) -> list[str]:
+        self._check_test_classes()
         return self._labelled[2]
 
 
