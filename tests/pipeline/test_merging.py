@@ -27,7 +27,7 @@ from prologue_bench.results.schema import Results
 from prologue_bench.runs.loading import chosen_run, describe_run, images_of, load_run
 from prologue_bench.stats.differences import summarise
 from prologue_bench.storage.store import Store
-from tests.conftest import SMOKE, run_tiny
+from tests.conftest import ROOT, SMOKE, run_tiny
 from tests.documents import loaded
 
 OTHER = SMOKE.replace("size: 14", "size: 28").replace("seeds: [0]", "seeds: [3]")
@@ -185,6 +185,29 @@ def test_results_alone_make_a_report(folder: Path, tmp_path: Path, kept: tuple[s
     assert found.exit_code == 0, found.exception
     html = (tmp_path / "report.html").read_text()
     assert ("No pictures are kept beside these results." in html) == (len(kept) == 1)
+
+
+def test_a_report_can_compare_with_another_variant(tmp_path: Path) -> None:
+    published, asked = ROOT / "reports" / "steady", "prologue_tokens=8"
+    found = invoke("report", published, "--baseline", asked, "--out", tmp_path / "other")
+    assert found.exit_code == 0, found.exception
+    before, after = (
+        summarise(measured(load_results(folder)), name)
+        for folder, name in ((published, "prologue_tokens=0"), (tmp_path / "other", asked))
+    )
+    assert load_results(tmp_path / "other").baseline == asked
+    one, other = before[asked]["gfid"].difference, after["prologue_tokens=0"]["gfid"].difference
+    assert one is not None
+    assert other is not None
+    assert (other.mean, other.half_width) == pytest.approx((-one.mean, one.half_width))
+    page = (tmp_path / "other" / "results.md").read_text()
+    assert f"Compared with {asked}; the baseline of the ablation is prologue_tokens=0." in page
+    for options, text in (
+        (("--baseline", asked), "name its folder, --out"),
+        (("--baseline", "prologue", "--out", tmp_path / "none"), "have no variant 'prologue'"),
+    ):
+        assert text in str(invoke("report", published, *options).exception)
+    assert not (tmp_path / "none").exists()
 
 
 def test_results_of_one_name_are_told_apart_by_their_folders(small: dict[str, Any]) -> None:

@@ -254,6 +254,7 @@ def test_the_pages_say_what_a_smaller_weight_of_the_loss_does() -> None:
         "(`prologue-bench report reports/steady_weight"
     ) in page
     assert other["rate"].verdict == "worse"
+    assert f"leaves it as it is (+{change(light, 'rate', 1, True)}, open)" in page
     assert (
         f"rate is {light['rate'].mean:.1f} bits against {base['rate'].mean:.1f} "
         f"(+{change(light, 'rate', 1, True)}, open), {change(other, 'rate', 1, True)} above"
