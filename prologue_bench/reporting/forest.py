@@ -42,6 +42,8 @@ ROW_HEIGHT, LEAST_HEIGHT = 30, 90
 """Pixels. Plots that stand beside each other have their rows at one height."""
 LONGEST_NAME, SHORTEST_NAME = 170, 105
 """Pixels of a variant's name beside its row, in large and small plots."""
+SHORTEST_TEXT = 16
+"""Characters that such a small row has room for."""
 
 
 def means_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -64,13 +66,21 @@ def shared_rows(means: pd.DataFrame, names: list[str]) -> dict[str, str]:
         return {names[0]: "all"}
     told = {group[0]: in_common([short[name] for name in group]) for group in groups}
     if "" in told.values() or len(set(told.values())) < len(told):
+        alone = [len(group) for group in groups if group[1:]]
         return {
-            group[0]: f"{short[group[0]]} and {len(group) - 1} more"
-            if group[1:]
-            else short[group[0]]
-            for group in groups
+            group[0]: _shared_name(group, short, len(set(alone)) == len(alone)) for group in groups
         }
     return told
+
+
+def _shared_name(group: Sequence[str], short: Mapping[str, str], by_number: bool) -> str:
+    """The name of a row of equal variants with nothing in common, that tells it from all others."""
+    names = " = ".join(short[name] for name in group)
+    if len(names) <= SHORTEST_TEXT:
+        return names
+    if by_number:  # no other row is of as many
+        return f"{len(group)} variants"
+    return f"{short[group[0]]} and {len(group) - 1} more"
 
 
 def forest_plot(

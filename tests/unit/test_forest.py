@@ -192,11 +192,19 @@ def test_variants_of_the_same_values_in_every_seed_share_a_row_of_a_small_plot()
 @pytest.mark.parametrize(
     ("values", "rows"),
     [
-        ({"a": 1.0, "b": 1.0, "c": 2.0}, {"a": "a and 1 more", "c": "c"}),
+        ({"a": 1.0, "b": 1.0, "c": 2.0}, {"a": "a = b", "c": "c"}),
+        (
+            {"the first one": 1.0, "another one": 1.0, "c": 2.0},
+            {"the first one": "2 variants", "c": "c"},
+        ),
         ({"2d, n=1": 1.0, "2d, n=2": 1.0, "x, n=1": 2.0}, {"2d, n=1": "2d", "x, n=1": "x, 1"}),
         (
             {"x, n=1": 1.0, "x, n=2": 1.0, "x, n=4": 2.0, "x, n=8": 2.0},
-            {"x, n=1": "x, 1 and 1 more", "x, n=4": "x, 4 and 1 more"},
+            {"x, n=1": "x, 1 = x, 2", "x, n=4": "x, 4 = x, 8"},
+        ),
+        (
+            {"first, n=1": 1.0, "first, n=2": 1.0, "first, n=4": 2.0, "first, n=8": 2.0},
+            {"first, n=1": "first, 1 and 1 more", "first, n=4": "first, 4 and 1 more"},
         ),
         ({"a": 1.0, "b": 1.0 + 1e-15}, {"a": "a", "b": "b"}),
         ({"a": 1.0, "b": 1.0, "c": 1.0}, {"a": "all"}),
