@@ -19,24 +19,60 @@ Verbosity: TypeAlias = 'Literal["quiet", "normal", "verbose"]'
 AnyFunction = TypeVar("AnyFunction", bound="Callable[..., Any]")
 
 
-class FolderType(click.ParamType[Path]):
-    """A folder that is there or will be made. UserError, in one line, for what is none."""
+class PathType(click.Path):
+    """A path as a user writes it, where ~ is a home also if no shell saw it, as in --out=~/o.
 
-    name = "directory"
+    UserError, in one line, for what is none.
+    """
+
+    def __init__(self, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
 
     def convert(
-        self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
     ) -> Path:
-        path = Path(value)
+        path = _written(value, _called(param, self.name))
+        return Path(os.fsdecode(super().convert(path, param, ctx)))
+
+
+class FolderType(PathType):
+    """A folder that is there or will be made. UserError, in one line, for what is none."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Path:
+        where = _called(param, self.name)
+        path = _written(value, where)
         if os.path.lexists(path) and not path.is_dir():
             from prologue_bench.errors import UserError
 
-            option = param.opts[0] if param is not None else self.name
-            raise UserError(f"{option} {path}: found a file, expected a folder")
+            raise UserError(f"{where} {path}: found a file, expected a folder")
         return path
 
 
-FOLDER = FolderType()
+def _written(value: str | os.PathLike[str], where: str) -> Path:
+    from prologue_bench.storage.files import user_path
+
+    return user_path(os.fspath(value), where)
+
+
+def _called(param: click.Parameter | None, otherwise: str) -> str:
+    """An option or argument as the command line names it."""
+    if param is None:
+        return otherwise
+    return param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
+
+
+PATH, FILE, FOLDER = PathType(), PathType(dir_okay=False), FolderType()
 
 
 class JobsType(click.ParamType[int | None]):
@@ -184,7 +220,7 @@ def _add_files(context: click.Context, parameter: click.Parameter, files: tuple[
 plugin_option = click.option(
     "--plugin",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     callback=_add_files,
     expose_value=False,
     is_eager=True,

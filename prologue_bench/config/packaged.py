@@ -7,6 +7,7 @@ from pathlib import Path
 from prologue_bench.documents.reading import read_document
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.registry import ABLATIONS, Registry, built_in_ablations
+from prologue_bench.storage.files import user_path
 from prologue_bench.texts.lines import one_line
 
 SUFFIXES = (".yaml", ".yml")
@@ -30,7 +31,7 @@ def find_ablation(given: str | Path, registry: Registry) -> Path:
     A file that is there comes first. Raises UserError, with the nearest names, where `given` is no
     path of a YAML file and there is no ablation of the name.
     """
-    path = Path(given)
+    path = user_path(given, "ablation")
     if path.suffix in SUFFIXES or path.is_file():
         return path  # whoever reads it says if it is missing
     known = ablation_files(registry)

@@ -59,7 +59,7 @@ class ImageMeasurements:
 
         Raises UserError where it cannot be written.
         """
-        place = user_path(path)
+        place = user_path(path, "path")
         text = json.dumps(self.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
         try:
             write_text(place, text + "\n")

@@ -130,7 +130,8 @@ def write_report(results: Results, pictures: Pictures, folder: Path, force: bool
         for name, text in texts.items():
             (aside / name).write_bytes(text.encode("utf-8", errors="backslashreplace"))
         if importlib.util.find_spec("pyarrow") is not None:
-            rows.to_parquet(aside / PARQUET, index=False)
+            with (aside / PARQUET).open("wb") as file:  # pandas would expand a ~ in a path
+                rows.to_parquet(file, index=False)
         (aside / RESULTS).write_text(
             to_json(evolve(results, files=checksums(aside), extract=None)), encoding="utf-8"
         )

@@ -18,7 +18,7 @@ def load_results(path: str | Path) -> Results:
 
     Raises UserError when there are none, or they are not whole.
     """
-    path = user_path(path)
+    path = user_path(path, "results")
     _recover(path)
     return record(as_today(read_results(path)), Results)
 

@@ -61,7 +61,7 @@ class AblationRun:
         """
         from prologue_bench.reporting.report import write_report  # brings altair
 
-        place = user_path(folder)
+        place = user_path(folder, "folder")
         return write_report(keep_remarks(self.results, place), self.pictures, place, force)
 
     def __str__(self) -> str:
@@ -117,10 +117,10 @@ def run(
     registry = registry or _installed()
     chosen = Overrides(values=_assignments(set or {}), profile=profile, seeds=_seeds(seeds))
     checked = load_ablation(find_ablation(ablation, registry), registry, chosen)
-    workspace = Workspace(Store(default_store() if store is None else user_path(store)))
+    workspace = Workspace(Store(default_store() if store is None else user_path(store, "store")))
     with checked.registry.blaming(PrologueBenchError), checked.document.naming_lines():
         plan = make_plan(checked, workspace)
-        folder = None if out is None else user_path(out)
+        folder = None if out is None else user_path(out, "out")
         if folder is not None:
             check_report_place(plan, folder, force)
         outcome = _executed(plan, workspace, jobs, progress)

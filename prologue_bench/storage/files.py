@@ -67,17 +67,26 @@ def _temporary_cache() -> Path:
 
 
 def user_path(text: str | Path, where: str = "") -> Path:
-    """A path that a user has written, with ~ for a home.
+    """A path that a user has written, with ~ for a home; ./~ is whatever has that name.
 
-    Raises UserError for one that no file can have.
+    Raises UserError for one that no file can have, and for an empty one, which would be the working
+    folder.
     """
     place = f"{where}: " if where else ""
+    if not str(text):
+        raise UserError(
+            f"{place}found an empty text, as a shell gives for a variable that is not set; "
+            "expected a path ('.' is the working folder)"
+        )
     if "\0" in str(text):
         raise UserError(
             f"{place}found {str(text)[:60]!r}; expected a path, which has no NUL character"
         )
+    path = Path(text)
+    if str(path).startswith("~") and not str(text).startswith("~"):
+        return path.absolute()  # without its ./ it would be taken for a home
     try:
-        return Path(text).expanduser()
+        return path.expanduser()
     except RuntimeError:
         raise UserError(
             f"{place}{text}: there is no such user, or no home; write the path in full"

@@ -81,6 +81,16 @@ def test_a_report_is_rendered_again_from_its_files(written: Path) -> None:
     )
 
 
+def test_a_report_goes_into_a_folder_called_tilde(
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = load_results(written.parent)
+    monkeypatch.chdir(tmp_path)
+    write_report(results, load_pictures(written.parent, results), Path("~/o"))
+    names = {path.name for path in written.parent.iterdir()}
+    assert {path.name for path in (tmp_path / "~" / "o").iterdir()} == names
+
+
 def test_a_run_of_which_nothing_succeeded_still_gives_a_report(
     load: Callable[..., Ablation], store: Store, tmp_path: Path
 ) -> None:

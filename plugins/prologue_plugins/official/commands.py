@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from prologue_bench.cli import completion
-from prologue_bench.cli.options import FOLDER
+from prologue_bench.cli.options import FOLDER, PATH
 from prologue_bench.errors import PrologueBenchError, listed
 
 TOLERANCE = 1e-4
@@ -87,7 +87,7 @@ def import_checkpoint(
 
 
 @click.command(name="claims")
-@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("results", type=PATH, nargs=-1, required=True)
 @click.option("--json", "form", flag_value="json", help="Print JSON instead of text.")
 @click.option(
     "--markdown",
@@ -126,7 +126,7 @@ def claims(results: tuple[Path, ...], form: str | None) -> None:
 
 
 @click.command(name="check-golden")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=PATH)
 @click.option(
     "--tolerance", default=TOLERANCE, show_default=True, help="Largest absolute error allowed."
 )

@@ -6,18 +6,16 @@ from pathlib import Path
 
 import click
 
-from prologue_bench.cli.options import force_option
+from prologue_bench.cli.options import FILE, PATH, force_option
 from prologue_bench.errors import PrologueBenchError
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
-@click.option(
-    "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to include speed."
-)
+@click.argument("results", type=PATH)
+@click.option("--benchmarks", type=PATH, help="JSON of `make bench`, to include speed.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="The file to write  [registry/baselines/NAME.json]",
 )
 @click.option("--note", default="", help="Why these results are the baseline.")

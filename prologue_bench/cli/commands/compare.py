@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from prologue_bench.cli.options import PATH
 from prologue_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("first", type=PATH)
+@click.argument("second", type=PATH)
 @click.option(
     "--metric",
     "metrics",

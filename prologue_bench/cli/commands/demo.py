@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from prologue_bench.cli.options import (
+    PATH,
     open_store,
     plugin_option,
     remote_option,
@@ -19,7 +20,7 @@ from prologue_bench.errors import UserError
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PATH)
 @click.option(
     "--host",
     default="127.0.0.1",

@@ -8,6 +8,7 @@ import click
 
 from prologue_bench.cli.options import (
     FOLDER,
+    PATH,
     force_option,
     open_store,
     plugin_option,
@@ -18,7 +19,7 @@ from prologue_bench.cli.options import (
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PATH)
 @click.option("--variant", help="The variant  [the last one of the results]")
 @click.option("--training-seed", type=int, help="The seed of its training  [the first one]")
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from prologue_bench.cli.options import FILE
 from prologue_bench.errors import UserError
 from prologue_bench.storage.files import write_text
 
@@ -36,7 +37,7 @@ def _component(kind: Kind) -> click.Command:
     @click.argument("name")
     @click.option(
         "--out",
-        type=click.Path(path_type=Path, dir_okay=False),
+        type=FILE,
         help="The file to write  [NAME.py, with underscores]",
     )
     def write(name: str, out: Path | None) -> None:
@@ -78,9 +79,7 @@ for _kind in COMPONENTS:
 @click.option(
     "--tokenizer", default="prologue", show_default=True, help="The tokenizer to compare."
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write  [NAME.yaml]"
-)
+@click.option("--out", type=FILE, help="The file to write  [NAME.yaml]")
 def ablation(name: str, tokenizer: str, out: Path | None) -> None:
     """Write an ablation called NAME.
 

@@ -9,7 +9,13 @@ import click
 
 from prologue_bench.cli import completion
 from prologue_bench.cli.console.terminal import say_at_once
-from prologue_bench.cli.options import open_store, plugin_option, store_option, the_registry
+from prologue_bench.cli.options import (
+    PATH,
+    open_store,
+    plugin_option,
+    store_option,
+    the_registry,
+)
 from prologue_bench.errors import UserError
 from prologue_bench.notices import notice
 
@@ -23,9 +29,7 @@ if TYPE_CHECKING:
 
 SEEDS_AT_MOST = 10
 
-ablation_argument = click.argument(
-    "ablation", type=click.Path(path_type=Path), shell_complete=completion.ablations
-)
+ablation_argument = click.argument("ablation", type=PATH, shell_complete=completion.ablations)
 profile_option = click.option(
     "--profile",
     shell_complete=completion.profiles,
@@ -59,7 +63,7 @@ reuse_option = click.option(
     "--reuse",
     multiple=True,
     metavar="RESULTS",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help=(
         "Reuse the runs of this ablation that RESULTS, the folder of a report, holds; repeatable."
     ),

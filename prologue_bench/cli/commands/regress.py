@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prologue_bench.cli.options import force_option
+from prologue_bench.cli.options import FILE, PATH, force_option
 from prologue_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,10 +18,10 @@ EXIT_REGRESSION = 1
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PATH)
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="A baseline that `bless` made.",
 )
@@ -33,15 +33,13 @@ EXIT_REGRESSION = 1
     help="Gate this metric, by name or pattern, and no others: + fails on a rise, - on a fall; "
     "'speed' means the times of benchmarks; repeatable.",
 )
-@click.option(
-    "--benchmarks", type=click.Path(path_type=Path), help="JSON of `make bench`, to gate speed too."
-)
+@click.option("--benchmarks", type=PATH, help="JSON of `make bench`, to gate speed too.")
 @click.option(
     "--markdown",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     help="Write a table for a pull request.",
 )
-@click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Write JUnit XML.")
+@click.option("--junit", type=FILE, help="Write JUnit XML.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @force_option
 def regress(

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.filesize import decimal
 
-from prologue_bench.cli.options import are_of_kind, kind_option, open_store, store_option
+from prologue_bench.cli.options import (
+    PATH,
+    are_of_kind,
+    kind_option,
+    open_store,
+    store_option,
+)
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError, listed, shortened
 from prologue_bench.notices import notice
 from prologue_bench.stopping import is_interrupt
@@ -31,7 +37,7 @@ for_option = click.option(
     "users",
     multiple=True,
     metavar="RESULTS|ABLATION",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Only what these results, or this ablation's YAML file, use; repeatable.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would move.")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from prologue_bench.cli.options import FOLDER, force_option
+from prologue_bench.cli.options import FOLDER, PATH, force_option
 from prologue_bench.errors import UserError
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("results", type=PATH, nargs=-1, required=True)
 @click.option(
     "--out",
     type=FOLDER,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from prologue_bench.cli.options import (
+    FILE,
+    PATH,
     force_option,
     open_store,
     plugin_option,
@@ -36,7 +38,7 @@ SOFTWARE = "prologue-bench sample"
 
 
 @click.command()
-@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("results", type=PATH)
 @click.option("--variant", help="The variant  [the last one of the results]")
 @click.option("--training-seed", type=int, help="The seed of its training  [the first one]")
 @click.option(
@@ -74,7 +76,7 @@ SOFTWARE = "prologue-bench sample"
 @click.option("--columns", default=10, show_default=True, type=click.IntRange(1, MOST_IMAGES))
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     default=Path("samples.png"),
     show_default=True,
 )
@@ -196,12 +198,13 @@ def _given(
 ) -> GivenImage:
     """The image that --of names. Raises UserError where there is none."""
     from prologue_bench.runs.sharing import TEST_IMAGE, GivenImage, encoded_image, test_image
+    from prologue_bench.storage.files import user_path
 
     if match := TEST_IMAGE.fullmatch(text):
         opened = open_store(store)
         return test_image(run, int(match[1]), record, the_registry(), opened, "--of")
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        return encoded_image(run, Path(text), "--of")
+        return encoded_image(run, user_path(text, "--of"), "--of")
     number = int(text)
     if number >= len(labels):
         raise UserError(f"--of {number}: the grid has {len(labels)} images, counted from 0")

@@ -15,7 +15,13 @@ from rich.text import Text
 
 from prologue_bench.cli.commands import remotes
 from prologue_bench.cli.console.tables import new_table, show
-from prologue_bench.cli.options import are_of_kind, kind_option, open_store, store_option
+from prologue_bench.cli.options import (
+    PATH,
+    are_of_kind,
+    kind_option,
+    open_store,
+    store_option,
+)
 from prologue_bench.errors import PrologueBenchError, UserError, shortened
 from prologue_bench.notices import notice
 from prologue_bench.storage.leftovers import bytes_in, last_touched, link_target
@@ -115,7 +121,7 @@ def _shown(folder: Path, opened: Store) -> str:
 @click.option(
     "--keep",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Keep the artifacts of these results and remove all others; repeatable.",
 )
 @click.option(

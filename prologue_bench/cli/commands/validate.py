@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prologue_bench.cli.options import force_option
+from prologue_bench.cli.options import FILE, PATH, force_option
 from prologue_bench.errors import LONGEST_MESSAGE, PrologueBenchError, UserError, abridged
 
 if TYPE_CHECKING:
@@ -15,13 +15,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument(
-    "files", metavar="FILE...", type=click.Path(path_type=Path), nargs=-1, required=True
-)
+@click.argument("files", metavar="FILE...", type=PATH, nargs=-1, required=True)
 @click.option(
     "--extract",
     "out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FILE,
     metavar="FILE",
     help="If nothing is wrong, write what a leaderboard shows of the results to this file.",
 )

@@ -128,9 +128,12 @@ def place_of(url: str) -> Place:
 
 
 def _folder(path: str) -> Place:
+    expected = "expected a folder, or a URL such as s3://BUCKET/FOLDER"
+    if not path:
+        raise UserError(f"{path!r}: {expected}")
     found = user_path(path).absolute()
-    if not path or (found.exists() and not found.is_dir()):
-        raise UserError(f"{path!r}: expected a folder, or a URL such as s3://BUCKET/FOLDER")
+    if found.exists() and not found.is_dir():
+        raise UserError(f"{path!r}: {expected}")
     return Place(f"file://{found}", KINDS["file"], f"file://{found}")
 
 

@@ -1,0 +1,63 @@
+"""Paths as users write them: with ~ where no shell saw it, and empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+import prologue_bench as pb
+from prologue_bench.cli.app import cli
+from prologue_bench.cli.options import FILE, FOLDER, PATH, PathType
+from prologue_bench.errors import UserError
+from tests.conftest import ROOT
+
+
+def commands(group: click.Group) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield from commands(command) if isinstance(command, click.Group) else (command,)
+
+
+def test_all_paths_of_all_commands_are_read_alike() -> None:
+    found = [each.type for command in commands(cli) for each in command.params]
+    paths = [each for each in found if isinstance(each, click.Path)]
+    assert len(paths) > 20
+    assert all(isinstance(each, PathType) for each in paths)
+
+
+@pytest.mark.parametrize("kind", [PATH, FILE, FOLDER])
+def test_a_home_that_no_shell_put_in_is_put_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: PathType
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert kind.convert("~/o", None, None) == tmp_path / "o"
+    monkeypatch.chdir(tmp_path)
+    assert kind.convert("./~/o", None, None) == tmp_path / "~" / "o"
+    option = click.Option(["--out"])
+    with pytest.raises(UserError, match=r"--out: ~no-one/o: there is no such user"):
+        kind.convert("~no-one/o", option, None)
+    with pytest.raises(UserError, match=r"--out: found an empty text.* expected a path"):
+        kind.convert("", option, None)
+    with pytest.raises(UserError, match="RESULTS: found an empty text"):
+        kind.convert("", click.Argument(["results"]), None)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: pb.measure("", ROOT),
+        lambda: pb.measure(np.zeros((4, 8, 8, 3), np.uint8), ""),
+        lambda: pb.load_results(""),
+        lambda: pb.run(""),
+        lambda: pb.run("prologue_count", store=""),
+    ],
+)
+def test_an_empty_path_is_not_the_working_folder(call: Callable[[], object]) -> None:
+    with pytest.raises(UserError, match="found an empty text"):
+        call()
