@@ -244,3 +244,16 @@ def open_store(folder: Path | None) -> Store:
             "choose another"
         )
     return Store(root)
+
+
+def open_store_that_is_there(folder: Path | None) -> Store:
+    """As `open_store`, for commands that bring nothing into it.
+
+    The default one may not be there yet. Raises UserError where the one of --store is not.
+    """
+    from prologue_bench.errors import UserError
+
+    opened = open_store(folder)
+    if folder is not None and not opened.root.is_dir():
+        raise UserError(f"--store {folder}: no such folder, expected a store")
+    return opened

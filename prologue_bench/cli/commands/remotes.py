@@ -17,6 +17,7 @@ from prologue_bench.cli.options import (
     are_of_kind,
     kind_option,
     open_store,
+    open_store_that_is_there,
     store_option,
 )
 from prologue_bench.errors import Interrupted, PrologueBenchError, UserError, listed, shortened
@@ -84,7 +85,7 @@ def push(
     from prologue_bench.storage.remotes import transfer
     from prologue_bench.storage.remotes.remote import open_remote
 
-    opened = open_store(store)
+    opened = open_store_that_is_there(store)
     remote = open_remote(url, opened.root)
     readers = open_remote(publish_as) if publish_as is not None else remote
     is_published = publish or publish_as is not None

@@ -19,7 +19,7 @@ from prologue_bench.cli.options import (
     PATH,
     are_of_kind,
     kind_option,
-    open_store,
+    open_store_that_is_there,
     store_option,
 )
 from prologue_bench.errors import PrologueBenchError, UserError, shortened
@@ -52,7 +52,7 @@ def ls(kind: str | None, as_json: bool, store: Path | None) -> None:
 
     What metrics keep in the cache (features) is listed too.
     """
-    opened = open_store(store)
+    opened = open_store_that_is_there(store)
     manifests = [*opened.manifests(), *opened.kept_manifests()]
     chosen = are_of_kind((each["kind"] for each in manifests), kind)
     rows = sorted(map(_row, compress(manifests, chosen)), key=lambda row: row["bytes"])
@@ -88,7 +88,7 @@ def _row(manifest: Mapping[str, Any]) -> dict[str, Any]:
 @store_option
 def verify(store: Path | None) -> None:
     """Compare every file of every artifact with its checksum; exit code 1 if any differs."""
-    opened = open_store(store)
+    opened = open_store_that_is_there(store)
     folders = [*opened.artifacts(), *opened.kept()]
     damaged = foreign = 0
     for folder in folders:
@@ -147,7 +147,7 @@ def gc(keep: tuple[Path, ...], days: float, yes: bool, store: Path | None) -> No
     """
     from prologue_bench.results.loading import load_results
 
-    opened = open_store(store)
+    opened = open_store_that_is_there(store)
     found = [*opened.artifacts(), *opened.kept()]
     going = {
         path: "damaged" for path in found if opened.check(path) and not opened.is_foreign(path)
@@ -206,7 +206,7 @@ def rm(keys: tuple[str, ...], store: Path | None) -> None:
 
     Runs that need them will make them anew.
     """
-    opened = open_store(store)
+    opened = open_store_that_is_there(store)
     # What is kept of an artifact may begin with its key.
     places = (opened.artifacts(), opened.kept())
     found = []
