@@ -7,9 +7,10 @@ and errors of this project, whose text is written for the user.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from prologue_bench.errors import PrologueBenchError, UserError, abridged
@@ -42,6 +43,13 @@ def left_out(what: str, say: Callable[[str], None]) -> Iterator[None]:
     except BaseException as error:
         pass_interrupt(error)
         say(f"{what} is left out: {brief(error)}")
+
+
+@contextmanager
+def prints_aside() -> Iterator[None]:
+    """What a plugin prints goes to standard error: a command's output may be JSON."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def pass_interrupt(error: BaseException) -> None:

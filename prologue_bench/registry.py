@@ -32,6 +32,7 @@ from prologue_bench.guard import (
     of_component,
     pass_interrupt,
     place_of,
+    prints_aside,
     short,
     shown,
 )
@@ -100,7 +101,7 @@ class Registry:
             with left_out(
                 f"plugin {short(repr(point.name))} of {origin}", registry.problems.append
             ):
-                with _of_this_interface():
+                with _of_this_interface(), prints_aside():
                     plugin = point.load()
                 registry.add_plugin(plugin, f"{origin} ({short(point.name)})")
         return registry
@@ -139,6 +140,11 @@ class Registry:
         for another interface, and pluggy's PluginValidationError for a hook that there is none of.
         """
         written_for = getattr(plugin, "INTERFACE_VERSION", hooks.INTERFACE_VERSION)
+        if type(written_for) is not int:
+            raise UserError(
+                f"INTERFACE_VERSION is {shown(written_for)}, expected the number "
+                f"{hooks.INTERFACE_VERSION}"
+            )
         if written_for != hooks.INTERFACE_VERSION:
             raise UserError(
                 f"it is written for interface {short(str(written_for))} and this is interface "
@@ -151,7 +157,7 @@ class Registry:
 
         def call(hook: str, kind: type[T]) -> list[T]:
             found: list[T] = []
-            with left_out(f"{hook} of {origin}", self.problems.append):
+            with left_out(f"{hook} of {origin}", self.problems.append), prints_aside():
                 found = [
                     item for items in getattr(manager.hook, hook)() for item in _items(items, kind)
                 ]
@@ -420,7 +426,8 @@ class _PluginFile:
             sys.path.append(folder)  # for imports later on, behind all others
         sys.path.insert(0, folder)
         try:
-            spec.loader.exec_module(module)
+            with prints_aside():
+                spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[name]
             raise

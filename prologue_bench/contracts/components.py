@@ -12,7 +12,7 @@ import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.errors import UserError
-from prologue_bench.guard import of_component, short, shown
+from prologue_bench.guard import of_component, prints_aside, short, shown
 
 _REFERENCE = validators.matches_re(r"[\w.]+:\w+")
 ROLES = ("prior", "metrics", "search", "measure", "evaluate", "files")
@@ -144,7 +144,8 @@ def culprit(error: BaseException, components: Iterable[tuple[str, Component]]) -
 def _load(reference: str, requires: str = "") -> type[Any]:
     module, _, name = reference.partition(":")
     try:
-        with of_component(f"{reference} cannot be imported"):  # whatever a plugin's module does
+        # Whatever a plugin's module does.
+        with of_component(f"{reference} cannot be imported"), prints_aside():
             loaded: type[Any] = getattr(importlib.import_module(module), name)
     except UserError as error:
         if not isinstance(missing := error.__cause__, ModuleNotFoundError):

@@ -31,6 +31,7 @@ from prologue_bench.results.schema import (
 )
 from prologue_bench.results.sources import find_variant, source_of
 from prologue_bench.runs.finished import FinishedRun
+from prologue_bench.runs.origins import check_origin
 from prologue_bench.runs.published import HERE, Elsewhere
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
@@ -71,7 +72,8 @@ def load_run(
 ) -> FinishedRun:
     """The models of a variant and training seed.
 
-    What the store lacks is fetched from the remotes that the results name, or `elsewhere`. Raises
+    What the store lacks is fetched from the remotes that the results name, or `elsewhere`. A line
+    says where a plugin's file is another than it was for the results. Raises
     UserError when the results have no such run, or its artifacts are no longer in the store and
     nowhere else, and PrologueBenchError when they cannot be fetched.
     """
@@ -90,9 +92,10 @@ def load_run(
         _artifact(store, models[0]) / TOKENIZER_WEIGHTS,
         _artifact(store, models[1]) / GENERATOR_WEIGHTS,
     )
-    found = build_run(
-        describe_run(results, variant, seed), images_of(results, variant), registry, weights
-    )
+    description = describe_run(results, variant, seed)
+    check_origin(results, variant, "tokenizer", description.tokenizer.use, registry)
+    check_origin(results, variant, "generator", description.generator.use, registry)
+    found = build_run(description, images_of(results, variant), registry, weights)
     said, made = (
         [(each.name, each.length, each.vocabulary) for each in layout]
         for layout in (find_variant(results, variant).layout, found.tokenizer.layout)

@@ -19,6 +19,7 @@ from prologue_bench.pipeline.pictures import to_png
 from prologue_bench.registry import Registry
 from prologue_bench.results.loading import load_results
 from tests.conftest import SMOKE
+from tests.slow.harness import Ending
 
 Invoke = Callable[..., Result]
 
@@ -319,6 +320,30 @@ def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: 
     assert "unknown tokenizer 'fsk'" in str(
         invoke("new", "ablation", "x", "--tokenizer", "fsk").exception
     )
+
+
+def test_sample_asks_for_the_plugin_of_the_results_and_says_if_it_changed(
+    call: Callable[..., Ending], smoke_file: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "own_generator.py"
+    assert call("new", "generator", "own-generator", "--out", str(file)).code == 0
+    settings = ("generator=own-generator", "vary={}", "baseline=", "metrics=[rate]")
+    changes = [part for each in settings for part in ("--set", each)]
+    done = call("run", str(smoke_file), *changes, "--out", "report", "--plugin", str(file))
+    assert done.code == 0, done.text
+    sample = ("sample", "report", "--rows", "1", "--columns", "1")
+    unknown = call(*sample)
+    assert unknown.code == 2
+    assert unknown.err == (
+        f"prologue-bench: unknown generator 'own-generator'; the results have it from {file}: "
+        "give that file with --plugin FILE\n"
+    )
+    as_it_was = call(*sample, "--plugin", str(file))
+    assert (as_it_was.code, as_it_was.err) == (0, "")
+    file.write_text(f"{file.read_text()}\n# changed")
+    changed = call(*sample, "--plugin", str(file))
+    assert changed.code == 0
+    assert "generator 'own-generator' is not as it was for the results" in changed.err
 
 
 def test_a_plugin_in_a_yaml_is_found_beside_it_and_named_in_the_report(

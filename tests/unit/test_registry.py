@@ -100,6 +100,12 @@ def test_a_plugin_for_another_interface_is_left_out_with_what_to_do(
     ]
 
 
+def test_an_interface_that_is_no_number_is_told_as_such() -> None:
+    plugin = SimpleNamespace(INTERFACE_VERSION="2", **vars(_plugin("mine")))
+    with pytest.raises(UserError, match=r"INTERFACE_VERSION is '2'.*, expected the number 2"):
+        Registry().add_plugin(plugin, "mine 1.0")
+
+
 @pytest.mark.parametrize(
     ("name", "instead"), [("Protocol", "it is Procedure now"), ("DecodingState", "any class")]
 )
@@ -127,6 +133,20 @@ from prologue_bench.contracts import Component, hookimpl
 def prologue_tokenizers():
     return [Component(name="from-a-file", target="plugin_in_a_file:Mine", summary="one", version=3)]
 """
+
+
+def test_what_a_plugin_prints_while_it_is_loaded_goes_to_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = "prints_when_loaded"
+    text = FILE.replace("plugin_in_a_file", own).replace("    return", "    print(2)\n    return")
+    (tmp_path / f"{own}.py").write_text(f"print(1)\n{text}")
+    registry = Registry()
+    registry.add_file(tmp_path / f"{own}.py", "--plugin")
+    (tmp_path / "imported_later.py").write_text("print(3)\nclass Mine: pass\n")
+    Component(name="x", target="imported_later:Mine", summary="x").load()
+    found = capsys.readouterr()
+    assert (found.out, found.err.split()) == ("", ["1", "2", "3"])
 
 
 def test_a_file_is_a_plugin_whose_content_is_part_of_keys(tmp_path: Path) -> None:
