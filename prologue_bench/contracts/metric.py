@@ -223,8 +223,15 @@ class MetricInputs:
 
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """As `Generator.nll`, for metrics that need "likelihood"."""
-        costs = self._declared("nll", "likelihood", self._generator).nll(ids, labels)
-        return self._there("likelihood", costs)
+        found = self._declared("nll", "likelihood", self._generator).nll(ids, labels)
+        costs = self._there("likelihood", found)
+        for name, each in costs.items():
+            if each.shape[:1] != ids.shape[:1]:
+                raise StageError(
+                    f"{type(self._generator).__name__}: `nll` of segment {name!r} gives shape "
+                    f"{list(each.shape)}, expected [{len(ids)}, n]"
+                )
+        return costs
 
     def attention(self, ids: Tensor, labels: Tensor) -> Tensor:
         """As `Generator.attention`, for metrics that need "attention"."""

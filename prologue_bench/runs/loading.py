@@ -87,14 +87,14 @@ def load_run(
             "such as gfid"
         )
     models = [_key(keys, stages, variant) for stages in (TOKENIZERS, GENERATORS)]
+    description = describe_run(results, variant, seed)
+    check_origin(results, variant, "tokenizer", description.tokenizer.use, registry)
+    check_origin(results, variant, "generator", description.generator.use, registry)
     elsewhere.fetch(models, results, store)
     weights = Weights(
         _artifact(store, models[0]) / TOKENIZER_WEIGHTS,
         _artifact(store, models[1]) / GENERATOR_WEIGHTS,
     )
-    description = describe_run(results, variant, seed)
-    check_origin(results, variant, "tokenizer", description.tokenizer.use, registry)
-    check_origin(results, variant, "generator", description.generator.use, registry)
     found = build_run(description, images_of(results, variant), registry, weights)
     said, made = (
         [(each.name, each.length, each.vocabulary) for each in layout]

@@ -231,8 +231,13 @@ class TokenizerModel(LossModel):
         out = terms.checked_output(self._tokenizer_losses(images))
         losses = terms.named(terms.OWN, out.losses)
         if out.reconstruction is not None:
+            terms.check_shape(
+                out.reconstruction, self.tokenizer, "the reconstruction of `losses`", images.shape
+            )
             losses |= self._reconstruction_losses(out.reconstruction.float(), images)
         if self._prior_losses is not None and self.tokenizer.prior is not None:
+            sizes = (len(images), self.tokenizer.layout.length)
+            terms.check_shape(out.ids, self.tokenizer, "`losses` (ids)", sizes)
             losses |= self._cross_entropies(self.tokenizer.prior, out, batch)
         return losses
 
@@ -240,6 +245,7 @@ class TokenizerModel(LossModel):
         self, request: PriorRequest, out: TokenizerOutput, batch: Mapping[str, Tensor]
     ) -> Losses:
         assert self._prior_losses is not None
+        assert self.prior is not None
         dropped, drawn = _named(batch, DROPPED), _named(batch, DRAWN)
         none = torch.full_like(out.ids[:, 0], self.none_label)
         labels = (
@@ -254,12 +260,11 @@ class TokenizerModel(LossModel):
             for name, weight in request.weights.items()
         }
         if len(set(by_target)) == 1:
-            return {
-                terms.CROSS_ENTROPY: self._prior_losses(
-                    out.ids, labels, relaxed, dropped, **drawn
-                ).mean()
-            }
+            found = self._prior_losses(out.ids, labels, relaxed, dropped, **drawn)
+            terms.check_shape(found, self.prior, "`token_losses`", labels.shape, "T")
+            return {terms.CROSS_ENTROPY: found.mean()}
         frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped, **drawn)
+        terms.check_shape(frozen, self.prior, "`token_losses`", labels.shape, "T")
         weights = frozen.new_tensor(
             weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1])
         )
@@ -341,6 +346,7 @@ class GeneratorModel(LossModel):
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
         drawn = _named(batch, DRAWN)
         losses = self._generator_losses(batch["ids"].long(), labels, **drawn)
+        terms.check_shape(losses, self.generator, "`losses`", labels.shape, "...")
         likely = self.generator.has_likelihood
         return {terms.CROSS_ENTROPY if likely else terms.OBJECTIVE: losses.mean()}
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prologue_bench.config.ablation import Ablation
-from prologue_bench.config.settings import Optimisation, TokenizerTraining
+from prologue_bench.config.settings import GeneratorTraining, Optimisation, TokenizerTraining
 from prologue_bench.conformance import checks_of
 from prologue_bench.conformance.checks import Broken
 from prologue_bench.contracts import (
@@ -20,11 +20,12 @@ from prologue_bench.contracts import (
     ReconstructionLoss,
     TokenLayout,
 )
+from prologue_bench.contracts.images import to_float
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.figures import curve_plots
 from prologue_bench.results.loading import load_results
-from prologue_bench.training.models import TokenizerModel
+from prologue_bench.training.models import GeneratorModel, TokenizerModel
 from prologue_bench.training.optimisation import check_apart
 from prologue_bench.training.terms import labels, named
 from prologue_plugins.generators.ar import Ar
@@ -119,6 +120,44 @@ def test_what_a_tokenizer_s_losses_gives_instead_of_an_output_is_named(
         StageError, match=r"^tokenizer: `losses` gives .*, expected a TokenizerOutput$"
     ):
         with_own(None)(images=byte_images(2))
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("reconstruction", r"the reconstruction of `losses` gives shape \[4, 1, 8, 12\], expected"),
+        ("ids", r"`losses` \(ids\) gives shape \[1, \d+\], expected \[4, \d+\]$"),
+    ],
+)
+def test_what_does_not_fit_the_images_is_named(
+    part: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = {"reconstruction": lambda x: x[:, :1], "ids": lambda x: x[:1]}[part]
+
+    def losses(self: OwnLoss, images: Tensor) -> Any:
+        out = Prologue.losses(self, images)
+        return attrs.evolve(out, **{part: cut(getattr(out, part))})
+
+    monkeypatch.setattr(OwnLoss, "losses", losses)
+    with pytest.raises(StageError, match=f"^OwnLoss: {message}"):
+        with_own(None)(images=byte_images(4))
+
+
+@pytest.mark.parametrize("cut", [lambda x: x[:1], lambda x: x.mean(), lambda x: None])
+def test_losses_of_a_generator_that_are_not_of_each_image_are_named(
+    cut: Callable[[Tensor], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = prologue()
+    whole = Ar.token_losses
+    monkeypatch.setattr(Ar, "token_losses", lambda *args, **drawn: cut(whole(*args, **drawn)))
+    generator = ar(tokenizer.layout)
+    model = GeneratorModel(generator, GeneratorTraining(), none_label=3)
+    ids = tokenizer.encode(to_float(byte_images(4)))
+    with pytest.raises(StageError, match=r"^Ar: `losses` gives .*, expected \[4, \.\.\.\]$"):
+        model(ids=ids, labels=torch.zeros(4, dtype=torch.long))
+    joint = TokenizerModel(tokenizer, generator, TokenizerTraining(), none_label=3)
+    with pytest.raises(StageError, match=r"^Ar: `token_losses` gives .*, expected \[4, T\]$"):
+        joint(images=byte_images(4))
 
 
 class Constant(ReconstructionLoss):
