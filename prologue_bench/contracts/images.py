@@ -97,6 +97,18 @@ def to_float(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1
 
 
+RANGE = (-1.0, 1.0)
+"""Of the images that tokenizers take and give."""
+FAR = 0.5
+"""How far values may lie outside their range on average, in halves of it. Decoders overshoot, and
+what they give is clamped; but not so far."""
+
+
+def outside_range(images: Tensor) -> float:
+    """How far the values of float images lie outside `RANGE`, on average."""
+    return float((images - images.clamp(*RANGE)).abs().mean())
+
+
 def to_bytes(images: Tensor) -> Tensor:
     """Float images around [-1, 1] to uint8, clamped and rounded to the nearest level.
 

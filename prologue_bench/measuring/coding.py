@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from prologue_bench.contracts.checked import check_tokenizer
-from prologue_bench.contracts.images import ImageArray, to_bytes, to_float
+from prologue_bench.contracts.images import (
+    FAR,
+    RANGE,
+    ImageArray,
+    outside_range,
+    to_bytes,
+    to_float,
+)
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.segments import Segment
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
@@ -26,11 +33,6 @@ from prologue_bench.training.modes import evaluating
 
 Encode = Callable[[Tensor], Any]
 Decode = Callable[[Any], Any]
-RANGE = (-1.0, 1.0)
-"""Of the images that tokenizers take and give."""
-FAR = 0.5
-"""How far values may lie outside their range on average, in halves of it. Decoders overshoot, and
-what they give is clamped; but not so far."""
 Progress = Callable[[int, int], None]
 
 
@@ -180,7 +182,7 @@ class Coding:
         if self.value_range is not None:
             low, high = self.value_range
             found = (found - low) / (high - low) * 2 - 1
-        outside = float((found - found.clamp(*RANGE)).abs().mean())
+        outside = outside_range(found)
         self._seen.append((float(found.min()), float(found.max()), outside))
         if outside > FAR:
             self._check_range()

@@ -11,7 +11,14 @@ from attrs import frozen
 from numpy.typing import NDArray
 from torch import Tensor
 
-from prologue_bench.contracts.images import ImageArray, ImageSpec, to_bytes, to_float
+from prologue_bench.contracts.images import (
+    FAR,
+    ImageArray,
+    ImageSpec,
+    outside_range,
+    to_bytes,
+    to_float,
+)
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.guard import of_component, shown
@@ -110,6 +117,11 @@ class Decoder:
             raise StageError(f"{who} {found}, expected floats {list(shape)}")
         if not bool(torch.isfinite(made).all()):
             raise StageError(f"{who} values that are not finite numbers")
+        if outside_range(made.float()) > FAR:
+            raise StageError(
+                f"{who} values from {float(made.min()):.3g} to {float(made.max()):.3g}, "
+                "expected about -1 to 1"
+            )
         images: NDArray[Any] = to_bytes(made).cpu().numpy()
         return images
 
