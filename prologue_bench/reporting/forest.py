@@ -74,9 +74,9 @@ def shared_rows(means: pd.DataFrame, names: list[str]) -> dict[str, str]:
 
 
 def _shared_name(group: Sequence[str], short: Mapping[str, str], by_number: bool) -> str:
-    """The name of a row of equal variants with nothing in common, that tells it from all others."""
+    """The name of the row of a variant, or of equal ones with nothing in common in their names."""
     names = " = ".join(short[name] for name in group)
-    if len(names) <= SHORTEST_TEXT:
+    if len(group) == 1 or len(names) <= SHORTEST_TEXT:
         return names
     if by_number:  # no other row is of as many
         return f"{len(group)} variants"

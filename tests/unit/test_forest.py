@@ -194,8 +194,8 @@ def test_variants_of_the_same_values_in_every_seed_share_a_row_of_a_small_plot()
     [
         ({"a": 1.0, "b": 1.0, "c": 2.0}, {"a": "a = b", "c": "c"}),
         (
-            {"the first one": 1.0, "another one": 1.0, "c": 2.0},
-            {"the first one": "2 variants", "c": "c"},
+            {"the first one": 1.0, "another one": 1.0, "the one that is alone": 2.0},
+            {"the first one": "2 variants", "the one that is alone": "the one that is alone"},
         ),
         ({"2d, n=1": 1.0, "2d, n=2": 1.0, "x, n=1": 2.0}, {"2d, n=1": "2d", "x, n=1": "x, 1"}),
         (
