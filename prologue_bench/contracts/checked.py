@@ -208,8 +208,11 @@ def check_measurements(found: object, who: str) -> list[Measurement]:
 
 
 def check_inspected_tokens(tokens: object, layout: TokenLayout, count: int) -> InspectedTokens:
-    """What a tokenizer's `inspect` gives. Raises StageError for what it cannot be."""
-    who = "tokenizer: `inspect`"
+    """What a tokenizer's `inspect` gives. Raises StageError for what it cannot be.
+
+    A tokenizer that has none of its own gives the ids of its `encode` there.
+    """
+    who = "tokenizer: `inspect`, or `encode` where it has none of its own"
     if not isinstance(tokens, InspectedTokens):
         raise StageError(f"{who} gives {shown(tokens)}, expected InspectedTokens")
     try:

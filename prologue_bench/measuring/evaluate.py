@@ -29,7 +29,7 @@ from prologue_bench.measuring.coding import (
     coder_of,
     layout_of,
 )
-from prologue_bench.measuring.numbers import Advance, left_out, measured
+from prologue_bench.measuring.numbers import Advance, check_whole, left_out, measured
 from prologue_bench.measuring.result import ImageMeasurements
 from prologue_bench.measuring.sources import (
     SEED,
@@ -154,12 +154,7 @@ def _check_numbers(limit: object, codes: object, batch_size: object, value_range
         ("codes", codes, 2),
         ("batch_size", batch_size, 1),
     ):
-        if value is not None and (
-            not isinstance(value, int) or isinstance(value, bool) or value < least
-        ):
-            raise UserError(
-                f"{name}: found {shown(value)}, expected a whole number from {least} on"
-            )
+        check_whole(name, value, least)
     if value_range is None:
         return
     try:

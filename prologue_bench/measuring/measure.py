@@ -20,7 +20,7 @@ from prologue_bench.contracts.metric import MetricInputs, PlannedInputs
 from prologue_bench.contracts.subsets import class_balanced
 from prologue_bench.errors import UserError
 from prologue_bench.measuring import pairs
-from prologue_bench.measuring.numbers import Advance, left_out, measured
+from prologue_bench.measuring.numbers import Advance, check_whole, left_out, measured
 from prologue_bench.measuring.result import ImageMeasurements
 from prologue_bench.measuring.sources import (
     SEED,
@@ -82,8 +82,7 @@ def measure(
     registry = registry or Registry.load()
     chosen, own_data = split_settings(settings)
     for name, value in (("limit", limit), ("size", size)):
-        if value is not None and (isinstance(value, bool) or value < 1):
-            raise UserError(f"{name}: found {value}, expected a whole number from 1 on")
+        check_whole(name, value, 1)
     with registry.blaming(UserError):
         statistics, has_images = statistics_in(reference)
         names = registry.defaults("metric", "measure") if metrics is None else metrics

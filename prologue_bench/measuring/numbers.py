@@ -12,7 +12,7 @@ from prologue_bench.config.ablation import Resolved
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.contracts.metric import Measurement, MetricInputs, PlannedInputs
 from prologue_bench.errors import DoesNotApply, PrologueBenchError, StageError, UserError
-from prologue_bench.guard import of_component
+from prologue_bench.guard import of_component, shown
 from prologue_bench.pipeline.models import build_metric
 from prologue_bench.results.measurements import written
 from prologue_bench.results.schema import MeasurementRecord, ProtocolRecord
@@ -44,6 +44,14 @@ def measured(
         except ValueError as error:
             raise StageError(f"{who}: {error}") from None
     return [record(each, added) for each in found]
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raises UserError for an argument that is neither None nor a whole number from `least` on."""
+    if value is not None and (
+        not isinstance(value, int) or isinstance(value, bool) or value < least
+    ):
+        raise UserError(f"{name}: found {shown(value)}, expected a whole number from {least} on")
 
 
 @contextmanager
