@@ -52,10 +52,15 @@ class FolderType(PathType):
     ) -> Path:
         where = _called(param, self.name)
         path = _written(value, where)
-        if os.path.lexists(path) and not path.is_dir():
-            from prologue_bench.errors import UserError
+        for place in (path, *path.parents):
+            if not os.path.lexists(place):
+                continue  # it will be made
+            if not place.is_dir():
+                from prologue_bench.errors import UserError
 
-            raise UserError(f"{where} {path}: found a file, expected a folder")
+                found = "a file" if place == path else f"the file {place} above it"
+                raise UserError(f"{where} {path}: found {found}, expected a folder")
+            break
         return path
 
 

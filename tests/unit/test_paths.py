@@ -11,6 +11,7 @@ import pytest
 
 import prologue_bench as pb
 from prologue_bench.cli.app import cli
+from prologue_bench.cli.commands.plan import parse_seeds
 from prologue_bench.cli.options import FILE, FOLDER, PATH, PathType
 from prologue_bench.errors import UserError
 from tests.conftest import ROOT
@@ -61,3 +62,22 @@ def test_a_home_that_no_shell_put_in_is_put_in(
 def test_an_empty_path_is_not_the_working_folder(call: Callable[[], object]) -> None:
     with pytest.raises(UserError, match="found an empty text"):
         call()
+
+
+def test_a_folder_below_a_file_is_told_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    option = click.Option(["--out"])
+    for place, found in (("file", "a file"), ("file/x/y", "the file .*file above it")):
+        with pytest.raises(UserError, match=f"--out .*{place}: found {found}, expected a folder"):
+            FOLDER.convert(tmp_path / place, option, None)
+    assert FOLDER.convert(tmp_path / "x/y", option, None) == tmp_path / "x" / "y"
+
+
+def test_a_range_of_too_many_seeds_says_how_many_may_be() -> None:
+    with pytest.raises(
+        UserError, match=r"found a range of 1,000,001 seeds, expected at most 10,000"
+    ):
+        parse_seeds("0-1000000")
+    with pytest.raises(UserError, match="expected whole numbers, such as"):
+        parse_seeds("4-0")
+    assert parse_seeds("3,0-2") == (3, 0, 1, 2)

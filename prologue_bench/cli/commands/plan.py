@@ -251,7 +251,13 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         for part in text.split(","):
             first, dash, last = part.strip().partition("-")
             if dash and first:
-                if not 0 <= int(last) - int(first) < MOST_SEEDS:
+                count = int(last) - int(first) + 1
+                if count > MOST_SEEDS:
+                    raise UserError(
+                        f"--seeds {text}: found a range of {count:,} seeds, expected at most "
+                        f"{MOST_SEEDS:,}"
+                    )
+                if count < 1:
                     raise ValueError(part)
                 seeds += range(int(first), int(last) + 1)
             else:
