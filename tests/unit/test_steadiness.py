@@ -289,3 +289,30 @@ def test_the_page_shows_rows_of_the_report_on_the_weight() -> None:
         if line.startswith(("| 2d", "| prologue")):
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             assert f"| {' | '.join(cells[i] for i in (0, 1, 3, 4, 6, 10, 13))} |" in shown
+
+
+def test_the_page_says_what_a_prologue_does_beside_tokenizers_that_train_twice_as_long() -> None:
+    results = load_results(REPORTS / "steady_long")
+    base, light, longer = summary(results).values()
+    beside = summary(with_baseline(results, "2d, 7,730 steps"))["prologue, weight 0.1"]
+    page, gap = pages()[0], "generation_gap"
+    assert len(results.seeds) == 4
+    assert f"rFD is {light['rfid'].mean:.0f} against {base['rfid'].mean:.0f}" in page
+    assert f"(+{change(light, 'rfid', 0, True)}), and the squared error is equivalent" in page
+    assert {light["mse"].verdict, light["rate"].verdict} == {"equivalent"}
+    assert light[gap].verdict == light["probe_8"].verdict == longer["gfid"].verdict == "better"
+    share = 100 * (1 - light[gap].mean / base[gap].mean)
+    assert f"come {change(light, gap)} closer to reconstructions ({share:.0f}%)" in page
+    assert f"the probe reads {change(light, 'probe_8', 1, True)} points more" in page
+    assert f"gFD is {light['gfid'].mean:.0f} against {base['gfid'].mean:.0f}" in page
+    assert light["gfid"].verdict == "noise"
+    assert f"(−{change(light, 'gfid', 0)}, open)" in page
+    assert f"and {change(light, 'gfid', 0)} lower where tokenizers" in page
+    assert f"gFD is {change(longer, 'gfid')} lower and samples {change(longer, gap)} closer" in page
+    assert f"the prologue's are {change(beside, gap)} closer, open" in page
+    assert beside[gap].verdict == "noise"
+    shown = PAGE.partition("### With twice as many steps")[2].splitlines()
+    for line in (REPORTS / "steady_long" / "results.md").read_text().splitlines():
+        if line.startswith(("| 2d", "| prologue")):
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            assert f"| {' | '.join(cells[i] for i in (0, 1, 3, 4, 6, 10, 12))} |" in shown
