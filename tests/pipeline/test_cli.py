@@ -188,10 +188,10 @@ def test_a_report_folder_that_cannot_be_written_is_one_line(
 ) -> None:
     (tmp_path / "file").write_text("")
     found = call("run", str(smoke_file), "--set", "metrics=[codebook]", "--out", "file/inside")
-    assert found.code == 1
-    assert re.fullmatch(
-        r"prologue-bench: file/inside\S*: Not a directory", found.err.splitlines()[-1]
-    )
+    assert found.code == 2
+    assert found.err.splitlines() == [
+        "prologue-bench: --out file/inside: found the file file above it, expected a folder"
+    ], "before anything runs"
 
 
 def test_help_starts_in_half_a_second_and_list_which_reads_the_cards_in_one(tmp_path: Path) -> None:

@@ -139,8 +139,8 @@ TABLE = {
     "store verify, damaged": (1, "store verify --store damaged"),
     "check-plugin, a metric that leaves": (1, "check-plugin leaving --plugin leaves.py"),
     "check-golden, a difference": (1, "check-golden {root}/tests/golden/2d --tolerance -1"),
-    "report, into a file": (1, "report report --out tiny.yaml/inside"),
     # a mistake in what was given
+    "report, into a file": (2, "report report --out tiny.yaml/inside"),
     "run, no file": (2, "run nowhere.yaml"),
     "run, data that vary": (2, "run tiny.yaml --set vary.data=[shapes,fashion-mnist]"),
     "run, so far of nothing": (2, "run tiny.yaml --so-far --out nothing --store empty"),

@@ -59,6 +59,7 @@ def other(tmp_path: Path) -> Path:
 def test_a_command_that_reads_results_imports_no_more_than_it_needs(
     command: str, other: Path
 ) -> None:
+    (other / "store").mkdir()
     arguments = {
         "compare": [REPORT, other],
         "regress": [other, "--against", REPORT, "--fail-on", "gfid:+90%"],

@@ -54,7 +54,7 @@ def test_samples_pictures_exports_and_drawings_are_decoded_as_trained(
     ablation = load(
         "vary.tokenizer.prologue_tokens=[2]",
         "baseline={tokenizer.prologue_tokens: 2}",
-        "metrics=[gfid, speed, coding-speed, {layout: {groups_per_class: 1, group_size: 2}}]",
+        "metrics=[gfid, speed, coding-speed, {use: layout, groups_per_class: 2, group_size: 2}]",
         "sampling.search={grid: {temperature: [0.9, 1.0]}, samples: 8, validation_images: 16}",
         f"tokenizer_training.precision={precision}",
         f"generator_training.precision={precision}",

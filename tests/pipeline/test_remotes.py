@@ -309,6 +309,7 @@ def test_nothing_is_published_that_is_not_there(
 ) -> None:
     report = shutil.copytree(finished / "report", tmp_path / "report")
     before = (report / "results.json").read_bytes()
+    store.root.mkdir()
     arguments = ["store", "push", str(tmp_path / "remote"), "--store", str(store.root)]
     missing = invoke(*arguments, "--for", str(report), "--publish")
     assert isinstance(missing.exception, PrologueBenchError)

@@ -55,6 +55,8 @@ def test_what_is_no_image_is_told_with_the_method_that_made_it(made: object, tex
     assert str(raised.value).startswith(f"tokenizer 'own': `reconstruct` {text}")
 
 
-def test_what_overshoots_a_little_is_clamped() -> None:
+def test_what_overshoots_a_little_or_makes_no_sense_is_clamped() -> None:
     found = decoder(torch.full((3, 1, 4, 4), 1.4)).decode(torch.zeros(3, 2))
     assert (found == 255).all()
+    both = decoder(torch.linspace(-90, 80, 48).reshape(3, 1, 4, 4)).decode(torch.zeros(3, 2))
+    assert (both.min(), both.max()) == (0, 255)

@@ -469,6 +469,7 @@ def test_a_folder_that_is_no_remote_is_said_to_be_none(
     (later / "prologue-bench.json").write_text('{"format": 2}')
     assert "later version of prologue-bench" in str(invoke(other, "pull", str(later)).exception)
     (later / "prologue-bench.json").write_text("{")
+    other.root.mkdir(exist_ok=True)
     assert "is damaged" in str(invoke(other, "push", str(later)).exception)
 
 

@@ -93,6 +93,7 @@ def test_a_kind_that_no_artifact_has_is_named_with_those_there_are(store: Store)
 def test_a_kind_that_there_is_not_is_an_error_of_an_empty_store_too(
     tmp_path: Path, command: str
 ) -> None:
+    (tmp_path / "store").mkdir()
     remote = [f"file://{tmp_path / 'remote'}"] if command == "push" else []
     arguments = ["store", command, *remote, "--store", str(tmp_path / "store"), "--kind"]
     found = CliRunner().invoke(cli, [*arguments, "sampel"])

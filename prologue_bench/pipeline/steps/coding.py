@@ -117,7 +117,8 @@ class Decoder:
             raise StageError(f"{who} {found}, expected floats {list(shape)}")
         if not bool(torch.isfinite(made).all()):
             raise StageError(f"{who} values that are not finite numbers")
-        if outside_range(made.float()) > FAR:
+        # As bytes are, 0 to 255. What weights without sense give is on both sides of zero.
+        if float(made.min()) >= 0 and outside_range(made.float()) > FAR:
             raise StageError(
                 f"{who} values from {float(made.min()):.3g} to {float(made.max()):.3g}, "
                 "expected about -1 to 1"
