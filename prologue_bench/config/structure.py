@@ -71,8 +71,9 @@ def structure(cls: type[T], values: object, where: str, owner: str = "") -> T:
         made = cls(**arguments)
     except (ValueError, OSError, RuntimeError) as error:  # validators look at files, too
         raise UserError(_validator_text(error, where)) from None
-    for name in known.keys() - arguments.keys():
-        _check_default(getattr(made, name), join(where, name))
+    for name in known:
+        if name not in arguments:
+            _check_default(getattr(made, name), join(where, name))
     return made
 
 

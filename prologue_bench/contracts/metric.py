@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.shapes import check_shape
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
 
@@ -223,14 +224,10 @@ class MetricInputs:
 
     def nll(self, ids: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """As `Generator.nll`, for metrics that need "likelihood"."""
-        found = self._declared("nll", "likelihood", self._generator).nll(ids, labels)
-        costs = self._there("likelihood", found)
+        generator = self._declared("nll", "likelihood", self._generator)
+        costs = self._there("likelihood", generator.nll(ids, labels))
         for name, each in costs.items():
-            if each.shape[:1] != ids.shape[:1]:
-                raise StageError(
-                    f"{type(self._generator).__name__}: `nll` of segment {name!r} gives shape "
-                    f"{list(each.shape)}, expected [{len(ids)}, n]"
-                )
+            check_shape(each, generator, f"`nll` of segment {name!r}", ids.shape[:1], "n")
         return costs
 
     def attention(self, ids: Tensor, labels: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.images import to_float
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.loss import ReconstructionLoss
+from prologue_bench.contracts.shapes import check_shape
 from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer, TokenizerOutput
 from prologue_bench.errors import StageError
 from prologue_bench.training import distributed, terms
@@ -231,13 +232,13 @@ class TokenizerModel(LossModel):
         out = terms.checked_output(self._tokenizer_losses(images))
         losses = terms.named(terms.OWN, out.losses)
         if out.reconstruction is not None:
-            terms.check_shape(
+            check_shape(
                 out.reconstruction, self.tokenizer, "the reconstruction of `losses`", images.shape
             )
             losses |= self._reconstruction_losses(out.reconstruction.float(), images)
         if self._prior_losses is not None and self.tokenizer.prior is not None:
             sizes = (len(images), self.tokenizer.layout.length)
-            terms.check_shape(out.ids, self.tokenizer, "`losses` (ids)", sizes)
+            check_shape(out.ids, self.tokenizer, "`losses` (ids)", sizes)
             losses |= self._cross_entropies(self.tokenizer.prior, out, batch)
         return losses
 
@@ -261,10 +262,10 @@ class TokenizerModel(LossModel):
         }
         if len(set(by_target)) == 1:
             found = self._prior_losses(out.ids, labels, relaxed, dropped, **drawn)
-            terms.check_shape(found, self.prior, "`token_losses`", labels.shape, "T")
+            check_shape(found, self.prior, "`token_losses`", labels.shape, "T")
             return {terms.CROSS_ENTROPY: found.mean()}
         frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped, **drawn)
-        terms.check_shape(frozen, self.prior, "`token_losses`", labels.shape, "T")
+        check_shape(frozen, self.prior, "`token_losses`", labels.shape, "T")
         weights = frozen.new_tensor(
             weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1])
         )
@@ -346,7 +347,7 @@ class GeneratorModel(LossModel):
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
         drawn = _named(batch, DRAWN)
         losses = self._generator_losses(batch["ids"].long(), labels, **drawn)
-        terms.check_shape(losses, self.generator, "`losses`", labels.shape, "...")
+        check_shape(losses, self.generator, "`losses`", labels.shape, "...")
         likely = self.generator.has_likelihood
         return {terms.CROSS_ENTROPY if likely else terms.OBJECTIVE: losses.mean()}
 

@@ -7,10 +7,10 @@ adds up all whose names hold "loss".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from prologue_bench.contracts.tokenizer import TokenizerOutput
 from prologue_bench.errors import StageError
@@ -43,20 +43,6 @@ def checked_output(found: object) -> TokenizerOutput:
     if not isinstance(found, TokenizerOutput):
         raise StageError(f"tokenizer: `losses` gives {shown(found)}, expected a TokenizerOutput")
     return found
-
-
-def check_shape(
-    found: object, of: nn.Module, what: str, sizes: Sequence[int], others: str = ""
-) -> None:
-    """Raises StageError for anything but a tensor of these sizes, with `others` behind them.
-
-    Another shape would be spread over the images, or stand for some of them, without a word.
-    """
-    shape = tuple(found.shape) if isinstance(found, Tensor) else ()
-    if shape[: len(sizes)] != tuple(sizes) or (len(shape) > len(sizes) and not others):
-        got = f"shape {list(shape)}" if isinstance(found, Tensor) else shown(found)
-        expected = ", ".join([*map(str, sizes), *filter(None, [others])])
-        raise StageError(f"{type(of).__name__}: {what} gives {got}, expected [{expected}]")
 
 
 def named(label: str, terms: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -192,9 +192,8 @@ def test_gradient_norms_are_those_of_the_parts() -> None:
 
 def test_what_tokenizers_and_priors_cannot_show_is_one_line() -> None:
     ids = torch.zeros(4, 5, dtype=torch.long)
-    with pytest.raises(
-        StageError, match=r"`inspect`, or .*: ids have shape \(4, 5\), expected \[3, 5\]"
-    ):
+    told = r"`inspect`, or `encode` where it has none of its own: ids have shape \(4, 5\), "
+    with pytest.raises(StageError, match=told + r"expected \[3, 5\]"):
         check_inspected_tokens(InspectedTokens(ids), LAYOUT, 3)
     with pytest.raises(StageError, match="latents of 'x', expected segments: prologue, visual"):
         check_inspected_tokens(InspectedTokens(ids, {"x": torch.zeros(4, 1, 2)}), LAYOUT, 4)

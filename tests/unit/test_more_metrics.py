@@ -200,6 +200,17 @@ def test_the_scale_of_the_elbo_is_the_likeliest(likelihood: str, black: float) -
         assert best == pytest.approx(np.abs(found - truth).mean(), rel=0.01)
 
 
+def test_a_likelihood_that_is_not_of_all_images_is_told(tmp_path: Path) -> None:
+    class OfOne(torch.nn.Module):
+        def nll(self, ids: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"visual": torch.ones(1, ids.shape[1])}
+
+    given = inputs(tmp_path, generator=OfOne())
+    text = r"OfOne: `nll` of segment 'visual' gives shape \[1, 4\], expected \[3, n\]"
+    with pytest.raises(StageError, match=text):
+        given.nll(torch.zeros(3, 4).long(), torch.zeros(3).long())
+
+
 def test_layout_persistence_is_one_for_copies_and_zero_for_strangers() -> None:
     rng = np.random.default_rng(0)
     shape = (3, 10, 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from attrs import evolve
@@ -89,6 +89,17 @@ def change(cells: Mapping[str, Cell], metric: str, digits: int = 1, rises: bool 
     return f"{abs(difference.mean):.{digits}f} ± {difference.half_width:.{digits}f}"
 
 
+def check_rows(report: str, section: str, columns: Sequence[int]) -> None:
+    """That a section of the page shows these columns of all rows of a report's summary."""
+    shown = PAGE.partition(section)[2].splitlines()
+    lines = (REPORTS / report / "results.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith(("| 2d", "| prologue"))]
+    assert len(rows) == len(summary(load_results(REPORTS / report)))
+    for row_of in rows:
+        cells = [cell.strip() for cell in row_of.strip("|").split("|")]
+        assert f"| {' | '.join(cells[column] for column in columns)} |" in shown
+
+
 def pages() -> tuple[str, str]:
     """docs/results.md and README.md without line ends."""
     return (
@@ -144,12 +155,7 @@ def test_the_pages_say_what_a_prologue_does_at_equal_operations() -> None:
     )
     assert abs(control / long - 1) < 1e-3
     assert f"takes {100 * (long / short - 1):.0f}% more operations of the generator" in page
-    rows = (REPORTS / "steady_budget" / "results.md").read_text(encoding="utf-8").splitlines()
-    shown = PAGE.partition("### At equal operations of")[2].splitlines()
-    for line in rows:
-        if line.startswith(("| 2d, ", "| prologue")):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            assert f"| {cells[0]} | {cells[3]} | {cells[5]} | {cells[9]} |" in shown
+    check_rows("steady_budget", "### At equal operations of", (0, 3, 5, 9))
 
 
 def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
@@ -284,11 +290,7 @@ def test_the_page_says_how_large_the_encoder_s_gradients_are() -> None:
 
 
 def test_the_page_shows_rows_of_the_report_on_the_weight() -> None:
-    shown = PAGE.partition("## A weight that leaves")[2].splitlines()
-    for line in (REPORTS / "steady_weight" / "results.md").read_text().splitlines():
-        if line.startswith(("| 2d", "| prologue")):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            assert f"| {' | '.join(cells[i] for i in (0, 1, 3, 4, 6, 10, 13))} |" in shown
+    check_rows("steady_weight", "## A weight that leaves", (0, 1, 3, 4, 6, 10, 13))
 
 
 def test_the_page_says_what_a_prologue_does_beside_tokenizers_that_train_twice_as_long() -> None:
@@ -311,8 +313,4 @@ def test_the_page_says_what_a_prologue_does_beside_tokenizers_that_train_twice_a
     assert f"gFD is {change(longer, 'gfid')} lower and samples {change(longer, gap)} closer" in page
     assert f"the prologue's are {change(beside, gap)} closer, open" in page
     assert beside[gap].verdict == "noise"
-    shown = PAGE.partition("### With twice as many steps")[2].splitlines()
-    for line in (REPORTS / "steady_long" / "results.md").read_text().splitlines():
-        if line.startswith(("| 2d", "| prologue")):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            assert f"| {' | '.join(cells[i] for i in (0, 1, 3, 4, 6, 10, 12))} |" in shown
+    check_rows("steady_long", "### With twice as many steps", (0, 1, 3, 4, 6, 10, 12))

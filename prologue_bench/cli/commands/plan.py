@@ -251,19 +251,14 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         for part in text.split(","):
             first, dash, last = part.strip().partition("-")
             if dash and first:
-                count = int(last) - int(first) + 1
-                if count > MOST_SEEDS:
-                    raise UserError(
-                        f"--seeds {text}: found a range of {count:,} seeds, expected at most "
-                        f"{MOST_SEEDS:,}"
-                    )
-                if count < 1:
+                if not 0 <= int(last) - int(first) < MOST_SEEDS:
                     raise ValueError(part)
                 seeds += range(int(first), int(last) + 1)
             else:
                 seeds.append(int(part))
     except ValueError:
         raise UserError(
-            f"--seeds {text}: expected whole numbers, such as 0,1,2, or a range, such as 0-4"
+            f"--seeds {text}: expected whole numbers, such as 0,1,2, or a range, such as 0-4, "
+            f"of at most {MOST_SEEDS:,}"
         ) from None
     return tuple(seeds)
