@@ -16,6 +16,12 @@ def prologue_losses() -> list[Component]:
             summary="LPIPS over VGG-16 features.",
         ),
         Component(
+            name="perceptual",
+            target="prologue_plugins.losses.perceptual:Perceptual",
+            settings="prologue_plugins.losses.settings:PerceptualSettings",
+            summary="Distance over the feature maps of a classifier that needs no download.",
+        ),
+        Component(
             name="convnext-logits",
             weights=("prologue_plugins.losses.settings:CONVNEXT",),
             target="prologue_plugins.losses.perceptual:ConvNextLogits",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from importlib import import_module
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +14,22 @@ from torchvision import models
 
 from prologue_bench.contracts import ImageSpec, ReconstructionLoss
 from prologue_bench.errors import UserError
-from prologue_plugins.losses.settings import CONVNEXT, VGG, ConvNextLogitsSettings, LpipsSettings
+from prologue_plugins.losses.settings import (
+    CONVNEXT,
+    VGG,
+    ConvNextLogitsSettings,
+    LpipsSettings,
+    PerceptualSettings,
+)
 from prologue_plugins.losses.weights import check_classifier, load_classifier
+from prologue_plugins.metrics.extractors import EXTRACTORS
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """What torchvision's classifiers expect of RGB images in [0, 1]."""
+SHORTEST = 1e-3
+"""Length below which the channels of a pixel are not scaled to 1; those of images are a hundred
+times as long."""
 VGG_SMALLEST = 16
 """Pixels of an edge, one of which is left after four poolings."""
 
@@ -54,6 +66,56 @@ class Lpips(ReconstructionLoss):
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         distance = self._frozen.to(images)
         return {"distance": self.weight * distance(rgb(reconstruction), rgb(images)).mean()}
+
+
+class Perceptual(ReconstructionLoss):
+    """LPIPS's distance (Zhang et al. 2018, eq. 1, all weights 1) over another classifier's maps.
+
+    The squared distance of the channels of each pixel, scaled to length 1; the mean over pixels;
+    the sum over maps. The classifiers are those of the metrics that need no download.
+    """
+
+    learns = False
+
+    def __init__(self, settings: PerceptualSettings, images: ImageSpec) -> None:
+        super().__init__()
+        _check_channels(settings, images)
+        self.settings = settings
+        module = import_module(EXTRACTORS[settings.extractor].target.split(":")[0])
+        self._frozen = _Frozen(module.trained().requires_grad_(False))
+
+    @classmethod
+    def check(cls, settings: PerceptualSettings, images: ImageSpec) -> None:
+        _check_channels(settings, images)
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        with torch.no_grad():
+            expected = self._directions(images)
+        found = self._directions(reconstruction)
+        distances = [
+            (one - other).square().sum(dim=1).mean()
+            for one, other in zip(found, expected, strict=True)
+        ]
+        return {"distance": self.settings.weight * torch.stack(distances).sum()}
+
+    def _directions(self, images: Tensor) -> list[Tensor]:
+        """The network's maps [B, C, h, w], each pixel's channels scaled to length 1."""
+        extractor = EXTRACTORS[self.settings.extractor]
+        size = extractor.size or self.settings.resize
+        if images.shape[-2:] != (size, size):
+            images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
+        network: Any = self._frozen.to(images)
+        return [F.normalize(each, dim=1, eps=SHORTEST) for each in network.maps(images)]
+
+
+def _check_channels(settings: PerceptualSettings, images: ImageSpec) -> None:
+    """Raises UserError for images that the extractor does not see."""
+    seen = EXTRACTORS[settings.extractor].channels
+    if images.channels not in seen:
+        raise UserError(
+            f"loss 'perceptual': {settings.extractor}: found images of {images.channels} channels, "
+            f"expected {' or '.join(map(str, seen))}"
+        )
 
 
 def check_lpips(weights: str, images: ImageSpec, owner: str) -> None:

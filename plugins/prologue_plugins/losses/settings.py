@@ -8,6 +8,7 @@ import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.contracts import PublishedFile, external_file, unread
+from prologue_plugins.metrics.extractors import EXTRACTORS
 
 VGG = PublishedFile("vgg16-397923af.pth")
 CONVNEXT = PublishedFile("convnext_small-0c510722.pth")
@@ -22,6 +23,23 @@ class LpipsSettings:
     weights: str = external_file(lambda settings, named: VGG.identity(named))
     """torchvision's VGG-16 weights; empty looks in torch's cache and then asks torchvision to fetch
     them."""
+
+
+@frozen(kw_only=True)
+class PerceptualSettings:
+    """Distance between what a classifier that needs no download sees."""
+
+    weight: float = field(default=1.0, validator=validators.ge(0))
+    extractor: Literal["efficientnet-lite0", "fashion-mnist-cnn"] = "efficientnet-lite0"
+    """The classifier: of ImageNet, or of Fashion-MNIST. Metrics over the same features see what
+    the tokenizer has learnt to please."""
+    resize: int = field(default=64, validator=[validators.ge(32), validators.le(2048)])
+    """Edge in pixels at which efficientnet-lite0 sees the images; fashion-mnist-cnn always sees
+    28."""
+
+    def as_read(self) -> PerceptualSettings:
+        """One extractor has a size of its own."""
+        return self if EXTRACTORS[self.extractor].size is None else unread(self, "resize")
 
 
 @frozen(kw_only=True)

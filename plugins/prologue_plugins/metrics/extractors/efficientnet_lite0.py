@@ -7,6 +7,7 @@ network.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, cast
 
 import torch
@@ -130,11 +131,32 @@ class EfficientNetLite0(nn.Module):
         features: Tensor = self.head(x).clamp_(0, 6).mean(dim=(2, 3))
         return features
 
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Outputs [B, C, h, w] of the last block at each resolution.
+
+        Images are [B, 1 or 3, H, W], from -1 to 1.
+        """
+        found = []
+        standardised = (127.5 * images + 0.5) / 128
+        x = self.stem(standardised.expand(-1, 3, -1, -1)).clamp_(0, 6)
+        for block, after in zip_longest(self.blocks, self.blocks[1:]):
+            x = block(x)
+            if after is None or after.depthwise.stride > 1:
+                found.append(x)
+        return found
+
     def _early(self, x: Tensor) -> Tensor:
         x = self.stem(x).clamp_(0, 6)
         for block in self.blocks[:EARLY_BLOCKS]:
             x = block(x)
         return x
+
+
+def trained() -> EfficientNetLite0:
+    """The network with the package's weights."""
+    model = EfficientNetLite0()
+    model.load(torch.load(weights_of("efficientnet-lite0"), map_location="cpu", weights_only=True))
+    return model
 
 
 class EfficientNetLite0Extractor(FeatureExtractorBase):  # type: ignore[misc]
@@ -145,10 +167,7 @@ class EfficientNetLite0Extractor(FeatureExtractorBase):  # type: ignore[misc]
     ) -> None:
         super().__init__(name, features_list)
         self.resize = resize
-        self.model = EfficientNetLite0()
-        self.model.load(
-            torch.load(weights_of("efficientnet-lite0"), map_location="cpu", weights_only=True)
-        )
+        self.model = trained()
         self.model.to(memory_format=torch.channels_last)
 
     @staticmethod

@@ -33,16 +33,28 @@ class FashionMnistCnn(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels) for channels in CHANNELS)
         self.classifier = nn.Linear(FEATURES, CLASSES)
 
-    def features(self, images: Tensor) -> Tensor:
-        """Means over the image of the last convolution's channels."""
-        x = images
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Outputs of the convolutions: [B, 32, 28, 28], [B, 64, 14, 14], and two [B, 64, 7, 7]."""
+        found, x = [], images
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             x = norm(convolution(x)).relu()
-        return x.mean(dim=(2, 3))
+            found.append(x)
+        return found
+
+    def features(self, images: Tensor) -> Tensor:
+        """Means over the image of the last convolution's channels."""
+        return self.maps(images)[-1].mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.classifier(self.features(images))
         return logits
+
+
+def trained() -> FashionMnistCnn:
+    """The network with its weights, in evaluation mode."""
+    model = FashionMnistCnn()
+    model.load_state_dict(load_file(weights_of("fashion-mnist-cnn")))
+    return model.eval()
 
 
 class FashionMnistCnnExtractor(FeatureExtractorBase):  # type: ignore[misc]
@@ -50,9 +62,7 @@ class FashionMnistCnnExtractor(FeatureExtractorBase):  # type: ignore[misc]
 
     def __init__(self, name: str, features_list: list[str], **kwargs: Any) -> None:
         super().__init__(name, features_list)
-        self.model = FashionMnistCnn()
-        self.model.load_state_dict(load_file(weights_of("fashion-mnist-cnn")))
-        self.model.eval()
+        self.model = trained()
 
     @staticmethod
     def get_provided_features_list() -> tuple[str, ...]:
