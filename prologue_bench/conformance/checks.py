@@ -13,9 +13,10 @@ from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError
 
 
-def made_up(side: int) -> ImageSpec:
-    """Colour images of five classes that components are checked on."""
-    return ImageSpec(channels=3, height=side, width=side, class_names=("a", "b", "c", "d", "e"))
+def made_up(side: int, channels: int = 3) -> ImageSpec:
+    """Images of five classes that components are checked on."""
+    names = ("a", "b", "c", "d", "e")
+    return ImageSpec(channels=channels, height=side, width=side, class_names=names)
 
 
 IMAGES = made_up(28)

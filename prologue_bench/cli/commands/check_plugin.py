@@ -42,16 +42,29 @@ CHECKED: tuple[Kind, ...] = ("tokenizer", "generator", "metric", "data", "loss")
     help="The side of the made-up images, for a component that takes one size only.",
 )
 @click.option(
+    "--image-channels",
+    type=click.IntRange(1, 64),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Their channels, such as 1 for a component that takes grey images only.",
+)
+@click.option(
     "--traceback", is_flag=True, help="Show the traceback of each check that raised an error."
 )
 @plugin_option
 def check_plugin(
-    name: str, kind: str | None, values: tuple[str, ...], image_size: int, traceback: bool
+    name: str,
+    kind: str | None,
+    values: tuple[str, ...],
+    image_size: int,
+    image_channels: int,
+    traceback: bool,
 ) -> None:
     """Check that the component NAME keeps its contract; exit code 1 if not.
 
-    The component is built at the size of profile `smoke`, for made-up colour images. A data source
-    is checked on its own images.
+    The component is built at the size of profile `smoke`, for made-up images. A data source is
+    checked on its own images.
     """
     from prologue_bench.config.sections import parse_override
     from prologue_bench.conformance import checks_of
@@ -61,7 +74,8 @@ def check_plugin(
     settings = dict(parse_override(value) for value in values)
     entry = the_registry().find_entry(found, name)
     click.echo(f"{found} {name}, version {entry.component.version} of {entry.origin}")
-    checks = checks_of(found, name, settings, made_up(image_size), registry=the_registry())
+    images = made_up(image_size, image_channels)
+    checks = checks_of(found, name, settings, images, registry=the_registry())
     broken = [check.name for check in checks if not _passes(check, traceback)]
     if broken:
         raise PrologueBenchError(
