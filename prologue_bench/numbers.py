@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+LARGEST_INTEGER = 2**53 - 1
+"""JSON's readers hold larger ones as floats, and torch none over 2^63."""
+
 
 def plain_number(value: Any) -> Any:
     """A float or an int of a number of any library.

@@ -13,10 +13,11 @@ import attrs
 from attrs import field, frozen
 
 from prologue_bench.config.sections import SECTIONS, merge, nested, parse_override, path_of
-from prologue_bench.config.structure import LARGEST_INTEGER, Choice, structure
+from prologue_bench.config.structure import Choice, structure
 from prologue_bench.documents.describing import describe
 from prologue_bench.documents.reading import Document, read_document
 from prologue_bench.errors import UserError, nearest, shortened
+from prologue_bench.numbers import LARGEST_INTEGER
 from prologue_bench.registry import Registry, built_in_cards
 from prologue_bench.storage.names import name_problem
 

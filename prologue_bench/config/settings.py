@@ -10,9 +10,10 @@ from typing import Any, Literal
 import attrs
 from attrs import field, frozen, validators
 
-from prologue_bench.config.structure import LARGEST_INTEGER, Choice
+from prologue_bench.config.structure import Choice
 from prologue_bench.contracts.external import FILE, Identity, as_read, files_within
 from prologue_bench.contracts.settings import HOW_NOT_WHAT, default_of, unread
+from prologue_bench.numbers import LARGEST_INTEGER
 
 _positive: Any = validators.gt(0)
 _not_negative: Any = validators.ge(0)

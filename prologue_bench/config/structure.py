@@ -17,6 +17,7 @@ import attrs
 
 from prologue_bench.documents.describing import describe
 from prologue_bench.errors import UserError, nearest, shortened
+from prologue_bench.numbers import LARGEST_INTEGER
 
 T = TypeVar("T")
 SUPPORTED = (
@@ -24,8 +25,6 @@ SUPPORTED = (
     "Mapping[str, X], or a union of these"
 )
 """The types of settings, for those who write plugins."""
-LARGEST_INTEGER = 2**53 - 1
-"""JSON's readers hold larger ones as floats, and torch none over 2^63."""
 LARGEST_FLOAT = 3.4e38
 """That of float32, roughly, in which models compute."""
 

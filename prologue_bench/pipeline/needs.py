@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.held import held_by_a_draw
 from prologue_bench.pipeline.planner import Plan, PlannedStage
 from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.storage.files import free_disk
 from prologue_bench.storage.leftovers import bytes_in
 
 PROCESS = 900_000_000
@@ -77,12 +77,6 @@ class PlanNeeds:
             (max(0, each.unfinished - each.there) for each in self.stages.values()), reverse=True
         )
         return sum(each.disk for each in self.stages.values()) + sum(unfinished[:jobs])
-
-
-def free_disk(folder: Path) -> int:
-    """Bytes that are free on the disk where a folder is or will be."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
-    return shutil.disk_usage(there).free
 
 
 def check_disk(needs: PlanNeeds, jobs: int, root: Path) -> None:

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import math
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -51,8 +52,19 @@ def user_cache() -> Path:
 
 
 def _can_be_made(folder: Path) -> bool:
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    there = nearest_there(folder)
     return there == folder or os.access(there, os.W_OK)
+
+
+def nearest_there(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there already."""
+    absolute = folder.absolute()
+    return next(each for each in (absolute, *absolute.parents) if each.exists())
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes that are free on the disk where a folder is or will be. Raises OSError."""
+    return shutil.disk_usage(nearest_there(folder)).free
 
 
 def _temporary_cache() -> Path:

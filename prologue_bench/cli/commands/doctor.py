@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -210,6 +209,7 @@ def _machine(store: Path | None) -> Iterator[dict[str, str]]:
             "GPU",
             "none found; everything runs on the CPU, and profiles up to micro take minutes",
         )
+    from prologue_bench.storage.files import free_disk
     from prologue_bench.training.compiling import compiler as find_compiler
 
     compiler = find_compiler()
@@ -219,8 +219,7 @@ def _machine(store: Path | None) -> Iterator[dict[str, str]]:
         compiler or "none; trainings run without torch.compile",
     )
     root = open_store(store).root
-    there = next(each for each in (root.absolute(), *root.absolute().parents) if each.is_dir())
     try:
-        yield _line("ok", "store", f"{root}, {decimal(shutil.disk_usage(there).free)} free")
+        yield _line("ok", "store", f"{root}, {decimal(free_disk(root))} free")
     except OSError as error:
         yield _line("missing", "store", f"{root}: {error.strerror}")

@@ -20,6 +20,7 @@ from prologue_bench.cli.options import (
     the_registry,
 )
 from prologue_bench.errors import UserError, nearest, shortened
+from prologue_bench.numbers import LARGEST_INTEGER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 MOST_IMAGES = 2000
 """Of one grid: they are drawn at once."""
-MOST_SEED = 2**53 - 1
-"""As settings of sampling have it."""
 
 SOFTWARE = "prologue-bench sample"
 """In the pictures, by which the command knows its own."""
@@ -48,7 +47,7 @@ SOFTWARE = "prologue-bench sample"
     "--seed",
     default=0,
     show_default=True,
-    type=click.IntRange(0, MOST_SEED),
+    type=click.IntRange(0, LARGEST_INTEGER),
     help="Seed of the draws.",
 )
 @click.option(

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from prologue_bench.pipeline.memory import available_memory
-from prologue_bench.pipeline.needs import PlanNeeds, free_disk
+from prologue_bench.pipeline.needs import PlanNeeds
+from prologue_bench.storage.files import free_disk
 from prologue_bench.storage.leftovers import bytes_in
 from prologue_bench.storage.store import Store
 

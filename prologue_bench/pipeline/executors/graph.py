@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from prologue_bench.errors import Interrupted, StageError
+from prologue_bench.errors import Interrupted, PrologueBenchError, StageError
 from prologue_bench.pipeline.executors.messages import Ending
 from prologue_bench.pipeline.executors.schedule import critical_paths
 from prologue_bench.pipeline.executors.watcher import Watcher
@@ -79,6 +79,21 @@ class StageGraph:
         self._running[key] = self._waiting.pop(key)
         self._watcher.started(planned, self._begun, self._total)
         self._begun += 1
+
+    def end_of_many(
+        self, planned: PlannedStage, ending: Ending, before: PrologueBenchError | None
+    ) -> PrologueBenchError | None:
+        """As `end`, where other stages still run: why the run ends before its plan does.
+
+        `before` says why it was to end already. A failure counts for more than a stop.
+        """
+        try:
+            self.end(planned, ending)
+        except StageError as error:
+            return error
+        except Interrupted as error:
+            return before if isinstance(before, StageError) else error
+        return before
 
     def end(self, planned: PlannedStage, ending: Ending) -> None:
         """The stage has ended. Where it failed, those behind it fail with it, without a word.

@@ -93,12 +93,7 @@ def _walk(
                     continue
                 if not graph.is_running(planned):
                     graph.start(planned)
-                try:
-                    graph.end(planned, ending)
-                except StageError as error:
-                    ended = error
-                except Interrupted as error:
-                    ended = ended if isinstance(ended, StageError) else error
+                ended = graph.end_of_many(planned, ending, ended)
             tasks.keep(graph)
         if ended is not None or stop_requested():
             raise ended or Interrupted("stopped between two stages")

@@ -71,12 +71,7 @@ def execute_in_workers(
                 elif isinstance(said, Advanced):
                     watcher.advanced(of, said.done, said.total, said.losses)
                 else:
-                    try:
-                        graph.end(of, said)
-                    except StageError as error:
-                        ended = error
-                    except Interrupted as error:
-                        ended = ended if isinstance(ended, StageError) else error
+                    ended = graph.end_of_many(of, said, ended)
         if ended is not None or stop_requested():
             raise ended or Interrupted("stopped between two stages")
     finally:

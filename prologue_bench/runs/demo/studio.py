@@ -21,6 +21,7 @@ from prologue_bench.contracts.generator import ParallelGenerator
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.errors import UserError, nearest, shortened
+from prologue_bench.numbers import LARGEST_INTEGER
 from prologue_bench.registry import Registry
 from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import find_variant
@@ -33,7 +34,6 @@ from prologue_bench.storage.store import Store
 
 MOST_IMAGES = 40
 """In a draw."""
-MOST_SEED = 2**53 - 1
 ALL_CLASSES = "all in turn"
 DEFAULT_KEPT = 8
 """First tokens kept of a variant without a prologue where no other has one."""
@@ -65,8 +65,8 @@ class Request:
         """Raises UserError for what cannot be drawn."""
         if not 1 <= self.count <= MOST_IMAGES:
             raise UserError(f"{self.count} images, expected 1 to {MOST_IMAGES}")
-        if not 0 <= self.seed < MOST_SEED:  # JavaScript's whole numbers end there
-            raise UserError(f"the seed of a draw must be from 0 to {MOST_SEED - 1}")
+        if not 0 <= self.seed <= LARGEST_INTEGER:
+            raise UserError(f"the seed of a draw must be from 0 to {LARGEST_INTEGER}")
 
 
 @frozen(eq=False)

@@ -8,7 +8,6 @@ trained one model with different bits, and what was made from one does not belon
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -24,6 +23,7 @@ from prologue_bench.storage.artifacts import (
     contents_of,
     read_manifest,
 )
+from prologue_bench.storage.files import free_disk
 from prologue_bench.storage.leftovers import entries_in, make_folder, remove_entry
 from prologue_bench.storage.remotes.remote import Found, Remote
 from prologue_bench.storage.store import KEY, Store, is_full_disk
@@ -401,8 +401,7 @@ def _fetch_file(remote: Remote, path: Path, digest: str, size: int, progress: Pr
 
 
 def _check_room(store: Store, needed: int) -> None:
-    there = next(each for each in (store.root, *store.root.parents) if each.exists())
-    if shutil.disk_usage(there).free < needed:
+    if free_disk(store.root) < needed:
         raise _no_room(store, needed)
 
 
