@@ -601,6 +601,9 @@ class Export(RunSettings):
     precisions: Precisions = omitted(Precisions())
     """Float32 in exports of versions that did not write them."""
     versions: Versions
+    components: tuple[ComponentRecord, ...] = omitted(())
+    """Tokenizer and generator, with where they come from. Empty in exports of versions that did not
+    write them."""
     images: ImagesRecord
     ablation: AblationRecord
     data: DataRecord

@@ -29,6 +29,7 @@ from prologue_bench.results.schema import (
 from prologue_bench.results.sources import own_name, source_of
 from prologue_bench.runs.finished import FinishedRun
 from prologue_bench.runs.loading import Weights, build_run, describe_run, find_run
+from prologue_bench.runs.origins import check_origin
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.placing import checksums, is_inside, not_own, recover
 from prologue_bench.storage.weights import save_weights
@@ -41,6 +42,7 @@ def describe_export(run: FinishedRun, results: Results, registry: Registry) -> E
     description = describe_run(results, run.variant, run.seed)
     source = source_of(results, run.variant)
     record = find_run(results, run.variant, run.seed)
+    used = {("tokenizer", description.tokenizer.use), ("generator", description.generator.use)}
     return Export(
         variant=own_name(results, run.variant),
         training_seed=description.training_seed,
@@ -53,6 +55,7 @@ def describe_export(run: FinishedRun, results: Results, registry: Registry) -> E
             tokenizer=registry.find("tokenizer", description.tokenizer.use).version,
             generator=registry.find("generator", description.generator.use).version,
         ),
+        components=tuple(each for each in source.components if (each.kind, each.name) in used),
         images=ImagesRecord(**attrs.asdict(run.images)),
         ablation=AblationRecord(name=source.name, title=source.title, created=source.created),
         data=source.data,
@@ -141,6 +144,7 @@ def load_export(folder: Path, registry: Registry | None = None) -> FinishedRun:
         ("generator", config.generator.use, config.versions.generator),
     )
     for kind, name, expected in made_of:
+        check_origin(config.components, kind, name, registry)
         found = registry.find(kind, name).version
         if found != expected:
             raise UserError(

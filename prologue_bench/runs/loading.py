@@ -88,8 +88,9 @@ def load_run(
         )
     models = [_key(keys, stages, variant) for stages in (TOKENIZERS, GENERATORS)]
     description = describe_run(results, variant, seed)
-    check_origin(results, variant, "tokenizer", description.tokenizer.use, registry)
-    check_origin(results, variant, "generator", description.generator.use, registry)
+    records = source_of(results, variant).components
+    check_origin(records, "tokenizer", description.tokenizer.use, registry)
+    check_origin(records, "generator", description.generator.use, registry)
     elsewhere.fetch(models, results, store)
     weights = Weights(
         _artifact(store, models[0]) / TOKENIZER_WEIGHTS,

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
 from prologue_bench.errors import UserError
 from prologue_bench.notices import notice
 from prologue_bench.registry import Kind, Registry
-from prologue_bench.results.schema import Results
-from prologue_bench.results.sources import source_of
+from prologue_bench.results.schema import ComponentRecord
 
 ONE_FILE = re.compile(r"(?P<file>.+\.py) (?P<checksum>[0-9a-f]{8})")
 """The origin of a component of a plugin that is a single file; see `Registry.add_file`."""
 
 
-def check_origin(results: Results, variant: str, kind: Kind, name: str, registry: Registry) -> None:
+def check_origin(
+    records: Iterable[ComponentRecord], kind: Kind, name: str, registry: Registry
+) -> None:
     """Say where a component comes from a file that is another than it was for the results.
 
-    Raises UserError, with where the results have it from, for one that is not here.
+    `records` are the components of the results or of an export. Raises UserError, with where they
+    have it from, for one that is not here.
     """
-    records = source_of(results, variant).components
     origin = next((each.origin for each in records if (each.kind, each.name) == (kind, name)), "")
     before = ONE_FILE.fullmatch(origin)
     if name not in registry.entries[kind]:

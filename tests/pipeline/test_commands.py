@@ -322,8 +322,9 @@ def test_new_writes_what_works_and_overwrites_nothing(invoke: Invoke, tmp_path: 
     )
 
 
+@pytest.mark.parametrize("exported", [False, True])
 def test_sample_asks_for_the_plugin_of_the_results_and_says_if_it_changed(
-    call: Callable[..., Ending], smoke_file: Path, tmp_path: Path
+    call: Callable[..., Ending], smoke_file: Path, tmp_path: Path, exported: bool
 ) -> None:
     file = tmp_path / "own_generator.py"
     assert call("new", "generator", "own-generator", "--out", str(file)).code == 0
@@ -331,7 +332,10 @@ def test_sample_asks_for_the_plugin_of_the_results_and_says_if_it_changed(
     changes = [part for each in settings for part in ("--set", each)]
     done = call("run", str(smoke_file), *changes, "--out", "report", "--plugin", str(file))
     assert done.code == 0, done.text
-    sample = ("sample", "report", "--rows", "1", "--columns", "1")
+    if exported:
+        made = call("export", "report", "--out", "models", "--plugin", str(file))
+        assert made.code == 0, made.text
+    sample = ("sample", "models" if exported else "report", "--rows", "1", "--columns", "1")
     unknown = call(*sample)
     assert unknown.code == 2
     assert unknown.err == (
