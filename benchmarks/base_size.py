@@ -33,7 +33,7 @@ from revisions import ROOT
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.config.settings import Guidance, Sampling
 from prologue_bench.contracts import Metric, MetricInputs, to_bytes, to_float
 from prologue_bench.pipeline.memory import PeakMemory, available_memory

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts import Tokenizer, to_float
 from prologue_bench.pipeline.models import build_generator, build_tokenizer

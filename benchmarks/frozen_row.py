@@ -30,7 +30,7 @@ seeds: [0]
 PASSES = """
 import sys
 import torch
-from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.contracts import ImageSpec, to_bytes, to_float
 from prologue_bench.pipeline.models import build_tokenizer
 from prologue_bench.registry import Registry

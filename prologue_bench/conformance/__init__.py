@@ -16,7 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prologue_bench.config.ablation import Resolved, resolve_alone
+from prologue_bench.config.experiments import Resolved
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.conformance import data, generators, losses, metrics, tokenizers
 from prologue_bench.conformance.checks import IMAGES, Broken, Check, Skipped
 from prologue_bench.contracts.images import ImageSpec

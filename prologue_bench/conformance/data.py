@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, require
 from prologue_bench.contracts.checked import CheckedData
 from prologue_bench.contracts.data import Split

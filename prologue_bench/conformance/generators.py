@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prologue_bench import seeds
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.settings import ALL_TOKENS, Guidance, Sampling
 from prologue_bench.conformance.checks import (
     BATCH,

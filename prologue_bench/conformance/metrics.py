@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench import seeds
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance.checks import Broken, Check, Skipped, made, require
 from prologue_bench.contracts.checked import check_needs, problem_of_measurement
 from prologue_bench.contracts.data import DataSource, Factor, Split

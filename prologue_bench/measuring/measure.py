@@ -13,7 +13,7 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts.images import ImageArray
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.metric import MetricInputs, PlannedInputs

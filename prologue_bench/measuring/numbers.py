@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 import torch
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.contracts.metric import Measurement, MetricInputs, PlannedInputs
 from prologue_bench.errors import DoesNotApply, PrologueBenchError, StageError, UserError

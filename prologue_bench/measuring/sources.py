@@ -14,7 +14,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from prologue_bench.config.ablation import Resolved, resolve_alone
+from prologue_bench.config.experiments import Resolved
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.contracts.checked import CheckedData
 from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.images import ImageArray, ImageSpec, channels_first

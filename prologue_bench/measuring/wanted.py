@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from prologue_bench.config.ablation import Resolved, resolve_alone
+from prologue_bench.config.experiments import Resolved
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.contracts.metric import Metric
 from prologue_bench.errors import UserError
 from prologue_bench.guard import shown

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import torch
 from attrs import evolve, field, frozen
 
-from prologue_bench.config.ablation import Ablation, Experiment, Resolved
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.experiments import Experiment, Resolved
 from prologue_bench.config.settings import Training
 from prologue_bench.contracts.data import DataSource, Split
 from prologue_bench.contracts.generator import Generator

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.pipeline.estimates import machine
 from prologue_bench.pipeline.executor import Outcome

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prologue_bench import seeds
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import Sampling, Training
 from prologue_bench.contracts.checked import check_prior

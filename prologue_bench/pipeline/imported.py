@@ -11,7 +11,7 @@ from typing import Any, Literal
 from torch import nn
 
 from prologue_bench import __version__
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.errors import UserError, nearest

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts import checked as contracts
 from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from attrs import evolve, frozen
 
-from prologue_bench.config.ablation import Ablation, Experiment, Resolved
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.experiments import Experiment, Resolved
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.generator import AutoregressiveGenerator
 from prologue_bench.contracts.layout import TokenLayout

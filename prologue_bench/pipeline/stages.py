@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from attrs import Attribute, asdict, field, frozen
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import (
     GeneratorTraining,

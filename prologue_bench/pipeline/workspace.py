@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.settings import plain_values
 from prologue_bench.contracts import checked as contracts
 from prologue_bench.contracts.data import DataSource

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from prologue_bench.config.ablation import Resolved, resolve_alone
+from prologue_bench.config.experiments import Resolved
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import Sampling, plain_values
 from prologue_bench.config.structure import structure

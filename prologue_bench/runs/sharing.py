@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from prologue_bench.cli.app import cli
-from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.pictures import to_png
 from prologue_bench.registry import Registry

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from torch import Tensor
 
 from prologue_bench.cli.app import cli
-from prologue_bench.config.ablation import resolve_alone
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.conformance import Broken, Check, Skipped, checks_of
 from prologue_bench.conformance.checks import made_up
 from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Procedure

@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from prologue_bench.config.ablation import Ablation, Resolved
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.presets import find_preset
 from prologue_bench.config.structure import structure
 from prologue_bench.errors import PrologueBenchError, UserError

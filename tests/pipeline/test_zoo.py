@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from prologue_bench.cli.app import cli
-from prologue_bench.config.ablation import Ablation, Resolved, load_ablation
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.files import Overrides
 from prologue_bench.config.presets import find_preset
 from prologue_bench.errors import UserError

@@ -14,7 +14,8 @@ import pytest
 import torch
 from attrs import field, frozen
 
-from prologue_bench.config.ablation import Ablation, resolve_alone
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.config.settings import key_values
 from prologue_bench.contracts import A_FILE, PublishedFile, existing_file, external_file
 from prologue_bench.contracts.external import content

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from prologue_bench.config.ablation import Experiment, load_ablation
+from prologue_bench.config.ablation import load_ablation
+from prologue_bench.config.experiments import Experiment
 from prologue_bench.config.settings import Optimisation, TokenizerTraining
 from prologue_bench.documents import yaml_values
 from prologue_bench.registry import Registry

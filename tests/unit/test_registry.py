@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from prologue_bench import contracts
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts import Component, NoSettings, hookimpl
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.stages import component_key

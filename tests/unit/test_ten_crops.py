@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torchvision.transforms.functional import five_crop
 
-from prologue_bench.config.ablation import Ablation, resolve_alone
+from prologue_bench.config.ablation import Ablation
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.stages import DataRef
 from prologue_bench.pipeline.workspace import Workspace

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance import checks_of
 from prologue_bench.conformance.checks import Broken
 from prologue_bench.contracts import (

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from attrs import frozen
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.presets import Preset, find_preset
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts import Generator, ImageSpec, Tokenizer, TokenLayout

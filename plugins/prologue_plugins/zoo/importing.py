@@ -6,8 +6,9 @@ from typing import get_args
 
 from attrs import frozen
 
-from prologue_bench.config.ablation import Resolved, resolve_alone
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.presets import find_preset
+from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.imported import Part, add_imported, generator_fits
 from prologue_bench.pipeline.models import count_parameters

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from prologue_bench.config.ablation import Resolved
+from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.errors import StageError
