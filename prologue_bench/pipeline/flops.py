@@ -38,8 +38,8 @@ class FlopsBySize:
     """`counted_flops`, counted once for all stages of one size, since a plan may have thousands.
 
     Stages are of one size where their models have equally many parameters and their settings are
-    equal but for seeds and for fractions, of which only whether they are zero or one matters:
-    weights, rates, temperatures, guidance.
+    equal but for seeds and for fractions of how to train or sample, of which only whether they are
+    zero or one matters: rates, temperatures, guidance. A fraction of a component may be a size.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -437,8 +437,13 @@ class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _of_size(value: Any) -> Any:
-    """Settings without seeds, and with one text for all fractions other than zero and one."""
+    """Settings without seeds, and with one text for all fractions other than zero and one.
+
+    Those of components stay as they are.
+    """
     if isinstance(value, Mapping):
+        if "settings" in value:
+            return value
         return {name: _of_size(each) for name, each in value.items() if name != "seed"}
     if isinstance(value, list | tuple):
         return [_of_size(each) for each in value]

@@ -12,6 +12,7 @@ from prologue_bench.reporting.summary import (
     MetricInfo,
     is_judged,
     metric_infos,
+    most_seeds,
     named,
     split_metrics,
     warnings,
@@ -21,7 +22,7 @@ from prologue_bench.reporting.words import in_plain_words, scale_notes
 from prologue_bench.results.frame import measured, summary
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell
-from prologue_bench.stats.wording import difference_text
+from prologue_bench.stats.wording import difference_text, fewer_seeds
 from prologue_bench.texts.numbers import to_digits
 
 MOST = 4
@@ -56,7 +57,7 @@ def brief(results: Results) -> Brief:
     primary = primary_metric(results, main)
     shown = leaderboard_metrics(results, primary, main, metrics)[:MOST]
     board = leaderboard(results, cells, primary, shown)
-    judged = is_judged(cells)
+    judged, most = is_judged(cells), most_seeds(cells)
     answer = headline(cells, main, results)
     shown_names = named(results)
 
@@ -65,7 +66,7 @@ def brief(results: Results) -> Brief:
         if found is None:
             return BriefCell("–")
         best = board.best.get(info.name) == name
-        return BriefCell(_text(found, judged), best, cell_word(found, judged))
+        return BriefCell(_text(found, judged, most), best, cell_word(found, judged))
 
     return Brief(
         title=results.title,
@@ -93,8 +94,9 @@ def _head(info: MetricInfo) -> str:
     return f"{info.label}{unit} {info.arrow}".strip()
 
 
-def _text(found: Cell, judged: bool) -> str:
-    parts = [to_digits(found.mean, found.spread)]
+def _text(found: Cell, judged: bool, most: int) -> str:
+    fewer = fewer_seeds(found, most)
+    parts = [f"{to_digits(found.mean, found.spread)}{f', {fewer}' if fewer else ''}"]
     if found.difference is not None:
         parts.append(f"({difference_text(found.difference)})")
     return " ".join([*parts, cell_word(found, judged)]).strip()

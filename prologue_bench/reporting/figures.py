@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
@@ -147,6 +148,8 @@ def heat_maps(results: Results) -> dict[str, list[tuple[str, Spec]]]:
         of, variant, segment = key
         title, most, unit = f"{variant}, {segment}", largest[of, segment], rows.unit.iloc[0]
         grid, values = grids.get((variant, segment)), rows.value.tolist()
+        if grid and len(values) > math.prod(grid):  # several codebooks: ids of a place follow
+            grid = None
         shown[of].append((title, plots.position_plot(of, title, values, grid, most, unit)))
     return dict(shown)
 

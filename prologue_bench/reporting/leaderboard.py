@@ -24,6 +24,7 @@ from prologue_bench.texts.numbers import number
 MATCHED = 0.05
 """Share by which sizes may differ in a fair comparison."""
 TRAININGS = ("train-tokenizer", "train-generator")
+IMPORTED = ("imported-tokenizer", "imported-generator")
 
 
 @frozen
@@ -224,9 +225,15 @@ def _bits(variant: VariantRecord) -> float:
 
 
 def _training_flops(results: Results) -> dict[str, float]:
-    """In units of 10^12, of each variant's first run that says it of all its trainings."""
+    """In units of 10^12, of each variant's first run that says it of all its trainings.
+
+    None does of which a training failed or is to come, or a model was imported.
+    """
     found: dict[str, float] = {}
     for run in results.runs:
+        stages = [*run.failures, *(each.stage for each in run.stages if each.stage in IMPORTED)]
+        if run.unfinished or any(name.startswith((*TRAININGS, *IMPORTED)) for name in stages):
+            continue
         known = [each.flops for each in run.stages if each.stage in TRAININGS]
         total = sum(flops for flops in known if flops is not None)
         if total and None not in known:

@@ -233,11 +233,13 @@ def searches(results: Results) -> list[SearchRow]:
     """Each point of the sampling grid; none where nothing was searched for."""
     values: dict[tuple[str, str], dict[str, list[float]]] = {}
     chosen: dict[tuple[str, str], Counter[str]] = {}
-    for run in results.runs:
-        for each in run.search.points if run.search is not None else ():
+    # All sampling seeds of a training have one search.
+    for run in {(run.variant, run.seed): run for run in results.runs if run.search}.values():
+        assert run.search is not None
+        for each in run.search.points:
             key = setting_text(each.point), each.metric
             values.setdefault(key, {}).setdefault(run.variant, []).append(each.value)
-            is_chosen = run.search is not None and each.point == run.search.chosen
+            is_chosen = each.point == run.search.chosen
             chosen.setdefault(key, Counter())[run.variant] += is_chosen
     return [
         SearchRow(*key, {name: sum(of) / len(of) for name, of in by_variant.items()}, chosen[key])

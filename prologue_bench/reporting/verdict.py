@@ -132,7 +132,7 @@ def _answer(
         word: _best_first({n: c for n, c in compared.items() if words[n] == word}, info)
         for word in counts
     }
-    tell = _Teller(info, results.baseline, known[results.baseline])
+    tell = _Teller(info, results.baseline)
     counts = {word: count for word, count in counts.items() if count}
     if of["better"]:
         (name, cell), *others = of["better"].items()
@@ -184,7 +184,7 @@ def _decided(cells: Cells, others: Sequence[MetricInfo], baseline: str) -> str:
         for word in ("better", "worse"):
             names = listed_names([name for name, each in words.items() if each == word])
             shares = [
-                f"{shown} by {_by_how_much(cells[name], cells[baseline], info)}"
+                f"{shown} by {_by_how_much(cells[name][info.name], info)}"
                 for name, shown in names.items()
             ]
             if shares:
@@ -194,16 +194,17 @@ def _decided(cells: Cells, others: Sequence[MetricInfo], baseline: str) -> str:
     return f"Decided on other metrics: {'; '.join(told)}." if told else ""
 
 
-def _by_how_much(row: Mapping[str, Cell], baseline: Mapping[str, Cell], info: MetricInfo) -> str:
+def _by_how_much(cell: Cell, info: MetricInfo) -> str:
     """A variant's difference, as a share of the baseline where that says something.
 
     A share of a percentage would be taken for a difference in points.
     """
-    difference = row[info.name].difference
+    difference = cell.difference
     assert difference is not None
+    assert cell.shared is not None
     if info.unit == "%":
         return f"{signed(difference.mean)} points"
-    return share_text(difference.mean, baseline[info.name].mean) or signed(difference.mean)
+    return share_text(difference.mean, cell.shared[1]) or signed(difference.mean)
 
 
 def in_sentence(info: MetricInfo) -> str:
@@ -226,7 +227,6 @@ class _Teller:
 
     info: MetricInfo
     baseline: str
-    reference: Cell
 
     @property
     def what(self) -> str:
@@ -236,10 +236,12 @@ class _Teller:
     def how(self, cell: Cell) -> str:
         """Both means and the difference."""
         assert cell.difference is not None
+        assert cell.shared is not None
         unit = f" {self.info.unit}" if self.info.unit else ""
-        share = share_text(cell.difference.mean, self.reference.mean)
+        own, reference = cell.shared
+        share = share_text(cell.difference.mean, reference)
         return (
-            f"{number(cell.mean)}{unit} against {number(self.reference.mean)}, "
+            f"{number(own)}{unit} against {number(reference)}, "
             f"a difference of {difference_text(cell.difference)}{f' ({share})' if share else ''}"
         )
 
@@ -270,9 +272,11 @@ class _Teller:
         (name, cell), *others = found.items()
         difference = cell.difference
         assert difference is not None
-        share = share_text(difference.mean, self.reference.mean)
+        assert cell.shared is not None
+        own, reference = cell.shared
+        share = share_text(difference.mean, reference)
         text = (
-            f"Open: {name}, {number(cell.mean)} against {number(self.reference.mean)}"
+            f"Open: {name}, {number(own)} against {number(reference)}"
             f"{f' ({share})' if share else ''}, could be noise: the interval of the difference is "
             f"{interval_text(difference)}; {_seeds(difference)} would settle it."
         )

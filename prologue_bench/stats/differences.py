@@ -117,7 +117,8 @@ class Cell:
     "unknown": that it is near to its own reconstructions, or cheap to code, is no merit. Of another
     model it is "baseline collapsed" where it is held to one that has: that tells nothing of it.
     `same_everywhere` says that all seeds have one and the same measurement, as of a frozen
-    tokenizer: it counts as one seed, without a spread.
+    tokenizer: it counts as one seed, without a spread. `shared` are the means of this variant and
+    of the baseline over the seeds that both have, which differ by the difference.
     """
 
     mean: float
@@ -129,6 +130,7 @@ class Cell:
     verdict: Verdict = ""
     conflict: tuple[str, str] | None = None
     same_everywhere: bool = False
+    shared: tuple[float, float] | None = None
 
     @property
     def waits_for_seeds(self) -> bool:
@@ -205,7 +207,9 @@ def summarise(
                         verdict = "collapsed"
                     elif baseline in collapsed:
                         verdict = "baseline collapsed"
-                cell = evolve(cell, difference=difference, verdict=verdict)
+                both = measured_once(points, reference)
+                shared = mean_of(points, both), mean_of(reference, both)
+                cell = evolve(cell, difference=difference, verdict=verdict, shared=shared)
             cells.setdefault(name, {})[metric] = cell
     return cells
 

@@ -110,9 +110,12 @@ def schedule(settings: Optimisation, steps: int) -> list[dict[str, Any]]:
     """mmengine's schedulers for warm-up, a flat stretch, and a linear fall to `final_fraction`."""
     begin = settings.warmup_steps + settings.flat_steps
     parts = []
+    # mmengine's factors reach their end at the step before `end`, and never within one step.
     if settings.warmup_steps:
-        parts.append(_linear(1 / (settings.warmup_steps + 1), 1.0, 0, settings.warmup_steps))
+        start = 1 / (settings.warmup_steps + 1)
+        parts.append(_linear(start, 1.0, 0, max(2, settings.warmup_steps)))
     if settings.final_fraction < 1 and begin < steps:
+        begin = max(0, min(begin, steps - 2))
         parts.append(_linear(1.0, settings.final_fraction, begin, steps))
     return parts
 

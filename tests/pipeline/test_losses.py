@@ -119,6 +119,14 @@ def test_flat_images_have_a_perceptual_gradient_too() -> None:
     assert reconstruction.grad.isfinite().all()
 
 
+def test_the_perceptual_distance_is_measured_in_float32_whatever_the_training_is_in() -> None:
+    _, images = pair()
+    near = images + 0.003 * torch.randn_like(images)
+    exact = float(perceptual()(near, images, 0)["distance"])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(perceptual()(near, images, 0)["distance"]) == pytest.approx(exact, rel=1e-4)
+
+
 def test_a_classifier_of_clothes_takes_no_colours() -> None:
     with pytest.raises(
         UserError, match="fashion-mnist-cnn: found images of 3 channels, expected 1"

@@ -132,6 +132,14 @@ def test_numbers_of_tokens_against_others_are_lines_along_the_tokens() -> None:
     assert tradeoffs(frame(results), results) == []
 
 
+def test_ids_of_several_codebooks_are_no_map_of_the_image() -> None:
+    """Those of a place stand one behind the other."""
+    maps = heat_maps(two_segments([along("rate", [1, 2, 3, 4, 5, 6, 7, 8], "visual")]))
+    cells = shown(maps["rate"][0][1])
+    assert set(cells.row) == {0}
+    assert cells.column.tolist() == [*range(8)]
+
+
 def test_a_legend_has_the_variants_that_are_drawn_in_the_colours_of_all() -> None:
     curves: dict[str, list[Columns]] = {
         "a": [{"step": (1.0, 2.0), "loss": (3.0, 2.0)}],

@@ -51,6 +51,27 @@ def test_tokenizers_that_cannot_run_without_memory_are_counted_on_an_image(
         assert 0.7 * expected < flops < 3 * expected
 
 
+def test_a_fraction_of_a_component_may_be_a_size(load: Load, store: Store) -> None:
+    """Both variants have as many parameters, on sequences of other lengths."""
+    many = {"tokenizer.prologue_tokens": 32}
+    wide = {"encoder.ffn_ratio": 6.0, "decoder.ffn_ratio": 1.5}
+    ratios = [wide, dict(zip(wide, reversed(wide.values()), strict=True))]
+    variants = [many | {f"tokenizer.{key}": each for key, each in of.items()} for of in ratios]
+    named = {"encoder": variants[0], "decoder": variants[1]}
+
+    def trainings(*names: str) -> list[float | None]:
+        chosen = json.dumps({name: named[name] for name in names})
+        values = (f"variants={chosen}", "vary={}", "baseline=")
+        plan = make_plan(load("tokenizer={use: prologue}", *values), Workspace(store))
+        kind = "train-tokenizer"
+        return [each.flops for each in plan.stages if each.stage.kind == kind]
+
+    encoder, decoder = trainings("encoder", "decoder")
+    assert [encoder] == trainings("encoder")
+    assert [decoder] == trainings("decoder")
+    assert encoder != decoder
+
+
 def test_frozen_tokenizers_train_for_nothing_and_encode_for_something(
     load: Load, store: Store
 ) -> None:

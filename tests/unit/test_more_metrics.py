@@ -200,6 +200,26 @@ def test_the_scale_of_the_elbo_is_the_likeliest(likelihood: str, black: float) -
         assert best == pytest.approx(np.abs(found - truth).mean(), rel=0.01)
 
 
+@pytest.mark.parametrize("likelihood", ["laplace", "gaussian"])
+@pytest.mark.parametrize("scale", [0.1, 2.0, 256.0])
+def test_a_likelihood_is_the_same_for_images_with_their_levels_reversed(
+    likelihood: str, scale: float
+) -> None:
+    bits = pixel_bits(scale, likelihood)
+    assert np.isfinite(bits).all()
+    np.testing.assert_allclose(bits, bits[::-1, ::-1], rtol=1e-12)
+    np.testing.assert_allclose(np.exp2(-bits).sum(axis=1), 1, rtol=1e-9)
+
+
+def test_far_errors_cost_what_their_likelihood_says() -> None:
+    # Of a Laplace distribution, the tails fall by 1 / (scale ln 2) bits per level.
+    brighter = pixel_bits(0.5, "laplace")[0, [200, 201]]
+    assert brighter[1] - brighter[0] == pytest.approx(2 / math.log(2))
+    # Of a Gaussian one, log2 of the mass is about that of the density (Mills's ratio aside).
+    density = 180**2 / 2 / math.log(2)
+    assert pixel_bits(1.0, "gaussian")[20, 200] == pytest.approx(density, rel=0.01)
+
+
 def test_a_likelihood_that_is_not_of_all_images_is_told(tmp_path: Path) -> None:
     class OfOne(torch.nn.Module):
         def nll(self, ids: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -89,8 +89,8 @@ def test_bfloat16_runs_on_the_cpu_and_keeps_the_losses_in_float32() -> None:
     assert low["loss_l1"].item() == pytest.approx(exact["loss_l1"].item(), rel=0.02)
 
 
-def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: Path) -> None:
-    settings = Optimisation(learning_rate=1.0, warmup_steps=4, flat_steps=3, final_fraction=0.1)
+def rates_of(settings: Optimisation, steps: int, tmp_path: Path) -> list[float]:
+    """The learning rate of each step."""
     generator = ar(LAYOUTS[0])
     runner = make_runner(
         TrainingJob(
@@ -98,25 +98,50 @@ def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: P
             data=ArrayDataset(
                 {"ids": random_ids(LAYOUTS[0]).numpy(), "labels": torch.zeros(3).long().numpy()}
             ),
-            training=GeneratorTraining(steps=16, batch_size=2),
+            training=GeneratorTraining(steps=steps, batch_size=2),
             parts={"generator": (list(generator.parameters()), settings)},
             seed=0,
             context=StageContext(work=tmp_path, output=tmp_path),
         )
     )
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-    schedulers = runner.build_param_scheduler(schedule(settings, 16))
+    schedulers = runner.build_param_scheduler(schedule(settings, steps))
     rates = []
-    for _ in range(16):
+    for _ in range(steps):
         rates.append(runner.optim_wrapper.optimizer.param_groups[0]["lr"])
         runner.optim_wrapper.step()
         for scheduler in schedulers:
             scheduler.step()
+    return rates
+
+
+def test_the_schedule_warms_up_stays_and_falls_to_its_final_fraction(tmp_path: Path) -> None:
+    settings = Optimisation(learning_rate=1.0, warmup_steps=4, flat_steps=3, final_fraction=0.1)
+    rates = rates_of(settings, 16, tmp_path)
     assert rates[0] == pytest.approx(0.2)
     assert rates[4:8] == [1.0] * 4
     falls = [before - after for before, after in itertools.pairwise(rates[7:])]
     assert falls == pytest.approx([falls[0]] * len(falls))
     assert rates[-1] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "flat", "final", "expected"),
+    [
+        (1, 0, 1.0, [0.5, 1, 1, 1, 1]),
+        (1, 0, 0.1, [0.5, 1, 0.7, 0.4, 0.1]),
+        (0, 4, 0.1, [1, 1, 1, 1, 0.1]),
+        (1, 3, 0.1, [0.5, 1, 1, 1, 0.1]),
+        (4, 0, 0.1, [0.2, 0.4667, 0.7333, 1, 0.1]),
+    ],
+)
+def test_a_warm_up_and_a_fall_may_take_one_step(
+    warmup: int, flat: int, final: float, expected: list[float], tmp_path: Path
+) -> None:
+    settings = Optimisation(
+        learning_rate=1.0, warmup_steps=warmup, flat_steps=flat, final_fraction=final
+    )
+    assert rates_of(settings, 5, tmp_path) == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_dataset_reads_whole_batches() -> None:

@@ -100,12 +100,17 @@ class Perceptual(ReconstructionLoss):
         return {"distance": self.settings.weight * torch.stack(distances).sum()}
 
     def _maps(self, images: Tensor) -> list[Tensor]:
-        """The network's maps [B, C, h, w], in float32."""
+        """The network's maps [B, C, h, w].
+
+        In float32: nearly equal directions are taken from one another.
+        """
         size = EXTRACTORS[self.settings.extractor].size or self.settings.resize
         if images.shape[-2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
         network: Any = self._frozen.to(images)
-        return [each.float() for each in network.maps(images)]
+        with torch.autocast(images.device.type, enabled=False):
+            maps: list[Tensor] = network.maps(images.float())
+        return maps
 
 
 def distance_of_directions(one: Tensor, other: Tensor) -> Tensor:

@@ -106,11 +106,24 @@ def likeliest_scale(histogram: NDArray[Any], likelihood: str) -> float:
 
 def pixel_bits(scale: float, likelihood: str) -> NDArray[Any]:
     """Bits of a pixel given its reconstruction: [256 levels of that, 256 levels of the image]."""
-    from scipy.stats import laplace, norm  # half a second, which plans do without
-
-    family = laplace if likelihood == "laplace" else norm
     levels = np.arange(LEVELS)
     edges = np.concatenate(([-np.inf], levels[:-1] + 0.5, [np.inf]))
-    cumulative = family.cdf(edges[None, :], loc=levels[:, None], scale=scale)
-    bits: NDArray[Any] = -np.log2(np.maximum(np.diff(cumulative, axis=1), 1e-300))
+    below, above = ((each - levels[:, None]) / scale for each in (edges[:-1], edges[1:]))
+    # Of a level above the reconstruction its mirror image below: there, small tails are exact.
+    mirrored = levels > levels[:, None]
+    below, above = np.where(mirrored, -above, below), np.where(mirrored, -below, above)
+    log_below, log_above = (_log_cdf(each, likelihood) for each in (below, above))
+    log_mass = log_above + np.log1p(-np.exp(log_below - log_above))
+    bits: NDArray[Any] = -log_mass / math.log(2)
     return bits
+
+
+def _log_cdf(x: NDArray[Any], likelihood: str) -> NDArray[Any]:
+    """The logarithm of the cumulative distribution, of scale 1 around 0, also far below."""
+    if likelihood == "gaussian":
+        from scipy.special import log_ndtr  # plans do without scipy
+
+        found: NDArray[Any] = log_ndtr(x)
+        return found
+    upper = np.maximum(x, 0)
+    return np.where(x < 0, x - math.log(2), np.log1p(-np.exp(-upper) / 2))

@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -31,7 +30,7 @@ from prologue_bench.results.collapse import collapsed, collapsed_segments, in_se
 from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
-from prologue_bench.stats.differences import Difference, paired, points_of
+from prologue_bench.stats.differences import Difference, mean_of, paired, points_of
 from prologue_bench.stats.settling import seeds_until
 from prologue_bench.stats.wording import difference_text, share_text
 
@@ -592,7 +591,7 @@ class _Study:
             variant=variant,
             against=against,
             difference=self._difference(metric, variant, against, family),
-            reference=fmean(other[seeds].value for seeds in shared),
+            reference=mean_of(other, shared),
             expected=expected,
             values=tuple((seeds, one[seeds].value, other[seeds].value) for seeds in shared),
             artifacts=frozenset((mine, theirs) for mine, theirs in keys if mine and theirs),
