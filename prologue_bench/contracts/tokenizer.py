@@ -18,7 +18,8 @@ class PriorRequest:
 
     `weights` names the segments that learn from the prior's cross-entropy, through their
     straight-through one-hots, and how much it weighs for them; `input_dropout` is, for a segment,
-    the share of images whose inputs of that segment are all replaced by the separator.
+    the share of images whose inputs of that segment are all replaced by the separator, in each
+    batch, rounded to whole images.
     `target_weights` says how much the cross-entropy of a segment's own tokens counts in what they
     learn from, one where a segment is not named; a separator counts to the segment that it ends.
     The prior itself learns from all tokens alike.

@@ -357,6 +357,7 @@ def dropped_inputs(
 ) -> dict[str, Tensor]:
     """For each segment with input dropout, a mask [B] true for that share of images at random.
 
+    The share is rounded to whole images, so that each batch has as many.
     `random` makes the generator of a purpose. Images dropped at one share are dropped at any
     greater one.
     """
