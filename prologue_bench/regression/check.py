@@ -495,7 +495,7 @@ def check_baseline_place(path: Path, results: Results) -> None:
         there = load_numbers(path) if path.is_file() else None
     except UserError:
         there = None
-    if there is None:
+    if there is None or there.artifacts is None:  # the latter are results
         raise UserError(f"{path}: is no baseline, and would be overwritten; {advice}")
     for what, old, new in (
         ("name", there.name, results.name),

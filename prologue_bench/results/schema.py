@@ -417,6 +417,8 @@ class Numbers:
     leaderboard: tuple[str, ...] = omitted(())
     benchmarks: Mapping[str, Speed] = field(factory=dict)
     note: str = ""
+    artifacts: Mapping[str, str] | None = omitted()
+    """As in `Baseline`; None in results, which are told from a baseline by it."""
 
 
 @frozen(kw_only=True)

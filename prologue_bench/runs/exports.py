@@ -16,7 +16,7 @@ from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS
 from prologue_bench.registry import Kind, Registry
-from prologue_bench.results.documents import read_export
+from prologue_bench.results.documents import RESULTS, read_export
 from prologue_bench.results.plain import plain
 from prologue_bench.results.schema import (
     AblationRecord,
@@ -86,6 +86,11 @@ def check_export_place(
     foreign = not_own(folder, names, taken)
     if force:
         return own
+    if os.path.lexists(folder / RESULTS):
+        raise UserError(
+            f"{folder}: holds {RESULTS}, and the files of a report and of an export would be "
+            "mixed; name another folder with --out, or write them there with --force"
+        )
     if foreign:
         raise UserError(
             f"{folder}: {', '.join(foreign)} would be overwritten, "

@@ -170,6 +170,10 @@ def test_a_baseline_takes_the_place_of_its_own_ablations_alone(here: Path) -> No
     assert "a baseline of name other" in str(
         call("bless", "report", "--out", "base.json").exception
     )
+    results = (here / "report" / "results.json").read_bytes()
+    refused = call("bless", "report", "--out", "report/results.json").exception
+    assert "report/results.json: is no baseline, and would be overwritten" in str(refused)
+    assert (here / "report" / "results.json").read_bytes() == results
     (here / "base.json").write_text("mine")
     refused = call("bless", "report", "--out", "base.json").exception
     assert "is no baseline, and would be overwritten" in str(refused)
@@ -192,6 +196,13 @@ def test_an_export_takes_the_place_of_its_own_run_alone(here: Path) -> None:
     assert (here / "export" / "notes.txt").read_text() == "mine"
 
 
+def test_an_export_is_not_mixed_with_a_report(here: Path) -> None:
+    before = contents(here / "report")
+    refused = call("export", "report", "--out", "report").exception
+    assert str(refused).startswith("report: holds results.json, and the files of a report")
+    assert contents(here / "report") == before
+
+
 def test_a_drawn_picture_takes_the_place_of_none_but_drawn_ones(here: Path) -> None:
     sample = ["sample", "report", "--rows", "1", "--columns", "2", "--out", "samples.png"]
     for seed in (0, 1):
@@ -208,8 +219,15 @@ def test_the_tables_of_a_gate_overwrite_nothing_else(here: Path) -> None:
     assert call("bless", "report", "--out", "base.json").exit_code == 0
     (here / "README.md").write_text("mine")
     gate = ["regress", "report", "--against", "base.json"]
-    assert "README.md: is not as this command wrote it" in str(
-        call(*gate, "--markdown", "README.md").exception
-    )
+    (here / "notes.md").write_text("### Mine\n")
+    (here / "mine.xml").write_text("<?xml version='1.0'?>\n<mine/>\n")
+    for option, name in (
+        ("--markdown", "README.md"),
+        ("--markdown", "notes.md"),
+        ("--junit", "mine.xml"),
+    ):
+        assert f"{name}: is not as this command wrote it" in str(
+            call(*gate, option, name).exception
+        )
     for _ in range(2):
         assert call(*gate, "--markdown", "gate.md", "--junit", "gate.xml").exit_code == 0

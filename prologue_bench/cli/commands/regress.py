@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from prologue_bench.regression.check import Check
 
 EXIT_REGRESSION = 1
+BEGINNING = 4096
+"""Bytes of a file that are looked at to tell what wrote it."""
+MARKDOWN = re.compile(rb"### .*: (no )?regression\r?\n")
+JUNIT = re.compile(rb"<\?xml [^>]*\?>\s*<testsuite name=")
+"""How the files begin that this command writes."""
 
 
 @click.command()
@@ -23,7 +29,7 @@ EXIT_REGRESSION = 1
     "--against",
     type=PATH,
     required=True,
-    help="A baseline that `bless` made.",
+    help="A baseline that `bless` made, or a folder that `run` wrote.",
 )
 @click.option(
     "--fail-on",
@@ -76,12 +82,13 @@ def regress(
     from prologue_bench.storage.files import write_text
 
     if not force:
-        _check_output(markdown, "### ")
-        _check_output(junit, "<?xml")
+        _check_output(markdown, MARKDOWN)
+        _check_output(junit, JUNIT)
     tolerances = [parse_tolerance(limit) for limit in limits]
     if not against.exists():
         raise UserError(
-            f"{against}: no baseline; expected a file that 'prologue-bench bless' writes"
+            f"{against}: no baseline; expected a file that 'prologue-bench bless' writes, "
+            "or a report"
         )
     found, baseline = load_numbers(results), load_numbers(against)
     checks = check_results(found, baseline, tolerances)
@@ -135,12 +142,12 @@ def _show(checks: Sequence[Check]) -> None:
     show(table)
 
 
-def _check_output(path: Path | None, start: str) -> None:
+def _check_output(path: Path | None, start: re.Pattern[bytes]) -> None:
     """Raises UserError for a file that does not begin as what this command writes."""
     if path is None or not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("rb") as file:
-        if file.read(len(start)) != start.encode():
+        if not start.match(file.read(BEGINNING)):
             raise UserError(
                 f"{path}: is not as this command wrote it; name another file, "
                 "or overwrite it with --force"
