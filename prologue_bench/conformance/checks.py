@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -75,6 +76,23 @@ def same_shapes(found: Tensor, expected: tuple[int, ...], what: str) -> None:
     require(
         tuple(found.shape) == expected,
         f"{what}: found shape {tuple(found.shape)}, expected {expected}",
+    )
+
+
+@contextmanager
+def left_as_they_were(what: str, **inputs: Tensor) -> Iterator[None]:
+    """Raise Broken where any of these inputs is written to, or has other values at the end."""
+    before = {name: (each.clone(), each._version) for name, each in inputs.items()}
+    yield
+    changed = [
+        name
+        for name, each in inputs.items()
+        if each._version != before[name][1] or not torch.equal(each, before[name][0])
+    ]
+    require(
+        not changed,
+        f"{what} changes its {' and '.join(changed)} in place; work on a copy, such as "
+        f"{''.join(changed[:1])}.clone()",
     )
 
 

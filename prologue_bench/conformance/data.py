@@ -186,8 +186,9 @@ class _Subject:
             raise Broken(str(error)) from None
 
     def _read(self, images: ImageArray, index: typing.Any) -> NDArray[np.uint8]:
+        """A copy: a source that fills one array at each call would be compared with itself."""
         try:
-            return np.asarray(images[index])
+            return np.array(images[index])
         except UserError as error:
             raise Broken(str(error)) from None
 

@@ -21,6 +21,7 @@ from prologue_bench.conformance.checks import (
     check_devices,
     check_pickling,
     check_state,
+    left_as_they_were,
     made,
     parameters_without_gradient,
     require,
@@ -70,6 +71,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
                 "segment by segment"
             ),
             on_all(_Subject.sums),
+        ),
+        Check(
+            "inputs",
+            "`losses`, `nll` and a prior's `token_losses` leave their inputs as they were",
+            on_all(_Subject.leaves_inputs),
         ),
         Check(
             "inspect",
@@ -157,10 +163,19 @@ class _Subject:
     def __init__(self, resolved: Resolved, images: ImageSpec, layout: TokenLayout) -> None:
         self.resolved, self.spec, self.layout = resolved, images, layout
         rng = torch.Generator().manual_seed(0)
-        self.ids = torch.cat(
+        self._ids = torch.cat(
             [torch.randint(s.vocabulary, (BATCH, s.length), generator=rng) for s in layout], dim=1
         )
-        self.classes = torch.arange(BATCH) % images.labels
+
+    @property
+    def ids(self) -> Tensor:
+        """Of images, the same whatever a generator does to those that it was given before."""
+        return self._ids.clone()
+
+    @property
+    def classes(self) -> Tensor:
+        """The label of each image."""
+        return torch.arange(BATCH) % self.spec.labels
 
     def make(self, seed: int = 0) -> Generator:
         self._check_refusal()
@@ -259,6 +274,20 @@ class _Subject:
             f"`nll` to {float(total[0]):.4f}",
         )
         self.in_order(costs, self.layout.split(self.costs(generator)))
+
+    def leaves_inputs(self) -> None:
+        generator, ids, labels = self.make(), self.ids.clone(), self.classes.clone()
+        drawn = generator.draws(BATCH, partial(seeds.generator, "draws"), 0.0)
+        losses: Callable[..., Tensor] = generator.losses
+        with torch.no_grad():
+            with left_as_they_were("`losses`", ids=ids, labels=labels):
+                losses(ids, labels, **drawn)
+            if generator.has_likelihood:
+                with left_as_they_were("`nll`", ids=ids, labels=labels):
+                    generator.nll(ids, labels)
+            if isinstance(generator, JointPrior):
+                with left_as_they_were("`token_losses`", ids=ids, labels=labels):
+                    generator.token_losses(ids, labels)
 
     def inspect(self) -> None:
         generator = self.prior()

@@ -15,6 +15,7 @@ from prologue_bench.conformance.checks import (
     check_devices,
     check_pickling,
     check_state,
+    left_as_they_were,
     made,
     parameters_without_gradient,
     random_images,
@@ -58,6 +59,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         ),
         Check("losses", "`losses` gives a reconstruction, finite scalars, and ids", subject.losses),
         Check(
+            "inputs",
+            "`losses`, `encode` and `decode` leave their inputs as they were",
+            subject.leaves_inputs,
+        ),
+        Check(
             "precision",
             "`losses` gives the ids that `encode` gives, in bfloat16 too",
             subject.precision,
@@ -84,7 +90,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
 class _Subject:
     def __init__(self, resolved: Resolved, images: ImageSpec) -> None:
         self.resolved, self.images = resolved, images
-        self.batch = random_images(images)
+
+    @property
+    def batch(self) -> Tensor:
+        """Images, the same whatever a tokenizer does to those that it was given before."""
+        return random_images(self.images)
 
     def make(self, seed: int = 0) -> Tokenizer:
         torch.manual_seed(seed)
@@ -190,6 +200,22 @@ class _Subject:
             require(problem is None, f"`losses`: {problem}")
             require(torch.isfinite(loss), f"`losses`: {name!r} is {float(loss.detach())}")
         same_shapes(output.ids, (BATCH, tokenizer.layout.length), "`losses`: ids")
+
+    def leaves_inputs(self) -> None:
+        tokenizer, images = self.make(), self.batch.clone()
+        if not tokenizer.frozen:
+            with left_as_they_were("`losses`", images=images):
+                tokenizer.train().losses(images)
+        tokenizer, images = self.make(), self.batch.clone()
+        with torch.no_grad():
+            if isinstance(tokenizer, ContinuousTokenizer):
+                with left_as_they_were("`reconstruct`", images=images):
+                    tokenizer.reconstruct(images)
+                return
+            with left_as_they_were("`encode`", images=images):
+                ids = tokenizer.encode(images)
+            with left_as_they_were("`decode`", ids=ids):
+                tokenizer.decode(ids)
 
     def precision(self) -> None:
         tokenizer = self.make().eval()

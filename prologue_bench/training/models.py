@@ -23,6 +23,7 @@ from prologue_bench.contracts.tokenizer import PriorRequest, Tokenizer, Tokenize
 from prologue_bench.errors import StageError
 from prologue_bench.training import distributed, terms
 from prologue_bench.training.compiling import Compiled
+from prologue_bench.training.inputs import left_alone
 from prologue_bench.training.precision import autocast
 from prologue_bench.training.recording import Recording
 
@@ -229,7 +230,8 @@ class TokenizerModel(LossModel):
 
     def losses(self, **batch: Tensor) -> Losses:
         images = to_float(batch["images"])
-        out = terms.checked_output(self._tokenizer_losses(images))
+        with left_alone(self.tokenizer, "`losses`", images=images):
+            out = terms.checked_output(self._tokenizer_losses(images))
         losses = terms.named(terms.OWN, out.losses)
         if out.reconstruction is not None:
             check_shape(
@@ -261,10 +263,12 @@ class TokenizerModel(LossModel):
             for name, weight in request.weights.items()
         }
         if len(set(by_target)) == 1:
-            found = self._prior_losses(out.ids, labels, relaxed, dropped, **drawn)
+            with left_alone(self.prior, "`token_losses`", ids=out.ids, labels=labels):
+                found = self._prior_losses(out.ids, labels, relaxed, dropped, **drawn)
             check_shape(found, self.prior, "`token_losses`", labels.shape, "T")
             return {terms.CROSS_ENTROPY: found.mean()}
-        frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped, **drawn)
+        with left_alone(self.prior, "`token_losses`", ids=out.ids, labels=labels):
+            frozen = self._frozen_prior_losses(out.ids, labels, relaxed, dropped, **drawn)
         check_shape(frozen, self.prior, "`token_losses`", labels.shape, "T")
         weights = frozen.new_tensor(
             weights_of_targets(self.tokenizer.layout, by_target, frozen.shape[1])
@@ -281,7 +285,9 @@ class TokenizerModel(LossModel):
         if self.training_settings.l2_weight:
             losses[terms.L2] = self.training_settings.l2_weight * F.mse_loss(reconstruction, images)
         for label, module in zip(self.loss_labels, self.reconstruction_losses, strict=True):
-            losses |= terms.named(label, module(reconstruction, images, self.step))
+            with left_alone(module, "the loss", reconstruction=reconstruction, images=images):
+                found = module(reconstruction, images, self.step)
+            losses |= terms.named(label, found)
         return losses
 
 
@@ -346,7 +352,9 @@ class GeneratorModel(LossModel):
         if "unlabelled" in batch:
             labels = torch.where(batch["unlabelled"], self.none_label, labels)
         drawn = _named(batch, DRAWN)
-        losses = self._generator_losses(batch["ids"].long(), labels, **drawn)
+        ids = batch["ids"].long()
+        with left_alone(self.generator, "`losses`", ids=ids, labels=labels):
+            losses = self._generator_losses(ids, labels, **drawn)
         check_shape(losses, self.generator, "`losses`", labels.shape, "...")
         likely = self.generator.has_likelihood
         return {terms.CROSS_ENTROPY if likely else terms.OBJECTIVE: losses.mean()}

@@ -163,9 +163,27 @@ class Locked(Prologue):
         self.hook: Callable[[Any], Any] = lambda x: x
 
 
+class Rescaling(Prologue):
+    def losses(self, images: Tensor) -> Any:
+        return super().losses(images.mul_(0.5).add_(0.5))
+
+
+class Clamping(Prologue):
+    def encode(self, images: Tensor) -> Tensor:
+        return super().encode(images.clamp_(-1, 1))
+
+
+class Rounding(Prologue):
+    def decode(self, ids: Tensor) -> Tensor:
+        return super().decode(ids.clamp_(0, 1))
+
+
 @pytest.mark.parametrize(
     ("cls", "expected"),
     [
+        (Rescaling, "inputs"),
+        (Clamping, "inputs"),
+        (Rounding, "inputs"),
         (Noisy, "determinism"),
         (Leaning, "determinism"),
         (Outside, "ids"),
@@ -223,9 +241,17 @@ class Backwards(Rar):
         return (self.layout.length,)
 
 
+class Shifting(Rar):
+    """Writes into its ids."""
+
+    def losses(self, ids: Tensor, labels: Tensor, **drawn: Tensor) -> Tensor:
+        return super().losses(ids.clamp_(0, 1), labels, **drawn)
+
+
 @pytest.mark.parametrize(
     ("cls", "expected"),
     [
+        (Shifting, "inputs"),
         (Peeking, "causality"),
         (Forgetful, "decoding"),
         (Overlapping, "states"),

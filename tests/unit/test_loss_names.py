@@ -143,6 +143,51 @@ def test_what_does_not_fit_the_images_is_named(
         with_own(None)(images=byte_images(4))
 
 
+class Writing(ReconstructionLoss):
+    """A loss that writes into its inputs."""
+
+    learns = False
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        return {"a": (reconstruction - images.sub_(0.5)).square().mean()}
+
+
+def test_what_changes_its_inputs_in_place_is_named_and_trains_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    batch = {"images": byte_images(4), "labels": torch.zeros(4, dtype=torch.long)}
+    tokenizer = prologue()
+    generator = ar(tokenizer.layout)
+    model = TokenizerModel(
+        tokenizer, None, TokenizerTraining(), none_label=3, losses={"mine": Writing()}
+    )
+    with pytest.raises(StageError, match=r"^Writing: the loss changes its images in place, "):
+        model(**batch)
+
+    def rescaled(self: OwnLoss, images: Tensor) -> Any:
+        return Prologue.losses(self, images.mul_(0.5).add_(0.5))
+
+    monkeypatch.setattr(OwnLoss, "losses", rescaled)
+    with pytest.raises(
+        StageError,
+        match=r"^OwnLoss: `losses` changes its images in place, expected them as they were; "
+        r"work on a copy, such as images\.clone\(\)$",
+    ):
+        with_own(None)(**batch)
+
+    whole = Ar.token_losses
+    monkeypatch.setattr(
+        Ar, "token_losses", lambda self, ids, *more, **drawn: whole(self, ids.add_(0), *more)
+    )
+    ids = tokenizer.encode(to_float(batch["images"]))
+    with pytest.raises(StageError, match=r"^Ar: `losses` changes its ids in place, "):
+        GeneratorModel(generator, GeneratorTraining(), none_label=3)(
+            ids=ids, labels=batch["labels"]
+        )
+    with pytest.raises(StageError, match=r"^Ar: `token_losses` changes its ids in place, "):
+        TokenizerModel(tokenizer, generator, TokenizerTraining(), none_label=3)(**batch)
+
+
 @pytest.mark.parametrize("cut", [lambda x: x[:1], lambda x: x.mean(), lambda x: None])
 def test_losses_of_a_generator_that_are_not_of_each_image_are_named(
     cut: Callable[[Tensor], object], monkeypatch: pytest.MonkeyPatch

@@ -308,6 +308,13 @@ class NoScalar(_Loss):
         return {"a": reconstruction - images}
 
 
+class Writes(_Loss):
+    def forward(
+        self, reconstruction: torch.Tensor, images: torch.Tensor, step: int
+    ) -> dict[str, torch.Tensor]:
+        return {"a": (reconstruction - images.sub_(0.5)).square().mean()}
+
+
 class HiddenParameters(_Loss):
     def __init__(self, settings: object, images: ImageSpec) -> None:
         super().__init__(settings, images)
@@ -362,6 +369,7 @@ def broken(
     [
         ("NoGradient", {"gradient"}),
         ("NoScalar", {"terms"}),
+        ("Writes", {"inputs"}),
         ("HiddenParameters", {"learns", "sides"}),
     ],
 )
