@@ -106,6 +106,7 @@ class _Subject:
 
     def repeats(self) -> None:
         one, other = self.make(), self.make()
+        given: dict[str, ImageArray] = {}
         for split in SPLITS:
             labels = self._labels(one, split)
             require(
@@ -124,6 +125,18 @@ class _Subject:
                 np.array_equal(together, alone),
                 f"{split} images differ with those that are read beside them",
             )
+            again = self._images(partial(one.images, split))
+            require(
+                np.array_equal(together, self._read(again, chosen))
+                and np.array_equal(together, self._read(first, chosen)),
+                f"{split} images differ when they are asked for a second time; give an array of "
+                "its own at each call, or the same one unchanged",
+            )
+            given[split] = first
+        require(
+            not _share_memory(*given.values()),
+            "test images share memory with train images; give each split images of its own",
+        )
 
     def factors(self) -> None:
         one, other = self.make(), self.make()
@@ -191,6 +204,16 @@ class _Subject:
             return np.array(images[index])
         except UserError as error:
             raise Broken(str(error)) from None
+
+
+def _share_memory(one: ImageArray, other: ImageArray) -> bool:
+    """Whether two arrays have a number in common, as far as that can be told at once."""
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return False
+    try:
+        return np.shares_memory(one, other, max_work=100_000)
+    except RuntimeError:  # too hard to tell
+        return False
 
 
 def _check_balance(labels: NDArray[np.int64], chosen: NDArray[np.int64], split: str) -> None:

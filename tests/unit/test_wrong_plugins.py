@@ -340,6 +340,34 @@ class Unseeded(Shapes):
         return str(id(self))
 
 
+class Counting(Shapes):
+    """Other images in the same array at each call."""
+
+    def images(self, split: Any) -> Any:
+        kept = self.__dict__.setdefault(split, np.array(super().images(split)))
+        kept += 1
+        return kept
+
+
+class Leaking(Shapes):
+    """Tests on images that it trains on."""
+
+    def images(self, split: Any) -> Any:
+        kept = self.__dict__.setdefault("kept", np.array(super().images("train")))
+        return kept[: len(self.labels(split))]
+
+
+class Halves(Shapes):
+    """Keeps both splits in one array."""
+
+    def images(self, split: Any) -> Any:
+        both = self.__dict__.setdefault(
+            "both", np.concatenate([super(Halves, self).images(of) for of in ("train", "test")])
+        )
+        count = len(self.labels("train"))
+        return both[:count] if split == "train" else both[count:]
+
+
 def broken(
     kind: Any,
     target: str,
@@ -386,6 +414,20 @@ def test_check_plugin_finds_what_a_data_source_does_wrong() -> None:
         "repeats",
         "subset",
     }
+
+
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("Counting", {"repeats"}),
+        ("Leaking", {"repeats"}),
+        ("Halves", set[str]()),
+    ],
+)
+def test_check_plugin_compares_images_with_what_they_were(target: str, names: set[str]) -> None:
+    values = {"size": 14, "train_images": 40, "test_images": 20}
+    settings = "prologue_plugins.datasets.settings:ShapesSettings"
+    assert broken("data", target, settings, **values) == names
 
 
 def test_a_loss_that_does_not_say_whether_it_learns_is_one_line(
