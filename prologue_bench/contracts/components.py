@@ -69,6 +69,9 @@ class Component:
     "metrics" or for its "search", a metric of images for "measure". A metric for "evaluate" is
     measured there of all tokens, whatever else is named. A data source for "files" is given what
     `measure` reads, in its settings `root` and `size`."""
+    numbers: tuple[str, ...] = field(default=(), validator=_each(validators.instance_of(str)))
+    """Of a metric: how names of its numbers begin, up to a "_", where not as its own name does. An
+    ablation's `primary` and `leaderboard` are held to both."""
     weights: tuple[str, ...] = field(default=(), validator=_each(_REFERENCE))
     """Each `PublishedFile` that it may have to fetch ("module:OBJECT"), for `doctor` to look
     for."""

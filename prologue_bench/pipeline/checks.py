@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.config.experiments import Experiment, Resolved
 from prologue_bench.config.settings import Training
+from prologue_bench.contracts.components import Component
 from prologue_bench.contracts.data import DataSource, Split
 from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.layout import TokenLayout
@@ -299,28 +300,25 @@ def _check_data(data: DataSource) -> None:
 def check_measurement(ablation: Ablation, name: str, place: str) -> None:
     """Raises UserError for the name of a number that no metric of the ablation gives.
 
-    Names of numbers are those of their metrics, or begin with them, as far as is known.
+    Names of numbers are those of their metrics, or begin with them or as they say, as far as is
+    known.
     """
-    own = {each.name: each.component for each in ablation.experiments[0].metrics}
-    if _is_of(name, own) or not all(each.is_own for each in own.values()):
+    own = [each.component for each in ablation.experiments[0].metrics]
+    if any(is_of(name, each) or not each.is_own for each in own):
         return
-    known = ablation.registry.entries["metric"]
-    others = [each for each in known if _is_of(name, [each])]
+    names = [each.name for each in own]
+    known = ablation.registry.entries["metric"].values()
+    others = [each.component.name for each in known if is_of(name, each.component)]
     if others:
         raise UserError(
-            f"{ablation.path}: {place} {name}: {others[0]!r} is not among its "
-            f"metrics, {', '.join(own)}; add it to `metrics`"
+            f"{ablation.path}: {place}: found {name!r}, and {others[0]!r} is not among its "
+            f"metrics, {', '.join(names)}; add it to `metrics`"
         )
-    raise UserError(
-        f"{ablation.path}: {place}: unknown metric {name!r}; {nearest(name, list(own))}"
-    )
+    begin = [*names, *(start for each in own for start in each.numbers)]
+    raise UserError(f"{ablation.path}: {place}: unknown metric {name!r}; {nearest(name, begin)}")
 
 
-def _is_of(metric: str, components: Iterable[str]) -> bool:
-    """Whether a number may be of one of these metrics: `probe_4` of probe, `recall` of
-    precision-recall."""
-    return any(
-        f"{metric}_".startswith(f"{part}_")
-        for name in components
-        for part in (name.replace("-", "_"), *name.split("-"))
-    )
+def is_of(number: str, metric: Component) -> bool:
+    """Whether a number may be of this metric: `probe_4` of probe, `recall` of precision-recall."""
+    starts = (metric.name.replace("-", "_"), *metric.name.split("-"), *metric.numbers)
+    return any(f"{number}_".startswith(f"{start}_") for start in starts)

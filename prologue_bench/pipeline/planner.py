@@ -174,6 +174,8 @@ def make_plan(
     ablation, skipped = _with_weights(ablation, workspace)
     if ablation.primary:
         check_measurement(ablation, ablation.primary, "primary")
+    for index, name in enumerate(ablation.leaderboard):
+        check_measurement(ablation, name, f"leaderboard[{index}]")
     layouts = _layouts(ablation, workspace)
     _check_segment_names(ablation, layouts)
     checks = Checks(ablation, workspace, _prefixes(layouts, ablation.first_tokens))

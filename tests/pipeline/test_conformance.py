@@ -19,6 +19,7 @@ from prologue_bench.conformance import Broken, Check, Skipped, checks_of
 from prologue_bench.conformance.checks import made_up
 from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Procedure
 from prologue_bench.errors import StageError, UserError
+from prologue_bench.pipeline.checks import is_of
 from prologue_bench.registry import Registry
 from prologue_bench.results.plain import record
 from prologue_bench.results.ranges import better
@@ -87,6 +88,7 @@ def test_validate_knows_where_the_numbers_of_metrics_are_better(
     for each in check.run.__self__.found:  # type: ignore[attr-defined]
         found = record(json.loads(json.dumps(attrs.asdict(each))), MeasurementRecord)
         assert better(found, ()) in (each.direction, None)
+        assert is_of(each.name, registry.find("metric", name)), "it says how its numbers begin"
 
 
 def broken_checks(kind: Any, cls: type[Any], settings: str = "", **values: Any) -> list[str]:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from prologue_bench.config.ablation import Ablation
+from prologue_bench.cli.commands.plan import make_plan_with
+from prologue_bench.config.ablation import Ablation, load_ablation
+from prologue_bench.config.files import Overrides
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.checks import check_measurement
 from prologue_bench.pipeline.pictures import sheet, to_png
+from prologue_bench.pipeline.workspace import Workspace
+from prologue_bench.registry import Registry
 from prologue_bench.reporting.brief import brief
 from prologue_bench.reporting.headline import (
     leaderboard_metrics,
@@ -34,8 +39,9 @@ from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Difference, Margin
 from prologue_bench.stats.settling import seeds_to_settle
+from prologue_bench.storage.store import Store
 from prologue_bench.texts.numbers import number, plus_minus, to_digits
-from tests.conftest import OLD_REPORTS, PUBLISHED
+from tests.conftest import OLD_REPORTS, PUBLISHED, SMOKE
 from tests.documents import results_of
 from tests.factories.verdicts import report
 
@@ -374,8 +380,32 @@ def test_the_keys_are_checked_before_anything_is_run(load: Callable[..., Ablatio
     ablation = load("primary=rate", "leaderboard=[rate_visual]")
     assert (ablation.primary, ablation.leaderboard) == ("rate", ("rate_visual",))
     assert ablation.overrides.values == ("primary=rate", "leaderboard=[rate_visual]")
-    with pytest.raises(UserError, match="primary gfid: 'gfid' is not among its metrics"):
+    lacks = "primary: found 'gfid', and 'gfid' is not among its metrics"
+    with pytest.raises(UserError, match=lacks):
         check_measurement(ablation, "gfid", "primary")
+
+
+def test_names_of_numbers_that_no_metric_gives_are_refused_with_their_line(
+    tmp_path: Path, registry: Registry, store: Store
+) -> None:
+    path = tmp_path / "tiny.yaml"
+    for key, line in (
+        ("primary: gfdi", ": primary: unknown metric 'gfdi'; known: rate"),
+        ("primary: gfid", ": primary: found 'gfid', and 'gfid' is not among its metrics, rate; "),
+        ("leaderboard: [rte]", ": leaderboard[0]: unknown metric 'rte'; did you mean 'rate'"),
+        (
+            "leaderboard:\n  - rate_prologue\n  - training_flops",
+            ": leaderboard[1]: found 'training_flops', and 'cost' is not among its metrics, rate; ",
+        ),
+    ):
+        path.write_text(f"{SMOKE}{key}\n")
+        with pytest.raises(UserError) as found:
+            make_plan_with(load_ablation(path, registry), Workspace(store), ())
+        number = SMOKE.count("\n") + 1 + key.count("\n")
+        assert str(found.value).startswith(f"{path}:{number}{line}"), found.value
+    path.write_text(f"{SMOKE}leaderboard: [rate_prologue, training_flops]\n")
+    with_cost = Overrides(values=("metrics=[rate, cost]",))
+    assert make_plan_with(load_ablation(path, registry, with_cost), Workspace(store), ())
 
 
 def test_the_seeds_that_settle_a_difference_are_those_that_narrow_its_interval() -> None:

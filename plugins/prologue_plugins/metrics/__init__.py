@@ -123,6 +123,7 @@ def prologue_metrics() -> list[Component]:
         Component(
             name="codebook",
             default_for=("metrics",),
+            numbers=("bits", "redundancy"),
             target="prologue_plugins.metrics.codebook:Codebook",
             version=5,
             summary=(
@@ -138,6 +139,7 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="coding-speed",
+            numbers=("encoding_speed", "decoding_speed"),
             target="prologue_plugins.metrics.coding:CodingSpeed",
             settings="prologue_plugins.metrics.settings:CodingSpeedSettings",
             version=2,
@@ -157,18 +159,21 @@ def prologue_metrics() -> list[Component]:
         ),
         Component(
             name="factors",
+            numbers=("factor",),
             target="prologue_plugins.metrics.factors:Factors",
             settings="prologue_plugins.metrics.settings:ProbeSettings",
             summary="How well linear models read known factors of the data from each segment.",
         ),
         Component(
             name="cost",
+            numbers=("training_flops", "training_seconds"),
             target="prologue_plugins.metrics.cost:Cost",
             version=2,
             summary="Operations and seconds of the training.",
         ),
         Component(
             name="speed",
+            numbers=("sampling_speed",),
             target="prologue_plugins.metrics.cost:Speed",
             settings="prologue_plugins.metrics.settings:SpeedSettings",
             version=2,
