@@ -136,8 +136,9 @@ class Registry:
         """Take in one plugin, a module or object with hook implementations.
 
         A hook that raises, or returns anything but what it is for, loses only its own components;
-        `problems` gets a line. Raises UserError for a plugin that is written
-        for another interface, and pluggy's PluginValidationError for a hook that there is none of.
+        `problems` gets a line. Raises UserError for a plugin that is written for another interface
+        or has a hook without @hookimpl or none at all, and pluggy's PluginValidationError for a
+        hook that there is none of.
         """
         written_for = getattr(plugin, "INTERFACE_VERSION", hooks.INTERFACE_VERSION)
         if type(written_for) is not int:
@@ -154,6 +155,7 @@ class Registry:
         manager.add_hookspecs(hooks)
         manager.register(plugin)
         manager.check_pending()
+        _check_hooks(plugin, manager)
 
         def call(hook: str, kind: type[T]) -> list[T]:
             found: list[T] = []
@@ -572,6 +574,29 @@ def is_module_elsewhere(path: Path) -> bool:
         and _mark_of(known) is None
         and (place is None or Path(place).resolve() != path.resolve())
     )
+
+
+def _check_hooks(plugin: Any, manager: pluggy.PluginManager) -> None:
+    """Raises UserError where a plugin brings nothing by a function, or at all, without a word."""
+    known = [name for name in vars(hooks) if name.startswith("prologue_")]
+    forgotten = [
+        name
+        for name in known
+        if callable(getattr(plugin, name, None))
+        and manager.parse_hookimpl_opts(plugin, name) is None
+    ]
+    advice = "write @hookimpl of prologue_bench.contracts above it"
+    if forgotten:
+        raise UserError(f"{forgotten[0]} brings nothing: it is no hook; {advice}")
+    if not manager.get_hookcallers(plugin):
+        alike = [name for name in dir(plugin) if name.startswith("prologue_")]
+        if alike:
+            raise UserError(
+                f"{alike[0]} brings nothing: there is no such hook, {nearest(alike[0], known)}"
+            )
+        raise UserError(
+            f"it brings nothing: found no hook, expected a function such as {known[0]}; {advice}"
+        )
 
 
 def _items(found: Any, kind: type[T]) -> list[T]:

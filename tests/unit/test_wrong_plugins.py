@@ -154,6 +154,50 @@ def test_a_file_that_cannot_be_a_plugin_is_one_line(tmp_path: Path, name: str) -
     assert len(str(caught.value)) < 500
 
 
+HOOK = "from prologue_bench.contracts import hookimpl\n\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "def prologue_tokenizers():\n    return []\n",
+            "prologue_tokenizers brings nothing: it is no hook; write @hookimpl of "
+            "prologue_bench.contracts above it",
+        ),
+        (
+            HOOK + "@hookimpl\ndef prologue_metrics():\n    return []\n\n\n"
+            "def prologue_losses():\n    return []\n",
+            "prologue_losses brings nothing: it is no hook",
+        ),
+        (
+            "def prologue_tokenizer():\n    return []\n",
+            "prologue_tokenizer brings nothing: there is no such hook, did you mean "
+            "'prologue_tokenizers'",
+        ),
+        (
+            "",
+            "it brings nothing: found no hook, expected a function such as prologue_tokenizers; "
+            "write @hookimpl of prologue_bench.contracts above it",
+        ),
+    ],
+)
+def test_a_file_that_brings_nothing_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "my_hookless_plugin.py"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        Registry().add_file(path, "--plugin")
+    assert str(caught.value).startswith(f"--plugin: {path}: {message}")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("hook", ["commands", "cards"])
+def test_a_file_may_bring_commands_or_cards_alone(tmp_path: Path, hook: str) -> None:
+    path = tmp_path / f"my_plugin_of_{hook}.py"
+    path.write_text(f"{HOOK}@hookimpl\ndef prologue_{hook}():\n    return []\n")
+    Registry().add_file(path, "--plugin")
+
+
 def test_settings_that_are_no_attrs_class_are_one_line() -> None:
     component = Component(name="a", target="json:loads", settings="json:JSONDecoder", summary="")
     with pytest.raises(UserError, match=r"json:JSONDecoder is .*, expected a frozen attrs class"):
