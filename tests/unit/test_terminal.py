@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import click
 import pytest
 from click.shell_completion import BashComplete
 
 from prologue_bench.cli.app import cli
 from prologue_bench.cli.commands.plan import parse_seeds
 from prologue_bench.cli.console.needs import store_line
+from prologue_bench.cli.console.terminal import guarded, style
 from prologue_bench.errors import UserError
 from prologue_bench.storage.store import Store
 from tests.conftest import ROOT
@@ -80,3 +83,13 @@ def test_the_store_says_what_it_takes_and_how_to_free_it(tmp_path: Path) -> None
         f"Store: 4.0 kB, 1.0 kB of it cached features, 1.0 kB unfinished work, in {tmp_path}; "
         "`prologue-bench store gc` shows what can go"
     )
+
+
+def test_a_terminal_of_ascii_gets_neither_marks_nor_control_characters() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout", stream)
+        with guarded():
+            click.echo(f"{style('bold', 'bold')} \x07 ±")
+    stream.flush()
+    assert stream.buffer.getvalue().decode() == "bold \\x07 ±\n"  # type: ignore[attr-defined]

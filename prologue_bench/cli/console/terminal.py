@@ -7,6 +7,8 @@ around. They are shown as escapes.
 
 from __future__ import annotations
 
+import codecs
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +58,13 @@ def _styled(text: str, is_terminal: bool) -> str:
     return text
 
 
+def _write_utf8(stream: TextIO | None) -> None:
+    """Have a stream of ASCII take all text, as click does, which else writes past the guard."""
+    encoding = getattr(stream, "encoding", None)
+    if isinstance(stream, io.TextIOWrapper) and encoding and codecs.lookup(encoding).name == "ascii":
+        stream.reconfigure(encoding="utf-8")
+
+
 def raw(stream: TextIO) -> TextIO:
     """The stream itself, for those that write their own codes and texts through `plain_text`."""
     return stream.stream if isinstance(stream, _Guarded) else stream
@@ -71,6 +80,8 @@ def say_at_once(text: str) -> None:
 def guarded() -> Iterator[None]:
     """Let only text and the program's own colours reach standard output and errors."""
     before = sys.stdout, sys.stderr
+    for each in before:
+        _write_utf8(raw(each))
     sys.stdout, sys.stderr = (
         cast("TextIO", _Guarded(raw(each))) if each is not None else each for each in before
     )
