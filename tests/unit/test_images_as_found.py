@@ -49,6 +49,14 @@ def test_a_ramp_of_16_bits_is_scaled_to_8() -> None:
     assert np.ptp(pixels(ramp), axis=2).max() == 0  # grey
 
 
+@pytest.mark.parametrize("size", [(33, 2), (2, 33)])
+def test_a_long_image_is_told_where_its_middle_is_taken(size: tuple[int, int]) -> None:
+    content = encoded(Image.new("RGB", size))
+    assert read_picture(content, 2).remarks == {"long"}
+    assert remarks(content) == set(), "all of it is taken"
+    assert read_picture(encoded(Image.new("RGB", (32, 2))), 2).remarks == set()
+
+
 def test_all_levels_of_16_bits_stay_in_order() -> None:
     levels = np.arange(65536).reshape(256, 256)
     found = np.asarray(pixels(encoded(grey(levels.tolist(), np.uint16))))[..., 0].ravel()

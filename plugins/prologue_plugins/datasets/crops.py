@@ -30,11 +30,16 @@ def shrink(image: Image.Image, edge: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
+def is_long(image: Image.Image) -> bool:
+    """Whether only the middle of the image is looked at."""
+    return max(image.size) > LONGEST * min(image.size)
+
+
 def _middle(image: Image.Image) -> Image.Image:
     """The image, or its middle where resizing all of a long one could take any amount of memory."""
-    longest = LONGEST * min(image.size)
-    if max(image.size) <= longest:
+    if not is_long(image):
         return image
+    longest = LONGEST * min(image.size)
     width, height = min(image.width, longest), min(image.height, longest)
     left, top = (image.width - width) // 2, (image.height - height) // 2
     return image.crop((left, top, left + width, top + height))

@@ -22,7 +22,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401 - Pillow would import all of its decoders to find this one
 )
 
-from prologue_plugins.datasets.crops import shrink
+from prologue_plugins.datasets.crops import LONGEST, is_long, shrink
 from prologue_plugins.datasets.names import first_line
 from prologue_plugins.datasets.turns import Turns
 
@@ -47,6 +47,7 @@ REMARKS = {
     "profile": "with a colour profile other than sRGB, converted to sRGB",
     "cmyk": "in CMYK, converted to RGB",
     "frames": "with several frames, of which the first is taken",
+    "long": f"with an edge over {LONGEST} times as long as the other, of which the middle is taken",
 }
 """What a reader should know of how an image was read."""
 TURNS = {
@@ -106,11 +107,10 @@ def read_picture(content: bytes, edge: int | None = None) -> Picture:
             if pixels > PIXELS:
                 file.draft(None, (file.width // 2, file.height // 2))
             picture = _decoded(file, content)
-            return (
-                Picture(shrink(picture.image, edge), picture.remarks)
-                if edge is not None
-                else picture
-            )
+            if edge is None:
+                return picture
+            long = {"long"} if is_long(picture.image) else set()
+            return Picture(shrink(picture.image, edge), picture.remarks | long)
 
 
 def broken_because(error: Exception) -> str:

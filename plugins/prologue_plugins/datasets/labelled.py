@@ -299,7 +299,7 @@ class LazyCrops:
 
 def _kept(checksums: Mapping[str, str]) -> Path:
     """Where it is kept what images of this content have shown."""
-    text = json.dumps([VERSION, PIL_VERSION, *checksums.items()])
+    text = json.dumps([VERSION, PIL_VERSION, *REMARKS, *checksums.items()])
     return user_cache() / "data" / f"images-{hashlib.sha256(text.encode()).hexdigest()[:20]}.json"
 
 
