@@ -193,6 +193,11 @@ def read_ablation_file(document: Document, path: Path, overrides: Overrides) -> 
         raw["seeds"] = list(overrides.seeds)
     for key, value in overrides.settings:
         _override_file(raw, key, value)
+    if "metrics" in raw and raw["metrics"] is None:
+        raise UserError(
+            f"{where}: metrics: found nothing, expected a list, each a component's name or a "
+            "mapping; leave the key out for the usual ones"
+        )
     file = structure(AblationFile, raw, where + ":", owner="an ablation")
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", file.name) or name_problem(file.name):
         found = describe(file.name)

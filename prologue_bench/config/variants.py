@@ -94,8 +94,9 @@ def _axes(vary: Mapping[str, Any], where: str) -> list[list[_Choice]]:
     for key, values in vary.items():
         _check_one_data_set(key, f"{where}: vary.{key}")
         if not isinstance(values, list) or not values:
+            found = "an empty list" if values == [] else describe(values)
             raise UserError(
-                f"{where}: vary.{key}: found {describe(values)}, expected a list of values"
+                f"{where}: vary.{key}: found {found}, expected a list of at least one value"
             )
         if len(values) > MOST_VARIANTS:
             raise UserError(

@@ -202,6 +202,13 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path, registry: Registry, enco
             13,
             "metrics: found 'rate' (str), expected a list, each a component's name or",
         ),
+        ("[rate]", "", 13, "metrics: found nothing, expected a list, each a component's name"),
+        (
+            "[0, 2]",
+            "[]",
+            9,
+            "vary.tokenizer.prologue_tokens: found an empty list, expected a list of at least one",
+        ),
         ("name: tiny", "name: ..", 2, "name: found '..' (str), expected"),
         ("name: tiny", "name: .", 2, "name: found '.' (str), expected"),
         ("name: tiny", f"name: {'n' * 300}", 2, "name: found 'nnn"),
