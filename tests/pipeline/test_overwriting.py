@@ -211,6 +211,10 @@ def test_a_drawn_picture_takes_the_place_of_none_but_drawn_ones(here: Path) -> N
         (here / "samples.png").write_bytes(mine)
         assert "samples.png: is not as this command wrote it" in str(call(*sample).exception)
         assert (here / "samples.png").read_bytes() == mine
+    for name in ("x.txt", "x.jpg", "x"):
+        refused = call(*sample[:-1], name, "--force").exception
+        assert str(refused).startswith(f"--out {name}: found no picture's name, expected one that")
+        assert not (here / name).exists()
     assert call(*sample, "--force").exit_code == 0
     assert (here / "samples.png").read_bytes() != mine
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MOST_IMAGES = 2000
 """Of one grid: they are drawn at once."""
 
+SUFFIX = ".png"
 SOFTWARE = "prologue-bench sample"
 """In the pictures, by which the command knows its own."""
 
@@ -211,12 +212,16 @@ def _given(
 
 
 def _check_place(path: Path, force: bool) -> None:
-    """Raises UserError for a file that this command did not write.
+    """Raises UserError for a name of another kind, and for a file that this command did not write.
 
     Its own are drawn again by the same options.
     """
     from PIL import Image
 
+    if path.suffix.lower() != SUFFIX:
+        raise UserError(
+            f"--out {path}: found no picture's name, expected one that ends in {SUFFIX}"
+        )
     if force or not os.path.lexists(path):
         return
     try:
