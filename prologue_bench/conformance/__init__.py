@@ -14,6 +14,7 @@ def test_contract(check):
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from prologue_bench.config.experiments import Resolved
@@ -38,12 +39,18 @@ def checks_of(
     A data source is checked on its own images, the others on made-up ones like `images`. Raises
     UserError for unknown names and settings.
     """
+    registry = registry or Registry.load()
+    others = [
+        number
+        for known, entry in registry.entries["metric"].items()
+        if known != name
+        for number in (known.replace("-", "_"), *entry.component.numbers)
+    ]
     makers: dict[Kind, Callable[[Resolved, ImageSpec], list[Check]]] = {
         "tokenizer": tokenizers.checks,
         "generator": generators.checks,
-        "metric": metrics.checks,
+        "metric": partial(metrics.checks, others=others),
         "data": data.checks,
         "loss": losses.checks,
     }
-    registry = registry or Registry.load()
     return makers[kind](resolve_alone(kind, name, settings or {}, "smoke", registry), images)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.errors import UserError
+from prologue_bench.guard import shown
 
 
 def made_up(side: int, channels: int = 3) -> ImageSpec:
@@ -30,6 +31,10 @@ TOLERANCE = 1e-4
 
 class Broken(Exception):  # noqa: N818 - a contract is broken
     """A contract that the component does not keep: what was found, and what was expected."""
+
+
+class ConstructorFailed(Broken):
+    """There is no instance to check; the cause is what the constructor raised, if it did."""
 
 
 class Skipped(Exception):  # noqa: N818 - nothing went wrong
@@ -55,13 +60,18 @@ def require(holds: bool | Tensor, message: str) -> None:
 
 
 def made(build: Callable[[], M]) -> M:
-    """An instance. Raises Broken where it is none of its kind, and what its constructor raises."""
+    """An instance. Raises ConstructorFailed where there is none of its kind."""
     try:
         return build()
     except UserError as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
-        raise Broken(str(error)) from None
+        raise ConstructorFailed(str(error)) from error.__cause__
+
+
+def a_tensor(found: object, what: str) -> Tensor:
+    """What was found. Raises Broken where it is no tensor."""
+    if not isinstance(found, Tensor):
+        raise Broken(f"{what} gives {shown(found)}, expected a tensor")
+    return found
 
 
 def random_images(images: ImageSpec, count: int = BATCH, seed: int = 0) -> Tensor:
@@ -71,12 +81,10 @@ def random_images(images: ImageSpec, count: int = BATCH, seed: int = 0) -> Tenso
     return nn.functional.interpolate(coarse, (images.height, images.width), mode="bilinear")
 
 
-def same_shapes(found: Tensor, expected: tuple[int, ...], what: str) -> None:
-    """Raise Broken for another shape."""
-    require(
-        tuple(found.shape) == expected,
-        f"{what}: found shape {tuple(found.shape)}, expected {expected}",
-    )
+def same_shapes(found: object, expected: tuple[int, ...], what: str) -> None:
+    """Raise Broken for another shape, and for what is no tensor."""
+    shape = tuple(a_tensor(found, what).shape)
+    require(shape == expected, f"{what}: found shape {shape}, expected {expected}")
 
 
 @contextmanager

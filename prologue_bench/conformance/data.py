@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.config.experiments import Resolved
-from prologue_bench.conformance.checks import Broken, Check, Skipped, require
+from prologue_bench.conformance.checks import Broken, Check, ConstructorFailed, Skipped, require
 from prologue_bench.contracts.checked import CheckedData
 from prologue_bench.contracts.data import Split
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.errors import MissingDataError, UserError
+from prologue_bench.guard import of_component
 
 SPLITS: tuple[Split, ...] = typing.get_args(Split)
 LOOKED_AT = 16
@@ -59,7 +60,14 @@ class _Subject:
     def make(self) -> CheckedData:
         """A new instance, whose answers are held to what a run holds them to."""
         try:
-            made = CheckedData(self.resolved.component.load()(self.resolved.settings), "it")
+            with of_component("it"):
+                source = self.resolved.component.load()(self.resolved.settings)
+        except MissingDataError as error:
+            raise Skipped(f"its images are not at hand: {error}") from None
+        except UserError as error:
+            raise ConstructorFailed(str(error)) from error.__cause__
+        try:
+            made = CheckedData(source, "it")
             _ = made.spec
         except MissingDataError as error:
             raise Skipped(f"its images are not at hand: {error}") from None
@@ -68,7 +76,10 @@ class _Subject:
         return made
 
     def spec(self) -> None:
-        require(self.make().spec == self.make().spec, "another instance has another `spec`")
+        spec = self.make().spec
+        require(spec == self.make().spec, "another instance has another `spec`")
+        unnamed = [label for label, name in enumerate(spec.class_names) if not name.strip()]
+        require(not unnamed, f"class {', '.join(map(str, unnamed[:3]))} has an empty name")
 
     def splits(self) -> None:
         data = self.make()

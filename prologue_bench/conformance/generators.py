@@ -147,7 +147,7 @@ def _on_all(subjects: list[_Subject], check: Callable[[_Subject], None]) -> None
         try:
             check(subject)
         except Broken as error:
-            raise Broken(f"with {name}: {error}") from None
+            raise type(error)(f"with {name}: {error}") from error.__cause__
         except Skipped as reason:
             skipped.append(reason)
     if len(skipped) == len(subjects):

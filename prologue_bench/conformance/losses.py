@@ -90,6 +90,7 @@ class _Subject:
         try:
             check_loss(self.resolved, self.spec)
         except UserError as error:
+            self.make()  # where that fails, it says why
             raise Broken(
                 f"`check` says for colour images of {self.spec.height} pixels: {error}"
             ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from prologue_bench.contracts.metric import (
     Metric,
     MetricInputs,
     PlannedInputs,
+    Procedure,
     StageCost,
 )
 from prologue_bench.contracts.segments import Segment
@@ -42,9 +43,12 @@ COUNT = 1400
 LAYOUT = TokenLayout((Segment("prologue", 2, 8), Segment("visual", 4, 16, (2, 2))))
 
 
-def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
-    """All checks of one metric, on made-up images and models."""
-    subject = _Subject(resolved, images)
+def checks(resolved: Resolved, images: ImageSpec, others: Collection[str] = ()) -> list[Check]:
+    """All checks of one metric, on made-up images and models.
+
+    None of its numbers may have the name of one of `others`, the numbers of other metrics.
+    """
+    subject = _Subject(resolved, images, others)
     return [
         Check("needs", "`needs` holds names of artifacts only", subject.needs),
         Check(
@@ -64,7 +68,7 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         ),
         Check(
             "determinism",
-            "the same inputs give the same values, unless they are times",
+            "the same inputs give the same values, unless they are times, and protocols",
             subject.determinism,
         ),
         Check("inputs", "`measure` leaves its inputs as they were", subject.leaves_inputs),
@@ -77,8 +81,8 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
 
 
 class _Subject:
-    def __init__(self, resolved: Resolved, images: ImageSpec) -> None:
-        self.resolved = resolved
+    def __init__(self, resolved: Resolved, images: ImageSpec, others: Collection[str]) -> None:
+        self.resolved, self.others = resolved, others
         self.data = _Noise(images)
         self.folder = tempfile.TemporaryDirectory()
         """For what metrics keep between runs, such as features."""
@@ -135,6 +139,12 @@ class _Subject:
         names = [each.name for each in found]
         twice = sorted({name for name in names if names.count(name) > 1})
         require(not twice, f"{', '.join(twice)} is given twice")
+        taken = [name for name in names if name in self.others]
+        require(
+            not taken,
+            f"{', '.join(taken)} is the name of another metric's number; begin names with the "
+            "metric's own",
+        )
 
     def protocols(self) -> None:
         for each in self.found:
@@ -148,9 +158,10 @@ class _Subject:
             )
 
     def determinism(self) -> None:
+        first, again = self.found, self.measured(self.make())
         one, other = (
             {each.name: each.value for each in found if not each.unit.endswith("/s")}
-            for found in (self.found, self.measured(self.make()))
+            for found in (first, again)
         )
         differing = [
             name
@@ -161,6 +172,14 @@ class _Subject:
             not differing,
             f"{', '.join(differing)} differ the second time; draw from a seeded generator",
         )
+        protocols = {each.name: each.protocol for each in again}
+        for each in first:
+            told = protocols.get(each.name)
+            require(
+                told == each.protocol,
+                f"{each.name}: its protocol differs the second time{_differing(each, told)}; "
+                "leave out what is not of the measurement, or its numbers compare with no others",
+            )
 
     def leaves_inputs(self) -> None:
         metric = self.make()
@@ -269,6 +288,14 @@ _ARRAYS = {
 def _arrays(inputs: MetricInputs) -> dict[str, NDArray[Any]]:
     """The arrays that the metric declares."""
     return {name: getattr(inputs, name) for name, of in _ARRAYS.items() if of & set(inputs.needs)}
+
+
+def _differing(first: Measurement, again: Procedure | None) -> str:
+    """Which details of a protocol are others, with " in" before them; empty where none is."""
+    details = [dict(each.details) if each is not None else {} for each in (first.protocol, again)]
+    one, other = details
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    return f" in {', '.join(names)}" if names else ""
 
 
 class _Noise(DataSource):

@@ -12,6 +12,7 @@ from prologue_bench.conformance.checks import (
     Broken,
     Check,
     Skipped,
+    a_tensor,
     check_devices,
     check_pickling,
     check_state,
@@ -23,12 +24,12 @@ from prologue_bench.conformance.checks import (
     same_shapes,
 )
 from prologue_bench.contracts.checked import check_inspected_tokens
-from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.images import ImageSpec, is_of_bytes
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import ContinuousTokenizer, Tokenizer, TokenizerOutput
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline.models import build_tokenizer
-from prologue_bench.training.terms import problem_of
+from prologue_bench.training.terms import checked_output, problem_of
 
 
 def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
@@ -109,7 +110,7 @@ class _Subject:
         if isinstance(tokenizer, ContinuousTokenizer):
             raise Skipped("it has no ids")
         with torch.inference_mode():
-            return tokenizer.encode(self.batch)
+            return a_tensor(tokenizer.encode(self.batch), "`encode`")
 
     def ids(self) -> None:
         tokenizer = self.make()
@@ -141,7 +142,7 @@ class _Subject:
         with torch.inference_mode():
             alone = torch.cat([tokenizer.encode(image[None]) for image in self.batch])
             any_ids = _random_ids(tokenizer.layout, len(ids)).to(ids.device)
-            images = tokenizer.decode(any_ids)
+            images = a_tensor(tokenizer.decode(any_ids), "`decode`")
             again = torch.cat([tokenizer.decode(each[None]) for each in any_ids])
         share = float((alone != ids).float().mean())
         require(
@@ -167,7 +168,7 @@ class _Subject:
         if not isinstance(tokenizer, ContinuousTokenizer):
             raise Skipped("it has ids")
         with torch.inference_mode():
-            found = tokenizer.reconstruct(self.batch)
+            found = a_tensor(tokenizer.reconstruct(self.batch), "`reconstruct`")
             alone = torch.cat([tokenizer.reconstruct(image[None]) for image in self.batch])
         self._check_images(found, "`reconstruct`")
         require(
@@ -179,12 +180,24 @@ class _Subject:
         same_shapes(found, tuple(self.batch.shape), what)
         require(found.is_floating_point(), f"{what} gives {found.dtype}, expected floats")
         require(torch.isfinite(found).all(), f"{what} gives NaN or infinity")
+        require(
+            not is_of_bytes(found),
+            f"{what} gives values from {float(found.min()):.3g} to {float(found.max()):.3g}, "
+            "expected about -1 to 1",
+        )
 
     def trained(self) -> tuple[Tokenizer, TokenizerOutput]:
         tokenizer = self.make()
         if tokenizer.frozen:
             raise Skipped("the tokenizer is frozen")
-        return tokenizer, tokenizer.train().losses(self.batch)
+        return tokenizer, self.output(tokenizer.train())
+
+    def output(self, tokenizer: Tokenizer) -> TokenizerOutput:
+        """What `losses` gives of the batch."""
+        try:
+            return checked_output(tokenizer.losses(self.batch))
+        except StageError as error:
+            raise Broken(str(error).removeprefix("tokenizer: ")) from None
 
     def losses(self) -> None:
         tokenizer, output = self.trained()
@@ -213,7 +226,7 @@ class _Subject:
                     tokenizer.reconstruct(images)
                 return
             with left_as_they_were("`encode`", images=images):
-                ids = tokenizer.encode(images)
+                ids = a_tensor(tokenizer.encode(images), "`encode`")
             with left_as_they_were("`decode`", ids=ids):
                 tokenizer.decode(ids)
 
@@ -223,7 +236,8 @@ class _Subject:
             raise Skipped("the tokenizer is frozen")
         for precision in ("float32", "bfloat16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-                differ = tokenizer.losses(self.batch).ids != self.encoded(tokenizer)
+                ids = a_tensor(self.output(tokenizer).ids, "`losses`: ids")
+                differ = ids != self.encoded(tokenizer)
             share = float(differ.float().mean())
             require(
                 not share,
@@ -292,8 +306,9 @@ class _Subject:
         with torch.inference_mode():
             if isinstance(tokenizer, ContinuousTokenizer):
                 return tokenizer.reconstruct(self.batch).flatten()
-            ids = tokenizer.encode(self.batch)
-            return torch.cat((ids.flatten().float(), tokenizer.decode(ids).flatten()))
+            ids = self.encoded(tokenizer)
+            images = a_tensor(tokenizer.decode(ids), "`decode`")
+            return torch.cat((ids.flatten().float(), images.flatten()))
 
     def state(self) -> None:
         check_state(self.make, self.answer)

@@ -104,6 +104,14 @@ FAR = 0.5
 what they give is clamped; but not so far."""
 
 
+def is_of_bytes(images: Tensor) -> bool:
+    """Whether finite values are as bytes are, 0 to 255: what clamping would make white.
+
+    What weights without sense give is on both sides of zero.
+    """
+    return float(images.min()) >= 0 and outside_range(images.float()) > FAR
+
+
 def outside_range(images: Tensor) -> float:
     """How far the values of float images lie outside `RANGE`, on average."""
     return float((images - images.clamp(*RANGE)).abs().mean())

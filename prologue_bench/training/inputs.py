@@ -17,9 +17,7 @@ def left_alone(of: nn.Module, what: str, **inputs: Tensor) -> Iterator[None]:
     Tensors count such changes, so that nothing is copied or compared; those of inference mode do
     not, but no training can write to them.
     """
-    before = {
-        name: tensor._version for name, tensor in inputs.items() if not tensor.is_inference()
-    }
+    before = {name: tensor._version for name, tensor in inputs.items() if not tensor.is_inference()}
     yield
     changed = [name for name, version in before.items() if inputs[name]._version != version]
     if changed:

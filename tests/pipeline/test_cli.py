@@ -121,7 +121,8 @@ def test_a_variant_that_shares_all_its_stages_is_not_called_cached(
         (["store", "ls", "--store", "{file}"], "tiny.yaml: found a file, expected a folder"),
         (
             ["regress", "nowhere", "--against", "gone.json"],
-            "gone.json: no baseline; expected a file that 'prologue-bench bless' writes, or a report",
+            "gone.json: no baseline; expected a file that 'prologue-bench bless' writes, or a "
+            "report",
         ),
         (["report", "nowhere"], "no results; expected a folder written by 'prologue-bench run'"),
     ],

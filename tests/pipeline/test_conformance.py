@@ -175,6 +175,11 @@ class Clamping(Prologue):
         return super().encode(images.clamp_(-1, 1))
 
 
+class OfBytes(Prologue):
+    def decode(self, ids: Tensor) -> Tensor:
+        return (super().decode(ids).clamp(-1, 1) + 1) * 127.5
+
+
 class Rounding(Prologue):
     def decode(self, ids: Tensor) -> Tensor:
         return super().decode(ids.clamp_(0, 1))
@@ -186,6 +191,7 @@ class Rounding(Prologue):
         (Rescaling, "inputs"),
         (Clamping, "inputs"),
         (Rounding, "inputs"),
+        (OfBytes, "decode"),
         (Noisy, "determinism"),
         (Leaning, "determinism"),
         (Outside, "ids"),
@@ -291,6 +297,28 @@ class Chance(Metric):
         ]
 
 
+class Retold(Codebook):
+    """Says something else of what was compared each time."""
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        found = super().measure(inputs)
+        when = {"when": float(torch.rand(()))}
+        return [
+            attrs.evolve(
+                each,
+                protocol=attrs.evolve(each.protocol, details={**each.protocol.details, **when}),
+            )
+            for each in found
+        ]
+
+
+class Namesake(Chance):
+    """Gives a number under the name of another metric."""
+
+    def measure(self, inputs: MetricInputs) -> list[Measurement]:
+        return [attrs.evolve(each, name="rate", value=1.0) for each in super().measure(inputs)]
+
+
 class Greedy(Chance):
     needs = ("everything",)  # type: ignore[assignment]
 
@@ -317,7 +345,14 @@ def test_a_metric_that_reads_what_it_does_not_declare_is_told_what_to_add() -> N
 
 
 @pytest.mark.parametrize(
-    ("cls", "expected"), [(Twice, "measurements"), (Chance, "determinism"), (Greedy, "needs")]
+    ("cls", "expected"),
+    [
+        (Twice, "measurements"),
+        (Namesake, "measurements"),
+        (Chance, "determinism"),
+        (Retold, "determinism"),
+        (Greedy, "needs"),
+    ],
 )
 def test_a_broken_metric_fails_the_check_of_its_contract(cls: type[Any], expected: str) -> None:
     assert expected in broken_checks("metric", cls)

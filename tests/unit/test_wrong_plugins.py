@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
+from click.testing import CliRunner
 
+from prologue_bench.cli.app import cli
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance import checks_of
 from prologue_bench.conformance.checks import Broken
@@ -359,6 +362,16 @@ class Writes(_Loss):
         return {"a": (reconstruction - images.sub_(0.5)).square().mean()}
 
 
+class Unmade(_Loss):
+    def __init__(self, settings: object, images: ImageSpec) -> None:
+        raise RuntimeError("not today")
+
+    def forward(
+        self, reconstruction: torch.Tensor, images: torch.Tensor, step: int
+    ) -> dict[str, torch.Tensor]:
+        return {}
+
+
 class HiddenParameters(_Loss):
     def __init__(self, settings: object, images: ImageSpec) -> None:
         super().__init__(settings, images)
@@ -401,6 +414,15 @@ class Leaking(Shapes):
         return kept[: len(self.labels(split))]
 
 
+class Nameless(Shapes):
+    """Has a class without a name."""
+
+    @property
+    def spec(self) -> ImageSpec:
+        found = super().spec
+        return evolve(found, class_names=("", *found.class_names[1:]))
+
+
 class Halves(Shapes):
     """Keeps both splits in one array."""
 
@@ -436,6 +458,17 @@ def broken(
     return found
 
 
+def test_a_constructor_that_fails_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry.load()
+    registry.add("loss", Component(name="unmade", target=f"{__name__}:Unmade", summary=""), "mine")
+    monkeypatch.setattr("prologue_bench.cli.commands.check_plugin.the_registry", lambda: registry)
+    found = CliRunner().invoke(cli, ["check-plugin", "unmade"])
+    assert found.exit_code == 1
+    assert found.output.count("not today") == 1
+    assert found.output.count("not tried: the constructor failed") >= 6
+    assert "breaks 1 of " in str(found.exception)
+
+
 @pytest.mark.parametrize(
     ("target", "names"),
     [
@@ -465,10 +498,13 @@ def test_check_plugin_finds_what_a_data_source_does_wrong() -> None:
     [
         ("Counting", {"repeats"}),
         ("Leaking", {"repeats"}),
+        ("Nameless", {"spec"}),
         ("Halves", set[str]()),
     ],
 )
-def test_check_plugin_compares_images_with_what_they_were(target: str, names: set[str]) -> None:
+def test_check_plugin_finds_wrong_images_and_classes_of_a_data_source(
+    target: str, names: set[str]
+) -> None:
     values = {"size": 14, "train_images": 40, "test_images": 20}
     settings = "prologue_plugins.datasets.settings:ShapesSettings"
     assert broken("data", target, settings, **values) == names

@@ -68,7 +68,7 @@ def check_plugin(
     """
     from prologue_bench.config.sections import parse_override
     from prologue_bench.conformance import checks_of
-    from prologue_bench.conformance.checks import made_up
+    from prologue_bench.conformance.checks import ConstructorFailed, made_up
 
     found = _kind(name, kind)
     settings = dict(parse_override(value) for value in values)
@@ -76,7 +76,14 @@ def check_plugin(
     click.echo(f"{found} {name}, version {entry.component.version} of {entry.origin}")
     images = made_up(image_size, image_channels)
     checks = checks_of(found, name, settings, images, registry=the_registry())
-    broken = [check.name for check in checks if not _passes(check, traceback)]
+    broken = []
+    for check in checks:
+        problem = _problem(check, traceback)
+        broken += [check.name] if problem is not None else []
+        if isinstance(problem, ConstructorFailed):
+            for other in checks[checks.index(check) + 1 :]:
+                _say_skipped(other, "not tried: the constructor failed")
+            break
     if broken:
         raise PrologueBenchError(
             f"{found} {name!r} breaks {len(broken)} of {len(checks)} contracts: "
@@ -101,8 +108,8 @@ def _kind(name: str, kind: str | None) -> Kind:
     return kinds[0]
 
 
-def _passes(check: Check, show_traceback: bool) -> bool:
-    """Run one check and say how it went."""
+def _problem(check: Check, show_traceback: bool) -> BaseException | None:
+    """Run one check and say how it went; what went wrong."""
     import traceback
 
     from prologue_bench.conformance.checks import Broken, Skipped
@@ -110,19 +117,23 @@ def _passes(check: Check, show_traceback: bool) -> bool:
     try:
         check.run()
     except Skipped as reason:
-        click.echo(f"  {style('skipped', 'yellow')}  {check.name}: {reason}")
-        return True
-    except Broken as problem:
-        click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
-        click.echo(f"           found: {problem}")
-        return False
+        _say_skipped(check, str(reason))
+        return None
     except BaseException as error:
         pass_interrupt(error)
         click.echo(f"  {style('BROKEN', 'red')}   {check.name}: {check.contract}")
-        click.echo(f"           it raised {brief(error)}")
-        click.echo(
-            traceback.format_exc() if show_traceback else "           --traceback shows where"
-        )
-        return False
+        if isinstance(error, Broken):
+            click.echo(f"           found: {error}")
+        else:
+            click.echo(f"           it raised {brief(error)}")
+        if not isinstance(error, Broken) or error.__cause__ is not None:
+            click.echo(
+                traceback.format_exc() if show_traceback else "           --traceback shows where"
+            )
+        return error
     click.echo(f"  {style('ok', 'green')}       {check.name}: {check.contract}")
-    return True
+    return None
+
+
+def _say_skipped(check: Check, reason: str) -> None:
+    click.echo(f"  {style('skipped', 'yellow')}  {check.name}: {reason}")

@@ -61,7 +61,11 @@ def _styled(text: str, is_terminal: bool) -> str:
 def _write_utf8(stream: TextIO | None) -> None:
     """Have a stream of ASCII take all text, as click does, which else writes past the guard."""
     encoding = getattr(stream, "encoding", None)
-    if isinstance(stream, io.TextIOWrapper) and encoding and codecs.lookup(encoding).name == "ascii":
+    if (
+        isinstance(stream, io.TextIOWrapper)
+        and encoding
+        and codecs.lookup(encoding).name == "ascii"
+    ):
         stream.reconfigure(encoding="utf-8")
 
 

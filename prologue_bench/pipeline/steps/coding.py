@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench.contracts.images import (
-    FAR,
     ImageArray,
     ImageSpec,
-    outside_range,
+    is_of_bytes,
     to_bytes,
     to_float,
 )
@@ -117,8 +116,7 @@ class Decoder:
             raise StageError(f"{who} {found}, expected floats {list(shape)}")
         if not bool(torch.isfinite(made).all()):
             raise StageError(f"{who} values that are not finite numbers")
-        # As bytes are, 0 to 255. What weights without sense give is on both sides of zero.
-        if float(made.min()) >= 0 and outside_range(made.float()) > FAR:
+        if is_of_bytes(made):
             raise StageError(
                 f"{who} values from {float(made.min()):.3g} to {float(made.max()):.3g}, "
                 "expected about -1 to 1"
