@@ -222,7 +222,7 @@ def _share_memory(one: ImageArray, other: ImageArray) -> bool:
     if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
         return False
     try:
-        return np.shares_memory(one, other, max_work=100_000)
+        return np.shares_memory(one, other, max_work=100_000)  # type: ignore[arg-type]
     except RuntimeError:  # too hard to tell
         return False
 
