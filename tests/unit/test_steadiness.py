@@ -314,3 +314,44 @@ def test_the_page_says_what_a_prologue_does_beside_tokenizers_that_train_twice_a
     assert f"the prologue's are {change(beside, gap)} closer, open" in page
     assert beside[gap].verdict == "noise"
     check_rows("steady_long", "### With twice as many steps", (0, 1, 3, 4, 6, 10, 12))
+
+
+def test_the_pages_say_what_a_prologue_does_with_all_of_the_paper_s_losses() -> None:
+    results, gap = load_results(REPORTS / "steady_losses"), "generation_gap"
+    base, heavy = summary(results).values()
+    fewer, beside = list(summary(load_results(REPORTS / "steady_losses_budget")).values())[1:]
+    page, readme = pages()
+    assert len(results.seeds) == 3
+    assert heavy["gfid"].verdict == heavy["rate"].verdict == heavy[gap].verdict == "better"
+    gfd = change(heavy, "gfid", 0)
+    means = f"from {base['gfid'].mean:.0f} to {heavy['gfid'].mean:.0f}"
+    share = 100 * (1 - heavy["gfid"].mean / base["gfid"].mean)
+    assert f"a prologue lowers gFD by {share:.0f}%" in page
+    assert f"lower gFD by {gfd}, {means}, and the rate by {change(heavy, 'rate')} bits" in page
+    assert f"lowers gFD by {gfd}, {means}, over three seeds" in readme
+    assert f"come {change(heavy, gap)} closer to reconstructions" in page
+    assert f"rFD is {heavy['rfid'].mean:.0f} against {base['rfid'].mean:.0f}" in page
+    assert f"(+{change(heavy, 'rfid', 0, True)}, open)" in page
+    for metric, words in (
+        ("mse", "squared error is {:.0f}%"),
+        ("rfid_fashion_mnist_cnn", ", {:.0f}%;"),
+    ):
+        assert heavy[metric].verdict == "worse"
+        assert words.format(100 * (heavy[metric].mean / base[metric].mean - 1)) in page
+    assert beside["gfid"].verdict == "noise"
+    assert f"gFD is {change(beside, 'gfid', 0)} lower, open" in page
+    assert f"it is {change(beside, 'gfid', 0)} lower, open" in readme
+    assert f"More steps gain {change(fewer, 'gfid', rises=True)} of the" in page
+    assert beside["rate"].verdict == beside[gap].verdict == "better"
+    assert f"the rate {change(beside, 'rate')} bits, and samples come {change(beside, gap)}" in page
+    norms: dict[str, list[float]] = {}
+    for run in results.runs:
+        known = [each for each in run.inside.get("gradient/encoder", ()) if each is not None]
+        norms.setdefault(run.variant, []).append(statistics.fmean(known))
+    without, with_it = (statistics.fmean(norms[each.name]) for each in results.variants)
+    assert (
+        f"has a norm of {without:.2f} in the mean, and that with the prologue one of {with_it:.2f}"
+        in page
+    )
+    check_rows("steady_losses", "## With all of the paper's losses", (0, 1, 3, 4, 6, 10, 12))
+    check_rows("steady_losses_budget", "At equal operations of the generator, 7,730", (0, 3, 5, 9))
