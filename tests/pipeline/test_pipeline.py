@@ -421,7 +421,7 @@ def test_the_revision_is_that_of_the_checkout() -> None:
 def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     load: Load, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Weights do not change the count; a joint prior does, and so do sizes given as fractions."""
+    """A joint prior changes the count, and so may any fraction of a component; rates do not."""
     counted = []
     monkeypatch.setattr(
         flops, "stage_flops", lambda stage, at: counted.append(stage) or stage_flops(stage, at)
@@ -432,10 +432,16 @@ def test_a_plan_counts_each_size_once_and_counts_what_each_takes(
     plan = make_plan(load("tokenizer.prologue_tokens=2", weights, "baseline="), Workspace(store))
     trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
     assert len(trainings) == 8
-    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 6
+    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 8
     assert [planned.flops for planned in trainings] == [
         stage_flops(planned.stage, Workspace(store)) for planned in trainings
     ]
+    counted.clear()
+    rates = "vary={tokenizer_training.autoencoder.learning_rate: [0.1, 0.2, 0.3]}"
+    plan = make_plan(load("tokenizer.prologue_tokens=2", rates, "baseline="), Workspace(store))
+    trainings = [planned for planned in plan.stages if planned.stage.kind == "train-tokenizer"]
+    assert len(trainings) == 3
+    assert sum(stage.kind == "train-tokenizer" for stage in counted) == 1
 
 
 def test_samples_of_many_seeds_are_of_one_size(

@@ -153,6 +153,10 @@ def test_a_warning_of_a_plugin_is_one_line_and_said_once(tmp_path: Path) -> None
         "warnings.simplefilter('always')\n"
         "for _ in range(3):\n"
         "    warnings.warn('soon\\nother \\x1b[31mthings', FutureWarning)\n"
+        "from prologue_bench.contracts import hookimpl\n"
+        "@hookimpl\n"
+        "def prologue_tokenizers():\n"
+        "    return []\n"
     )
     told = python("show", "ar", "--plugin", str(tmp_path / "warns.py"))
     assert told.returncode == 0

@@ -97,9 +97,9 @@ def test_in_the_committed_reports_no_mark_contradicts_its_interval(path: Path) -
     if len(results["seeds"]) == 1:
         assert not seen, "one training seed has no marks"
         return
-    # Where tokenizers alone were trained, there are few.
+    # Where tokenizers alone were trained, there are few; two variants alone have a dozen.
     generates = any(each["name"] == "gfid" for each in results["runs"][0]["measurements"])
-    assert seen > (20 if generates else 2)
+    assert seen > (12 if generates else 2)
     # Of a table, and of the page, as they are read: after rounding.
     html = (path.parent / "report.html").read_text(encoding="utf-8")
     for text in (

@@ -218,7 +218,7 @@ def test_a_mistake_of_a_profile_or_recipe_names_it(
         ),
         (
             "vary.tokenizer.prologue_tokens=3",
-            "vary.tokenizer.prologue_tokens: found 3 (int), expected a list of values",
+            "vary.tokenizer.prologue_tokens: found 3 (int), expected a list of at least one value",
         ),
         ("vary.tokenizer.prologue_tokens=[1, 1]", "two variants are both 'prologue_tokens=1'"),
         ("vary.tokenizer.prologue_tokens=[-1]", "vary.tokenizer.prologue_tokens: must be >= 0: -1"),

@@ -10,6 +10,7 @@ from torch.func import functional_call
 from prologue_bench.contracts import ImageSpec, ReconstructionLoss
 from prologue_bench.errors import UserError
 from prologue_bench.training import distributed
+from prologue_plugins.layers.transformer import full_precision
 from prologue_plugins.losses.settings import PatchGanSettings, group_count, layer_widths
 
 LECAM_DECAY = 0.999
@@ -127,7 +128,7 @@ def gradient_penalty(discriminator: nn.Module, images: Tensor) -> Tensor:
     The output of an image is the sum over its patches. In float32, as second derivatives of small
     numbers need.
     """
-    with torch.autocast(images.device.type, enabled=False), torch.enable_grad():
+    with full_precision(images), torch.enable_grad():
         inputs = images.detach().float().requires_grad_()
         (gradient,) = torch.autograd.grad(discriminator(inputs).sum(), inputs, create_graph=True)
         penalty: Tensor = gradient.square().sum(dim=(1, 2, 3)).mean() / 2

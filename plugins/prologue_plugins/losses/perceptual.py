@@ -14,6 +14,7 @@ from torchvision import models
 
 from prologue_bench.contracts import ImageSpec, ReconstructionLoss
 from prologue_bench.errors import UserError
+from prologue_plugins.layers.transformer import full_precision
 from prologue_plugins.losses.settings import (
     CONVNEXT,
     VGG,
@@ -108,7 +109,7 @@ class Perceptual(ReconstructionLoss):
         if images.shape[-2:] != (size, size):
             images = F.interpolate(images, (size, size), mode="bilinear", antialias=True)
         network: Any = self._frozen.to(images)
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images):
             maps: list[Tensor] = network.maps(images.float())
         return maps
 
