@@ -276,7 +276,7 @@ class _Subject:
         self.in_order(costs, self.layout.split(self.costs(generator)))
 
     def leaves_inputs(self) -> None:
-        generator, ids, labels = self.make(), self.ids.clone(), self.classes.clone()
+        generator, ids, labels = self.make(), self.ids, self.classes
         drawn = generator.draws(BATCH, partial(seeds.generator, "draws"), 0.0)
         losses: Callable[..., Tensor] = generator.losses
         with torch.no_grad():
@@ -343,7 +343,7 @@ class _Subject:
                 )
 
     def _changed(self, position: int) -> Tensor:
-        ids = self.ids.clone()
+        ids = self.ids
         ids[:, position] = (ids[:, position] + 1) % self._vocabulary(position)
         return ids
 
@@ -484,7 +484,7 @@ class _Subject:
         with torch.inference_mode():
             plain = generator.token_losses(self.ids, self.classes)
             hidden = generator.token_losses(self.ids, self.classes, dropped={first.name: mask})
-            other = self.ids.clone()
+            other = self.ids
             other[0, 0] = (other[0, 0] + 1) % first.vocabulary
             blind = generator.token_losses(other, self.classes, dropped={first.name: mask})
         require(

@@ -112,7 +112,7 @@ class _Subject:
 
     def gradient(self) -> None:
         loss = self.make()
-        near, images = self.near.clone().requires_grad_(), self.images.clone().requires_grad_()
+        near, images = self.near.requires_grad_(), self.images.requires_grad_()
         terms = [term for term in loss(near, images, STEP).values() if term.requires_grad]
         require(bool(terms), "no term has a gradient")
         torch.stack([term.float() for term in terms]).sum().backward()  # type: ignore[no-untyped-call]
@@ -141,7 +141,7 @@ class _Subject:
 
     def sides(self) -> None:
         loss = self.make()
-        near = self.near.clone().requires_grad_()
+        near = self.near.requires_grad_()
         learning: list[Tensor] = [each for each in loss.parameters() if each.requires_grad]
         for name, term in self.found(loss, near).items():
             if not term.requires_grad:
@@ -166,7 +166,7 @@ class _Subject:
         )
 
     def leaves_inputs(self) -> None:
-        loss, near, images = self.make(), self.near.clone(), self.images.clone()
+        loss, near, images = self.make(), self.near, self.images
         with (
             torch.no_grad(),
             left_as_they_were("the loss", reconstruction=near, images=images),

@@ -215,11 +215,11 @@ class _Subject:
         same_shapes(output.ids, (BATCH, tokenizer.layout.length), "`losses`: ids")
 
     def leaves_inputs(self) -> None:
-        tokenizer, images = self.make(), self.batch.clone()
+        tokenizer, images = self.make(), self.batch
         if not tokenizer.frozen:
             with left_as_they_were("`losses`", images=images):
                 tokenizer.train().losses(images)
-        tokenizer, images = self.make(), self.batch.clone()
+        tokenizer, images = self.make(), self.batch
         with torch.no_grad():
             if isinstance(tokenizer, ContinuousTokenizer):
                 with left_as_they_were("`reconstruct`", images=images):

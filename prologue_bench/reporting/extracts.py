@@ -15,13 +15,13 @@ from attrs import evolve
 
 from prologue_bench.errors import UserError
 from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
-from prologue_bench.reporting.leaderboard import TRAININGS
 from prologue_bench.reporting.summary import MetricInfo, metric_infos, split_metrics
 from prologue_bench.results.frame import measured
 from prologue_bench.results.integrity import CONTENTS, EXTRACT, contents_of
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.plain import Document
 from prologue_bench.results.schema import ExtractRecord, Results, RunRecord
+from prologue_bench.results.stages import TRAINED
 from prologue_bench.results.strict import to_json
 
 LINE_DEPTH = 4
@@ -94,7 +94,7 @@ def _shortened(run: RunRecord, names: Collection[str]) -> RunRecord:
             evolve(each, positions=(), positions_of="", against={}) for each in kept
         ),
         stages=tuple(
-            stage for stage in run.stages if stage.stage in TRAININGS or stage.key in artifacts
+            stage for stage in run.stages if stage.stage in TRAINED or stage.key in artifacts
         ),
         curves={},
         inside={},

@@ -12,6 +12,7 @@ from prologue_bench.reporting.summary import Cells, MetricInfo, is_judged
 from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.schema import Results, VariantRecord
+from prologue_bench.results.stages import IMPORTED, TRAINED
 from prologue_bench.stats.differences import (
     Points,
     distinct_differences,
@@ -23,8 +24,6 @@ from prologue_bench.texts.numbers import number
 
 MATCHED = 0.05
 """Share by which sizes may differ in a fair comparison."""
-TRAININGS = ("train-tokenizer", "train-generator")
-IMPORTED = ("imported-tokenizer", "imported-generator")
 
 
 @frozen
@@ -231,10 +230,10 @@ def _training_flops(results: Results) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for run in results.runs:
-        stages = [*run.failures, *(each.stage for each in run.stages if each.stage in IMPORTED)]
-        if run.unfinished or any(name.startswith((*TRAININGS, *IMPORTED)) for name in stages):
+        failed = any(name.startswith(TRAINED) for name in run.failures)
+        if run.unfinished or failed or any(each.stage in IMPORTED for each in run.stages):
             continue
-        known = [each.flops for each in run.stages if each.stage in TRAININGS]
+        known = [each.flops for each in run.stages if each.stage in TRAINED]
         total = sum(flops for flops in known if flops is not None)
         if total and None not in known:
             found.setdefault(run.variant, total / 1e12)

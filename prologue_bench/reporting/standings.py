@@ -13,13 +13,14 @@ from typing import NamedTuple
 from attrs import define, evolve, field, frozen
 
 from prologue_bench.reporting.extracts import shown_metrics
-from prologue_bench.reporting.leaderboard import TRAININGS, Rank, Size, sizes
+from prologue_bench.reporting.leaderboard import Rank, Size, sizes
 from prologue_bench.reporting.summary import MetricInfo
 from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.frame import summary
 from prologue_bench.results.protocols import fields, protocol_hash
 from prologue_bench.results.schema import DataRecord, ProtocolRecord, Results, VariantRecord
 from prologue_bench.results.sources import source_of
+from prologue_bench.results.stages import TRAINED
 from prologue_bench.stats.differences import Cell
 
 
@@ -170,7 +171,7 @@ def _models(results: Results, variant: str, metric: str) -> frozenset[tuple[str,
     for run in results.runs:
         for each in run.measurements:
             if run.variant == variant and each.name == metric and each.value is not None:
-                trained = (stage.key for stage in run.stages if stage.stage in TRAININGS)
+                trained = (stage.key for stage in run.stages if stage.stage in TRAINED)
                 found.add((each.artifact, *trained))
     return frozenset(found if all(artifact for artifact, *_ in found) else ())
 

@@ -9,9 +9,8 @@ import math
 
 from prologue_bench.contracts.titles import counterpart_of, over_features
 from prologue_bench.results.plain import Document
+from prologue_bench.results.stages import TRAINED
 from prologue_bench.stats.collapse import collapse_warning
-
-TRAININGS = ("train-tokenizer", "train-generator")
 
 
 def as_today(results: Document) -> Document:
@@ -34,7 +33,7 @@ def forget_uncounted(results: Document) -> None:
         ]
         for stage in uncounted:
             stage["flops"] = None
-        if any(stage["stage"] in TRAININGS for stage in uncounted):
+        if any(stage["stage"] in TRAINED for stage in uncounted):
             run["measurements"] = [
                 each for each in run["measurements"] if each["name"] != "training_flops"
             ]

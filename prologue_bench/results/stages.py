@@ -14,6 +14,8 @@ STEP, STEPS = "step", "steps"
 INSIDE = "inside"
 TRAINED = ("train-tokenizer", "train-generator")
 """The stages that train, a tokenizer and a generator."""
+IMPORTED = ("imported-tokenizer", "imported-generator")
+"""Those that stand in their places for what was trained elsewhere."""
 
 
 def wrong_stages(results: Results, findings: Findings) -> None:
