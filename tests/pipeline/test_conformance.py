@@ -399,7 +399,7 @@ def prologue_tokenizers():
     assert "found images of 20 x 20, expected 16 x 16" in fixed.output
     of_clothes = ["check-plugin", "perceptual", "--set", "extractor=fashion-mnist-cnn"]
     coloured = CliRunner().invoke(cli, of_clothes)
-    assert "found images of 3 channels, expected 1" in coloured.output
+    assert "found images of 3 channels, expected 1, which fashion-mnist-cnn sees" in coloured.output
     assert coloured.exit_code == 1
     grey = CliRunner().invoke(cli, [*of_clothes, "--image-channels", "1"])
     assert grey.exit_code == 0, grey.output

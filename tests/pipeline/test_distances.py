@@ -96,7 +96,8 @@ def test_colours_are_not_for_the_classifier_of_clothes(tmp_path: Path) -> None:
         data=DATA, layout=LAYOUT, prefixes=(), samples=100, tokenizer=prologue()
     )
     settings = FidSettings(extractor="fashion-mnist-cnn", few_samples="shrink")
-    with pytest.raises(UserError, match=r"fashion-mnist-cnn are of images in grey, found .* 3"):
+    message = "^extractor: found images of 3 channels, expected 1, which fashion-mnist-cnn sees$"
+    with pytest.raises(UserError, match=message):
         GenerationFid(settings).check(planned)
     beside = FidSettings(resize=32, few_samples="shrink", beside=("fashion-mnist-cnn",))
     GenerationFid(beside).check(planned)

@@ -114,8 +114,8 @@ def test_without_names_it_is_what_there_is_something_for(tmp_path: Path) -> None
     assert latents["psnr"] == 100
     assert latents.notes == (
         "tokens are not counted: encode gives float32 [40, 3, 16, 16], no integers",
-        "rfid is left out: features of fashion-mnist-cnn are of images in grey, found images of "
-        "3 channels",
+        "rfid is left out: extractor: found images of 3 channels, expected 1, "
+        "which fashion-mnist-cnn sees",
     )
 
 

@@ -23,7 +23,7 @@ from prologue_plugins.losses.settings import (
     PerceptualSettings,
 )
 from prologue_plugins.losses.weights import check_classifier, load_classifier
-from prologue_plugins.metrics.extractors import EXTRACTORS
+from prologue_plugins.metrics.extractors import EXTRACTORS, check_channels
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -80,7 +80,7 @@ class Perceptual(ReconstructionLoss):
 
     def __init__(self, settings: PerceptualSettings, images: ImageSpec) -> None:
         super().__init__()
-        _check_channels(settings, images)
+        self.check(settings, images)
         self.settings = settings
         module = import_module(EXTRACTORS[settings.extractor].target.split(":")[0])
         network = module.trained().requires_grad_(False)
@@ -89,7 +89,7 @@ class Perceptual(ReconstructionLoss):
 
     @classmethod
     def check(cls, settings: PerceptualSettings, images: ImageSpec) -> None:
-        _check_channels(settings, images)
+        check_channels(settings.extractor, images.channels, "loss 'perceptual': extractor")
 
     def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
         with torch.no_grad():
@@ -123,16 +123,6 @@ def distance_of_directions(one: Tensor, other: Tensor) -> Tensor:
     scales = [each.clamp_min(SHORTEST**2).rsqrt() for each in squares]
     lengths = [square * scale**2 for square, scale in zip(squares, scales, strict=True)]
     return lengths[0] + lengths[1] - 2 * (one * other).sum(dim=1) * scales[0] * scales[1]
-
-
-def _check_channels(settings: PerceptualSettings, images: ImageSpec) -> None:
-    """Raises UserError for images that the extractor does not see."""
-    seen = EXTRACTORS[settings.extractor].channels
-    if images.channels not in seen:
-        raise UserError(
-            f"loss 'perceptual': {settings.extractor}: found images of {images.channels} channels, "
-            f"expected {' or '.join(map(str, seen))}"
-        )
 
 
 def check_lpips(weights: str, images: ImageSpec, owner: str) -> None:

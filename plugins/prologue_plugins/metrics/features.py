@@ -23,6 +23,7 @@ from prologue_bench.storage.kept import find_kept, keep
 from prologue_plugins.metrics.extractors import (
     EXTRACTORS,
     INCEPTION_NAME,
+    check_channels,
     register,
     weights_of,
 )
@@ -133,13 +134,8 @@ def check_features(settings: FeatureSettings, planned: PlannedInputs) -> int:
     Raises UserError where they cannot. Weights are looked for and not loaded; where torch-fidelity
     has to fetch them, it is asked whether they are there.
     """
-    extractor, channels = EXTRACTORS[settings.extractor], planned.data.spec.channels
-    if channels not in extractor.channels:
-        seen = "grey or RGB" if 3 in extractor.channels else "grey"
-        raise UserError(
-            f"features of {settings.extractor} are of images in {seen}, "
-            f"found images of {channels} channels"
-        )
+    extractor = EXTRACTORS[settings.extractor]
+    check_channels(settings.extractor, planned.data.spec.channels, "extractor")
     layer = settings.layer or extractor.usual_layer
     if layer not in extractor.layers:
         raise UserError(

@@ -15,6 +15,8 @@ from typing import Literal
 
 from attrs import frozen
 
+from prologue_bench.errors import UserError
+
 ExtractorName = Literal["efficientnet-lite0", "fashion-mnist-cnn", "inception-v3-compat"]
 INCEPTION_NAME = "inception-v3-compat"
 
@@ -103,3 +105,13 @@ def weights_of(name: str) -> Path:
     if find is None:
         raise LookupError(f"{name} has no weights of its own")
     return find()
+
+
+def check_channels(name: str, channels: int, owner: str) -> None:
+    """Raises UserError, on behalf of the owner, for images that an extractor does not see."""
+    seen = EXTRACTORS[name].channels
+    if channels not in seen:
+        raise UserError(
+            f"{owner}: found images of {channels} channels, "
+            f"expected {' or '.join(map(str, seen))}, which {name} sees"
+        )
