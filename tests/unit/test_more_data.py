@@ -116,6 +116,12 @@ def test_what_is_wrong_with_shards_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_one_tar_is_no_folder_of_shards(tmp_path: Path) -> None:
+    tarred(tmp_path / "one.tar", {"a.png": encoded(PICTURES[0])})
+    with pytest.raises(UserError, match=r"one\.tar: found a file, expected a folder\. Set data\.root"):
+        web(tmp_path / "one.tar")
+
+
 def numbered(root: Path, **numbers: list[int]) -> Path:
     """Shards whose images have these numbers of classes."""
     root.mkdir()

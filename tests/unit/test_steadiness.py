@@ -355,3 +355,53 @@ def test_the_pages_say_what_a_prologue_does_with_all_of_the_paper_s_losses() -> 
     )
     check_rows("steady_losses", "## With all of the paper's losses", (0, 1, 3, 4, 6, 10, 12))
     check_rows("steady_losses_budget", "At equal operations of the generator, 7,730", (0, 3, 5, 9))
+
+
+EIGHT_TOKENS = (
+    ("[all of the paper's losses](#with-all-of-the-papers-losses)", "steady_losses", 1),
+    ("the same, beside as many operations", "steady_losses_budget", 2),
+    ("[L1 alone](#a-recipe-that-trains-the-baseline-better)", "steady", 1),
+    ("[L1 alone, weight 0.1](#a-weight-that-leaves-reconstruction-alone)", "steady_weight", 3),
+    ("[the same, twice the steps](#with-twice-as-many-steps-of-the-tokenizer)", "steady_long", 1),
+    (
+        "[L1 alone, added afterwards](#a-prologue-that-costs-the-decoder-nothing)",
+        "steady_tokenizers",
+        2,
+    ),
+    (
+        "[the same, beside as many operations](#at-equal-operations-of-the-generator)",
+        "steady_budget",
+        3,
+    ),
+)
+"""How the tokens are trained, the report, and its variant by number."""
+CHANGED = {
+    "gFD": "gFD (EfficientNet-Lite0) ↓",
+    "rFD": "rFD (EfficientNet-Lite0) ↓",
+    "samples from reconstructions": "FD of samples from reconstructions (EfficientNet-Lite0) ↓",
+    "rate (bits)": "rate ↓ (bits/image)",
+}
+
+
+def answer() -> str:
+    """The table of docs/results.md that says what eight tokens change, setting by setting."""
+    head = ["how they are trained", "seeds", "gFD without", *CHANGED]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for setting, report, variant in EIGHT_TOKENS:
+        shown = (REPORTS / report / "results.md").read_text(encoding="utf-8").splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown]
+        titles = next(row for row in rows if CHANGED["gFD"] in row)
+        first = rows.index(titles) + 2
+        base, own = rows[first], rows[first + variant]
+        changes = [
+            own[titles.index(title)].partition("(")[2].rstrip(")") for title in CHANGED.values()
+        ]
+        seeds = len(load_results(REPORTS / report).seeds)
+        without = base[titles.index(CHANGED["gFD"])].partition(",")[0]
+        same = ["0" if "same" in change else change for change in changes]
+        lines.append([setting, str(seeds), without, *same])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def test_the_page_begins_with_what_eight_tokens_change() -> None:
+    assert answer() in PAGE

@@ -37,6 +37,8 @@ class WebDataset(LabelledImages):
         if settings.root is None:
             raise MissingDataError(f"data set 'webdataset': no root is given. {WAYS}")
         root = user_path(settings.root)
+        if root.is_file():
+            raise MissingDataError(f"{root}: found a file, expected a folder. {WAYS}")
         self.shards: Mapping[Split, frozenset[str]] = {
             "train": _shards(root, settings.train, "train"),
             "test": _shards(root, settings.test, "test"),
