@@ -118,7 +118,7 @@ def test_what_is_wrong_with_shards_is_one_line(
 
 def test_one_tar_is_no_folder_of_shards(tmp_path: Path) -> None:
     tarred(tmp_path / "one.tar", {"a.png": encoded(PICTURES[0])})
-    with pytest.raises(UserError, match=r"one\.tar: found a file, expected a folder\. Set data\.root"):
+    with pytest.raises(UserError, match=r"one\.tar: found a file, expected a folder\. Set data\."):
         web(tmp_path / "one.tar")
 
 
