@@ -9,6 +9,8 @@ from prologue_bench.config.sections import merge
 from prologue_bench.config.settings import Sampling, plain_values
 from prologue_bench.config.structure import structure
 
+GRID = "sampling.search.grid"
+
 
 def sampling_at(sampling: Sampling, point: Mapping[str, Any], where: str) -> Sampling:
     """The settings with those of a point put in, and without the search.
@@ -23,3 +25,9 @@ def sampling_at(sampling: Sampling, point: Mapping[str, Any], where: str) -> Sam
             nested = {part: nested}
         values = merge(values, nested)
     return structure(Sampling, values, where)
+
+
+def tried(sampling: Sampling) -> list[Sampling]:
+    """The settings at each point of the search; where there is none, the settings alone."""
+    points = sampling.search.points() if sampling.search else [{}]
+    return [sampling_at(sampling, point, GRID) for point in points]

@@ -190,6 +190,8 @@ def _temperature(
 
 MOST_POINTS = 1000
 """Each combination is a set of samples that is drawn and measured."""
+UNSEARCHED = ("samples", "seed", "batch_size", "search")
+"""Settings of sampling that are the same for all: how many are drawn, and from which noise."""
 
 
 def _grid(
@@ -197,6 +199,8 @@ def _grid(
 ) -> None:
     if not value or not all(value.values()):
         raise ValueError("'grid' must have at least one setting with at least one value")
+    if fixed := sorted(name for name in value if name.partition(".")[0] in UNSEARCHED):
+        raise ValueError(f"'grid' must have none of {', '.join(UNSEARCHED)}: {', '.join(fixed)}")
     if (points := math.prod(map(len, value.values()))) > MOST_POINTS:
         raise ValueError(f"'grid' must have at most {MOST_POINTS} combinations: {points}")
 

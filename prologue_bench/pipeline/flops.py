@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from prologue_bench import seeds
 from prologue_bench.config.experiments import Resolved
-from prologue_bench.config.search import sampling_at
+from prologue_bench.config.search import tried
 from prologue_bench.config.settings import Sampling, Training
 from prologue_bench.contracts.checked import check_prior
 from prologue_bench.contracts.generator import AutoregressiveGenerator, Generator, JointPrior
@@ -284,16 +284,23 @@ def _reconstruction(stage: stages.Reconstruct, at: _OnMeta) -> float:
 
 
 def _sampling(stage: stages.SampleImages, at: _OnMeta) -> float:
-    return stage.sampling.samples * _drawing(stage.generator, stage.sampling, at)
+    each = _drawn(stage, at) + _decoding(stage.generator.tokens, at)
+    return stage.sampling.samples * each
 
 
 def _searching(stage: stages.SearchSampling, at: _OnMeta) -> float:
     search = stage.sampling.search
     assert search is not None
-    tried = [
-        sampling_at(stage.sampling, point, "sampling.search.grid") for point in search.points()
-    ]
-    return search.samples * sum(_drawing(stage.generator, sampling, at) for sampling in tried)
+    each = [_drawing(stage.generator, sampling, at) for sampling in tried(stage.sampling)]
+    return search.samples * sum(each)
+
+
+def _drawn(stage: stages.SampleImages, at: _OnMeta) -> float:
+    """One image's tokens, by the dearest settings that a search may choose."""
+    layout = _one_sequence(stage.generator, at)[0].layout
+    # Of all settings that are searched, guidance alone changes what a draw takes.
+    by_guidance = {tuple(guidance_scales(layout, each)): each for each in tried(stage.sampling)}
+    return max(_tokens(stage.generator, each, at) for each in by_guidance.values())
 
 
 def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) -> float:
@@ -303,14 +310,12 @@ def _drawing(generator: stages.GeneratorStage, sampling: Sampling, at: _OnMeta) 
 
 def _picturing(stage: stages.PictureSamples, at: _OnMeta) -> float:
     """Tokens for the first tokens that a row shares, tokens that go on from them, and images."""
-    generator, sampling = stage.samples.generator, stage.samples.sampling
-    each = 2 * _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
+    each = 2 * _drawn(stage.samples, at) + _decoding(stage.samples.generator.tokens, at)
     return COLUMNS * SAMPLE_ROWS * each
 
 
 def _picturing_tokens(stage: stages.PictureTokens, at: _OnMeta) -> float:
-    generator, sampling = stage.samples.generator, stage.samples.sampling
-    each = 2 * _tokens(generator, sampling, at) + _decoding(generator.tokens, at)
+    each = 2 * _drawn(stage.samples, at) + _decoding(stage.samples.generator.tokens, at)
     return COLUMNS * (len(stage.places) + 1) * each
 
 

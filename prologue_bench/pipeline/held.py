@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from prologue_bench.config.search import tried
 from prologue_bench.contracts.generator import AutoregressiveGenerator
 from prologue_bench.guard import pass_interrupt
 from prologue_bench.pipeline import stages
@@ -33,27 +34,42 @@ def _held(stage: stages.SampleImages | stages.SearchSampling, workspace: Workspa
     generator = generator_to_look_at(stage.generator, workspace)
     if not isinstance(generator, AutoregressiveGenerator):
         return 0
-    passes = 2 if is_guided(guidance_scales(generator.layout, sampling)) else 1
-    rows = passes * min(sampling.batch_size, sampling.samples)
+    layout = generator.layout
+    guided = any(is_guided(guidance_scales(layout, each)) for each in tried(sampling))
+    searched = sampling.search if isinstance(stage, stages.SearchSampling) else None
+    samples = searched.samples if searched else sampling.samples
+    rows = (1 + guided) * min(sampling.batch_size, samples)
     if not torch.cuda.is_available():
         rows = min(rows, ROWS)
-    name = ("state", identity(stage.generator.generator), generator.layout)
+    name = ("state", identity(stage.generator.generator), layout)
     one, two = (
-        int(workspace.once((*name, count), partial(_state_bytes, generator, count)))
+        int(workspace.once((*name, count), partial(state_bytes, generator, count)))
         for count in (1, 2)
     )
     return one + (rows - 1) * (two - one)
 
 
-def _state_bytes(generator: AutoregressiveGenerator[Any], rows: int) -> int:
-    """Of the state for so many images, without the generator's own weights."""
+def state_bytes(generator: AutoregressiveGenerator[Any], rows: int) -> int:
+    """Of the state for so many images when all is drawn, without the generator's own weights.
+
+    A state that grows from step to step grows by as much with each token.
+    """
     device = next(generator.parameters(), torch.empty(0)).device
+    weights = _storages((*generator.parameters(), *generator.buffers()))
+    steps = generator.steps
     with torch.no_grad(), device:
         state = generator.start(torch.zeros(rows, dtype=torch.int64))
+        sizes = [_bytes_of(state, weights)]
+        for chosen in (None, torch.zeros(rows, steps[0], dtype=torch.int64))[: len(steps)]:
+            generator.decode_step(state, chosen)
+            sizes.append(_bytes_of(state, weights))
+    per_token = (sizes[-1] - sizes[1]) / steps[0]
+    return max(sizes[0], round(sizes[1] + per_token * (sum(steps) - steps[-1])))
+
+
+def _bytes_of(state: Any, apart_from: Mapping[int, int]) -> int:
     held = _storages(_tensors(state, set()))
-    for own in _storages((*generator.parameters(), *generator.buffers())):
-        held.pop(own, None)
-    return sum(held.values())
+    return sum(size for storage, size in held.items() if storage not in apart_from)
 
 
 def _tensors(within: Any, seen: set[int]) -> Iterator[torch.Tensor]:

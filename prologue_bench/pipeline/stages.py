@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from attrs import Attribute, asdict, field, frozen
 
 from prologue_bench.config.experiments import Resolved
-from prologue_bench.config.search import sampling_at
+from prologue_bench.config.search import tried
 from prologue_bench.config.settings import (
     GeneratorTraining,
     Sampling,
@@ -542,8 +542,7 @@ def components_of(stage: Stage) -> tuple[tuple[str, Component], ...]:
 
 def sampling_points(sampling: Sampling) -> list[dict[str, Any]]:
     """Sampling settings as plain values for keys, once for each point of their search."""
-    points = sampling.search.points() if sampling.search else [{}]
-    return [key_values(sampling_at(sampling, point, "sampling.search.grid")) for point in points]
+    return [key_values(each) for each in tried(sampling)]
 
 
 def sampling_told(sampling: Sampling) -> dict[str, Any]:

@@ -393,7 +393,9 @@ def test_guided_sampling_counts_the_pass_without_a_class(load: Load, store: Stor
     assert counted("sampling.guidance={visual: {scale: 1.0}}")["sample"] == plain["sample"]
     # An image is decoded once all the same.
     assert plain["sample"] < guided["sample"] < 2 * plain["sample"]
-    assert counted(search)["search"] == plain["sample"] + 2 * guided["sample"]
+    searched = counted(search)
+    assert searched["search"] == plain["sample"] + 2 * guided["sample"]
+    assert searched["sample"] == guided["sample"], "the dearest settings may be chosen"
 
 
 def test_flops_of_a_tokenizer_step_match_a_count_by_hand(load: Load, store: Store) -> None:

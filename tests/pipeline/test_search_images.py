@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 
 from prologue_bench.config.ablation import Ablation
 from prologue_bench.contracts import MetricInputs, to_float
@@ -79,3 +80,18 @@ def test_no_image_that_settings_are_searched_on_was_trained_on(
         "41 training images, a class-balanced subset with seed 0, are held out of all training; "
         "sampling settings are searched for on them",
     )
+
+
+def test_a_search_needs_a_number_that_is_better_in_one_direction(
+    load: Load, store: Store, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = GenerationFid.measure
+
+    def neutral(self: GenerationFid, inputs: MetricInputs) -> Any:
+        return [evolve(each, direction="neutral") for each in measure(self, inputs)]
+
+    monkeypatch.setattr(GenerationFid, "measure", neutral)
+    plan = make_plan(load(SEARCH, "vary={}", "baseline="), Workspace(store))
+    failures = execute(plan, Workspace(store), recorder, lambda: False).failures
+    told = "found 'gFD (EfficientNet-Lite0)', which is better neither lower nor higher, expected a"
+    assert [told in failure for failure in map(str, failures.values())].count(True) == 1

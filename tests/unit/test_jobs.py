@@ -23,6 +23,7 @@ from prologue_bench.cli.console.progress import (
     VerboseProgress,
 )
 from prologue_bench.config.ablation import Ablation
+from prologue_bench.contracts import AutoregressiveGenerator, Segment, TokenLayout
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.pipeline import memory
 from prologue_bench.pipeline.executors import jobs as choosing
@@ -30,6 +31,7 @@ from prologue_bench.pipeline.executors.graph import Outcome, StageGraph
 from prologue_bench.pipeline.executors.jobs import Machine, choose_jobs, this_machine
 from prologue_bench.pipeline.executors.messages import Ending
 from prologue_bench.pipeline.executors.schedule import critical_paths, makespan, widest
+from prologue_bench.pipeline.held import state_bytes
 from prologue_bench.pipeline.memory import PeakMemory, available_memory
 from prologue_bench.pipeline.needs import Needs, PlanNeeds, check_disk, estimate_needs
 from prologue_bench.pipeline.planner import Plan, PlannedStage, make_plan
@@ -259,6 +261,55 @@ def test_a_draw_holds_the_models_and_the_keys_and_values_of_a_batch(load: Load) 
     keys_and_values = 16 * 2 * 5 * 32 * 4
     assert keys_and_values <= more <= 8 * keys_and_values, "and buffers of a step's results"
     assert counted(16, 2.0) - counted(16, 1.0) == more, "guidance draws two rows per image"
+
+
+def test_a_search_holds_what_its_guided_points_hold(load: Load) -> None:
+    def counted(samples: int, scales: str) -> dict[str, int]:
+        workspace = Workspace(Store(Path("nowhere")))
+        grid = f"grid: {{guidance.all.scale: {scales}}}"
+        search = f"sampling.search={{samples: {samples}, validation_images: 8, {grid}}}"
+        plan = make_plan(load("sampling.batch_size=16", "sampling.samples=64", search), workspace)
+        needs = estimate_needs(plan, workspace).stages
+        return {each.stage.kind: needs[each.stage.key].memory for each in plan.missing}
+
+    plain, guided, both = (counted(64, scales) for scales in ("[1]", "[2]", "[1, 2]"))
+    for kind in ("search", "sample"):
+        assert plain[kind] < guided[kind] == both[kind]
+    assert counted(4, "[2]")["search"] < guided["search"], "it draws fewer images than a batch"
+
+
+class Growing(AutoregressiveGenerator[list[torch.Tensor]]):
+    """Its state takes up the tokens of each step, 7 numbers each, beside 3 of its start."""
+
+    def __init__(self, steps: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layout = TokenLayout((Segment("visual", sum(steps), 5),))
+        self._steps = steps
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return self._steps
+
+    def losses(self, ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def start(self, labels: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.zeros(len(labels), 3)]
+
+    def decode_step(self, state: list[torch.Tensor], chosen: torch.Tensor | None) -> torch.Tensor:
+        if chosen is not None:
+            state[0] = torch.cat((state[0], torch.zeros(len(chosen), 7 * chosen.shape[1])), dim=1)
+        return torch.zeros(len(state[0]), 1, 5)
+
+
+@pytest.mark.parametrize("steps", [(1,), (1, 1), (1,) * 9, (2, 3, 4)])
+def test_a_state_that_grows_counts_as_large_as_it_gets(steps: tuple[int, ...]) -> None:
+    generator, chosen = Growing(steps), None
+    state = generator.start(torch.zeros(6, dtype=torch.int64))
+    for count in steps:
+        generator.decode_step(state, chosen)
+        chosen = torch.zeros(6, count, dtype=torch.int64)
+    assert state_bytes(generator, 6) == state[0].nbytes
 
 
 def test_a_draw_whose_beginning_fails_is_planned_all_the_same(

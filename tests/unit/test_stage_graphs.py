@@ -120,6 +120,11 @@ def load_references_rows(registry: Registry) -> list[str]:
     [
         ("{grid: {temprature: [1.0]}}", "sampling.search.grid.temprature: unknown setting"),
         ("{grid: {temperature: [0.0]}}", "temperature: must be > 0"),
+        (
+            "{grid: {temperature: [0.9], seed: [0, 1]}}",
+            "grid: must have none of samples, seed, batch_size, search: seed",
+        ),
+        ("{grid: {search.samples: [4, 8]}}", "grid: must have none of samples, seed, batch_size"),
         ("{grid: {}}", "grid: must have at least one setting"),
         (
             "{grid: {temperature: [1.0]}, validation_images: 8, metric: rate}",

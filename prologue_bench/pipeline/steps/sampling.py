@@ -13,7 +13,7 @@ import torch
 from attrs import evolve
 from numpy.typing import NDArray
 
-from prologue_bench.config.search import sampling_at
+from prologue_bench.config.search import GRID, sampling_at
 from prologue_bench.config.settings import Sampling
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.contracts.metric import MetricInputs
@@ -52,7 +52,7 @@ def search_sampling(
         # By content: the same grid may come in another order.
         kept = context.work / f"point-{_hash(point)}.json"
         if not kept.exists():
-            sampling = sampling_at(stage.sampling, point, "sampling.search.grid")
+            sampling = sampling_at(stage.sampling, point, GRID)
             parts: list[NDArray[Any]] = []
             for start in range(0, search.samples, sampling.batch_size):
                 context.check_stop()
@@ -92,6 +92,11 @@ def search_sampling(
             if not numbers:
                 raise StageError(f"{who}: `measure` gave nothing, expected a number to choose by")
             measured = numbers[0]
+            if measured.direction == "neutral":
+                raise StageError(
+                    f"{who}: found '{measured.title}', which is better neither lower nor higher, "
+                    "expected a number to choose by"
+                )
             result = {
                 "point": point,
                 "metric": measured.title,
@@ -121,7 +126,7 @@ def chosen_sampling(stage: stages.SampleImages, store: Store) -> Sampling:
     if stage.search is None:
         return stage.sampling
     chosen = json.loads((store.get(stage.search.key) / stages.SEARCH).read_text())["chosen"]
-    return sampling_at(stage.sampling, chosen, "sampling.search.grid")
+    return sampling_at(stage.sampling, chosen, GRID)
 
 
 def draw_tokens(stage: stages.SampleImages, workspace: Workspace, context: StageContext) -> None:
