@@ -19,7 +19,7 @@ from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.provenance import software
-from prologue_bench.pipeline.stages import SEARCH, Imported, Measure, Stage
+from prologue_bench.pipeline.stages import SEARCH, Imported, Measure, Stage, TrainTokenizer
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.frame import measured_seeds
@@ -82,7 +82,7 @@ def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results
         overrides=ablation.overrides.values,
         variants=tuple(_variant(each, workspace) for each in plan.first_pipelines),
         runs=tuple(runs),
-        components=_components(plan, registry),
+        components=components(plan, registry),
         references=tuple(record(plain(each), ReferenceRecord) for each in ablation.references),
         software=dict(software()),
         hardware=HardwareRecord(
@@ -125,7 +125,7 @@ def _search_notes(plan: Plan) -> list[str]:
     ]
 
 
-def _components(plan: Plan, registry: Registry) -> tuple[ComponentRecord, ...]:
+def components(plan: Plan, registry: Registry) -> tuple[ComponentRecord, ...]:
     """Every component in use with its version and where it is from."""
     used: dict[tuple[Kind, str], None] = {}
     for pipeline in plan.first_pipelines:
@@ -134,6 +134,11 @@ def _components(plan: Plan, registry: Registry) -> tuple[ComponentRecord, ...]:
         used[("tokenizer", experiment.tokenizer.name)] = None
         if pipeline.generates:
             used[("generator", experiment.generator.name)] = None
+        trained = [each for each in pipeline.stages() if isinstance(each, TrainTokenizer)]
+        used.update({("tokenizer", stage.tokenizer.name): None for stage in trained})
+        used.update({("generator", each.prior.name): None for each in trained if each.prior})
+        if pipeline.samples.search:
+            used[("metric", pipeline.samples.search.metric.name)] = None
         used.update({("loss", loss.name): None for loss in experiment.losses})
         used.update({("metric", metric.name): None for metric in experiment.metrics})
     entries = [(kind, registry.find_entry(kind, name)) for kind, name in used]

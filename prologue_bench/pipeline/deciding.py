@@ -18,10 +18,10 @@ from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import Plan
 from prologue_bench.results.frame import looks_of, measured, summary
 from prologue_bench.results.pictures import Pictures
-from prologue_bench.results.schema import MOST_SEEDS, AddedSeeds, LookRecord, Results
+from prologue_bench.results.schema import AddedSeeds, LookRecord, Results
 from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.intervals import LEVEL
-from prologue_bench.stats.looks import LEAST_PAIRS
+from prologue_bench.stats.looks import LEAST_PAIRS, MOST_SEEDS
 from prologue_bench.storage.store import Store
 
 Finish = Callable[[Plan, Outcome], tuple[Results, Pictures]]

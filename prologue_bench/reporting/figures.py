@@ -115,6 +115,7 @@ def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
     known = set(rows.metric)
     names = [variant.name for variant in results.variants]
     broken = collapsed(results)
+    better = {each.name: each.direction for each in _measured(results)}
     asked = {
         (other, each.name): title
         for run in results.runs
@@ -123,7 +124,7 @@ def tradeoffs(rows: pd.DataFrame, results: Results) -> list[tuple[str, Spec]]:
         for other, title in each.against.items()
     }
     return [
-        (title, plots.scatter_plot(rows, x, y, names, title, broken))
+        (title, plots.scatter_plot(rows, x, y, names, title, broken, (better[x], better[y])))
         for (x, y), title in asked.items()
         if {x, y} <= known
     ]

@@ -22,7 +22,7 @@ from prologue_bench.reporting.vega import (
     tooltip,
     variant_colour,
 )
-from prologue_bench.results.schema import Columns
+from prologue_bench.results.schema import Columns, Direction
 from prologue_bench.stats.differences import Cell
 
 POINTS_CUT = 5
@@ -210,13 +210,14 @@ def scatter_plot(
     variants: Sequence[str],
     title: str,
     broken: Collection[str] = (),
+    better: tuple[Direction | None, Direction | None] = ("lower", "lower"),
 ) -> Spec:
-    """One metric against another, both better when lower.
+    """One metric against another; `better` says where each of them is.
 
     Every seed is a small dot, every variant's mean a large one. With several training seeds a
     dashed line joins the means that no other mean beats in both (the Pareto front), without the
-    `broken` variants, which have collapsed. `rows` are a frame's rows; runs that lack one of the
-    two are left out.
+    `broken` variants, which have collapsed; there is none where a metric is better neither lower
+    nor higher. `rows` are a frame's rows; runs that lack one of the two are left out.
     """
     table = (
         rows[rows.metric.isin((x, y))]
@@ -252,11 +253,14 @@ def scatter_plot(
     base = alt.Chart(data(table[["variant", "seed", "x", "y"]]))
     dots = encoded(base.mark_circle(size=30), "{}", faint, [alt.Tooltip("seed:N")])
     means = encoded(base.mark_point(shape="diamond", size=110, filled=True), "mean({})", solid, [])
-    if table.seed.nunique() < 2:  # one training of each tells nothing of which is ahead
+    signs = [{"lower": 1, "higher": -1}.get(direction or "", 0) for direction in better]
+    # One training of each tells nothing of which is ahead.
+    if table.seed.nunique() < 2 or not all(signs):
         return spec(alt.layer(dots, means.add_params(chosen)), title)
     whole = table[~table.variant.isin(broken)]
-    front = data(pareto_front(whole.groupby("variant")[["x", "y"]].mean()))
-    line = alt.Chart(front).mark_line(strokeDash=[4, 3], strokeWidth=1, opacity=0.5, color=INK)
+    ahead = pareto_front(whole.groupby("variant")[["x", "y"]].mean() * signs) * signs
+    dashed: dict[str, Any] = {"strokeDash": [4, 3], "strokeWidth": 1, "opacity": 0.5, "color": INK}
+    line = alt.Chart(data(ahead)).mark_line(**dashed)
     joined = line.encode(x=alt.X("x:Q", scale=scale), y=alt.Y("y:Q", scale=scale))
     return spec(alt.layer(joined, dots, means.add_params(chosen)), title)
 

@@ -165,7 +165,7 @@ def commands(results: Results) -> list[str]:
     for source in results.origins:
         own = [source.name, source.profile, *map(str, source.seeds)]
         name, profile = map(shlex.quote, own[:2])
-        sets = "".join(f" --set {shlex.quote(each)}" for each in results.overrides)
+        sets = "".join(f" --set {shlex.quote(each)}" for each in source.overrides)
         seeds = ",".join(own[2:])
         found.append(f"prologue-bench run {name}.yaml --profile {profile} --seeds {seeds}{sets}")
     return found

@@ -18,7 +18,8 @@ from prologue_bench.reporting.summary import Cells, MetricInfo, why_not_judged
 from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.schema import Results
 from prologue_bench.stats.differences import Cell, Difference, Verdict
-from prologue_bench.stats.settling import MOST_SEEDS, seeds_to_settle
+from prologue_bench.stats.looks import MOST_SEEDS
+from prologue_bench.stats.settling import seeds_to_settle
 from prologue_bench.stats.wording import difference_text, interval_text, share_text
 from prologue_bench.texts.numbers import number, signed
 

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from attrs import field, frozen
 
 from prologue_bench.results.checking import Between, Filled, Others
+from prologue_bench.stats.looks import MOST_SEEDS
 
 RESULTS_SCHEMA = 1
 EXPORT_FORMAT = 1
@@ -301,6 +302,7 @@ class SourceRecord(SourceName):
     created: str
     data: DataRecord
     components: tuple[ComponentRecord, ...] = ()
+    overrides: tuple[str, ...] = omitted(())
     software: Mapping[str, Scalar]
     hardware: HardwareRecord
 
@@ -323,10 +325,6 @@ class ReferenceRecord:
     protocol: str
     columns: tuple[str, ...]
     rows: Mapping[str, ReferenceRow]
-
-
-MOST_SEEDS = 100
-"""That may be looked at one by one."""
 
 
 @frozen(kw_only=True)
@@ -488,6 +486,7 @@ class Results(Numbers):
                 created=self.created,
                 data=self.data,
                 components=self.components,
+                overrides=self.overrides,
                 software=self.software,
                 hardware=self.hardware,
             ),

@@ -48,13 +48,21 @@ Basis = Literal["training seeds", "sampling seeds", "images", ""]
 class Margin:
     """Within what a difference counts as none: a `share` of the baseline's mean.
 
-    `limit` is that in the unit of the metric, less what is not known of the baseline's mean: while
-    the interval of a difference lies within it, so do those of its distances to the share of the
-    baseline's true mean.
+    `whole` is that in the unit of the metric. The baseline's true mean is not known: the intervals
+    of a difference's distances to the share of it are wider than the difference's own, by so many
+    of its half widths (`wider`).
     """
 
     share: float
-    limit: float
+    whole: float
+    wider: float = 0.0
+
+    def limit(self, half_width: float) -> float:
+        """Within what an interval of a difference tells that it is none, by half of its width.
+
+        While it lies within that, the distances to the bounds leave zero out too.
+        """
+        return max(0.0, self.whole - self.wider * half_width)
 
 
 @frozen(kw_only=True)
@@ -96,7 +104,7 @@ class Difference:
         """Whether the interval lies within the margin."""
         if self.margin is None or self.half_width is None:
             return False
-        return abs(self.mean) + self.half_width <= self.margin.limit
+        return abs(self.mean) + self.half_width <= self.margin.limit(self.half_width)
 
     def __neg__(self) -> Difference:
         return evolve(self, mean=-self.mean)
@@ -406,16 +414,15 @@ def _margin(
     """The margin of a difference that was found; None where it has no interval.
 
     Equivalence is that difference minus share * baseline is below zero, and their sum above: two
-    one-sided tests (Schuirmann 1987) of a bound that is not known either. The limit is such that an
-    interval of the difference within it implies both.
+    one-sided tests (Schuirmann 1987) of a bound that is not known either. An interval of the
+    difference within the limit implies both.
     """
     error = deviation(differences)
     if found.half_width is None or not error:
         return None
     pairs = list(zip(differences, baseline, strict=True))
     wider = max(deviation([each + sign * share * base for each, base in pairs]) for sign in (1, -1))
-    unknown = found.half_width * max(0.0, wider / error - 1)
-    return Margin(share, max(0.0, share * abs(fmean(baseline)) - unknown))
+    return Margin(share, share * abs(fmean(baseline)), max(0.0, wider / error - 1))
 
 
 def _verdict(difference: Difference, direction: str) -> Verdict:

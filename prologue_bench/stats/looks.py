@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 LEAST_PAIRS = 2
 """Of which a spread can be computed."""
+MOST_SEEDS = 100
+"""That may be looked at one by one, and are asked for."""
 HALF_SPENT = 7
 """At so many pairs, half of the error is spent: few pairs decide little, and ten are a usual
 limit."""

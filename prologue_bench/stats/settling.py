@@ -10,10 +10,8 @@ from attrs import evolve
 
 from prologue_bench.stats.differences import Difference
 from prologue_bench.stats.intervals import LEVEL
+from prologue_bench.stats.looks import MOST_SEEDS
 from prologue_bench.stats.student import critical
-
-MOST_SEEDS = 200
-"""More are not asked for."""
 
 
 def narrowing(found: Difference, seeds: int) -> float:
@@ -25,8 +23,9 @@ def narrowing(found: Difference, seeds: int) -> float:
 
     def factor(count: int) -> float:
         level: float | None = (1 - LEVEL) / found.family
-        if found.looks is not None and level is not None:
-            level = evolve(found.looks, most=max(count, found.looks.most)).level(level, count)
+        if found.looks is not None:
+            looks = evolve(found.looks, most=max(count, found.looks.most))
+            level = looks.level((1 - LEVEL) / found.family, count)
         assert level is not None, "there is an interval"
         return critical(level, count - 1) / math.sqrt(count)
 
@@ -42,8 +41,16 @@ def seeds_until(found: Difference, settles: Callable[[float], bool]) -> int | No
     if found.half_width is None or found.basis != "training seeds":
         return None
     width = found.half_width
-    more = range(found.count + 1, MOST_SEEDS + 1)
-    place = bisect_left(more, True, key=lambda seeds: settles(width * narrowing(found, seeds)))
+
+    def settled(seeds: int) -> bool:
+        return settles(width * narrowing(found, seeds))
+
+    # Of few seeds first: the levels of many looks take longer the more there are.
+    low, high = found.count, found.count + 1
+    while high < MOST_SEEDS and not settled(high):
+        low, high = high, min(2 * high, MOST_SEEDS)
+    more = range(low + 1, high + 1)
+    place = bisect_left(more, True, key=settled)
     return more[place] if place < len(more) else None
 
 
@@ -52,6 +59,9 @@ def seeds_to_settle(found: Difference) -> int | None:
 
     None where that is not known, or no number up to MOST_SEEDS would.
     """
-    margin = -1.0 if found.margin is None else found.margin.limit
-    size = abs(found.mean)
-    return seeds_until(found, lambda width: size > width or size + width <= margin)
+    size, margin = abs(found.mean), found.margin
+
+    def settles(width: float) -> bool:
+        return size > width or (margin is not None and size + width <= margin.limit(width))
+
+    return seeds_until(found, settles)

@@ -81,11 +81,14 @@ class Held:
         """Give the lock back, and remove its file unless another has it."""
         self._ended.set()
         self._thread.join()
-        with suppress(OSError):
-            if not _is_at(self._path, self._lock):
-                os.close(self._lock)
-                return
-        release(self._path, self._lock)
+        try:
+            is_ours = _is_at(self._path, self._lock)
+        except OSError:  # it cannot be told whose the file is, so that it stays
+            is_ours = False
+        if is_ours:
+            release(self._path, self._lock)
+        else:
+            os.close(self._lock)
 
     def _sign_all(self) -> None:
         while not self._ended.wait(SIGN_SECONDS):

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from prologue_bench.cli.app import cli
 from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
+from prologue_bench.reporting.sections import commands
 from prologue_bench.reporting.tables import render_markdown
 from prologue_bench.results.frame import measured
 from prologue_bench.results.loading import load_results
@@ -161,6 +162,19 @@ def test_numbers_of_other_data_are_never_compared(small: dict[str, Any]) -> None
     assert cells["tiny: prologue_tokens=2"]["rate"].difference is not None
     assert cells["other: prologue_tokens=2"]["rate"].difference is None
     assert any("data: " in sentence for sentence in conflicts(same_seed_and_protocol))
+
+
+def test_the_commands_of_a_merged_report_make_each_of_its_results(
+    small: dict[str, Any], large: dict[str, Any]
+) -> None:
+    small = {**small, "overrides": ["seeds=[0]"]}
+    merged = merge(small, large)
+    told = commands(merged)
+    assert told[:1] == commands(record(small, Results))
+    assert told[1:] == commands(record(large, Results))
+    assert told[0].endswith(" --set 'seeds=[0]'")
+    assert " --set generator_training.steps=4" in told[1]
+    assert commands(record(plain(merged), Results)) == told
 
 
 def test_a_merged_report_can_be_merged_again(small: dict[str, Any], large: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import io
 from typing import Any
 
 import pandas as pd
+import pytest
 
 from prologue_bench.reporting.axes import NumericAxis, Tried, numeric_axis
 from prologue_bench.reporting.figures import heat_maps, search_plots, token_curves, tradeoffs
@@ -148,3 +149,37 @@ def test_a_legend_has_the_variants_that_are_drawn_in_the_colours_of_all() -> Non
     colour = curve_plot(curves, "loss", "Loss")["layer"][0]["encoding"]["color"]
     assert colour["legend"]["values"] == ["a"]
     assert colour["scale"]["domain"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "front"),
+    [
+        ("lower", "lower", [(1, 4), (2, 3)]),
+        ("lower", "higher", [(1, 4), (3, 5)]),
+        ("higher", "higher", [(3, 5)]),
+        ("neutral", "lower", None),
+    ],
+)
+def test_the_front_joins_what_is_better_in_the_directions_of_both(
+    x: str, y: str, front: list[tuple[float, float]] | None
+) -> None:
+    values = {"a": (1, 4), "b": (2, 3), "c": (3, 5)}
+
+    def measured(of: tuple[int, int]) -> list[dict[str, Any]]:
+        one = {"name": "x", "value": of[0], "direction": x}
+        return [one, {"name": "y", "value": of[1], "direction": y, "against": {"x": "x and y"}}]
+
+    runs = [
+        {"variant": name, "seed": seed, "measurements": measured(of)}
+        for name, of in values.items()
+        for seed in (0, 1)
+    ]
+    results = results_of({"variants": [{"name": name} for name in values], "runs": runs})
+    ((_, spec),) = tradeoffs(frame(results), results)
+    found = [
+        pd.read_csv(io.StringIO(each))
+        for each in spec["datasets"].values()
+        if "variant" not in each
+    ]
+    drawn = [sorted(zip(rows.x, rows.y, strict=True)) for rows in found]
+    assert drawn == ([] if front is None else [front])

@@ -240,3 +240,21 @@ def test_grey_images_become_colours(tmp_path: Path) -> None:
     found = data(tmp_path / "set")
     assert np.asarray(found.images("test")[:]).shape == (1, 3, 8, 8)
     assert (np.asarray(found.images("test")[:]) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (["01", "02", "01", "10"], ("01", "02", "10")),
+        (["2021", "99999999999", "2021", "3"], ("2021", "3", "99999999999")),
+        ([2, 0, 2, 4], ("0", "1", "2", "3", "4")),
+    ],
+)
+def test_texts_of_digits_are_names_and_numbers_are_numbers(
+    tmp_path: Path, labels: list[Any], classes: tuple[str, ...]
+) -> None:
+    for split in ("train", "test"):
+        write(tmp_path / f"{split}.parquet", {**rows(range(4)), "label": labels}, classes=())
+    found = data(tmp_path, label="label")
+    assert found.spec.class_names == classes
+    assert [classes[label] for label in found.labels("train")] == list(map(str, labels))

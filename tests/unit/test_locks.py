@@ -75,6 +75,24 @@ def test_who_was_taken_for_lost_leaves_the_other_s_lock_alone(tmp_path: Path) ->
     os.close(theirs)
 
 
+def test_a_lock_stays_where_it_cannot_be_told_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "k.lock"
+    lost = Held(path, hold(path, ""))
+    path.unlink()
+    theirs = hold(path, "other 1\n")
+
+    def stale(*_: object) -> bool:
+        raise OSError("stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(locks, "_is_at", stale)
+        lost.release()
+    assert try_lock(path) is None
+    os.close(theirs)
+
+
 @pytest.mark.parametrize("sign", ["", "own"])
 def test_a_lock_of_this_machine_is_never_taken_over(tmp_path: Path, sign: str) -> None:
     path = tmp_path / "k.lock"

@@ -12,7 +12,7 @@ from scipy import stats
 
 from prologue_bench.stats.differences import Cell, Difference, summarise
 from prologue_bench.stats.looks import Looks, spent
-from prologue_bench.stats.settling import seeds_to_settle
+from prologue_bench.stats.settling import narrowing, seeds_to_settle
 from tests.factories.verdicts import rows
 
 LOOKS = Looks(first=3, most=10, margin=0.05)
@@ -171,8 +171,26 @@ def test_the_noise_of_the_baseline_narrows_the_margin() -> None:
         found = difference(base, [value + each for value, each in zip(base, change, strict=True)])
         assert found.margin is not None
         assert found.margin.share == 0.05
-        return found.margin.limit
+        assert found.half_width is not None
+        return found.margin.limit(found.half_width)
 
     assert limit(steady) == pytest.approx(5.0)
     assert limit(noisy) < 4.0
     assert limit([-value for value in steady]) == pytest.approx(5.0)
+
+
+def test_a_noisy_baseline_does_not_ask_for_more_seeds_than_settle_a_difference() -> None:
+    """Its margin widens as the interval narrows: what is not known of the baseline shrinks too."""
+    base, other = [100.0, 112.0, 90.0], [97.0, 118.0, 88.0]
+    found = difference(base, other)
+    assert found.margin is not None
+    assert found.half_width is not None
+    assert found.margin.wider > 0
+    seeds = seeds_to_settle(found)
+    assert seeds is not None
+    width = found.half_width * narrowing(found, seeds)
+    assert abs(found.mean) + width <= found.margin.limit(width)
+    wider = found.half_width * narrowing(found, seeds - 1)
+    assert abs(found.mean) + wider > found.margin.limit(wider)
+    fixed = found.margin.limit(found.half_width)
+    assert abs(found.mean) + width > fixed, "as it was counted, more seeds would be asked for"

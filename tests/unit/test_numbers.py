@@ -17,6 +17,7 @@ from prologue_bench.cli.app import cli
 from prologue_bench.contracts import Measurement, Procedure
 from prologue_bench.contracts.checked import check_measurements
 from prologue_bench.errors import StageError
+from prologue_bench.texts.durations import duration
 from tests.conftest import OLD_REPORTS
 
 
@@ -82,3 +83,11 @@ def test_a_measurement_is_json_whatever_kind_of_mapping_it_was_given() -> None:
         against=MappingProxyType({"b": "a against b"}),
     )
     assert json.loads(json.dumps(attrs.asdict(found)))["against"] == {"b": "a against b"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.94, "0.9 s"), (0.97, "1 s"), (59.4, "59 s"), (59.7, "1 min 00 s"), (3599.6, "1 h 00 min")],
+)
+def test_lengths_of_time_round_into_the_next_unit(seconds: float, told: str) -> None:
+    assert duration(seconds) == told

@@ -16,6 +16,7 @@ from prologue_bench.conformance import checks_of
 from prologue_bench.conformance.checks import Broken
 from prologue_bench.contracts import PlannedInputs
 from prologue_bench.errors import DoesNotApply, UserError
+from prologue_bench.pipeline.collect import components
 from prologue_bench.pipeline.imported import add_imported, tokenizer_fits
 from prologue_bench.pipeline.models import (
     build_tokenizer,
@@ -664,3 +665,20 @@ def test_ablations_with_the_same_first_tokens_share_what_compares_them(
     assert not probes(fewer) & several
     with pytest.raises(UserError, match=r"first_tokens: found 0, expected numbers from 1 on"):
         probes("first_tokens=[0]")
+
+
+def test_components_in_use_are_those_of_the_prior_and_of_the_search_too(
+    load: Load, store: Store, registry: Registry
+) -> None:
+    settings = (
+        "vary={}",
+        "baseline=",
+        "tokenizer.prologue_tokens=2",
+        "tokenizer_training.prior=ar",
+        "generator=rar",
+        "sampling.search={samples: 40, validation_images: 40, grid: {top_k: [4, 2]}}",
+        "sampling.search.metric={use: kid, subset_size: 10}",
+    )
+    found = components(make_plan(load(*settings), Workspace(store)), registry)
+    named = {(each.kind, each.name) for each in found}
+    assert {("generator", "ar"), ("generator", "rar"), ("metric", "kid")} <= named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from prologue_bench.contracts import Split, may_fetch
 from prologue_bench.errors import MissingDataError, UserError
@@ -41,27 +42,39 @@ class HuggingFace(LabelledImages):
         super().__init__(ParquetImages(title, self.files, settings.image), settings)
 
     @cached_property
-    def _values(self) -> dict[Split, list[str]]:
-        """The class of each image, by its name or number."""
-        column, found = self.settings.label, {}
-        names = class_names(self.files["train"][0], column) if column else []
-        for split, paths in self.files.items():
-            if not column:
-                assert isinstance(self.archive, ParquetImages)
-                found[split] = [ONE_CLASS] * self.archive.rows[split]
-                continue
-            values = read_labels(paths, column)
+    def _labels(self) -> dict[Split, list[Any]]:
+        """The class of each image, as the column has it: its number, or a text."""
+        column = self.settings.label
+        if not column:
+            assert isinstance(self.archive, ParquetImages)
+            return {split: [ONE_CLASS] * rows for split, rows in self.archive.rows.items()}
+        found = {split: read_labels(paths, column) for split, paths in self.files.items()}
+        for values in found.values():
             if isinstance(values[0], int) and not 0 <= min(values) <= max(values) < 10**6:
                 raise UserError(
                     f"{self.archive.path}: data.label: found numbers from {min(values)} to "
                     f"{max(values)} in column {column!r}, expected numbers of classes, from 0 on"
                 )
-            named = [
-                names[value] if isinstance(value, int) and value < len(names) else str(value)
-                for value in values
-            ]
-            found[split] = [escaped(each) for each in named]
         return found
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """What the hub's own features call the classes; empty where they say nothing."""
+        column = self.settings.label
+        return class_names(self.files["train"][0], column) if column else []
+
+    @cached_property
+    def _values(self) -> dict[Split, list[str]]:
+        """The class of each image, by its name or number."""
+        names = self._names
+
+        def named(value: Any) -> str:
+            return names[value] if isinstance(value, int) and value < len(names) else str(value)
+
+        return {
+            split: [escaped(named(value)) for value in values]
+            for split, values in self._labels.items()
+        }
 
     @cached_property
     def _found(self) -> dict[Split, list[tuple[str, str]]]:
@@ -72,21 +85,20 @@ class HuggingFace(LabelledImages):
 
     @cached_property
     def _classes(self) -> list[str]:
-        """As the hub names them, else in order: numbers by size, texts by their letters."""
+        """As the hub names them, else numbers up to the largest, or texts by their letters."""
         self._check_test_classes()
-        column, own = self.settings.label, set(self._values["train"])
-        if column and (names := class_names(self.files["train"][0], column)):
-            known = [escaped(each) for each in names]
+        own = set(self._values["train"])
+        if self._names:
+            known = [escaped(each) for each in self._names]
             if unknown := own - set(known):
                 raise UserError(
                     f"{self.archive.path}: data.label: found the class {min(unknown)!r}, which is "
                     f"none of the {len(known)} that the files name"
                 )
             return known
-        known = sorted(own, key=lambda each: (each.isdecimal() and int(each), each))
-        if all(each.isdecimal() for each in known):
-            return [str(number) for number in range(int(known[-1]) + 1)]
-        return known
+        if isinstance(self._labels["train"][0], int):
+            return [str(number) for number in range(max(map(int, own)) + 1)]
+        return sorted(own)
 
 
 def _located(settings: HuggingFaceSettings) -> tuple[str, Path]:

@@ -126,7 +126,10 @@ class ClassFolders(LabelledImages):
 
     @cached_property
     def _found(self) -> dict[Split, list[tuple[str, str]]]:
-        """Name in the archive and name of the class of every image."""
+        return self._by_folders()
+
+    def _by_folders(self) -> dict[Split, list[tuple[str, str]]]:
+        """Name in the archive and name of the class of every image in a folder of its class."""
         found: dict[Split, list[tuple[str, str]]] = {"train": [], "test": []}
         for file in self._class_files:
             if file.folder in ("train", self._test_folder) and is_image(file.name):
@@ -181,7 +184,7 @@ class ImageNet(ClassFolders):
 
     @cached_property
     def _found(self) -> dict[Split, list[tuple[str, str]]]:
-        found = super()._found
+        found = self._by_folders()
         if found["test"] or self.settings.test_split == "test":
             return found
         # The competition's validation images lie in one folder, and a table has their classes.

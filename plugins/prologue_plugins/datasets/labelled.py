@@ -273,7 +273,9 @@ class LazyCrops:
         return len(self.names) * self.views
 
     def __getitem__(self, index: slice | Sequence[int] | NDArray[Any], /) -> NDArray[Any]:
-        numbers = np.arange(len(self))[index]
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        numbers = np.asarray(index, dtype=np.int64)
         images, views = np.divmod(numbers, self.views)
         wanted = {int(image): views[images == image] for image in np.unique(images)}
         with ThreadPoolExecutor(min(len(wanted), os.cpu_count() or 1) or 1) as pool:

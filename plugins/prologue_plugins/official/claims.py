@@ -30,8 +30,8 @@ from prologue_bench.results.collapse import collapsed, collapsed_segments, in_se
 from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import Results, VariantSettings
-from prologue_bench.stats.differences import Difference, mean_of, paired, points_of
-from prologue_bench.stats.settling import seeds_until
+from prologue_bench.stats.differences import Difference, Margin, mean_of, paired, points_of
+from prologue_bench.stats.settling import seeds_to_settle, seeds_until
 from prologue_bench.stats.wording import difference_text, share_text
 
 MARGIN = 0.1
@@ -94,22 +94,20 @@ class Evidence:
         if found.leaves_zero_out is None or found.half_width is None:
             return "cannot tell"
         if self.expected == "equal":
-            within, margin = self._margin()
-            if abs(found.mean) + found.half_width <= within:
+            margin = self._margin()
+            if abs(found.mean) + found.half_width <= margin.limit(found.half_width):
                 return "holds"
-            return "contradicted" if abs(found.mean) - found.half_width > margin else "cannot tell"
+            is_beyond = abs(found.mean) - found.half_width > margin.whole
+            return "contradicted" if is_beyond else "cannot tell"
         if not found.leaves_zero_out:
             return "equivalent" if found.is_equivalent else "cannot tell"
         if self.expected == "different":
             return "holds"
         return "holds" if (found.mean < 0) == (self.expected == "lower") else "contradicted"
 
-    def _margin(self) -> tuple[float, float]:
-        """What an interval must lie within to be about equal, and outside not to be."""
-        stated = self.difference.margin
-        share = MARGIN if stated is None else stated.share
-        whole = share * abs(self.reference)
-        return whole if stated is None else stated.limit, whole
+    def _margin(self) -> Margin:
+        """Within what it is about equal: as stated, else a share of what was found."""
+        return self.difference.margin or Margin(MARGIN, MARGIN * abs(self.reference))
 
     def seeds_to_settle(self) -> int | None:
         """About how many seeds would settle an open difference, if what was found stays as it is.
@@ -119,11 +117,14 @@ class Evidence:
         found = self.difference
         if self.verdict() != "cannot tell" or self._is_of_collapse():
             return None
-        asks_for_none = self.expected == "equal"
-        # No effect is equivalent to none unless a margin was stated beforehand.
-        margin = self._margin()[0] if asks_for_none or found.margin is not None else -1.0
-        size, least = abs(found.mean), margin if asks_for_none else 0.0
-        return seeds_until(found, lambda width: size + width <= margin or size - width > least)
+        if self.expected != "equal":
+            return seeds_to_settle(found)
+        size, margin = abs(found.mean), self._margin()
+
+        def settles(width: float) -> bool:
+            return size + width <= margin.limit(width) or size - width > margin.whole
+
+        return seeds_until(found, settles)
 
     def __str__(self) -> str:
         found = self.difference

@@ -239,7 +239,7 @@ def report_folder(path: Path, ablation: Ablation) -> Path:
     return named_path(Path("reports"), name, f"{path}: name")
 
 
-MOST_SEEDS = 10_000
+LONGEST_RANGE = 10_000
 
 
 def parse_seeds(text: str | None) -> tuple[int, ...] | None:
@@ -251,7 +251,7 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
         for part in text.split(","):
             first, dash, last = part.strip().partition("-")
             if dash and first:
-                if not 0 <= int(last) - int(first) < MOST_SEEDS:
+                if not 0 <= int(last) - int(first) < LONGEST_RANGE:
                     raise ValueError(part)
                 seeds += range(int(first), int(last) + 1)
             else:
@@ -259,6 +259,6 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
     except ValueError:
         raise UserError(
             f"--seeds {text}: expected whole numbers, such as 0,1,2, or a range, such as 0-4, "
-            f"of at most {MOST_SEEDS:,}"
+            f"of at most {LONGEST_RANGE:,}"
         ) from None
     return tuple(seeds)
