@@ -15,7 +15,14 @@ from prologue_bench.config.files import AblationFile
 from prologue_bench.config.sections import Section, set_path
 from prologue_bench.documents.describing import describe
 from prologue_bench.errors import UserError, nearest
-from prologue_bench.texts.settings import normal, same, short_names, value_labels, within
+from prologue_bench.texts.settings import (
+    flat_values,
+    normal,
+    same,
+    short_names,
+    value_labels,
+    within,
+)
 
 MOST_VARIANTS = 100
 MOST_RUNS = 500
@@ -32,6 +39,8 @@ def variants_of(file: AblationFile, where: str) -> tuple[Variant, ...]:
         for key in base.values:
             _check_one_data_set(key, f"{where}: variants.{base.name}.{key}")
     axes = _axes(file.vary, where)
+    for base in named:
+        _check_set_once(base.values, axes, f"{where}: variants.{base.name}")
     _check_runs(max(1, len(named)) * math.prod(map(len, axes)), file, where)
     variants = []
     for base in named or [Variant(name="", values={})]:
@@ -116,6 +125,19 @@ def _axes(vary: Mapping[str, Any], where: str) -> list[list[_Choice]]:
             seen.add(meaning)
         axes.append(choices)
     return axes
+
+
+def _check_set_once(
+    values: Mapping[str, Any], axes: Sequence[Sequence[_Choice]], where: str
+) -> None:
+    """Raises UserError where a named variant sets what is varied, which would replace it."""
+    for name in flat_values(values):
+        for choice in itertools.chain.from_iterable(axes):
+            if name in flat_values({choice.key: choice.value}):
+                raise UserError(
+                    f"{where}: {name}: found it here and in vary.{choice.key}, which would replace "
+                    "it in every variant; set it in one of the two"
+                )
 
 
 def _check_one_data_set(key: str, where: str) -> None:

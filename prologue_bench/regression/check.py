@@ -18,13 +18,12 @@ from prologue_bench.results import documents
 from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.loading import load_numbers
-from prologue_bench.results.protocols import differences
+from prologue_bench.results.protocols import differences_of
 from prologue_bench.results.schema import (
     Baseline,
     BaselineRun,
     MeasurementRecord,
     Numbers,
-    ProtocolRecord,
     Results,
     RunNumbers,
     Speed,
@@ -338,16 +337,14 @@ def _measured_elsewhere(results: Numbers, baseline: Numbers) -> set[str]:
     ours, theirs = (
         {(m.name, *run.place): m for run, m in _measurements(each)} for each in (results, baseline)
     )
-    of_all_seeds: dict[tuple[str, str], list[ProtocolRecord]] = {}
+    of_all_seeds: dict[tuple[str, str], list[MeasurementRecord]] = {}
     for place, measurement in theirs.items():
-        of_all_seeds.setdefault(place[:2], []).append(measurement.protocol)
+        of_all_seeds.setdefault(place[:2], []).append(measurement)
     for place in ours:
         # Means are gated, so a seed that the baseline lacks must have the protocol of its other
         # seeds.
-        expected = [theirs[place].protocol] if place in theirs else of_all_seeds.get(place[:2], [])
-        found = min(
-            (differences(ours[place].protocol, each) for each in expected), key=len, default=[]
-        )
+        expected = [theirs[place]] if place in theirs else of_all_seeds.get(place[:2], [])
+        found = min((differences_of(ours[place], each) for each in expected), key=len, default=[])
         if found and all(text.partition(":")[0] in MACHINE for text in found):
             found_elsewhere.add(place[0])
         elif found:

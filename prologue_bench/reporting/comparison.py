@@ -11,8 +11,8 @@ from attrs import evolve, frozen
 from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.plain import Document, plain
-from prologue_bench.results.protocols import differences
-from prologue_bench.results.schema import Numbers, ProtocolRecord
+from prologue_bench.results.protocols import differences_of
+from prologue_bench.results.schema import MeasurementRecord, Numbers
 from prologue_bench.stats.differences import (
     Difference,
     Points,
@@ -140,21 +140,18 @@ def _conflict(
     metric: str,
     runs: Sequence[tuple[str, int, int]],
 ) -> tuple[str, ...]:
-    """The fields in which the protocols of any of these runs differ."""
-    protocols = [_protocols(results, metric) for results in (first, second)]
+    """The fields in which the protocols of any of these runs differ, or the units."""
+    ours, theirs = (_measured(results, metric) for results in (first, second))
     found: dict[str, None] = {}
     for run in runs:
-        for text in differences(protocols[0][run], protocols[1][run]):
+        for text in differences_of(ours[run], theirs[run]):
             found.setdefault(text)
     return tuple(found)
 
 
-def _protocols(results: Numbers, metric: str) -> Mapping[tuple[str, int, int], ProtocolRecord]:
+def _measured(results: Numbers, metric: str) -> Mapping[tuple[str, int, int], MeasurementRecord]:
     return {
-        run.place: each.protocol
-        for run in results.runs
-        for each in run.measurements
-        if each.name == metric
+        run.place: each for run in results.runs for each in run.measurements if each.name == metric
     }
 
 

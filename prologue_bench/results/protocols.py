@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from prologue_bench.results.schema import Numbers, ProtocolRecord, Scalar
+from prologue_bench.results.schema import MeasurementRecord, Numbers, ProtocolRecord, Scalar
 
 
 def protocol_hash(protocol: ProtocolRecord, varied: Iterable[str] = ()) -> str:
@@ -46,6 +46,18 @@ def differences(
     ]
 
 
+def differences_of(
+    one: MeasurementRecord, other: MeasurementRecord, varied: Sequence[str] = ()
+) -> list[str]:
+    """As `differences`, of two numbers: their units, and where they are better, differ too."""
+    told = [
+        f"{name}: {_shown(mine or None)} and {_shown(theirs or None)}"
+        for name in ("unit", "direction")
+        if (mine := getattr(one, name)) != (theirs := getattr(other, name))
+    ]
+    return told + differences(one.protocol, other.protocol, varied)
+
+
 def _shown(value: Scalar) -> str:
     return "none" if value is None else str(value)
 
@@ -60,29 +72,27 @@ def conflicts(results: Numbers) -> list[str]:
     if baseline is None:
         return []
     found: dict[str, None] = {}
-    reference = _protocols(results, baseline)
+    reference = _measured(results, baseline)
     for variant in results.variants:
-        own = _protocols(results, variant.name)
+        own = _measured(results, variant.name)
         if own and reference and not {key[:2] for key in own} & {key[:2] for key in reference}:
             found.setdefault(
                 f"{variant.name} and {baseline} are not compared, they have no seed in common."
             )
-        for key, (title, protocol) in own.items():
-            if key in reference and (differing := differences(protocol, reference[key][1], varied)):
+        for key, each in own.items():
+            if key in reference and (differing := differences_of(each, reference[key], varied)):
                 sentence = (
-                    f"{title}: {variant.name} and {baseline} are not compared, "
+                    f"{each.title}: {variant.name} and {baseline} are not compared, "
                     "their protocols differ in "
                 )
                 found.setdefault(sentence + "; ".join(differing) + ".")
     return list(found)
 
 
-def _protocols(
-    results: Numbers, variant: str
-) -> dict[tuple[int, int, str], tuple[str, ProtocolRecord]]:
-    """Title and protocol of each measurement of a variant, by seed, sampling seed and metric."""
+def _measured(results: Numbers, variant: str) -> dict[tuple[int, int, str], MeasurementRecord]:
+    """Each measurement of a variant, by seed, sampling seed and metric."""
     return {
-        (run.seed, run.sampling_seed, each.name): (each.title, each.protocol)
+        (run.seed, run.sampling_seed, each.name): each
         for run in results.runs
         if run.variant == variant
         for each in run.measurements

@@ -162,6 +162,8 @@ class Point:
     protocol: str
     half_width: float | None
     artifact: str = ""
+    way: tuple[str, str] = ("", "")
+    """Its unit, and where it is better."""
 
 
 Points = Mapping[tuple[int, int], Point]
@@ -172,7 +174,13 @@ def points_of(rows: Iterable[Measured]) -> dict[str, dict[str, Points]]:
     """Points by metric and variant, in the order of the rows."""
     found: dict[str, dict[str, dict[tuple[int, int], Point]]] = {}
     for each in rows:
-        point = Point(float(each.value), each.protocol, each.half_width, each.artifact)
+        point = Point(
+            value=float(each.value),
+            protocol=each.protocol,
+            half_width=each.half_width,
+            artifact=each.artifact,
+            way=(each.unit, each.direction),
+        )
         of_variant = found.setdefault(each.metric, {}).setdefault(each.variant, {})
         of_variant[each.seed, each.sampling_seed] = point
     return {metric: dict(by_variant) for metric, by_variant in found.items()}
@@ -293,10 +301,11 @@ def _shared(points: Points, reference: Points) -> list[tuple[int, int]]:
 
 
 def _conflict(points: Points, reference: Points) -> tuple[str, str] | None:
-    """The hashes of two protocols that differ in one of the shared seeds."""
+    """The hashes of two protocols in one of the shared seeds where they, or units, differ."""
     for key in _shared(points, reference):
-        if points[key].protocol != reference[key].protocol:
-            return points[key].protocol, reference[key].protocol
+        one, other = points[key], reference[key]
+        if (one.protocol, one.way) != (other.protocol, other.way):
+            return one.protocol, other.protocol
     return None
 
 

@@ -258,3 +258,24 @@ def test_texts_of_digits_are_names_and_numbers_are_numbers(
     found = data(tmp_path, label="label")
     assert found.spec.class_names == classes
     assert [classes[label] for label in found.labels("train")] == list(map(str, labels))
+
+
+def test_a_column_of_paths_without_images_is_told_before_a_run(repository: Path) -> None:
+    import pyarrow
+
+    path = repository / "plain" / "train-00000-of-00002.parquet"
+    paths = [{"bytes": None, "path": f"{row}.png"} for row in range(4)]
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    message = (
+        r"train-00000.*: data\.image: found no bytes in column 'img', expected the images them"
+    )
+    for images in (
+        paths,
+        pyarrow.array(paths, kind),
+        [{"path": each["path"]} for each in paths],
+    ):
+        write(path, {**rows(range(4)), "img": images})
+        with pytest.raises(UserError, match=message):
+            data(repository)
+    write(path, {**rows(range(4)), "img": [*rows([0])["img"], *paths[1:]]})
+    assert data(repository).spec.class_names == tuple(CLASSES), "one image is there"

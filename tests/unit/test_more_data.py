@@ -116,6 +116,16 @@ def test_what_is_wrong_with_shards_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_labels_that_are_not_read_are_told(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        images = {f"{index}.png": encoded(PICTURES[index]) for index in range(3)}
+        labels = {f"{index}.json": b'{"label": 1}' for index in range(3)}
+        tarred(tmp_path / f"{split}.tar", images | labels)
+    found = web(tmp_path)
+    assert found.spec.class_names == ("image",)
+    assert "not read: 6 .json in shards; expected the number of a class in a .cls" in found.notes
+
+
 def test_one_tar_is_no_folder_of_shards(tmp_path: Path) -> None:
     tarred(tmp_path / "one.tar", {"a.png": encoded(PICTURES[0])})
     with pytest.raises(UserError, match=r"one\.tar: found a file, expected a folder\. Set data\."):

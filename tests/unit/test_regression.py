@@ -124,6 +124,10 @@ def test_what_is_gone_is_a_failure_and_another_protocol_is_refused() -> None:
         match="a, gfid: the baseline has another protocol, they differ in resize: 224 and 64",
     ):
         statuses(other)
+    in_other_units = changed()
+    in_other_units["runs"][1]["measurements"][0]["unit"] = "ms"
+    with pytest.raises(UserError, match="another protocol, they differ in unit: ms and"):
+        statuses(in_other_units)
 
 
 def test_times_of_another_machine_are_shown_and_not_gated() -> None:

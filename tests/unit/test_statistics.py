@@ -11,6 +11,8 @@ import pytest
 from attrs import evolve
 from scipy import stats
 
+from prologue_bench.reporting.comparison import compare_results
+from prologue_bench.results.frame import measured
 from prologue_bench.results.protocols import conflicts, protocol_hash
 from prologue_bench.results.schema import ProtocolRecord
 from prologue_bench.stats.differences import summarise
@@ -176,6 +178,31 @@ def test_a_report_names_the_fields_in_which_protocols_differ() -> None:
     varied = {**results, "varied": ["sampling.temperature"]}
     runs = [run("base"), run("other", **{"sampling.temperature": 0.9})]
     assert conflicts(results_of({**varied, "runs": runs})) == []
+
+
+@pytest.mark.parametrize("field", [{"unit": "ms"}, {"direction": "higher"}])
+def test_numbers_in_other_units_or_directions_are_not_compared(field: dict[str, str]) -> None:
+    def run(variant: str, seed: int, **more: str) -> dict[str, Any]:
+        number = {"name": "speed", "title": "Speed", "unit": "s", "direction": "lower"}
+        return {"variant": variant, "seed": seed, "measurements": [{**number, **more}]}
+
+    variants = [{"name": "base"}, {"name": "other"}]
+    same = {"baseline": "base", "variants": variants}
+    runs = [run("base", 0), run("base", 1)]
+    mixed = results_of({**same, "runs": [*runs, run("other", 0), run("other", 1, **field)]})
+    ((name, value),) = field.items()
+    before = run("base", 0)["measurements"][0][name]
+    assert conflicts(mixed) == [
+        "Speed: other and base are not compared, their protocols differ in "
+        f"{name}: {value} and {before}."
+    ]
+    cell = summarise(measured(mixed), "base")["other"]["speed"]
+    assert cell.difference is None
+    assert cell.conflict is not None
+    whole = results_of({**same, "runs": [*runs, run("other", 0), run("other", 1)]})
+    assert summarise(measured(whole), "base")["other"]["speed"].difference is not None
+    (compared,) = compare_results(whole, mixed)
+    assert compared.conflict == (f"{name}: {before} and {value}",)
 
 
 def test_spread_over_classes_takes_them_in_turn() -> None:

@@ -112,6 +112,23 @@ def test_a_value_given_twice_is_refused(load: Load, vary: str) -> None:
         varied(load, vary)
 
 
+@pytest.mark.parametrize(
+    ("variant", "vary"),
+    [
+        ("tokenizer_training: {steps: 2}", "tokenizer_training.steps: [3, 6]"),
+        ("tokenizer_training.steps: 2", "tokenizer_training: [{steps: 3}, {steps: 6}]"),
+        ("tokenizer_training.steps: 2", "tokenizer_training.steps: [2, 6]"),
+    ],
+)
+def test_what_a_named_variant_sets_is_not_varied(load: Load, variant: str, vary: str) -> None:
+    named = f"variants={{fast: {{{variant}}}}}"
+    message = r"variants\.fast: tokenizer_training\.steps: found it here and in vary\.tokenizer"
+    with pytest.raises(UserError, match=message):
+        load(named, f"vary={{{vary}}}", "baseline=")
+    other = "vary={tokenizer_training.batch_size: [4, 8]}"
+    assert len(load(named, other, "baseline=").variants) == 2
+
+
 def test_a_default_given_once_more_is_the_same_variant(load: Load) -> None:
     with pytest.raises(UserError, match="are one variant, all their settings are equal"):
         varied(load, "tokenizer: [prologue, {use: prologue, prologue_tokens: 16}]")

@@ -191,6 +191,30 @@ def check_columns(path: Path, image: str, label: str) -> None:
             f"{shortened(path.name)}: data.image: found {kind} in column {image!r}, expected "
             "images: bytes, or a struct with bytes"
         )
+    if types.is_struct(kind) and (
+        kind.get_field_index("bytes") < 0
+        or types.is_null(kind.field("bytes").type)
+        or _is_empty(path, f"{image}.bytes")
+    ):
+        raise UserError(
+            f"{shortened(path.name)}: data.image: found no bytes in column {image!r}, expected the "
+            "images themselves, and not where they lie; write the files anew with them"
+        )
+
+
+def _is_empty(path: Path, leaf: str) -> bool:
+    """Whether a column within a column has no value in any row, by the file's own statistics."""
+    metadata = parquet_file(path).metadata
+    rows = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = {
+            each.path_in_schema: each for each in map(group.column, range(group.num_columns))
+        }
+        known = columns[leaf].statistics if leaf in columns else None
+        if known is None or not known.has_null_count or known.null_count < group.num_rows:
+            return False
+        rows += int(group.num_rows)
+    return rows > 0
 
 
 def read_labels(paths: Sequence[Path], column: str) -> list[Any]:

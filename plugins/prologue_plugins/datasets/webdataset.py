@@ -53,9 +53,14 @@ class WebDataset(LabelledImages):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        others = [name for name in self.archive.names() if is_other_image(name)]
+        names = self.archive.names()
+        others = [name for name in names if is_other_image(name)]
         own = f"left out: images in shards, {by_ending(others)}; read are {', '.join(IMAGES)}"
-        return (*super().notes, own) if others else super().notes
+        unread = [name for name in names if not (is_image(name) or is_other_image(name))]
+        # Beside .cls files, others are the rule; without them, they may hold the classes.
+        is_untold = unread and not any(name.endswith(".cls") for name in unread)
+        told = f"not read: {by_ending(unread)} in shards; expected the number of a class in a .cls"
+        return (*super().notes, *([own] if others else []), *([told] if is_untold else []))
 
     @cached_property
     def _labelled(self) -> tuple[list[str], list[int], list[str]]:

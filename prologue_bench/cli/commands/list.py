@@ -58,13 +58,13 @@ def list_components(kind: str | None) -> None:
             ablation_files(registry).items(),
             lambda found: ("ablation", found[0], title_of(found[1]), "prologue-bench"),
         )
-    before = None
+    before, width = None, max((len(name) for _, name, *_ in rows), default=0)
     for of, name, summary, origin in rows:
         if of != before:
             click.echo(style({"data": "data sources", "loss": "losses"}.get(of, f"{of}s"), "bold"))
             before = of
         source = "" if origin.startswith("prologue-bench") else f"  [{origin}]"
-        click.echo(f"  {name:<24}{summary}{source}")
+        click.echo(f"  {name:<{width}}  {summary}{source}")
 
 
 def _readable(
