@@ -86,6 +86,8 @@ def channels_first(images: NDArray[Any], who: str) -> NDArray[Any]:
             return images.transpose(0, 3, 1, 2)
         if images.shape[1] in (1, 3):
             return images
+    if images.dtype == np.uint8 and images.ndim and not len(images):
+        raise UserError(f"{who}: found no images, expected at least one")
     raise UserError(
         f"{who}: found images of {images.dtype} {list(images.shape)}, "
         "expected uint8 [N, H, W, C] with 1 or 3 channels"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -81,7 +82,9 @@ def _matched(own: Sequence[str], others: Sequence[str]) -> Order | None:
 def _unmatched(images: Source, reference: Source, own: Sequence[str], others: Sequence[str]) -> str:
     extra, missing = set(own) - set(others), set(others) - set(own)
     if not extra and not missing:
-        return f"{images.title}: found two files of one name, expected each image once"
+        source, names = (images, own) if len(set(own)) < len(own) else (reference, others)
+        twice = shortened(next(name for name, count in Counter(names).items() if count > 1))
+        return f"{source.title}: found two files {twice}, endings aside, expected each image once"
     parts = [
         f"{len(names):,} of {source.title} without a partner, such as {shortened(min(names))}"
         for names, source in ((extra, images), (missing, reference))

@@ -308,7 +308,7 @@ def test_the_result_shows_itself(tmp_path: Path) -> None:
             lambda at: npz(at / "l.npz", arr_0=GREY, arr_1=np.arange(3)),
             r"found arr_1 of int64 \[3\]",
         ),
-        (lambda at: npz(at / "e.npz", arr_0=GREY[:0]), r"found arr_0 of uint8 \[0, 28, 28, 1\]"),
+        (lambda at: npz(at / "e.npz", arr_0=GREY[:0]), r"found no images in arr_0"),
     ],
 )
 def test_what_is_wrong_with_images_is_one_line(
@@ -357,6 +357,24 @@ def test_images_without_a_partner_are_named(tmp_path: Path) -> None:
         measured(tmp_path, own, others, "psnr")
     with pytest.raises(UserError, match=r"found the name x0; reference has no names to pair with"):
         measured(tmp_path, own, GREY[:3], "psnr")
+
+
+def test_two_files_of_one_name_are_named_with_where_they_lie(tmp_path: Path) -> None:
+    own = folder(tmp_path / "a", files(NOISY[:2], place="x{}"))
+    others = folder(tmp_path / "b", files(GREY[:2], place="x{}"))
+    for name, twice in (("a", own), ("b", others)):
+        (copy := twice / "x1.jpg").write_bytes((twice / "x1.png").read_bytes())
+        message = rf"{name}: found two files x1, endings aside, expected each image once"
+        with pytest.raises(UserError, match=message):
+            measured(tmp_path, own, others, "psnr")
+        copy.unlink()
+
+
+def test_no_images_are_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="found no images in arr_0, expected at least one"):
+        measured(tmp_path, npz(tmp_path / "none.npz", arr_0=NOISY[:0]), GREY, "psnr")
+    with pytest.raises(UserError, match="found no images, expected at least one"):
+        measured(tmp_path, NOISY[:0], GREY, "psnr")
 
 
 def test_one_image_can_be_compared_and_has_no_distance(tmp_path: Path) -> None:

@@ -210,6 +210,8 @@ def _npz(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if name is None:
         raise UserError(f"{path}: found {listed(headers) or 'nothing'}, expected {EXPECTED}")
     shape, dtype = headers[name]
+    if shape and not shape[0]:
+        raise UserError(f"{path}: found no images in {name}, expected at least one")
     if dtype != np.uint8 or len(shape) not in (3, 4) or not all(shape):
         raise UserError(f"{path}: found {name} of {dtype} {list(shape)}, expected {EXPECTED}")
     known = next((each for each in LABELS if each in headers), None)

@@ -225,9 +225,11 @@ def read_labels(paths: Sequence[Path], column: str) -> list[Any]:
         for batch in parquet_file(path).iter_batches(columns=[column])
         for value in batch.column(0).to_pylist()
     ]
+    if not found:
+        raise UserError(f"{shortened(paths[0].name)}: found no rows, expected at least one image")
     kinds = {type(value) for value in found}
     if kinds not in ({int}, {str}):
-        odd = sorted(kind.__name__ for kind in kinds) or ["nothing"]
+        odd = sorted(kind.__name__ for kind in kinds)
         raise UserError(
             f"{shortened(paths[0].name)}: data.label: found {listed(odd)} in column {column!r}, "
             "expected a whole number or a text for each image"
