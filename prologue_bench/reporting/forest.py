@@ -31,6 +31,7 @@ from prologue_bench.texts.numbers import signed
 VERDICT_COLOURS = {
     "better": "#2f9e52",
     "worse": "#d6473c",
+    "equivalent": "#5b82e8",
     "same": "#5b82e8",
     "open": "#8a8f98",
     "collapsed": "#c08a1a",
@@ -121,7 +122,7 @@ def forest_plot(
     below = [zero.encode(x=alt.X("low:Q", title=title))]
     if margin is not None:
         band = alt.Chart(data(pd.DataFrame({"low": [-margin], "high": [margin]})))
-        marked = band.mark_rect(color=VERDICT_COLOURS["same"], opacity=0.13)
+        marked = band.mark_rect(color=VERDICT_COLOURS["equivalent"], opacity=0.13)
         below.insert(0, marked.encode(x=alt.X("low:Q", title=title), x2="high:Q"))
     described = f"Difference{word} of each variant, with 95% intervals over training seeds"
     return spec(alt.layer(*below, *layers), described, _height(compared))

@@ -31,7 +31,7 @@ from prologue_bench.reporting.summary import (
     verdict_text,
     warnings,
 )
-from prologue_bench.reporting.verdict import headline
+from prologue_bench.reporting.verdict import cell_word, headline
 from prologue_bench.reporting.words import in_plain_words
 from prologue_bench.results.caveats import caveats, measurements_of
 from prologue_bench.results.collapse import collapsed
@@ -303,15 +303,13 @@ def _paragraphs(texts: Iterable[str]) -> list[str]:
 
 
 def _mark(cell: Cell, judged: bool) -> str:
-    """What stands behind a difference neither better nor worse, where others have verdicts."""
-    marks = {
-        "noise": ", open",
-        "unknown": ", no verdict",
-        "equivalent": ", equivalent",
-        "collapsed": ", collapsed",
-        "baseline collapsed": ", baseline collapsed",
-    }
-    return marks.get(cell.verdict, "") if judged else ""
+    """What stands behind a difference neither better nor worse, where others have verdicts.
+
+    Nothing behind one of zero, which says so itself.
+    """
+    speaks_for_itself = cell.verdict in ("better", "worse", "same")
+    word = "" if speaks_for_itself else cell_word(cell, judged)
+    return f", {word}" if word else ""
 
 
 def _cell_text(cell: Cell | None, judged: bool, most: int) -> str:

@@ -26,14 +26,17 @@ from prologue_bench.texts.numbers import number, signed
 WORDS: Mapping[Verdict, str] = {
     "better": "better",
     "worse": "worse",
-    "equivalent": "same",
+    "equivalent": "equivalent",
     "same": "same",
     "noise": "open",
     "collapsed": "collapsed",
     "baseline collapsed": "baseline collapsed",
     "unknown": "no verdict",
 }
-"""What a reader is told of a cell's verdict."""
+"""What a reader is told of a cell's verdict, in every form of the report.
+
+"Same" is said of equal values alone.
+"""
 
 
 def cell_word(cell: Cell, judged: bool) -> str:
@@ -152,9 +155,9 @@ def _answer(
         *broken,
         *tell.undecided(of),
     ]
-    if counts.keys() == {"same"}:
-        sentence = f"On {tell.what}, every variant is the same as {results.baseline}."
-        return Headline(sentence, tuple(filter(None, more)), counts, "same")
+    if counts.keys() <= {"equivalent", "same"}:
+        sentence = f"On {tell.what}, every variant is {tell.no_difference(of)}."
+        return Headline(sentence, tuple(filter(None, more)), counts, next(iter(counts)))
     shown = "shown to be " if of["open"] or of["no verdict"] else ""
     sentence = f"No variant is {shown}better than {results.baseline} on {tell.what}."
     tone = "open" if of["open"] else next(iter(counts))
@@ -252,16 +255,19 @@ class _Teller:
         return f"{word}: {told}." if told else ""
 
     def decided(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
-        """What is worse, and what is the same."""
-        margins = {
-            cell.difference.margin.share
-            for cell in of["same"].values()
-            if cell.difference is not None
-            and cell.difference.margin is not None
-            and cell.verdict == "equivalent"
-        }
-        within = f" within ±{100 * max(margins):g}%" if margins else ""
-        return [self.named("Worse", of["worse"]), self.named(f"Same{within}", of["same"])]
+        """What is worse, what is equivalent, and what is the same."""
+        return [
+            self.named("Worse", of["worse"]),
+            self.named(f"Equivalent{_within(of['equivalent'])}", of["equivalent"]),
+            self.named("Same", of["same"]),
+        ]
+
+    def no_difference(self, of: Mapping[str, Mapping[str, Cell]]) -> str:
+        """Such as "equivalent to base within ±5%", of variants that are that or the same."""
+        within = _within(of["equivalent"])
+        if not of["same"]:
+            return f"equivalent to {self.baseline}{within}"
+        return f"the same as {self.baseline}{f' or equivalent{within}' if within else ''}"
 
     def undecided(self, of: Mapping[str, Mapping[str, Cell]]) -> list[str]:
         """What is open, with the seeds that would settle it, and what has no verdict."""
@@ -283,6 +289,16 @@ class _Teller:
         )
         told = _listed(dict(others), lambda each: f"{signed(each.mean)}, {_seeds(each)}")
         return f"{text} Also open: {told}." if told else text
+
+
+def _within(equivalent: Mapping[str, Cell]) -> str:
+    """The margin by which variants are equivalent, such as " within ±5%"; empty without any."""
+    margins = {
+        cell.difference.margin.share
+        for cell in equivalent.values()
+        if cell.difference is not None and cell.difference.margin is not None
+    }
+    return f" within ±{100 * max(margins):g}%" if margins else ""
 
 
 def _listed(found: Mapping[str, Cell], tell: Callable[[Difference], str]) -> str:

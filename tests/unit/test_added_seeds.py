@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -286,19 +287,17 @@ def test_reports_say_that_seeds_were_added_and_mark_by_the_corrected_interval() 
         told = plus_minus(found.mean, found.half_width)
         assert f"({told}{mark})" in markdown
         assert told in html
-    assert "Same within ±5%: near (" in markdown
+    assert "Equivalent within ±5%: near (" in markdown
     assert "$^\\approx$" in latex
-    assert 'class="same"' in html
+    assert 'class="equivalent"' in html
 
 
 def test_without_added_seeds_reports_say_nothing_of_looks_or_margins() -> None:
     results = evolve(sequential(), added_seeds=())
-    for text in (
-        render_html(results, PICTURES),
-        render_markdown(results),
-        render_latex(results),
-        to_json(results),
-    ):
+    page = render_html(results, PICTURES)
+    without_style = re.sub(r"(?s)<style>.*?</style>", "", page)
+    assert len(without_style) < len(page)
+    for text in (without_style, render_markdown(results), render_latex(results), to_json(results)):
         assert "equivalent" not in text
         assert "seeds were added" not in text
         assert "added_seeds" not in text

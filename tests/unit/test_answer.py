@@ -82,7 +82,13 @@ BASE = [100.0, 101.0, 102.0]
     [
         ([80.0, 81.1, 82.0], "lower", "v is better than base on the sample distance", "better"),
         ([80.0, 81.1, 82.0], "higher", "No variant is better than base on", "worse"),
-        ([100.2, 101.1, 102.3], "lower", "every variant is the same as base", "same"),
+        (
+            [100.2, 101.1, 102.3],
+            "lower",
+            "every variant is equivalent to base within ±5%.",
+            "equivalent",
+        ),
+        (BASE, "lower", "every variant is the same as base.", "same"),
         ([50.0, 130.0, 90.0], "lower", "No variant is shown to be better than base", "open"),
     ],
 )
@@ -92,6 +98,22 @@ def test_the_answer_is_better_worse_same_or_open(
     found, counts = answer(study(direction, base=BASE, v=variant))
     assert sentence in found
     assert counts == {word: 1}
+
+
+def test_equal_values_are_told_from_equivalent_ones() -> None:
+    document = study(base=BASE, copy=BASE, near=[100.2, 101.1, 102.3])
+    found, counts = answer(document)
+    assert found.endswith("every variant is the same as base or equivalent within ±5%.")
+    assert counts == {"equivalent": 1, "same": 1}
+    results = results_of({**document, "title": "Study"})
+    page, markdown = render_html(results, Pictures({})), render_markdown(results)
+    assert '<li class="equivalent"><b>1</b> equivalent</li>' in page
+    assert '<li class="same"><b>1</b> same</li>' in page
+    told = "- Equivalent within ±5%: near ("
+    assert told in markdown
+    assert markdown.count(", equivalent)") == 1
+    assert "- Same: copy (" in markdown
+    assert all(word not in markdown for word in (", same)", ", better)"))
 
 
 def test_what_other_metrics_decide_is_said_beside_an_open_answer() -> None:
