@@ -25,9 +25,10 @@ from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Registry
 from prologue_bench.storage.store import Store
+from prologue_plugins.commands import check_golden
+from prologue_plugins.importing import Import
 from prologue_plugins.official import checkpoint
-from prologue_plugins.official.checkpoint import IMAGENET, Import, Importer
-from prologue_plugins.official.commands import check_golden
+from prologue_plugins.official.checkpoint import IMAGENET, Importer
 from prologue_plugins.official.files import read_shapes
 from prologue_plugins.official.golden import check_folder
 from prologue_plugins.official.names import official_names, official_shapes

@@ -101,3 +101,8 @@ def test_what_is_documented_as_public_is_there() -> None:
     for name in public():
         place = ROOT.joinpath(*name.split("."))
         assert place.is_dir() or place.with_suffix(".py").is_file(), name
+
+
+@pytest.mark.parametrize("path", modules(PLUGINS / "zoo"), ids=lambda path: path.name)
+def test_others_models_do_not_rest_on_the_paper_s(path: Path) -> None:
+    assert not any(name.startswith("prologue_plugins.official") for name in imports(path))

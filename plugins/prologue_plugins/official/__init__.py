@@ -1,4 +1,7 @@
-"""The paper itself: its checkpoints, parity with its implementation, and its claims."""
+"""The paper itself: its checkpoints, parity with its implementation, and its claims.
+
+The commands that take others' models too stand in `prologue_plugins/commands.py`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ def prologue_commands() -> list[Command]:
     return [
         Command(
             name="import-checkpoint",
-            target="prologue_plugins.official.commands:import_checkpoint",
+            target="prologue_plugins.commands:import_checkpoint",
             summary="Import a released checkpoint of the paper into the store.",
         ),
         Command(
@@ -20,7 +23,7 @@ def prologue_commands() -> list[Command]:
         ),
         Command(
             name="check-golden",
-            target="prologue_plugins.official.commands:check_golden",
+            target="prologue_plugins.commands:check_golden",
             summary="Compare the models with tensors from the paper's implementation.",
         ),
     ]

@@ -18,10 +18,10 @@ from prologue_bench.errors import UserError, nearest
 from prologue_bench.pipeline.imported import add_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import build_generator, build_tokenizer, count_parameters
 from prologue_bench.registry import Kind, Registry
-from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import Shapes, check_shapes
+from prologue_plugins.importing import Import, Weights
 from prologue_plugins.official.files import PICKLES, read_shapes, read_tensors
 from prologue_plugins.official.names import Part, load_official, official_shapes
 
@@ -30,7 +30,6 @@ IMAGENET = ImageSpec(
 )
 """What the released models were trained on; names of classes do not matter here."""
 
-Weights = Literal["average", "raw"]
 _MARKS: dict[Part, str] = {"encoder": "enc.", "decoder": "dec.", "ar": "ar_model."}
 
 
@@ -50,17 +49,6 @@ class PartFile:
         """
         found = re.search(r"_(\d+)$", self.path.stem)
         return int(found[1]) if found else 0
-
-
-@frozen
-class Import:
-    """What an import did."""
-
-    part: str
-    name: str
-    files: tuple[Path, ...]
-    parameters: int
-    artifact: Artifact
 
 
 @frozen(kw_only=True)

@@ -15,7 +15,7 @@ from prologue_bench.pipeline.models import count_parameters
 from prologue_bench.registry import Registry
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.store import Store
-from prologue_plugins.official.checkpoint import Import, Weights
+from prologue_plugins.importing import Import, Weights
 from prologue_plugins.zoo.base import ZooTokenizer
 from prologue_plugins.zoo.generating import ZooGenerator
 from prologue_plugins.zoo.hub import SCHEME, HubFile
