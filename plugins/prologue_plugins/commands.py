@@ -31,7 +31,7 @@ TOLERANCE = 1e-4
     "parts",
     multiple=True,
     type=click.Choice(["tokenizer", "generator"]),
-    help="Import only this part, if the preset has both; repeatable.",
+    help="Import only this part, which the preset has to have; repeatable.",
 )
 @click.option(
     "--weights",
@@ -65,6 +65,7 @@ def import_checkpoint(
     from prologue_bench.storage.files import user_path
     from prologue_bench.storage.names import named_path
     from prologue_bench.storage.store import Store, default_store
+    from prologue_plugins.importing import check_parts
     from prologue_plugins.official.checkpoint import Importer
     from prologue_plugins.zoo.importing import import_released, published
 
@@ -72,6 +73,7 @@ def import_checkpoint(
     named_path(store.root, name or preset, "--name" if name else "--preset")
     registry = Registry.load()
     if released := published(preset, registry):
+        check_parts(parts, preset, [released.part])
         found = iter([import_released(checkpoint, released, name or preset, store, weights)])
     else:
         importer = Importer(

@@ -271,6 +271,21 @@ def test_import_takes_the_average_of_the_tokenizer_and_the_raw_generator(
     assert averaged.artifact.folder != generator.artifact.folder
 
 
+def test_a_lone_file_is_not_recorded_as_the_moving_average(
+    released: Path, tiny_registry: Registry, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import_all(released / "ar", "tiny-ar", store, tiny_registry, weights="average")
+    assert "no moving average" not in capsys.readouterr().err
+    (released / "ar" / "model_1.safetensors").unlink()
+    [alone] = import_all(
+        released / "ar", "tiny-ar", store, tiny_registry, weights="average", name="alone"
+    )
+    told = f"{released / 'ar' / 'model.safetensors'}: found no other file with the same part"
+    assert told in capsys.readouterr().err
+    recorded = {each["name"]: each["source"]["weights"] for each in store.manifests()}
+    assert recorded == {"tiny-ar": "average", alone.name: "the only ones"}
+
+
 def test_an_imported_checkpoint_is_sampled_and_measured_without_training(
     released: Path,
     tiny_registry: Registry,

@@ -236,6 +236,22 @@ def test_an_import_that_cannot_be_is_one_line(
 
 
 @pytest.mark.parametrize(
+    ("preset", "part", "offered"),
+    [("llamagen-vq16", "generator", "tokenizer"), ("llamagen-gpt-b", "tokenizer", "generator")],
+)
+def test_a_part_that_a_published_model_has_not_is_refused(
+    tmp_path: Path, preset: str, part: str, offered: str
+) -> None:
+    path = weights(tmp_path / "weights.safetensors")
+    arguments = [str(path), "--preset", preset, "--part", part, "--out", str(tmp_path / "store")]
+    found = CliRunner().invoke(cli, ["import-checkpoint", *arguments])
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception) == (
+        f"--part {part}: preset {preset!r} has no {part}; expected {offered}"
+    )
+
+
+@pytest.mark.parametrize(
     ("given", "wanted"),
     [("llamagen-vq8", "llamagen-vq16"), ("maskbit-12bit", "maskbit-10bit")],
 )

@@ -15,13 +15,14 @@ from prologue_bench.config.presets import Preset, find_preset
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts import Generator, ImageSpec, Tokenizer, TokenLayout
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.notices import notice
 from prologue_bench.pipeline.imported import add_imported, generator_fits, tokenizer_fits
 from prologue_bench.pipeline.models import build_generator, build_tokenizer, count_parameters
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.storage.files import checksum
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import Shapes, check_shapes
-from prologue_plugins.importing import Import, Weights
+from prologue_plugins.importing import Import, Weights, check_parts
 from prologue_plugins.official.files import PICKLES, read_shapes, read_tensors
 from prologue_plugins.official.names import Part, load_official, official_shapes
 
@@ -82,12 +83,7 @@ class Importer:
         if tokenizer is not None and "generator" in tokenizer.checkpoint:
             generator = find_preset("generator", tokenizer.checkpoint["generator"], self.registry)
         has = {"tokenizer": tokenizer, "generator": generator}
-        for part in parts:
-            if has.get(part) is None:
-                offered = " or ".join(name for name, preset in has.items() if preset)
-                raise UserError(
-                    f"--part {part}: preset {preset_name!r} has no {part}; expected {offered}"
-                )
+        check_parts(parts, preset_name, [name for name, preset in has.items() if preset])
         files = list(find_parts(self.folder))
         if tokenizer is not None and (not parts or "tokenizer" in parts):
             yield self._tokenizer(files, tokenizer)
@@ -100,9 +96,9 @@ class Importer:
             shapes = official_shapes(build_tokenizer(resolved, IMAGENET), IMAGENET.labels)
         weights: Weights = self.weights or preset.checkpoint.get("tokenizer_weights", "average")
         kinds: tuple[Part, ...] = ("encoder", "decoder")
-        chosen = {part: self._choose(files, part, shapes[part], weights) for part in kinds}
+        fitting = {part: self._fitting(files, part, shapes[part]) for part in kinds}
         model = build_tokenizer(resolved, IMAGENET)
-        return self._add("tokenizer", resolved, tokenizer_fits(IMAGENET), model, chosen, weights)
+        return self._add("tokenizer", resolved, tokenizer_fits(IMAGENET), model, fitting, weights)
 
     def _generator(self, files: list[PartFile], preset: Preset) -> Import:
         resolved = _resolve("generator", preset, self.registry)
@@ -112,10 +108,10 @@ class Importer:
                 build_generator(resolved, layout, IMAGENET.labels), IMAGENET.labels
             )
         weights: Weights = self.weights or preset.checkpoint.get("generator_weights", "raw")
-        chosen: dict[Part, PartFile] = {"ar": self._choose(files, "ar", shapes["ar"], weights)}
+        fitting: dict[Part, list[PartFile]] = {"ar": self._fitting(files, "ar", shapes["ar"])}
         model = build_generator(resolved, layout, IMAGENET.labels)
         return self._add(
-            "generator", resolved, generator_fits(layout, IMAGENET.labels), model, chosen, weights
+            "generator", resolved, generator_fits(layout, IMAGENET.labels), model, fitting, weights
         )
 
     def _layout(self, files: list[PartFile]) -> TokenLayout:
@@ -139,13 +135,8 @@ class Importer:
             )
         return layouts[min(rows & layouts.keys())]
 
-    def _choose(
-        self, files: list[PartFile], part: Part, wanted: Shapes, weights: Weights
-    ) -> PartFile:
-        """The file of a part.
-
-        That with the highest number is the moving average, with the lowest the raw weights.
-        """
+    def _fitting(self, files: list[PartFile], part: Part, wanted: Shapes) -> list[PartFile]:
+        """The files with a part in its shapes, one at least."""
         of_part = [file for file in files if file.part == part]
         if not of_part:
             raise UserError(
@@ -155,7 +146,7 @@ class Importer:
         if not fitting:
             closest = max(of_part, key=lambda file: len(file.shapes.items() & wanted.items()))
             check_shapes(wanted, closest.shapes, str(closest.path))
-        return (max if weights == "average" else min)(fitting, key=lambda file: file.number)
+        return fitting
 
     def _add(
         self,
@@ -163,14 +154,32 @@ class Importer:
         resolved: Resolved,
         fits: Mapping[str, object],
         model: Tokenizer | Generator,
-        chosen: Mapping[Part, PartFile],
+        fitting: Mapping[Part, list[PartFile]],
         weights: Weights,
     ) -> Import:
+        """Take of each part the file with the weights that are wanted.
+
+        That with the highest number is the moving average, with the lowest the raw weights.
+        """
+        choose = max if weights == "average" else min
+        chosen = {
+            kind: choose(files, key=lambda file: file.number) for kind, files in fitting.items()
+        }
+        alone = [chosen[kind].path for kind, files in fitting.items() if len(files) == 1]
+        if alone and weights == "average":
+            names = " and ".join(str(path) for path in alone)
+            notice(
+                f"{names}: found no other file with the same part, so no moving average beside raw "
+                "weights; these only weights are taken"
+            )
         load_official(
             model, {kind: read_tensors(file.path) for kind, file in chosen.items()}, IMAGENET.labels
         )
         files = [file.path for file in chosen.values()]
-        source = {"files": {path.name: checksum(path) for path in files}, "weights": weights}
+        source = {
+            "files": {path.name: checksum(path) for path in files},
+            "weights": "the only ones" if alone else weights,  # a lone file does not say which
+        }
         artifact = add_imported(self.store, part, self.name, resolved, fits, model, source)
         parameters = count_parameters(model)
         return Import(
