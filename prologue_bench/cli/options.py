@@ -121,23 +121,6 @@ class GpusType(click.ParamType[tuple[int, ...]]):
         return tuple(map(int, parts))
 
 
-STAGE_KINDS = (
-    "train-tokenizer",
-    "encode",
-    "reconstruct",
-    "train-generator",
-    "take-prior",
-    "search",
-    "sample",
-    "measure",
-    "picture-reconstructions",
-    "picture-samples",
-    "picture-tokens",
-    "picture-attention",
-    "imported-tokenizer",
-    "imported-generator",
-)
-"""The kinds of all stages; `pipeline.stages`, which has them, imports torch."""
 kind_option = click.option(
     "--kind", help="Only stages of this kind, such as train-tokenizer; patterns with * are allowed."
 )
@@ -163,9 +146,10 @@ def are_of_kind(kinds: Iterable[str], pattern: str | None) -> list[bool]:
         return chosen
     if found:
         raise UserError(f"--kind {pattern}: found no such artifact; {nearest(pattern, set(found))}")
+    from prologue_bench.contracts import stage_kinds
     from prologue_bench.storage.store import CACHES
 
-    known = [*STAGE_KINDS, *CACHES]
+    known = [*stage_kinds.ALL, *CACHES]
     if not any(fnmatchcase(kind, pattern) for kind in known):
         raise UserError(f"--kind {pattern}: there is no such kind; {nearest(pattern, known)}")
     return chosen

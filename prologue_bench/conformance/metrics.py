@@ -32,6 +32,7 @@ from prologue_bench.contracts.metric import (
     StageCost,
 )
 from prologue_bench.contracts.segments import Segment
+from prologue_bench.contracts.stage_kinds import TRAIN_TOKENIZER
 from prologue_bench.contracts.tokenizer import Tokenizer, TokenizerOutput
 from prologue_bench.errors import DoesNotApply, UserError
 from prologue_bench.guard import shown
@@ -272,7 +273,7 @@ class _Subject:
             test_ids=ids[1],
             tokenizer=_Blocks(self.data.spec),
             generator=_Chance(self.data.spec.labels),
-            costs={"train-tokenizer": StageCost(seconds=1.0, flops=1e9, machine="made up")},
+            costs={TRAIN_TOKENIZER: StageCost(seconds=1.0, flops=1e9, machine="made up")},
         )
 
 

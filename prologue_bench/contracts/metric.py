@@ -251,7 +251,7 @@ class MetricInputs:
 
     @property
     def costs(self) -> Mapping[str, StageCost]:
-        """Those of the trainings before the metric: "train-tokenizer" and "train-generator".
+        """Those of the trainings before the metric, by kind of stage (`stage_kinds.TRAINED`).
 
         Those that a tokenizer builds on are added to its own; a sum is None where a part is not
         known.

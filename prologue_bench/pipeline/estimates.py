@@ -17,28 +17,29 @@ import torch
 from attrs import frozen
 
 from prologue_bench.config.settings import key_values
+from prologue_bench.contracts import stage_kinds
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.flops import FlopsBySize, recorded_flops
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training.context import INFERENCE_BATCH
 
 TYPICAL_EFFICIENCY = {
-    "train-tokenizer": 0.4,
-    "train-generator": 0.4,
-    "encode": 0.4,
-    "reconstruct": 0.4,
-    "sample": 0.2,
-    "measure": 0.4,
+    stage_kinds.TRAIN_TOKENIZER: 0.4,
+    stage_kinds.TRAIN_GENERATOR: 0.4,
+    stage_kinds.ENCODE: 0.4,
+    stage_kinds.RECONSTRUCT: 0.4,
+    stage_kinds.SAMPLE: 0.2,
+    stage_kinds.MEASURE: 0.4,
 }
 """Share of a large matrix product's speed that a stage reaches where nothing was measured yet."""
 
 LEAST_SECONDS = {
-    "train-tokenizer": 0.9,
-    "train-generator": 0.3,
-    "encode": 0.3,
-    "reconstruct": 0.2,
-    "search": 0.2,
-    "measure": 0.3,
+    stage_kinds.TRAIN_TOKENIZER: 0.9,
+    stage_kinds.TRAIN_GENERATOR: 0.3,
+    stage_kinds.ENCODE: 0.3,
+    stage_kinds.RECONSTRUCT: 0.2,
+    stage_kinds.SEARCH: 0.2,
+    stage_kinds.MEASURE: 0.3,
 }
 """What a stage takes besides its FLOPs, to open data, build models and write, as profile `smoke`
 shows on two cores. Those that are not here take OTHER_SECONDS."""

@@ -14,7 +14,9 @@ from prologue_bench import __version__
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
+from prologue_bench.contracts.stage_kinds import IMPORTED_GENERATOR, IMPORTED_TOKENIZER
 from prologue_bench.errors import UserError, nearest
+from prologue_bench.pipeline.models import GENERATOR_WEIGHTS, TOKENIZER_WEIGHTS
 from prologue_bench.pipeline.stages import KEY_LENGTH, component_key
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.files import checksum
@@ -24,6 +26,8 @@ from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import save_weights
 
 Part = Literal["tokenizer", "generator"]
+KINDS: Mapping[Part, str] = {"tokenizer": IMPORTED_TOKENIZER, "generator": IMPORTED_GENERATOR}
+WEIGHTS: Mapping[Part, str] = {"tokenizer": TOKENIZER_WEIGHTS, "generator": GENERATOR_WEIGHTS}
 
 
 def tokenizer_fits(images: ImageSpec) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def add_imported(
     with store.lock(work):
         remove_entry(store.work(work))
         output = store.begin(work) / "output"
-        weights = output / f"{part}.safetensors"
+        weights = output / WEIGHTS[part]
         save_weights(module, weights)
         component = component_key(resolved)
         text = json.dumps([part, component, fits, checksum(weights)], sort_keys=True)
@@ -77,7 +81,7 @@ def add_imported(
                     "or remove that folder"
                 )
         details = {
-            "kind": f"imported-{part}",
+            "kind": KINDS[part],
             "name": name,
             "component": component,
             "fits": dict(fits),
@@ -124,9 +128,7 @@ def find_imported(
 
 
 def _imported(store: Store, part: Part) -> Iterator[Mapping[str, Any]]:
-    return (
-        manifest for manifest in store.manifests() if manifest.get("kind") == f"imported-{part}"
-    )
+    return (manifest for manifest in store.manifests() if manifest.get("kind") == KINDS[part])
 
 
 def _difference(found: Any, expected: Any, path: str = "") -> str:

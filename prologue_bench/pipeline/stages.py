@@ -23,6 +23,7 @@ from prologue_bench.config.settings import (
     TokenizerTraining,
     key_values,
 )
+from prologue_bench.contracts import stage_kinds
 from prologue_bench.contracts.components import Component
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.images import ImageSpec
@@ -118,7 +119,7 @@ class TrainTokenizer(Stage):
     With a prior, prior.safetensors too.
     """
 
-    kind = "train-tokenizer"
+    kind = stage_kinds.TRAIN_TOKENIZER
     version = 3
     data: DataRef
     tokenizer: Resolved
@@ -189,7 +190,7 @@ class Imported(Stage):
 class ImportedTokenizer(Imported):
     """As `TrainTokenizer`, without curves."""
 
-    kind = "imported-tokenizer"
+    kind = stage_kinds.IMPORTED_TOKENIZER
     data: DataRef
     tokenizer: Resolved
     imported: str
@@ -202,7 +203,7 @@ TokenizerStage = TrainTokenizer | ImportedTokenizer
 class EncodeImages(Stage):
     """Ids [N * views, L] of training images and [N, L] of test images; see `pipeline.tokens`."""
 
-    kind = "encode"
+    kind = stage_kinds.ENCODE
     version = 2
     tokenizer: TokenizerStage
     train: bool = True
@@ -229,7 +230,7 @@ class EncodeImages(Stage):
 class Reconstruct(Stage):
     """images.npy: uint8 [N, C, H, W] reconstructions of the test split, in order."""
 
-    kind = "reconstruct"
+    kind = stage_kinds.RECONSTRUCT
     version = 2
     tokens: EncodeImages
     continuous: bool = False
@@ -248,7 +249,7 @@ class Reconstruct(Stage):
 class TrainGenerator(Stage):
     """generator.safetensors (the moving average), curves.jsonl."""
 
-    kind = "train-generator"
+    kind = stage_kinds.TRAIN_GENERATOR
     version = 3
     tokens: EncodeImages
     generator: Resolved
@@ -277,7 +278,7 @@ class TrainGenerator(Stage):
 class TakePrior(Stage):
     """generator.safetensors: the joint prior of a tokenizer's training, as the generator."""
 
-    kind = "take-prior"
+    kind = stage_kinds.TAKE_PRIOR
     tokens: EncodeImages
     generator: Resolved
 
@@ -293,7 +294,7 @@ class TakePrior(Stage):
 class ImportedGenerator(Imported):
     """As `TrainGenerator`, without curves."""
 
-    kind = "imported-generator"
+    kind = stage_kinds.IMPORTED_GENERATOR
     tokens: EncodeImages
     generator: Resolved
     imported: str
@@ -306,7 +307,7 @@ GeneratorStage = TrainGenerator | TakePrior | ImportedGenerator
 class SearchSampling(Stage):
     """search.json: each point of the grid with its value, and the best."""
 
-    kind = "search"
+    kind = stage_kinds.SEARCH
     version = 3
     generator: GeneratorStage
     sampling: Sampling
@@ -337,7 +338,7 @@ class SearchSampling(Stage):
 class SampleImages(Stage):
     """images.npy: uint8 [n, C, H, W]; tokens.npy: int32 [n, L]; labels.npy: int64 [n]."""
 
-    kind = "sample"
+    kind = stage_kinds.SAMPLE
     version = 3
     generator: GeneratorStage
     sampling: Sampling
@@ -357,7 +358,7 @@ class SampleImages(Stage):
 class Measure(Stage):
     """measurements.json: what one metric says of one variant."""
 
-    kind = "measure"
+    kind = stage_kinds.MEASURE
     metric: Resolved
     samples: SampleImages
     reconstructions: Reconstruct
@@ -434,7 +435,7 @@ def _is_read(attribute: Attribute[Any], value: Any) -> bool:
 class PictureReconstructions(Stage):
     """originals.png and reconstructions.png: the same test images for every variant."""
 
-    kind = "picture-reconstructions"
+    kind = stage_kinds.PICTURE_RECONSTRUCTIONS
     reconstructions: Reconstruct
 
     @property
@@ -449,7 +450,7 @@ class PictureReconstructions(Stage):
 class PictureSamples(Stage):
     """samples.png; where tokens are shared, prefixes.png too: each row shares its first tokens."""
 
-    kind = "picture-samples"
+    kind = stage_kinds.PICTURE_SAMPLES
     samples: SampleImages
     shared: int
     """How many first tokens the images of a row share; 0 where there is no such picture."""
@@ -466,7 +467,7 @@ class PictureSamples(Stage):
 class PictureTokens(Stage):
     """tokens.png: samples in rows that share one token of one sample, which stands first."""
 
-    kind = "picture-tokens"
+    kind = stage_kinds.PICTURE_TOKENS
     samples: SampleImages
     places: tuple[int, ...]
     """Of the shared tokens among the L, one for each row but the last."""
@@ -491,7 +492,7 @@ class PictureAttention(Stage):
     where the tokenizer shows it, how strongly these read each patch.
     """
 
-    kind = "picture-attention"
+    kind = stage_kinds.PICTURE_ATTENTION
     tokens: EncodeImages
     generator: GeneratorStage
     first: int

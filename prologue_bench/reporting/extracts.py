@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from prologue_bench.contracts.stage_kinds import TRAINED
 from prologue_bench.errors import UserError
 from prologue_bench.reporting.headline import leaderboard_metrics, primary_metric
 from prologue_bench.reporting.summary import MetricInfo, metric_infos, split_metrics
@@ -21,7 +22,6 @@ from prologue_bench.results.integrity import CONTENTS, EXTRACT, contents_of
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.plain import Document
 from prologue_bench.results.schema import ExtractRecord, Results, RunRecord
-from prologue_bench.results.stages import TRAINED
 from prologue_bench.results.strict import to_json
 
 LINE_DEPTH = 4

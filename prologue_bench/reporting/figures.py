@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from prologue_bench.contracts.stage_kinds import TRAIN_GENERATOR, TRAIN_TOKENIZER
 from prologue_bench.reporting import plots
 from prologue_bench.reporting.axes import NumericAxis, Tried, in_numeric_order, numeric_axis
 from prologue_bench.reporting.forest import equal_in_every_seed, forest_plot, means_of
@@ -208,7 +209,7 @@ def _along_tokens(results: Results, names: Container[str]) -> pd.DataFrame:
 def curve_plots(results: Results) -> list[tuple[str, Spec]]:
     """Training curves: a plot for each loss of each training stage."""
     shown = []
-    for kind, title in (("train-tokenizer", "Tokenizer"), ("train-generator", "Generator")):
+    for kind, title in ((TRAIN_TOKENIZER, "Tokenizer"), (TRAIN_GENERATOR, "Generator")):
         by_variant: dict[str, list[Columns]] = {}
         for run in results.runs:
             if kind in run.curves:

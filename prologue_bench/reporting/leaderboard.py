@@ -8,11 +8,11 @@ from itertools import combinations
 
 from attrs import frozen
 
+from prologue_bench.contracts.stage_kinds import IMPORTED, TRAINED
 from prologue_bench.reporting.summary import Cells, MetricInfo, is_judged
 from prologue_bench.results.collapse import collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.schema import Results, VariantRecord
-from prologue_bench.results.stages import IMPORTED, TRAINED
 from prologue_bench.stats.differences import (
     Points,
     distinct_differences,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from attrs import define, evolve, field, frozen
 
+from prologue_bench.contracts.stage_kinds import TRAINED
 from prologue_bench.reporting.extracts import shown_metrics
 from prologue_bench.reporting.leaderboard import Rank, Size, sizes
 from prologue_bench.reporting.summary import MetricInfo
@@ -20,7 +21,6 @@ from prologue_bench.results.frame import summary
 from prologue_bench.results.protocols import fields, protocol_hash
 from prologue_bench.results.schema import DataRecord, ProtocolRecord, Results, VariantRecord
 from prologue_bench.results.sources import source_of
-from prologue_bench.results.stages import TRAINED
 from prologue_bench.stats.differences import Cell
 
 

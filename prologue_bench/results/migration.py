@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 
+from prologue_bench.contracts.stage_kinds import TRAINED
 from prologue_bench.contracts.titles import counterpart_of, over_features
 from prologue_bench.results.plain import Document
-from prologue_bench.results.stages import TRAINED
 from prologue_bench.stats.collapse import collapse_warning
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from attrs import field, frozen
 
+from prologue_bench.contracts import stage_kinds
 from prologue_bench.results.checking import Between, Filled, Others
 from prologue_bench.stats.looks import MOST_SEEDS
 
@@ -96,7 +97,7 @@ class StageNumbers:
     """None where it is not known."""
 
 
-MEASURE = "measure "
+MEASURE = f"{stage_kinds.MEASURE} "
 """Begins the names of stages that measure, before that of the metric."""
 
 

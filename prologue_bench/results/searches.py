@@ -12,6 +12,7 @@ import attrs
 
 from prologue_bench.config.settings import ALL_TOKENS, MOST_POINTS
 from prologue_bench.contracts import over_features
+from prologue_bench.contracts.stage_kinds import SEARCH
 from prologue_bench.errors import listed
 from prologue_bench.results.findings import Doubt, Findings, place_of, section, setting_text
 from prologue_bench.results.known import foreign_metrics, known_numbers, measured_by
@@ -28,7 +29,6 @@ from prologue_bench.results.sources import source_of, variants_of
 from prologue_bench.texts.numbers import number
 from prologue_bench.texts.settings import normal
 
-STAGE = "search"
 DEFAULT = "default"
 """Stands in settings for the segments that are not named."""
 
@@ -52,7 +52,7 @@ def _of_run(
     """The first thing that is wrong with the search of a run, whose known numbers are given."""
     place, part = place_of(run), ("search", run.place)
     settings = section(run.variant, "sampling")  # which may be what is wrong
-    made = any(stage.stage == STAGE for stage in run.stages)
+    made = any(stage.stage == SEARCH for stage in run.stages)
     if run.search is None:
         # Where its artifact is gone, neither is there.
         if made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
+from prologue_bench.contracts.stage_kinds import TRAIN_GENERATOR, TRAIN_TOKENIZER
 from prologue_bench.results import findings as parts
 from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.schema import Results, RunRecord
@@ -12,10 +13,6 @@ from prologue_bench.texts.numbers import number
 
 STEP, STEPS = "step", "steps"
 INSIDE = "inside"
-TRAINED = ("train-tokenizer", "train-generator")
-"""The stages that train, a tokenizer and a generator."""
-IMPORTED = ("imported-tokenizer", "imported-generator")
-"""Those that stand in their places for what was trained elsewhere."""
 
 
 def wrong_stages(results: Results, findings: Findings) -> None:
@@ -57,8 +54,8 @@ def backward_curves(results: Results, findings: Findings) -> None:
     """Tells curves whose steps do not rise, or are none of the training's."""
     trainings = {
         variant.name: {
-            TRAINED[0]: variant.settings.tokenizer_training.get(STEPS),
-            TRAINED[1]: variant.settings.generator_training.get(STEPS),
+            TRAIN_TOKENIZER: variant.settings.tokenizer_training.get(STEPS),
+            TRAIN_GENERATOR: variant.settings.generator_training.get(STEPS),
         }
         for variant in results.variants
     }
@@ -68,7 +65,7 @@ def backward_curves(results: Results, findings: Findings) -> None:
         for name, columns in (*run.curves.items(), (INSIDE, run.inside))
         for problem in _wrong_steps(
             columns.get(STEP, ()),
-            trainings[run.variant].get(TRAINED[0] if name == INSIDE else name),
+            trainings[run.variant].get(TRAIN_TOKENIZER if name == INSIDE else name),
         )
     )
 

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from attrs import frozen
 
+from prologue_bench.contracts.stage_kinds import TRAIN_TOKENIZER, TRAINED
 from prologue_bench.results import findings as parts
 from prologue_bench.results.findings import Doubt, Findings, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
@@ -29,7 +30,6 @@ from prologue_bench.results.schema import (
     VariantRecord,
 )
 from prologue_bench.results.sources import source_of
-from prologue_bench.results.stages import TRAINED
 from prologue_bench.texts import numbers
 
 CLOSE = 1e-6
@@ -221,7 +221,7 @@ def _of_trainings(of: _Numbers) -> Iterator[Doubted]:
         return
     stages, alone = of.run.stages, not _may_build_on_another(of.variant, of.source)
     trainings = [stage for stage in stages if stage.stage in TRAINED]
-    tokenizers = [stage for stage in trainings if stage.stage == TRAINED[0]]
+    tokenizers = [stage for stage in trainings if stage.stage == TRAIN_TOKENIZER]
     measured = next((stage for stage in stages if stage.key == whole.artifact), None)
     flops = [stage.flops for stage in trainings]
     known = [each for each in flops if each is not None]

@@ -14,6 +14,13 @@ from prologue_bench.config.search import sampling_at
 from prologue_bench.config.settings import Sampling, plain_values
 from prologue_bench.config.structure import structure
 from prologue_bench.contracts.images import ImageSpec
+from prologue_bench.contracts.stage_kinds import (
+    GENERATORS,
+    TAKE_PRIOR,
+    TOKENIZERS,
+    TRAIN_GENERATOR,
+    TRAIN_TOKENIZER,
+)
 from prologue_bench.errors import UserError, listed, shortened
 from prologue_bench.pipeline.models import (
     GENERATOR_WEIGHTS,
@@ -37,9 +44,6 @@ from prologue_bench.runs.published import HERE, Elsewhere
 from prologue_bench.storage.artifacts import Artifact
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import built_for
-
-TOKENIZERS = ("train-tokenizer", "imported-tokenizer")
-GENERATORS = ("train-generator", "take-prior", "imported-generator")
 
 
 @frozen
@@ -134,7 +138,7 @@ def describe_run(results: Results, variant: str, seed: int) -> RunSettings:
     """
     run, settings = find_run(results, variant, seed), find_variant(results, variant).settings
     made_by = {stage.stage for stage in run.stages}
-    is_joint = "take-prior" in made_by
+    is_joint = TAKE_PRIOR in made_by
     prior = (
         structure(Prior, settings.tokenizer_training.get("prior"), "the results' prior")
         if is_joint
@@ -154,9 +158,9 @@ def describe_run(results: Results, variant: str, seed: int) -> RunSettings:
             {
                 model: training["precision"]
                 for model, stage, training in (
-                    ("tokenizer", "train-tokenizer", settings.tokenizer_training),
-                    ("generator", "train-generator", settings.generator_training),
-                    ("generator", "take-prior", settings.tokenizer_training),
+                    ("tokenizer", TRAIN_TOKENIZER, settings.tokenizer_training),
+                    ("generator", TRAIN_GENERATOR, settings.generator_training),
+                    ("generator", TAKE_PRIOR, settings.tokenizer_training),
                 )
                 # What is imported computes in float32.
                 if stage in made_by and "precision" in training

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 from pathlib import Path
@@ -11,11 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 from prologue_bench.cli.app import cli
-from prologue_bench.cli.options import STAGE_KINDS
+from prologue_bench.contracts import stage_kinds
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.stages import Stage
 from prologue_bench.storage.files import write_text
 from prologue_bench.storage.store import Store, is_full_disk
+from tests.conftest import ROOT
 from tests.factories.stores import put
 
 
@@ -111,4 +113,18 @@ def test_the_kinds_that_the_commands_know_are_those_of_the_stages() -> None:
         each = waiting.pop()
         waiting += each.__subclasses__()
         kinds += [each.kind] if "kind" in vars(each) and each.__module__ == Stage.__module__ else []
-    assert sorted(kinds) == sorted(STAGE_KINDS)
+    assert sorted(kinds) == sorted(stage_kinds.ALL)
+
+
+def test_kinds_of_stages_are_written_once() -> None:
+    kinds = {kind for kind in stage_kinds.ALL if "-" in kind}  # others are words of their own
+    assert kinds
+    for path in sorted((ROOT / "prologue_bench").rglob("*.py")):
+        if path.name in ("stage_kinds.py", "migration.py"):  # the second reads old files
+            continue
+        texts = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        }
+        assert not kinds & texts, path

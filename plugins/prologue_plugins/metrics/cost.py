@@ -16,10 +16,10 @@ from prologue_bench.contracts import (
     Procedure,
     to_bytes,
 )
+from prologue_bench.contracts.stage_kinds import TRAIN_TOKENIZER, TRAINED
 from prologue_bench.errors import DoesNotApply, StageError
 from prologue_plugins.metrics.settings import SpeedSettings
 
-TRAINING = ("train-tokenizer", "train-generator")
 UNKNOWN = "a model is imported, so that the cost of its training is not known"
 
 
@@ -43,7 +43,7 @@ class Cost(Metric):
             raise DoesNotApply(UNKNOWN)
 
     def measure(self, inputs: MetricInputs) -> list[Measurement]:
-        costs = [inputs.costs[stage] for stage in TRAINING if stage in inputs.costs]
+        costs = [inputs.costs[stage] for stage in TRAINED if stage in inputs.costs]
         machines = ", ".join(sorted({name for cost in costs for name in cost.machine.split(", ")}))
         flops = _total([cost.flops for cost in costs])
         seconds = _total([cost.seconds for cost in costs])
@@ -59,7 +59,7 @@ class Cost(Metric):
             found.append(
                 _measurement("training_seconds", "training time", seconds, "s", len(costs), where)
             )
-        if TRAINING[0] not in inputs.costs or not found:
+        if TRAIN_TOKENIZER not in inputs.costs or not found:
             raise StageError(f"cost: {UNKNOWN}; leave this metric out")
         return found
 
@@ -81,9 +81,7 @@ def _measurement(
         direction="lower",
         count=count,
         detail=True,
-        protocol=Procedure(
-            name="training-cost", details={"stages": ", ".join(TRAINING), **details}
-        ),
+        protocol=Procedure(name="training-cost", details={"stages": ", ".join(TRAINED), **details}),
     )
 
 

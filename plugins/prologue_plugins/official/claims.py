@@ -29,7 +29,7 @@ from attrs import evolve, frozen
 from prologue_bench.results.collapse import collapsed, collapsed_segments, in_seeds
 from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
-from prologue_bench.results.schema import Results, VariantSettings
+from prologue_bench.results.schema import MEASURE, Results, VariantSettings
 from prologue_bench.stats.differences import Difference, Margin, mean_of, paired, points_of
 from prologue_bench.stats.settling import seeds_to_settle, seeds_until
 from prologue_bench.stats.wording import difference_text, share_text
@@ -358,8 +358,6 @@ DIALS = {
     "generator.transformer.layers": "the generator's depth",
 }
 """What claim 6 is about, by setting."""
-MEASURE = "measure "
-"""With what the names of stages begin that measure."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
