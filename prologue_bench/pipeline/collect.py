@@ -19,7 +19,14 @@ from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.flops import parameters, recorded_flops
 from prologue_bench.pipeline.planner import Pipeline, Plan
 from prologue_bench.pipeline.provenance import software
-from prologue_bench.pipeline.stages import SEARCH, Imported, Measure, Stage, TrainTokenizer
+from prologue_bench.pipeline.stages import (
+    MEASUREMENTS,
+    SEARCH,
+    Imported,
+    Measure,
+    Stage,
+    TrainTokenizer,
+)
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import Kind, Registry
 from prologue_bench.results.frame import measured_seeds
@@ -42,9 +49,9 @@ from prologue_bench.results.schema import (
     VariantRecord,
     VariantSettings,
 )
-from prologue_bench.storage.artifacts import Artifact
+from prologue_bench.storage.artifacts import CURVES, INSIDE, Artifact
 from prologue_bench.storage.store import Store
-from prologue_bench.training.curves import CURVES, INSIDE, read_curves
+from prologue_bench.training.curves import read_curves
 
 
 def collect(plan: Plan, outcome: Outcome, workspace: Workspace) -> tuple[Results, Pictures]:
@@ -252,7 +259,7 @@ def _run(pipeline: Pipeline, outcome: Outcome, store: Store) -> RunRecord:
 
 def read_measurements(folder: Path) -> list[dict[str, Any]]:
     """The measurements of a finished Measure stage."""
-    measurements: list[dict[str, Any]] = json.loads((folder / "measurements.json").read_text())
+    measurements: list[dict[str, Any]] = json.loads((folder / MEASUREMENTS).read_text())
     fill_in_figures(measurements)
     return measurements
 

@@ -32,6 +32,10 @@ from prologue_bench.contracts.settings import unread
 from prologue_bench.texts.settings import flat_values
 
 KEY_LENGTH = 20
+IMAGES = "images.npy"
+"""The file, in the artifacts of reconstructions and samples, of their images."""
+MEASUREMENTS = "measurements.json"
+"""The file of what one metric says."""
 SEARCH = "search.json"
 """The file, in the artifact of a search, of what was tried and what was chosen."""
 

@@ -12,7 +12,8 @@ from prologue_bench.results.schema import Results, RunRecord
 from prologue_bench.texts.numbers import number
 
 STEP, STEPS = "step", "steps"
-INSIDE = "inside"
+INSIDE_TRAINING = "inside"
+"""What is told of curves from inside a tokenizer's training, as if of a stage."""
 
 
 def wrong_stages(results: Results, findings: Findings) -> None:
@@ -62,10 +63,10 @@ def backward_curves(results: Results, findings: Findings) -> None:
     findings.tell_together(
         (f"{place_of(run)}, {name}", problem)
         for run in results.runs
-        for name, columns in (*run.curves.items(), (INSIDE, run.inside))
+        for name, columns in (*run.curves.items(), (INSIDE_TRAINING, run.inside))
         for problem in _wrong_steps(
             columns.get(STEP, ()),
-            trainings[run.variant].get(TRAIN_TOKENIZER if name == INSIDE else name),
+            trainings[run.variant].get(TRAIN_TOKENIZER if name == INSIDE_TRAINING else name),
         )
     )
 

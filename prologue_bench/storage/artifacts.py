@@ -38,7 +38,12 @@ OWN_CHECKSUM = "checksum"
 """The field of a manifest that is over all its others."""
 LARGEST_MANIFEST = 1 << 24
 """Bytes; the largest that a stage writes has some kilobytes."""
-ACCOUNTS = ("log.txt", "curves.jsonl", "inside.jsonl")
+LOG = "log.txt"
+CURVES = "curves.jsonl"
+"""The file, in a training's artifact, of its learning curves."""
+INSIDE = "inside.jsonl"
+"""The file, beside it in a tokenizer's, of what was seen inside the training."""
+ACCOUNTS = (LOG, CURVES, INSIDE)
 """Files that say how an artifact was made, such as when; nothing is made from them."""
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -9,6 +9,7 @@ import torch
 from attrs import frozen
 
 from prologue_bench.errors import Interrupted
+from prologue_bench.storage.artifacts import LOG
 from prologue_bench.storage.unfinished import seal
 
 INFERENCE_BATCH = 125
@@ -54,7 +55,7 @@ class StageContext:
     @property
     def log(self) -> Path:
         """The stage's log file."""
-        return self.output / "log.txt"
+        return self.output / LOG
 
     @property
     def device(self) -> torch.device:

@@ -6,11 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-CURVES = "curves.jsonl"
-"""The file, in a training's artifact."""
-INSIDE = "inside.jsonl"
-"""The file, beside it in a tokenizer's, of what was seen inside the training."""
-
 
 def read_curves(path: Path) -> list[dict[str, Any]]:
     """The points of a learning curve; an unfinished last line is left out."""

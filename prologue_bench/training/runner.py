@@ -18,12 +18,12 @@ from attrs import frozen
 from prologue_bench import seeds
 from prologue_bench.config.settings import Optimisation, Training, plain_values
 from prologue_bench.errors import StageError
+from prologue_bench.storage.artifacts import CURVES, INSIDE
 from prologue_bench.storage.unfinished import seal
 from prologue_bench.training import distributed
 from prologue_bench.training.averaging import MovingAverage
 from prologue_bench.training.batches import ArrayDataset, Shuffled, loading, whole_batch
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.curves import CURVES, INSIDE
 from prologue_bench.training.distributed_models import DistributedLossModel
 from prologue_bench.training.engine import (
     Config,

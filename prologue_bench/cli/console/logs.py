@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from prologue_bench.storage.artifacts import LOG
 from prologue_bench.storage.store import Store
 
 LOOK_EVERY_SECONDS = 1.0
@@ -42,7 +43,7 @@ class StageLog:
     def _files(self) -> list[Path]:
         work = self.store.work(self.key)
         return [
-            work / "output" / "log.txt",
+            work / "output" / LOG,
             *sorted(work.glob("run/*/*.log")),
-            self.store.artifact(self.key) / "log.txt",
+            self.store.artifact(self.key) / LOG,
         ]

@@ -27,6 +27,7 @@ from prologue_bench.pipeline.stages import Stage, components_of
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.registry import imported_files
 from prologue_bench.stopping import STOP_SIGNALS
+from prologue_bench.storage.artifacts import LOG
 
 POLL_SECONDS = 0.2
 CLOSE_SECONDS = 5.0
@@ -191,7 +192,7 @@ class _Crew:
             return Ending(stopped="stopped")
         stage = worker.planned.stage
         reason = how_it_died(code, stage)
-        log_line(self.workspace.store.work(stage.key) / "output" / "log.txt", f"ended: {reason}")
+        log_line(self.workspace.store.work(stage.key) / "output" / LOG, f"ended: {reason}")
         return Ending(
             failure=f"{reason}; the same command goes on from where the stage last saved its state"
         )

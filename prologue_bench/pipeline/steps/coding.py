@@ -133,7 +133,7 @@ def write_images(
 ) -> None:
     """Write images.npy, the images of N inputs, without holding all of them in memory."""
     images = np.lib.format.open_memmap(
-        context.output / "images.npy", "w+", np.uint8, (len(inputs), *spec.shape)
+        context.output / stages.IMAGES, "w+", np.uint8, (len(inputs), *spec.shape)
     )
     for start, batch in batches(inputs, context, 0, len(inputs)):
         images[start : start + len(batch)] = images_of(batch)

@@ -69,9 +69,9 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
         prefixes=stage.prefixes if "prefixes" in has else None,
         advance=advance,
         reconstructions=_array(
-            store, stage.reconstructions.key, "images.npy", "reconstructions" in has
+            store, stage.reconstructions.key, stages.IMAGES, "reconstructions" in has
         ),
-        samples=_array(store, stage.samples.key, "images.npy", "samples" in has),
+        samples=_array(store, stage.samples.key, stages.IMAGES, "samples" in has),
         train_ids=read_tokens(tokens, "train", data.views) if tokens and "tokens" in has else None,
         test_ids=read_tokens(tokens, "test") if tokens else None,
         tokenizer=workspace.load_tokenizer(stage.tokens.tokenizer, context.device)
@@ -91,7 +91,7 @@ def measure(stage: stages.Measure, workspace: Workspace, context: StageContext) 
         values = [written(each, lengths) for each in measurements]
     except ValueError as error:
         raise StageError(f"{who}: {error}") from None
-    (context.output / "measurements.json").write_text(json.dumps(values, indent=1))
+    (context.output / stages.MEASUREMENTS).write_text(json.dumps(values, indent=1))
 
 
 def _training_costs(stage: stages.Measure, workspace: Workspace) -> dict[str, StageCost]:
@@ -137,7 +137,7 @@ def _known_images(stage: stages.Measure, store: Store) -> dict[str, str]:
     """What stands for the images that the metric may see, to know them without reading."""
     artifacts = {"reconstructions": stage.reconstructions, "samples": stage.samples}
     known = {
-        name: str(store.get(each.key).manifest["files"]["images.npy"]["sha256"])
+        name: str(store.get(each.key).manifest["files"][stages.IMAGES]["sha256"])
         for name, each in artifacts.items()
         if name in stage.needs
     }

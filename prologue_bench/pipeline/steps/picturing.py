@@ -47,7 +47,7 @@ def picture_reconstructions(
     """Draw test images, and what the tokenizer makes of them."""
     data = workspace.open_data(stage.reconstructions.tokens.tokenizer.data.resolved)
     chosen = spread_over_classes(data.labels("test"), COLUMNS * RECONSTRUCTION_ROWS)
-    made = np.load(workspace.store.get(stage.reconstructions.key) / "images.npy", mmap_mode="r")
+    made = np.load(workspace.store.get(stage.reconstructions.key) / stages.IMAGES, mmap_mode="r")
     _write(context, "originals", data.images("test")[chosen])
     _write(context, "reconstructions", made[chosen])
 
@@ -58,7 +58,7 @@ def picture_samples(
     """Draw samples of all classes and, where tokens are shared, rows that share their first."""
     samples = workspace.store.get(stage.samples.key)
     labels = np.load(samples / "labels.npy")
-    images = np.load(samples / "images.npy", mmap_mode="r")
+    images = np.load(samples / stages.IMAGES, mmap_mode="r")
     _write(context, "samples", images[spread_over_classes(labels, COLUMNS * SAMPLE_ROWS)])
     if stage.shared:
         _write(context, "prefixes", _sharing_first_tokens(stage, workspace, context))
