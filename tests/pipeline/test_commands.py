@@ -100,6 +100,24 @@ def test_show_gives_settings_with_defaults_and_docs(invoke: Invoke) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("typo", "name"),
+    [
+        ("prologue-l-xl-ungided", "prologue-l-xl-unguided"),
+        ("fashion-mnist-embeded", "fashion-mnist-embedded"),
+        ("imagenet-265", "imagenet-256"),
+        ("mirco", "micro"),
+    ],
+)
+def test_show_suggests_a_card_of_every_folder_that_it_shows(
+    invoke: Invoke, typo: str, name: str
+) -> None:
+    assert invoke("show", name).exit_code == 0
+    told = str(invoke("show", typo).exception)
+    assert told.startswith(f"unknown name {typo!r}; did you mean ")
+    assert repr(name) in told
+
+
 def test_doctor_finds_what_is_there(invoke: Invoke) -> None:
     found = json.loads(invoke("doctor", "--json").output)
     assert {"what": "prologue-bench", "state": "ok"}.items() <= found["installation"][0].items()

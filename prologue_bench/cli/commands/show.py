@@ -18,6 +18,9 @@ from prologue_bench.errors import UserError, nearest
 if TYPE_CHECKING:
     from prologue_bench.registry import Entry
 
+CARD_FOLDERS = ("tokenizers", "generators", "recipes", "profiles", "datasets", "references")
+"""Folders of the registry whose cards are shown by name."""
+
 
 @click.command()
 @click.argument("name", shell_complete=completion.shown)
@@ -34,7 +37,7 @@ def show(name: str, as_json: bool) -> None:
     found = [
         describe_component(kind, entry) for kind, entry in registry if entry.component.name == name
     ]
-    for folder in ("tokenizers", "generators", "recipes", "profiles", "datasets", "references"):
+    for folder in CARD_FOLDERS:
         if name in registry.cards(folder) and not (folder == "datasets" and found):
             found.append(
                 {
@@ -45,11 +48,7 @@ def show(name: str, as_json: bool) -> None:
             )
     if not found:
         names = {entry.component.name for _, entry in registry}
-        names |= {
-            card
-            for folder in ("tokenizers", "generators", "profiles")
-            for card in registry.cards(folder)
-        }
+        names |= {card for folder in CARD_FOLDERS for card in registry.cards(folder)}
         raise UserError(f"unknown name {name!r}; {nearest(name, names)}")
     if as_json:
         click.echo(json.dumps(found, indent=1, default=str))
