@@ -1,4 +1,4 @@
-"""docs/leaderboard.md, made from registry/results: python -m tests.leaderboard_page writes it."""
+"""docs/leaderboard.md, made from registry/results: python -m pages.leaderboard writes it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pages import zoo
 from prologue_bench.config.presets import (
     PUBLISHED,
     Reference,
@@ -23,7 +24,6 @@ from prologue_bench.stats.differences import Cell
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import to_digits
 from prologue_bench.texts.ranges import ranges
-from tests import zoo_page
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "leaderboard.md"
@@ -33,7 +33,7 @@ START = """\
 
 Measured numbers come first, and published ones after them. The two never stand in one table: what
 a paper prints was measured in its own way. [A row of your own](leaderboard-rows.md) comes in by a
-pull request. This page is made from `registry/` by `python -m tests.leaderboard_page`.
+pull request. This page is made from `registry/` by `python -m pages.leaderboard`.
 
 ## Measured
 
@@ -107,7 +107,10 @@ def _titles(tables: Sequence[Standings]) -> list[str]:
         [table for table, other in zip(tables, plain, strict=True) if other == title]
         for title in plain
     ]
-    full = [title + _apart(*pair) for title, *pair in zip(plain, tables, alike, strict=True)]
+    full = [
+        title + _apart(table, others)
+        for title, table, others in zip(plain, tables, alike, strict=True)
+    ]
     return [
         markdown_line(title if full.count(title) == 1 else f"{title}, {table.columns[0].digest}")
         for table, title in zip(tables, full, strict=True)
@@ -177,8 +180,8 @@ def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Ite
         yield "\nWarnings:\n\n"
         yield from (f"- {each}\n" for each in told)
     for remark in dict.fromkeys(remark for name in names for remark in found[name].remarks):
-        told = ", ".join(f"`{name}`" for name in names if remark in found[name].remarks)
-        yield f"\n{told}: {markdown_line(remark)}\n"
+        having = ", ".join(f"`{name}`" for name in names if remark in found[name].remarks)
+        yield f"\n{having}: {markdown_line(remark)}\n"
 
 
 def _head(column: Column) -> str:
@@ -261,7 +264,7 @@ def _published(reference: Reference, registry: Registry) -> Iterator[str]:
         numbers = [each or "" for each in row.values]
         if of_presets:
             cells = [
-                f"[`{key}`](zoo.md#{zoo_page.anchor(key)})",
+                f"[`{key}`](zoo.md#{zoo.anchor(key)})",
                 *numbers,
                 _source(reference, key, registry),
             ]

@@ -1,4 +1,4 @@
-"""docs/zoo.md, made from the cards of published models: python -m tests.zoo_page writes it."""
+"""docs/zoo.md, made from the cards of published models: python -m pages.zoo writes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tokenizers and generators that others published, with presets at their released 
 [plugins.md](plugins.md#published-tokenizers) says how weights are given and imported. Numbers are
 those of the authors, as printed, and differ in their protocols: `ablations/zoo.yaml` measures all
 whose weights are found in one way. This page is made from the cards in `registry/` by
-`python -m tests.zoo_page`; check licences at the source.
+`python -m pages.zoo`; check licences at the source.
 
     hf download FoundationVision/LlamaGen vq_ds16_c2i.pt --local-dir weights/llamagen-vq16
     prologue-bench run ablations/zoo.yaml

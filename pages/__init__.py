@@ -1,0 +1,1 @@
+"""Pages of the documentation that are made from `registry/`; a test holds them to it."""
