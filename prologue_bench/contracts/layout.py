@@ -60,6 +60,18 @@ class TokenLayout:
                 return segment
         raise KeyError(f"no segment {name!r} among {self.names}")
 
+    def segment_at(self, token: int) -> tuple[str, int]:
+        """The name of a token's segment, and the token's index in it.
+
+        Raises IndexError where an image has no such token.
+        """
+        index = token
+        for segment in self.segments if token >= 0 else ():
+            if index < segment.length:
+                return segment.name, index
+            index -= segment.length
+        raise IndexError(f"no token {token} among the {self.length} of an image")
+
     def targets(self, positions: int) -> list[tuple[int, bool]]:
         """What each predicted position of a sequence is: its segment's index, and if a separator.
 

@@ -146,7 +146,7 @@ def test_the_generator_is_causal(layout: TokenLayout) -> None:
     logits = generator.logits(ids, labels)
     for token in range(layout.length):
         changed = ids.clone()
-        name, index = generator._segment_at(token)
+        name, index = generator.layout.segment_at(token)
         changed[:, token] = (changed[:, token] + 1) % layout.segment(name).vocabulary
         position = generator.vocabulary.spans[name].start + index
         other = generator.logits(changed, labels)
@@ -166,7 +166,7 @@ def test_cached_decoding_equals_one_pass(layout: TokenLayout, tied: bool) -> Non
     state, previous = generator.start(labels), None
     for token in range(layout.length):
         step = generator.decode_step(state, previous)[:, 0]
-        name, index = generator._segment_at(token)
+        name, index = generator.layout.segment_at(token)
         whole = logits[
             :, generator.vocabulary.spans[name].start + index, generator.vocabulary.rows(name)
         ]

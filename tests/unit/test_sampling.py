@@ -47,6 +47,15 @@ def test_scales_follow_their_schedules_with_the_separator_as_first_index() -> No
     )
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_token_has_its_place_in_one_segment(layout: TokenLayout) -> None:
+    found = [layout.segment_at(token) for token in range(layout.length)]
+    assert found == [(each.name, index) for each in layout for index in range(each.length)]
+    for outside in (-1, layout.length):
+        with pytest.raises(IndexError, match=f"no token {outside} among the {layout.length}"):
+            layout.segment_at(outside)
+
+
 def test_guided_decoding_equals_two_passes_over_whole_sequences() -> None:
     generator = ar(LAYOUT)
     sampling = Sampling(top_k=1, guidance={"all": Guidance(schedule="cosine", scale=8.0)})
@@ -54,7 +63,7 @@ def test_guided_decoding_equals_two_passes_over_whole_sequences() -> None:
     conditional = generator.logits(ids, LABELS)
     unconditional = generator.logits(ids, torch.full_like(LABELS, NONE))
     for token, scale in enumerate(guidance_scales(LAYOUT, sampling)):
-        name, index = generator._segment_at(token)
+        name, index = generator.layout.segment_at(token)
         place, rows = (
             generator.vocabulary.spans[name].start + index,
             generator.vocabulary.rows(name),
@@ -159,7 +168,7 @@ def test_any_tokens_can_be_fixed_and_those_behind_are_drawn_given_them(
     unconditional = generator.logits(ids, torch.full_like(LABELS, NONE))
     scales = guidance_scales(layout, sampling)
     for token in set(range(layout.length)) - set(places):
-        name, index = generator._segment_at(token)
+        name, index = generator.layout.segment_at(token)
         place = generator.vocabulary.spans[name].start + index
         rows = generator.vocabulary.rows(name)
         scale = scales[token]
@@ -213,7 +222,7 @@ def test_a_randomised_model_decodes_from_its_cache_what_one_pass_gives(layout: T
     ids = sample_ids(generator, LABELS, Sampling(top_k=1), rng(), NONE)
     logits = generator.logits(ids, LABELS)
     for token in range(layout.length):
-        name, index = generator._segment_at(token)
+        name, index = generator.layout.segment_at(token)
         place, rows = (
             generator.vocabulary.spans[name].start + index,
             generator.vocabulary.rows(name),

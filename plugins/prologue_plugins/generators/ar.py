@@ -245,7 +245,7 @@ class Ar(AutoregressiveGenerator[ArState], JointPrior):
         inputs = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
         state.classes = None
         features = unit(state.decoder(self._input(state, inputs)))
-        rows = self.vocabulary.rows(*self._segment_at(state.chosen))
+        rows = self.vocabulary.rows(*self.layout.segment_at(state.chosen))
         with full_precision(features):
             return F.linear(features, state.head.weight[rows]).unsqueeze(1)
 
@@ -272,11 +272,3 @@ class Ar(AutoregressiveGenerator[ArState], JointPrior):
                 if stop == span.stop < self.layout.length and self.vocabulary.separated:
                     parts.append(torch.full_like(chosen[:, :1], self._separator()))
         return torch.cat(parts, dim=1)
-
-    def _segment_at(self, token: int) -> tuple[str, int]:
-        """The segment of the token at that place among the L tokens, and its index inside it."""
-        for segment in self.layout:
-            if token < segment.length:
-                return segment.name, token
-            token -= segment.length
-        raise IndexError("all tokens have been chosen")
