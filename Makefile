@@ -47,7 +47,7 @@ reports: install
 leaderboard: install
 	for name in $(notdir $(wildcard $(addprefix reports/,$(REPORTS)))); do \
 	    $(BIN)/prologue-bench validate reports/$$name --extract registry/results/$$name.json || exit 1; done
-	$(BIN)/python -m tests.leaderboard_page
+	$(BIN)/python -m pages.leaderboard
 
 docs: install-dev
 	$(BIN)/mkdocs build

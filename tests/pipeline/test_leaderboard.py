@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from attrs import evolve
 
+from pages import leaderboard as leaderboard_page
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Row, Standings, standings
 from prologue_bench.results.schema import Results, StageRecord
 from prologue_bench.stats.student import critical
-from tests import leaderboard_page
 from tests.documents import DATA, MEASUREMENT, STAGE, results_of
 
 VALUES = {"a": [10.0, 10.1, 10.2], "b": [1.0, 1.1, 1.2]}
@@ -259,9 +259,7 @@ def test_names_of_others_are_texts_on_the_page(registry: Registry) -> None:
 def test_the_page_is_made_from_the_results_that_are_there(registry: Registry) -> None:
     found = leaderboard_page.results_in(leaderboard_page.FOLDER)
     committed = leaderboard_page.PAGE.read_text(encoding="utf-8")
-    assert committed == leaderboard_page.page(found, registry), (
-        "run python -m tests.leaderboard_page"
-    )
+    assert committed == leaderboard_page.page(found, registry), "run python -m pages.leaderboard"
     for name in found:
         assert f"registry/results/{name}.json" in committed
 

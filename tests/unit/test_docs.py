@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pages import zoo as zoo_page
 from prologue_bench.cli.app import cli
 from prologue_bench.cli.commands import COMMANDS
 from prologue_bench.config.presets import find_preset
@@ -22,7 +23,6 @@ from prologue_bench.results.loading import load_results
 from prologue_bench.storage.remotes.urls import KINDS
 from prologue_bench.texts.ranges import parse_ranges
 from prologue_plugins.official.claims import examine
-from tests import zoo_page
 from tests.conftest import ROOT
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
@@ -56,7 +56,7 @@ def test_every_metric_and_profile_is_documented() -> None:
 
 def test_the_page_of_published_models_is_made_from_their_cards(registry: Registry) -> None:
     assert zoo_page.PAGE.read_text(encoding="utf-8") == zoo_page.page(registry), (
-        "run python -m tests.zoo_page"
+        "run python -m pages.zoo"
     )
 
 

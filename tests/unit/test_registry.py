@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,19 +13,6 @@ from prologue_bench.contracts import Component, NoSettings, hookimpl
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.stages import component_key
 from prologue_bench.registry import Registry
-from tests.conftest import ROOT
-
-PLUGINS = {path.name for path in (ROOT / "plugins").iterdir() if path.is_dir()}
-
-
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "prologue_bench").rglob("*.py")), ids=lambda p: p.stem
-)
-def test_the_framework_imports_no_plugin(path: Path) -> None:
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        assert not PLUGINS & {name.split(".")[0] for name in names}
 
 
 def test_an_unknown_name_shows_the_nearest() -> None:
