@@ -365,23 +365,19 @@ def import_files(files: Iterable[ImportedFile]) -> dict[str, str]:
     return problems
 
 
-def source_checksum(path: Path) -> str:
-    """First 16 digits of the SHA-256 of a Python file, with the files beside it that it imports.
-
-    These are the modules and packages in the same folder that it names in an import, and what those
-    name in turn.
-    """
-    return _PluginFile.read(path).checksum
-
-
 @frozen
 class _PluginFile:
     """A plugin in one file, as it is on disk."""
 
     path: Path
     sources: frozenset[Path]
-    """The file, and those beside it that it imports."""
+    """The file, and those beside it that it imports.
+
+    These are the modules and packages in the same folder that it names in an import, and what those
+    name in turn.
+    """
     checksum: str
+    """First 16 digits of the SHA-256 of all of them."""
 
     @classmethod
     def read(cls, path: Path) -> _PluginFile:

@@ -74,10 +74,10 @@ def a_tensor(found: object, what: str) -> Tensor:
     return found
 
 
-def random_images(images: ImageSpec, count: int = BATCH, seed: int = 0) -> Tensor:
-    """Float images [count, C, H, W] in [-1, 1], smooth enough for tokenizers to tell them apart."""
+def random_images(images: ImageSpec, seed: int = 0) -> Tensor:
+    """Float images [B, C, H, W] in [-1, 1], smooth enough for tokenizers to tell them apart."""
     rng = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(count, images.channels, 4, 4, generator=rng) * 2 - 1
+    coarse = torch.rand(BATCH, images.channels, 4, 4, generator=rng) * 2 - 1
     return nn.functional.interpolate(coarse, (images.height, images.width), mode="bilinear")
 
 

@@ -199,14 +199,10 @@ class _Subject:
         except Exception:  # told when it is made
             return
 
-    def costs(
-        self, generator: Generator, ids: Tensor | None = None, labels: Tensor | None = None
-    ) -> Tensor:
+    def costs(self, generator: Generator, ids: Tensor | None = None) -> Tensor:
         """Nats of each token, [B, L]. Raises Skipped for a generator without a likelihood."""
         with torch.inference_mode():
-            parts = generator.nll(
-                self.ids if ids is None else ids, self.classes if labels is None else labels
-            )
+            parts = generator.nll(self.ids if ids is None else ids, self.classes)
         if parts is None:
             raise Skipped("it has no likelihood")
         return self.layout.join(parts)

@@ -26,7 +26,7 @@ def class_balanced(labels: NDArray[Any], count: int, seed: int = 0) -> NDArray[n
     return np.sort(np.lexsort((place, rank))[:count])
 
 
-def stratified(labels: NDArray[Any], count: int, seed: int = 0) -> NDArray[np.int64]:
+def stratified(labels: NDArray[Any], count: int) -> NDArray[np.int64]:
     """Sorted indices of `count` of the images with these labels [N], each class in its proportion.
 
     The first image of a class is taken last, so that what is left has every class as long as it
@@ -34,7 +34,7 @@ def stratified(labels: NDArray[Any], count: int, seed: int = 0) -> NDArray[np.in
     """
     if not 0 <= count <= len(labels):
         raise ValueError(f"count must be from 0 to {len(labels)}: {count}")
-    rank, size, place = _ranks(labels, seed)
+    rank, size, place = _ranks(labels, seed=0)
     return np.sort(np.lexsort((place, rank / size))[len(labels) - count :])
 
 

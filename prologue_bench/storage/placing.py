@@ -78,11 +78,6 @@ def recover(folder: Path, last: str) -> None:
             _recover(folder, last, alone)
 
 
-def is_recovered(folder: Path) -> bool:
-    """Whether nothing is left of killed writers."""
-    return not any(os.path.lexists(folder / name) for name in (NEW, READY))
-
-
 def checksums(folder: Path) -> dict[str, str]:
     """SHA-256, by name, of all files of a folder that `placing` gave."""
     return {

@@ -88,11 +88,8 @@ class LossModel(nn.Module):
 
     @staticmethod
     def parse_losses(losses: Losses) -> tuple[Tensor, Losses]:
-        """The sum of the losses whose names hold "loss", as mmengine adds them up; and all losses.
-
-        That sum, under "loss", is the first of them.
-        """
-        total = reduce(torch.add, [value for name, value in losses.items() if "loss" in name])
+        """The sum of the losses, and all of them; the sum, under "loss", is the first."""
+        total = reduce(torch.add, losses.values())
         return total, {"loss": total, **losses}
 
     def autocast(self) -> AbstractContextManager[None]:

@@ -1,8 +1,8 @@
 """Names of loss terms in logs and curves: no term of one source can replace one of another.
 
 `loss_l1`, `loss_l2` and `loss_ce` are the framework's own. A tokenizer's are `loss_own/NAME`, those
-of a loss of reconstructions `loss_LABEL/NAME`, where each loss has a label of its own. mmengine
-adds up all whose names hold "loss".
+of a loss of reconstructions `loss_LABEL/NAME`, where each loss has a label of its own. All of them
+are added up.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.errors import UserError
 from prologue_bench.pipeline.planner import make_plan
 from prologue_bench.pipeline.workspace import Workspace
-from prologue_bench.registry import Registry, source_checksum
+from prologue_bench.registry import Registry
 from prologue_bench.storage import checksums
 from prologue_bench.storage.checksums import STATE, known_checksum, known_checksums
 from prologue_bench.storage.files import checksum, user_cache
@@ -198,6 +199,21 @@ def test_without_a_state_files_are_hashed_all_the_same(
 # Plugins in one file
 
 
+BRINGS = (
+    "from prologue_bench.contracts import Component, hookimpl\n"
+    "@hookimpl\n"
+    "def prologue_metrics():\n"
+    "    return [Component(name='carried', target='my_plugin:M', summary='a metric')]\n"
+)
+
+
+def source_of(plugin: Path) -> str:
+    """The checksum that the component of a plugin's file carries."""
+    registry = Registry()
+    registry.add_file(plugin, "test")
+    return registry.find("metric", "carried").source
+
+
 def test_a_plugin_s_checksum_covers_the_files_beside_it_that_it_imports(tmp_path: Path) -> None:
     (tmp_path / "unrelated.py").write_text("x = 1\n")
     (tmp_path / "my_helpers.py").write_text("from my_package.deep import y\n")
@@ -206,10 +222,11 @@ def test_a_plugin_s_checksum_covers_the_files_beside_it_that_it_imports(tmp_path
     (tmp_path / "my_package/deep.py").write_text("from . import deeper\ny = 2\n")
     (tmp_path / "my_package/deeper.py").write_text("z = 3\n")
     plugin = tmp_path / "my_plugin.py"
-    plugin.write_text("import os\n\n\ndef late():\n    import my_helpers\n")
-    seen = {source_checksum(plugin)}
+    plugin.write_text(f"import os\n\n\ndef late():\n    import my_helpers\n\n\n{BRINGS}")
+    seen = {source_of(plugin)}
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in seen)
     (tmp_path / "unrelated.py").write_text("x = 2\n")
-    assert source_checksum(plugin) in seen
+    assert source_of(plugin) in seen
     for name in (
         "my_helpers.py",
         "my_package/__init__.py",
@@ -218,26 +235,8 @@ def test_a_plugin_s_checksum_covers_the_files_beside_it_that_it_imports(tmp_path
     ):
         path = tmp_path / name
         path.write_text(path.read_text() + "# changed\n")
-        assert source_checksum(plugin) not in seen
-        seen.add(source_checksum(plugin))
-
-
-def test_a_plugin_s_components_carry_that_checksum(tmp_path: Path) -> None:
-    (tmp_path / "carried_helper.py").write_text("SUMMARY = 'a metric'\n")
-    plugin = tmp_path / "carried_plugin.py"
-    plugin.write_text(
-        "import sys, pathlib\n"
-        "sys.path.append(str(pathlib.Path(__file__).parent))\n"
-        "from carried_helper import SUMMARY\n"
-        "from prologue_bench.contracts import Component\n"
-        "from prologue_bench.contracts import hookimpl\n"
-        "@hookimpl\n"
-        "def prologue_metrics():\n"
-        "    return [Component(name='carried', target='carried_plugin:M', summary=SUMMARY)]\n"
-    )
-    registry = Registry()
-    registry.add_file(plugin, "test")
-    assert registry.find("metric", "carried").source == source_checksum(plugin)
+        assert source_of(plugin) not in seen
+        seen.add(source_of(plugin))
 
 
 def test_checksums_come_in_the_order_of_the_files_also_where_only_some_are_known(
