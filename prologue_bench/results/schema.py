@@ -414,8 +414,8 @@ class Numbers:
     equivalence_margin: NotNegative | None = omitted()
     primary: str = omitted("")
     leaderboard: tuple[str, ...] = omitted(())
-    benchmarks: Mapping[str, Speed] = field(factory=dict)
-    note: str = ""
+    benchmarks: Mapping[str, Speed] = omitted({})
+    note: str = omitted("")
     artifacts: Mapping[str, str] | None = omitted()
     """As in `Baseline`; None in results, which are told from a baseline by it."""
 
