@@ -45,6 +45,7 @@ from .settings import OF_TRAINING as OF_TRAINING
 from .settings import unread as unread
 from .subsets import Picked as Picked
 from .subsets import class_balanced as class_balanced
+from .subsets import describe_choice as describe_choice
 from .subsets import describe_subset as describe_subset
 from .subsets import stratified as stratified
 from .titles import counterpart_of as counterpart_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,22 @@ def describe_subset(of: str, count: int, whole: int) -> str:
     if count >= whole:
         return f"{of}, {whole} images"
     return f"class-balanced subset of {count} of the {whole} images of the {of}, seed 0"
+
+
+SUBSETS = (
+    re.compile(r"(?P<split>train|test) split, (?P<whole>\d+) images"),
+    re.compile(
+        r"class-balanced subset of (?P<some>\d+) of the (?P<whole>\d+) images "
+        r"of the (?P<split>train|test) split"
+    ),
+)
+"""How results read what `describe_subset` says of the data's splits."""
+
+
+def describe_choice(count: int, whole: int, balanced: bool = True, seed: int = 0) -> str:
+    """What a protocol says of `count` images out of a set of a `whole` that has no name."""
+    kind = "class-balanced" if balanced else "random"
+    return f"{kind} subset of {count} of {whole}, seed {seed}"
 
 
 class Picked:

@@ -17,7 +17,7 @@ from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.metric import MetricInputs, PlannedInputs
-from prologue_bench.contracts.subsets import class_balanced
+from prologue_bench.contracts.subsets import class_balanced, describe_choice
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import UserError
 from prologue_bench.guard import brief, shown
@@ -35,7 +35,6 @@ from prologue_bench.measuring.sources import (
     SEED,
     Reference,
     Source,
-    describe_choice,
     open_source,
     taken,
 )
@@ -242,7 +241,7 @@ class _Task:
         """What protocols say of a part of the test images."""
         data = self.source.data
         whole = len(data.labels("test"))
-        return describe_choice(len(self.coded.images), whole, bool(data.spec.class_names))
+        return describe_choice(len(self.coded.images), whole, bool(data.spec.class_names), SEED)
 
     @cached_property
     def added(self) -> dict[str, str]:

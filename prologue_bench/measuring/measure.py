@@ -17,7 +17,7 @@ from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts.images import ImageArray
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.metric import MetricInputs, PlannedInputs
-from prologue_bench.contracts.subsets import class_balanced
+from prologue_bench.contracts.subsets import class_balanced, describe_choice
 from prologue_bench.errors import UserError
 from prologue_bench.measuring import pairs
 from prologue_bench.measuring.numbers import Advance, check_whole, left_out, measured
@@ -28,7 +28,6 @@ from prologue_bench.measuring.sources import (
     Reference,
     Source,
     StatisticsAlone,
-    describe_choice,
     open_source,
     statistics_in,
     taken,
@@ -215,7 +214,7 @@ class _Task:
         """What a protocol says of them, as metrics say it of a choice of their own."""
         labels, names = self._labels
         assert self.limit is not None
-        return describe_choice(self.limit, len(labels), bool(names))
+        return describe_choice(self.limit, len(labels), bool(names), SEED)
 
     @cached_property
     def _taken(self) -> tuple[ImageArray, NDArray[np.int64] | None]:

@@ -212,12 +212,6 @@ def taken(images: ImageArray, chosen: NDArray[np.int64] | None) -> ImageArray:
     return Picked(images, chosen)
 
 
-def describe_choice(count: int, whole: int, balanced: bool) -> str:
-    """What a protocol says of `count` images, as metrics say it of a choice of their own."""
-    kind = "class-balanced" if balanced else "random"
-    return f"{kind} subset of {count} of {whole}, seed {SEED}"
-
-
 def _digest(text: str, array: NDArray[Any]) -> str:
     digest = hashlib.sha256(text.encode())
     digest.update(np.ascontiguousarray(array).tobytes())

@@ -11,17 +11,14 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
+from prologue_bench.contracts.subsets import SUBSETS
 from prologue_bench.results.findings import Findings, number, place_of
 from prologue_bench.results.known import foreign_metrics, known_numbers
 from prologue_bench.results.schema import DataRecord, MeasurementRecord, Results, Scalar
 from prologue_bench.results.sources import source_of
 
 TEXTS = (
-    re.compile(r"(?P<split>train|test) split, (?P<whole>\d+) images"),
-    re.compile(
-        r"class-balanced subset of (?P<some>\d+) of the (?P<whole>\d+) images "
-        r"of the (?P<split>train|test) split"
-    ),
+    *SUBSETS,
     re.compile(r"the first (?P<some>\d+)(?: images)? of the (?P<split>train|test) split"),
 )
 """How protocols say which images of the data they are of; the last one is of older versions."""

@@ -1,4 +1,4 @@
-"""Records that say the same twice say it alike."""
+"""Records that say the same twice say it alike, and what is written is what is read."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, get_type_hints
 import attrs
 import pytest
 
+from prologue_bench.contracts import describe_subset
+from prologue_bench.results.images import _images
 from prologue_bench.results.schema import Baseline, Numbers, Results, RunNumbers, RunRecord
 
 
@@ -38,3 +40,9 @@ def test_fields_that_are_written_again_for_their_order_agree(
             assert default_of(each) == default_of(other), each.name
             assert each.metadata == other.metadata, each.name
     assert differing == narrower
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize(("some", "whole"), [(90, 90), (12, 90)])
+def test_what_is_said_of_a_subset_is_read_again(split: str, some: int, whole: int) -> None:
+    assert _images(describe_subset(f"{split} split", some, whole)) == (split, some, whole)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prologue_bench.contracts import ImageArray, MetricInputs, PlannedInputs
+from prologue_bench.contracts import ImageArray, MetricInputs, PlannedInputs, describe_choice
 from prologue_bench.errors import MissingDataError, StageError, UserError, nearest
 from prologue_bench.storage.checksums import fingerprint
 from prologue_bench.storage.files import fetch_problem
@@ -232,9 +232,7 @@ def sampling_details(inputs: MetricInputs) -> dict[str, str | int | float | bool
 
 def chosen_samples(count: int, whole: int) -> dict[str, str]:
     """What a protocol says about a choice among a set's images; nothing if all are measured."""
-    return (
-        {} if count >= whole else {"chosen": f"class-balanced subset of {count} of {whole}, seed 0"}
-    )
+    return {} if count >= whole else {"chosen": describe_choice(count, whole)}
 
 
 def sampling_note(inputs: MetricInputs, count: int) -> list[str]:
