@@ -12,23 +12,18 @@ import pytest
 from tests.conftest import ROOT
 
 FRAMEWORK, PLUGINS = ROOT / "prologue_bench", ROOT / "plugins" / "prologue_plugins"
-LAYERS = (
-    {"errors", "guard", "notices", "numbers", "seeds", "stopping", "texts"},
-    {"storage", "documents"},
-    {"contracts"},
-    {"registry"},
-    {"config"},
-    {"stats"},
-    {"results"},
-    {"sampling", "training"},
-    {"pipeline"},
-    {"reporting", "regression"},
-    {"runs", "conformance", "measuring"},
-    {"cli"},
-    {"__main__"},
-)
-"""From the lowest to the highest. Parts that stand in one set are no business of each other's, but
-for the lowest."""
+
+
+def layers() -> list[set[str]]:
+    """The rows of the table of docs/architecture.md, from the lowest to the highest."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("\n| package | what is in it |\n")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1] for line in table.splitlines()[1:]]  # below the line of dashes
+    return [{name.rstrip("/") for name in re.findall(r"`([^`]+)`", row)} for row in rows]
+
+
+LAYERS = layers()
+"""Parts that stand in one row are no business of each other's, but for the lowest."""
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
 
@@ -52,6 +47,14 @@ def plugin_folders() -> set[str]:
 
 def modules(root: Path) -> list[Path]:
     return sorted(path for path in root.rglob("*.py") if path != FRAMEWORK / "__init__.py")
+
+
+def test_the_table_has_every_part_of_the_framework_once() -> None:
+    there = {path.stem for path in FRAMEWORK.glob("*.py")} - {"__init__", "__version__", "_version"}
+    there |= {path.parent.name for path in FRAMEWORK.glob("*/__init__.py")}
+    listed = [name for names in LAYERS for name in names]
+    assert sorted(listed) == sorted(there)
+    assert len(LAYERS) > 10
 
 
 @pytest.mark.parametrize(
