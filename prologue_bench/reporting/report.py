@@ -94,7 +94,8 @@ DOWNLOADS = {
 FOREST_NOTE = (
     "Dots: training seeds, each against the baseline's. Diamonds: means. "
     "Bars: 95% intervals, which hold at once for all variants. "
-    "Blue band: differences that count as none. Arrows, and bars at the edge: beyond the axis."
+    "Blue band: the margin of the baseline's mean within which differences count as none; where "
+    "that mean is uncertain, a little less counts. Arrows, and bars at the edge: beyond the axis."
 )
 FOREST_NOTE_OF_ONE = (
     "Dots: training seeds, each against the baseline's. No interval without more seeds. "
