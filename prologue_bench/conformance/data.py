@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance.checks import Broken, Check, ConstructorFailed, Skipped, require
 from prologue_bench.contracts.checked import CheckedData
-from prologue_bench.contracts.data import Split
+from prologue_bench.contracts.data import SPLITS, Split
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.guard import of_component
 
-SPLITS: tuple[Split, ...] = typing.get_args(Split)
 LOOKED_AT = 16
 """Images of a split that are read."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from attrs import frozen
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 
 Split = Literal["train", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @frozen(eq=False)

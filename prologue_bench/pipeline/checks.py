@@ -13,7 +13,7 @@ from prologue_bench.config.ablation import Ablation
 from prologue_bench.config.experiments import Experiment, Resolved
 from prologue_bench.config.settings import Training
 from prologue_bench.contracts.components import Component
-from prologue_bench.contracts.data import DataSource, Split
+from prologue_bench.contracts.data import SPLITS, DataSource
 from prologue_bench.contracts.generator import Generator
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.metric import PlannedInputs
@@ -33,7 +33,6 @@ from prologue_bench.results.left_out import notes_on
 from prologue_bench.training import distributed
 from prologue_bench.training.tracking import check_trackers
 
-SPLITS: tuple[Split, ...] = ("train", "test")
 OF_GENERATORS = {"samples", "generator", "likelihood", "attention", "draw", "costs"}
 """Needs of metrics for which a generator is trained."""
 OF_CONTINUOUS = {"reconstructions"}

@@ -189,7 +189,7 @@ def _without_memory(build: Callable[[], M]) -> M:
     try:
         with small_models(), torch.device("cpu"):
             return build().to("meta")
-    except TooLargeError:
+    except TooManyParametersError:
         pass
     try:
         with torch.device("meta"):
@@ -200,7 +200,7 @@ def _without_memory(build: Callable[[], M]) -> M:
     return build()
 
 
-class TooLargeError(PrologueBenchError):
+class TooManyParametersError(PrologueBenchError):
     """A model has more than SMALL parameters."""
 
 
@@ -208,7 +208,7 @@ class TooLargeError(PrologueBenchError):
 def small_models() -> Iterator[None]:
     """Inside, making a model of more than SMALL parameters ends; the random state stays as it is.
 
-    Raises TooLargeError.
+    Raises TooManyParametersError.
     """
     count = 0
 
@@ -216,7 +216,7 @@ def small_models() -> Iterator[None]:
         nonlocal count
         count += parameter.numel() if parameter is not None else 0
         if count > SMALL:
-            raise TooLargeError
+            raise TooManyParametersError
 
     hook = register_module_parameter_registration_hook(add)
     try:

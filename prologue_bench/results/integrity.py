@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from os.path import lexists
 from pathlib import Path
@@ -13,10 +12,10 @@ from prologue_bench.errors import UserError
 from prologue_bench.results.plain import Document
 from prologue_bench.results.reading import LARGEST_DOCUMENT, read_bytes
 from prologue_bench.results.schema import Results
+from prologue_bench.storage.artifacts import SHA256
 from prologue_bench.storage.placing import is_inside
 
 EXTRACT, CONTENTS = "extract", "contents"
-SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def contents_of(document: Document) -> str:

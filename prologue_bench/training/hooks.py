@@ -20,7 +20,7 @@ from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import read_curves
 from prologue_bench.training.engine import Hook, Runner, is_model_wrapper
 
-POINTS = 100
+CURVE_POINTS = 100
 """Points of a learning curve."""
 
 
@@ -169,7 +169,7 @@ class CurveHook(PointsHook):
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] += 1
         step = runner.iter + 1
-        if step % max(1, runner.max_iters // POINTS) == 0 or step == runner.max_iters:
+        if step % max(1, runner.max_iters // CURVE_POINTS) == 0 or step == runner.max_iters:
             means = {name: total / self.counts[name] for name, total in self.sums.items()}
             self.add(runner, {"step": step, "seconds": round(self.seconds, 2), **means})
             self.sums, self.counts = {}, Counter()

@@ -38,7 +38,7 @@ from prologue_bench.training.modes import evaluating
 
 IMAGES = 1000
 """Test images that are looked at, the same ones every time."""
-POINTS = 200
+MOST_POINTS = 200
 """Of a training at most, the last step aside."""
 PREDICTED = 250
 """Of them at least, evenly spread, go through the prior, which takes longer than the encoder."""
@@ -64,8 +64,8 @@ class LookedAt:
 class Timetable:
     """At which steps there are points, and at which of them the images are looked at.
 
-    There is a point every `asked` steps, fewer where there would be more than POINTS. The images
-    are looked at at every so many of the points that LOOKED_AT holds. The last step has all.
+    There is a point every `asked` steps, fewer where there would be more than MOST_POINTS. The
+    images are looked at at every so many of the points that LOOKED_AT holds. The last step has all.
     """
 
     asked: int
@@ -76,7 +76,7 @@ class Timetable:
     @property
     def interval(self) -> int:
         """Steps from one point to the next."""
-        return max(self.asked, -(-self.steps // POINTS))
+        return max(self.asked, -(-self.steps // MOST_POINTS))
 
     @property
     def look_interval(self) -> int:

@@ -169,5 +169,5 @@ def test_a_large_model_is_not_made_on_the_cpu() -> None:
 
     workspaces._without_memory(build)
     assert made == ["cpu", "meta"]
-    with pytest.raises(workspaces.TooLargeError), workspaces.small_models():
+    with pytest.raises(workspaces.TooManyParametersError), workspaces.small_models():
         build()

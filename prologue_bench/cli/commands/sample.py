@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from prologue_bench.results.schema import DataRecord
     from prologue_bench.runs.finished import FinishedRun
-    from prologue_bench.runs.sharing import GivenImage
+    from prologue_bench.runs.shared_tokens import GivenImage
 
 MOST_IMAGES = 2000
 """Of one grid: they are drawn at once."""
@@ -108,7 +108,7 @@ def sample(
     from prologue_bench.results.sources import source_of
     from prologue_bench.runs.exports import CONFIG, is_export, load_export
     from prologue_bench.runs.loading import chosen_run, load_run
-    from prologue_bench.runs.sharing import shared_places
+    from prologue_bench.runs.shared_tokens import shared_places
     from prologue_bench.sampling.grids import row_labels, sharing_tokens
     from prologue_bench.storage.files import write_bytes
 
@@ -197,7 +197,7 @@ def _given(
     store: Path | None,
 ) -> GivenImage:
     """The image that --of names. Raises UserError where there is none."""
-    from prologue_bench.runs.sharing import TEST_IMAGE, GivenImage, encoded_image, test_image
+    from prologue_bench.runs.shared_tokens import TEST_IMAGE, GivenImage, encoded_image, test_image
     from prologue_bench.storage.files import user_path
 
     if match := TEST_IMAGE.fullmatch(text):
