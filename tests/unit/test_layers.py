@@ -80,8 +80,12 @@ def test_the_framework_imports_no_plugin_and_mmengine_in_one_module(path: Path) 
     assert "mmengine" not in found or path == FRAMEWORK / "training" / "engine.py"
 
 
-@pytest.mark.parametrize("path", modules(FRAMEWORK / "training"), ids=lambda path: path.name)
-def test_training_knows_nothing_of_settings_but_its_own(path: Path) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [*modules(FRAMEWORK / "training"), *modules(FRAMEWORK / "sampling")],
+    ids=lambda path: str(path.relative_to(FRAMEWORK)),
+)
+def test_training_and_sampling_know_nothing_of_settings_but_its_own(path: Path) -> None:
     found = {".".join(name.split(".")[:3]) for name in imports(path)}
     assert {name for name in found if name.startswith("prologue_bench.config")} <= {
         "prologue_bench.config.settings"
