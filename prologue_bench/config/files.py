@@ -53,7 +53,7 @@ class AblationFile:
     baseline: Any = None
     equivalence_margin: float = EQUIVALENCE_MARGIN
     """How far from the baseline a variant may be and still count as equivalent, as a share of the
-    baseline: `run --until-decided` reads it."""
+    baseline. All verdicts go by it, and with them `run --until-decided`."""
     primary: str = ""
     """The measurement that decides which variant wins; empty takes the first of the samples."""
     leaderboard: tuple[str, ...] = ()

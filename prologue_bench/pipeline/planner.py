@@ -168,7 +168,8 @@ def make_plan(
     plan.
 
     Raises UserError when a component refuses its settings together with the data or the rest of the
-    experiment, and MissingDataError.
+    experiment, and for missing weights, which it names with their variant; and MissingDataError for
+    data that are not there.
     """
     store = workspace.store
     ablation, skipped = _with_weights(ablation, workspace)
@@ -235,8 +236,8 @@ def _of_variant(ablation: Ablation, experiment: Experiment, text: str) -> str:
 def _with_weights(ablation: Ablation, workspace: Workspace) -> tuple[Ablation, tuple[str, ...]]:
     """The ablation without variants whose released weights are missing, and a line for each.
 
-    Raises MissingDataError for the first of them unless `skip_missing_weights` is set, and
-    UserError for weights that do not fit, and where no variant is left.
+    Raises UserError for the first of them unless `skip_missing_weights` is set, for weights that do
+    not fit, and where no variant is left.
     """
     missing: dict[str, str] = {}
     for experiment in ablation.experiments:

@@ -150,7 +150,10 @@ def _labels(count: int) -> NDArray[np.int64]:
 
 
 def _scenes(count: int, settings: ShapesSettings, rng: np.random.Generator) -> Scenes:
-    """Scenes at random: first the largest shapes, which do not depend on what is added to them."""
+    """Scenes at random: first what is drawn for the largest shapes, whatever is added to them.
+
+    Beside others they stand in the same places, but have 0.7 times the radius.
+    """
     size, others = settings.size, settings.objects - 1
     radius = rng.uniform(0.15, 0.35, (count, 1)) * size
     x, y = (rng.uniform(0.3, 0.7, (count, 1)) * size for _ in range(2))
