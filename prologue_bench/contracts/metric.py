@@ -146,8 +146,8 @@ alone: where nothing needs more of a released tokenizer, the training images are
 class MetricInputs:
     """What a metric may read.
 
-    What it has to declare in `needs` is read through the properties; reading what was not declared
-    raises StageError with a line that says what to add. `metric` and `needs` are the metric's own,
+    Each property may be read only if `needs` declares it; reading what was not declared raises
+    StageError with a line that says what to add. `metric` and `needs` are the metric's own,
     for that line. A metric that needs fewer images takes `data.subset(split, count)` or
     `sample_subset(count)`, never the first ones. `cache` is a folder for what runs share, kept and
     checked by `prologue_bench.storage.kept`. A metric that takes long calls `advance(done, total)`

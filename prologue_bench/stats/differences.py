@@ -67,7 +67,9 @@ class Margin:
 
 @frozen(kw_only=True)
 class Difference:
-    """A mean difference with half of its 95% interval, p-value, and number of what it is over.
+    """A mean difference, the half width of its 95% interval, its p-value, and what it is over.
+
+    `count` is the number of seeds or images behind it.
 
     Interval and p-value are corrected for the `family`, the number of differences that are judged
     together. A difference that is the same in all seeds is `constant`, and has no interval: a

@@ -12,7 +12,7 @@ from functools import cache
 PRECISION = 1e-16
 
 
-def p_value(t: float, freedom: int) -> float:
+def p_value(t: float, degrees_of_freedom: int) -> float:
     """How likely |T| >= |t| is, with so many degrees of freedom.
 
     That is the regularised incomplete beta function I_x(n/2, 1/2) at x = n / (n + t²) (Abramowitz
@@ -21,18 +21,19 @@ def p_value(t: float, freedom: int) -> float:
     square = t * t
     if square == 0 or math.isinf(square):
         return float(square == 0)
-    whole = freedom + square
-    return _incomplete_beta(freedom / 2, 0.5, freedom / whole, square / whole)
+    whole = degrees_of_freedom + square
+    return _incomplete_beta(degrees_of_freedom / 2, 0.5, degrees_of_freedom / whole, square / whole)
 
 
 @cache
-def critical(share: float, freedom: int) -> float:
-    """The t that |T| reaches with a probability of `share`, which is above 0 and below 1."""
+def critical(alpha: float, degrees_of_freedom: int) -> float:
+    """The t that |T| reaches with a probability of `alpha`, which is above 0 and below 1."""
     low, high = 0.0, 1.0
-    while p_value(high, freedom) > share:
+    while p_value(high, degrees_of_freedom) > alpha:
         low, high = high, 2 * high
     while low < (middle := (low + high) / 2) < high:
-        low, high = (middle, high) if p_value(middle, freedom) > share else (low, middle)
+        is_below = p_value(middle, degrees_of_freedom) > alpha
+        low, high = (middle, high) if is_below else (low, middle)
     return high
 
 

@@ -79,7 +79,7 @@ class Rate(Metric):
 
 
 def bits_per_image(inputs: MetricInputs) -> dict[str, NDArray[Any]]:
-    """Bits of each test image's tokens given its class, one [N] a segment."""
+    """Bits of each test image's tokens given its class, one [N] per segment."""
     return {name: bits_of(nats) for name, nats in nats_per_token(inputs).items()}
 
 
@@ -92,7 +92,7 @@ def bits_of(nats: Tensor) -> NDArray[Any]:
 def nats_per_token(inputs: MetricInputs) -> dict[str, Tensor]:
     """Nats of each token of each test image, given its class and the tokens before.
 
-    One float64 [N, n] on the CPU a segment; a separator's cost is part of that of the token behind
+    A float64 [N, n] per segment, on the CPU; a separator's cost is part of that of the token behind
     it.
     """
     labels = torch.from_numpy(inputs.data.labels("test"))

@@ -98,4 +98,4 @@ class VqTokenizer(Tokenizer):
 
 
 class Vq2d(VqTokenizer):
-    """A grid of tokens, one a patch."""
+    """A grid of tokens, one per patch."""

@@ -48,9 +48,10 @@ class Encoder(nn.Module):
 
 
 class AdaptiveNorm(nn.Module):
-    """Features [B, C, h, w] normalised, scaled and shifted by what the codes [B, bits, h, w] are.
+    """Features [B, C, h, w] normalised, scaled and shifted by statistics of the codes.
 
-    The scale is linear in each bit's standard deviation over all positions, the shift in its mean.
+    The codes are [B, bits, h, w]. The scale is linear in each bit's standard deviation over all
+    positions, the shift in its mean.
     """
 
     def __init__(self, bits: int, channels: int, groups: int) -> None:
