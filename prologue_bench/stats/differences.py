@@ -401,9 +401,8 @@ def _student(
     mean, count = fmean(values), len(values)
     error = deviation(values) / math.sqrt(count)
     chance = p_value(mean / error, count - 1) if error else float(mean == 0)
-    level: float | None = (1 - LEVEL) / family
-    if looks is not None and level is not None:
-        level = looks.level(level, count)
+    alone = (1 - LEVEL) / family
+    level = alone if looks is None else looks.level(alone, count)
     if level is None:
         return Difference(mean=mean, basis=basis, count=count, family=family, looks=looks)
     if looks is not None:
