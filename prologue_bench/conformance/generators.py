@@ -27,6 +27,7 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
+from prologue_bench.conformance.training import check_parameters
 from prologue_bench.contracts.checked import check_inspected_prior
 from prologue_bench.contracts.generator import (
     AutoregressiveGenerator,
@@ -134,6 +135,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             "gradient",
             "the losses reach every parameter that wants a gradient",
             on_all(_Subject.gradient),
+        ),
+        Check(
+            "parameters",
+            "training changes parameters in place, and adds and switches on none",
+            on_all(_Subject.parameters),
         ),
         Check("state", "weights saved and loaded give the same generator", on_all(_Subject.state)),
         Check("pickling", "a pickled copy gives the same losses", on_all(_Subject.pickling)),
@@ -534,6 +540,13 @@ class _Subject:
         self.losses(generator).mean().backward()  # type: ignore[no-untyped-call]
         missing = parameters_without_gradient(generator)
         require(not missing, f"the losses do not reach {', '.join(missing[:3])}")
+
+    def step(self, generator: Generator, step: int) -> Tensor:
+        """What a step of training lowers."""
+        return self.losses(generator).mean()
+
+    def parameters(self) -> None:
+        check_parameters(self.make(), self.step)
 
     def state(self) -> None:
         check_state(self.make, self.answer)

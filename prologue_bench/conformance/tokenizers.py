@@ -23,6 +23,7 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
+from prologue_bench.conformance.training import check_parameters
 from prologue_bench.contracts.checked import check_inspected_tokens
 from prologue_bench.contracts.images import ImageSpec, is_of_bytes
 from prologue_bench.contracts.layout import TokenLayout
@@ -81,6 +82,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             "prior-gradient",
             "the prior's gradient reaches the tokenizer through `relaxed`",
             subject.prior_gradient,
+        ),
+        Check(
+            "parameters",
+            "training changes parameters in place, and adds and switches on none",
+            subject.parameters,
         ),
         Check("state", "weights saved and loaded give the same tokenizer", subject.state),
         Check("pickling", "a pickled copy gives the same ids and images", subject.pickling),
@@ -273,13 +279,7 @@ class _Subject:
 
     def gradient(self) -> None:
         tokenizer, output = self.trained()
-        terms = [loss for loss in output.losses.values() if loss.requires_grad]
-        if output.reconstruction is not None:
-            terms.append((output.reconstruction - self.batch).square().mean())
-        terms += [(one_hot * torch.rand_like(one_hot)).sum() for one_hot in output.relaxed.values()]
-        if not terms:
-            raise Broken("no loss has a gradient")
-        torch.stack([term.float() for term in terms]).sum().backward()  # type: ignore[no-untyped-call]
+        self.objective(output).backward()  # type: ignore[no-untyped-call]
         missing = parameters_without_gradient(tokenizer)
         require(
             not missing,
@@ -287,6 +287,26 @@ class _Subject:
             "leave out what is not used, "
             "or set requires_grad to False",
         )
+
+    def objective(self, output: TokenizerOutput) -> Tensor:
+        """The sum of all from which a tokenizer can learn. Raises Broken where there is nothing."""
+        terms = [loss for loss in output.losses.values() if loss.requires_grad]
+        if output.reconstruction is not None:
+            terms.append((output.reconstruction - self.batch).square().mean())
+        terms += [(one_hot * torch.rand_like(one_hot)).sum() for one_hot in output.relaxed.values()]
+        if not terms:
+            raise Broken("no loss has a gradient")
+        return torch.stack([term.float() for term in terms]).sum()
+
+    def step(self, tokenizer: Tokenizer, step: int) -> Tensor:
+        """What a step of training lowers."""
+        return self.objective(self.output(tokenizer))
+
+    def parameters(self) -> None:
+        tokenizer = self.make()
+        if tokenizer.frozen:
+            raise Skipped("the tokenizer is frozen")
+        check_parameters(tokenizer, self.step)
 
     def prior_gradient(self) -> None:
         tokenizer, output = self.trained()

@@ -24,6 +24,11 @@ CURVE_POINTS = 100
 """Points of a learning curve."""
 
 
+def is_curve_point(step: int, steps: int) -> bool:
+    """Whether the learning curves have a point at a step, from 1 on."""
+    return step % max(1, steps // CURVE_POINTS) == 0 or step == steps
+
+
 class StepSeedHook(Hook):
     """Seeds every step by its number, so that a resumed run draws what a whole one would."""
 
@@ -169,7 +174,7 @@ class CurveHook(PointsHook):
             self.sums[name] = self.sums.get(name, 0.0) + value
             self.counts[name] += 1
         step = runner.iter + 1
-        if step % max(1, runner.max_iters // CURVE_POINTS) == 0 or step == runner.max_iters:
+        if is_curve_point(step, runner.max_iters):
             means = {name: total / self.counts[name] for name, total in self.sums.items()}
             self.add(runner, {"step": step, "seconds": round(self.seconds, 2), **means})
             self.sums, self.counts = {}, Counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import json
 import logging
 import pickle
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 
 from prologue_bench import seeds
 from prologue_bench.config.settings import Optimisation, Training, plain_values
@@ -44,6 +45,7 @@ from prologue_bench.training.hooks import (
     StepSeedHook,
 )
 from prologue_bench.training.inside import InsideHook, LookedAt
+from prologue_bench.training.learning import LearningHook
 from prologue_bench.training.memory import keep_freed_memory
 from prologue_bench.training.models import LossModel, TokenizerModel
 from prologue_bench.training.optimisation import (
@@ -130,7 +132,8 @@ class Loop(IterBasedTrainLoop):
 class TrainingJob:
     """What one Runner trains. `parts` gives each optimizer its parameters and settings.
 
-    `looked_at` are images by which a tokenizer's training is watched from inside.
+    `looked_at` are images by which a tokenizer's training is watched from inside. `called` says, by
+    their paths in the model, what messages call its components.
     """
 
     model: LossModel
@@ -140,6 +143,7 @@ class TrainingJob:
     seed: int
     context: StageContext
     looked_at: LookedAt | None = None
+    called: Mapping[str, str] = field(factory=dict)
 
 
 def train(job: TrainingJob) -> LossModel:
@@ -229,6 +233,7 @@ def make_runner(job: TrainingJob) -> Runner:
         custom_hooks=[
             StepSeedHook(seed),
             GuardHook(),
+            LearningHook(job.model, itertools.chain(*learning.values()), job.called),
             CurveHook(context.output / CURVES),
             *_watching(job),
             EMAHook(MovingAverage, momentum=1 - 0.5 ** (1 / training.ema_half_life_steps)),

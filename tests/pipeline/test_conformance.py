@@ -46,7 +46,7 @@ BUILT_IN = [
 
 
 WITHOUT_PRIOR = {"prior-gradient"}
-FROZEN = {"losses", "precision", "relaxed", "gradient", "prior-gradient"}
+FROZEN = {"losses", "precision", "relaxed", "gradient", "prior-gradient", "parameters"}
 OF_IDS = {"ids", "determinism", "inspect", "decode"}
 SKIPPED = {
     **dict.fromkeys(("diffusers-vq", *(each.name for each in zoo.prologue_tokenizers())), FROZEN),
@@ -185,9 +185,39 @@ class Rounding(Prologue):
         return super().decode(ids.clamp_(0, 1))
 
 
+class Replacing(Prologue):
+    """Begins its codes at the first batch, in a parameter that no optimizer knows."""
+
+    started = False
+
+    def losses(self, images: Tensor) -> Any:
+        if not self.started:
+            weight = self.quantizer.codebook.weight
+            self.quantizer.codebook.weight = torch.nn.Parameter(weight.detach() + 1)
+            self.started = True
+        return super().losses(images)
+
+
+class Waking(Prologue):
+    """Has codes that learn from the second step on."""
+
+    steps = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.quantizer.codebook.weight.requires_grad_(False)
+
+    def losses(self, images: Tensor) -> Any:
+        self.steps += 1
+        self.quantizer.codebook.weight.requires_grad_(self.steps > 1)
+        return super().losses(images)
+
+
 @pytest.mark.parametrize(
     ("cls", "expected"),
     [
+        (Replacing, "parameters"),
+        (Waking, "parameters"),
         (Rescaling, "inputs"),
         (Clamping, "inputs"),
         (Rounding, "inputs"),

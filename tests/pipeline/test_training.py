@@ -10,11 +10,13 @@ import pytest
 import torch
 
 from prologue_bench.config.settings import TokenizerTraining
+from prologue_bench.contracts.tokenizer import TokenizerOutput
 from prologue_bench.errors import Interrupted, StageError, UserError
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
 from prologue_bench.training.curves import CURVES, read_curves
 from prologue_bench.training.runner import TrainingJob, latest_checkpoint, train
+from prologue_plugins.tokenizers.prologue import Prologue
 from tests.factories.training import FAST, byte_images, joint_model, run
 
 
@@ -130,3 +132,53 @@ def test_a_tracker_that_is_not_installed_is_one_line(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="trackers: 'mlflow' is not installed; pip install"):
         run(tmp_path, trackers=("mlflow",))
+
+
+@pytest.mark.parametrize(
+    ("how", "line"),
+    [
+        (
+            "replaced",
+            "quantizer.codebook.weight was replaced during training, so that no optimizer",
+        ),
+        ("switched on", "quantizer.codebook.weight was switched on during training, so that no"),
+        ("added", "late was added during training, so that no optimizer trains it; make it in the"),
+    ],
+)
+def test_a_parameter_that_no_optimizer_trains_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, line: str
+) -> None:
+    made = Prologue.losses
+    model = joint_model()
+    codebook = model.tokenizer.quantizer.codebook
+    if how == "switched on":
+        codebook.weight.requires_grad_(False)
+    done = False
+
+    def losses(self: Prologue, images: torch.Tensor) -> TokenizerOutput:
+        nonlocal done
+        if not done and how == "replaced":
+            codebook.weight = torch.nn.Parameter(codebook.weight.detach().clone())
+        elif not done and how == "added":
+            self.late = torch.nn.Parameter(torch.zeros(2))
+        codebook.weight.requires_grad_(True)
+        done = True
+        return made(self, images)
+
+    monkeypatch.setattr(Prologue, "losses", losses)
+    model._tokenizer_losses = model.tokenizer.losses
+    (tmp_path / "output").mkdir()
+    training = TokenizerTraining(steps=3, batch_size=4)
+    job = TrainingJob(
+        model=model,
+        data=ArrayDataset({"images": byte_images().numpy()}),
+        training=training,
+        parts={"autoencoder": (list(model.parameters()), FAST)},
+        seed=0,
+        context=StageContext(work=tmp_path, output=tmp_path / "output"),
+        called={"tokenizer": "tokenizer 'mine'"},
+    )
+    with pytest.raises(StageError, match=f"^tokenizer 'mine': parameter {line}") as raised:
+        train(job)
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.rglob("*.pth")), "nothing of it is saved"

@@ -83,6 +83,11 @@ def train_tokenizer(
     _record_steps(
         model, [stage.tokenizer, *([stage.prior] if stage.prior else []), *stage.losses], context
     )
+    called = {"tokenizer": stage.tokenizer.component.called("tokenizer")}
+    if stage.prior is not None:
+        called["prior"] = stage.prior.component.called("generator")
+    for index, loss in enumerate(stage.losses):
+        called[f"reconstruction_losses.{index}"] = loss.component.called("loss")
     averaged = train(
         TrainingJob(
             model=model,
@@ -92,6 +97,7 @@ def train_tokenizer(
             seed=stage.seed,
             context=context,
             looked_at=_looked_at(data, training),
+            called=called,
         )
     )
     assert isinstance(averaged, TokenizerModel)
@@ -146,6 +152,7 @@ def train_generator(
             parts={"generator": (list(generator.parameters()), stage.training.optimisation)},
             seed=stage.seed,
             context=context,
+            called={"generator": stage.generator.component.called("generator")},
         )
     )
     assert isinstance(averaged, GeneratorModel)
