@@ -122,14 +122,24 @@ def check_pickling(module: nn.Module, answer: Callable[[Any], Tensor]) -> None:
     require(torch.equal(answer(copy), answer(module)), "a pickled copy gives other results")
 
 
-def check_state(make: Callable[[int], nn.Module], answer: Callable[[Any], Tensor]) -> None:
-    """Weights saved as safetensors and loaded into another instance must give the same answer."""
+def check_state(
+    make: Callable[[int], nn.Module],
+    answer: Callable[[Any], Tensor],
+    train: Callable[[Any], object] = lambda module: None,
+) -> None:
+    """Weights saved as safetensors and loaded into another instance must give the same answer.
+
+    `train` takes a few steps before: what training changes must be among them.
+    """
     import tempfile
     from pathlib import Path
 
+    from prologue_bench.pipeline.restoring import unsaved
     from prologue_bench.storage.weights import load_weights, save_weights
 
     module, other = make(0), make(1)
+    train(module)
+    module.eval()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         save_weights(module, path)
@@ -139,12 +149,13 @@ def check_state(make: Callable[[int], nn.Module], answer: Callable[[Any], Tensor
             raise Broken(
                 f"its weights do not load into another instance: {str(error).splitlines()[0]}"
             ) from None
-    require(
-        torch.allclose(answer(other).float(), answer(module).float(), atol=TOLERANCE),
-        (
-            "an instance with the same weights gives other results; "
-            "something that matters is neither parameter nor buffer"
-        ),
+    if torch.allclose(answer(other).float(), answer(module).float(), atol=TOLERANCE):
+        return
+    named = ", ".join(unsaved(module, other))
+    raise Broken(
+        "an instance with the same weights gives other results"
+        f"{f' ({named} differs)' if named else ''}; something that matters is neither parameter "
+        "nor saved buffer: register_buffer(name, tensor), not with persistent=False"
     )
 
 

@@ -27,7 +27,7 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
-from prologue_bench.conformance.training import check_parameters
+from prologue_bench.conformance.training import STEPS, ShortTraining, check_parameters
 from prologue_bench.contracts.checked import check_inspected_prior
 from prologue_bench.contracts.generator import (
     AutoregressiveGenerator,
@@ -549,7 +549,10 @@ class _Subject:
         check_parameters(self.make(), self.step)
 
     def state(self) -> None:
-        check_state(self.make, self.answer)
+        def train(generator: Generator) -> None:
+            ShortTraining(generator, self.step).run(0, STEPS)
+
+        check_state(self.make, self.answer, train)
 
     def pickling(self) -> None:
         check_pickling(self.make(), self.answer)

@@ -23,7 +23,7 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
-from prologue_bench.conformance.training import check_parameters
+from prologue_bench.conformance.training import STEPS, ShortTraining, check_parameters
 from prologue_bench.contracts.checked import check_inspected_tokens
 from prologue_bench.contracts.images import ImageSpec, is_of_bytes
 from prologue_bench.contracts.layout import TokenLayout
@@ -331,7 +331,11 @@ class _Subject:
             return torch.cat((ids.flatten().float(), images.flatten()))
 
     def state(self) -> None:
-        check_state(self.make, self.answer)
+        def train(tokenizer: Tokenizer) -> None:
+            if not tokenizer.frozen:
+                ShortTraining(tokenizer, self.step).run(0, STEPS)
+
+        check_state(self.make, self.answer, train)
 
     def pickling(self) -> None:
         check_pickling(self.make(), self.answer)

@@ -13,6 +13,7 @@ from prologue_bench.conformance.checks import Broken
 from prologue_bench.training.untrained import problem_of
 
 LEARNING_RATE = 1e-3
+STEPS = 3
 
 
 class ShortTraining:

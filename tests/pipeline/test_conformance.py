@@ -213,9 +213,25 @@ class Waking(Prologue):
         return super().losses(images)
 
 
+class Drifting(Prologue):
+    """Reads, in a buffer that is not saved, what training counts."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.register_buffer("shift", torch.zeros(()), persistent=False)
+
+    def losses(self, images: Tensor) -> Any:
+        self.shift += 0.1
+        return super().losses(images)
+
+    def decode(self, ids: Tensor) -> Tensor:
+        return super().decode(ids) + self.shift
+
+
 @pytest.mark.parametrize(
     ("cls", "expected"),
     [
+        (Drifting, "state"),
         (Replacing, "parameters"),
         (Waking, "parameters"),
         (Rescaling, "inputs"),

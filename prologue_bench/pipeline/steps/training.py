@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from prologue_bench import seeds
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.data import DataSource
+from prologue_bench.contracts.generator import Generator
+from prologue_bench.contracts.images import to_float
+from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.flops import counted_flops
+from prologue_bench.pipeline.restoring import check_restored
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.storage.weights import load_state, save_weights
@@ -24,8 +32,12 @@ from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
 from prologue_bench.training.inside import IMAGES, LookedAt
 from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
+from prologue_bench.training.modes import evaluating
 from prologue_bench.training.recording import can_be_recorded
 from prologue_bench.training.runner import TrainingJob, train
+
+LOOKED_AT = 8
+"""Images by which a trained model is compared with its saved weights."""
 
 
 def train_tokenizer(
@@ -102,9 +114,63 @@ def train_tokenizer(
     )
     assert isinstance(averaged, TokenizerModel)
     if distributed.is_leader():
+        _check_restored(stage, model, data)
         save_weights(averaged.tokenizer, context.output / models.TOKENIZER_WEIGHTS)
         if averaged.prior is not None:
             save_weights(averaged.prior, context.output / models.PRIOR_WEIGHTS)
+
+
+def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: DataSource) -> None:
+    """Raises StageError where the weights of tokenizer or prior are not all that was trained.
+
+    The model itself is looked at: its moving average was never asked for losses, which is where
+    components change what is no weight.
+    """
+    images = to_float(torch.from_numpy(np.asarray(data.training_views()[:LOOKED_AT])))
+    images = images.to(model.device)
+
+    def answers(tokenizer: Tokenizer) -> dict[str, Tensor]:
+        ids = tokenizer.encode(images)
+        return {"ids": ids, "reconstructions": tokenizer.decode(ids)}
+
+    check_restored(
+        model.tokenizer,
+        partial(models.build_tokenizer, stage.tokenizer, data.spec),
+        answers,
+        stage.tokenizer.component.called("tokenizer"),
+        model.autocast(),
+    )
+    if stage.prior is None or model.prior is None:
+        return
+    with seeds.seeded("saved weights"), evaluating([model]), model.autocast():
+        ids = model.tokenizer.encode(images).cpu().numpy()
+    check_restored(
+        model.prior,
+        partial(models.build_prior, stage.prior, model.tokenizer.layout, data.spec.labels),
+        partial(_generator_answers, model, ids, _labels(data)),
+        stage.prior.component.called("generator"),
+        model.autocast(),
+    )
+
+
+def _labels(data: DataSource) -> NDArray[np.int64]:
+    """Of the first training images, by which restored models are told apart."""
+    return np.repeat(data.labels("train")[:LOOKED_AT], data.views)[:LOOKED_AT]
+
+
+def _generator_answers(
+    model: LossModel, ids: NDArray[Any], labels: NDArray[np.int64], generator: Generator
+) -> dict[str, Tensor]:
+    """Losses and likelihoods of ids, with what a last step would draw."""
+    of = torch.from_numpy(ids).long().to(model.device)
+    classes = torch.from_numpy(labels).to(model.device)
+    drawn = generator.draws(len(ids), partial(seeds.generator, "saved weights"), 1.0)
+    losses: Callable[..., Tensor] = generator.losses
+    on_device = {name: value.to(model.device) for name, value in drawn.items()}
+    found = {"losses": losses(of, classes, **on_device)}
+    if generator.has_likelihood and (nll := generator.nll(of, classes)) is not None:
+        found |= {"likelihoods": generator.layout.join(nll)}
+    return found
 
 
 def _record_steps(model: LossModel, used: Sequence[Resolved], context: StageContext) -> None:
@@ -157,6 +223,13 @@ def train_generator(
     )
     assert isinstance(averaged, GeneratorModel)
     if distributed.is_leader():
+        check_restored(
+            generator,
+            partial(models.build_generator, stage.generator, layout, data.spec.labels),
+            partial(_generator_answers, model, np.asarray(ids[:LOOKED_AT]), _labels(data)),
+            stage.generator.component.called("generator"),
+            model.autocast(),
+        )
         save_weights(averaged.generator, context.output / models.GENERATOR_WEIGHTS)
 
 
