@@ -129,9 +129,12 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
     images = to_float(torch.from_numpy(np.asarray(data.training_views()[:LOOKED_AT])))
     images = images.to(model.device)
 
+    with seeds.seeded("saved weights"), evaluating([model]), model.autocast():
+        ids = model.tokenizer.encode(images)
+
     def answers(tokenizer: Tokenizer) -> dict[str, Tensor]:
-        ids = tokenizer.encode(images)
-        return {"ids": ids, "reconstructions": tokenizer.decode(ids)}
+        # Of the same ids: one that rounding flips would change the whole of its image.
+        return {"ids": tokenizer.encode(images), "reconstructions": tokenizer.decode(ids)}
 
     check_restored(
         model.tokenizer,
@@ -142,12 +145,10 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
     )
     if stage.prior is None or model.prior is None:
         return
-    with seeds.seeded("saved weights"), evaluating([model]), model.autocast():
-        ids = model.tokenizer.encode(images).cpu().numpy()
     check_restored(
         model.prior,
         partial(models.build_prior, stage.prior, model.tokenizer.layout, data.spec.labels),
-        partial(_generator_answers, model, ids, _labels(data)),
+        partial(_generator_answers, model, ids.cpu().numpy(), _labels(data)),
         stage.prior.component.called("generator"),
         model.autocast(),
     )
