@@ -36,6 +36,7 @@ from prologue_bench.guard import (
     short,
     shown,
 )
+from prologue_bench.process_state import process_state_kept
 from prologue_bench.stopping import is_interrupt
 
 Kind = Literal["tokenizer", "generator", "metric", "data", "loss"]
@@ -101,7 +102,8 @@ class Registry:
             with left_out(
                 f"plugin {short(repr(point.name))} of {origin}", registry.problems.append
             ):
-                with _of_this_interface(), prints_aside():
+                who = f"plugin {short(repr(point.name))} of {origin}"
+                with _of_this_interface(), prints_aside(), process_state_kept(who):
                     plugin = point.load()
                 registry.add_plugin(plugin, f"{origin} ({short(point.name)})")
         return registry
@@ -424,7 +426,7 @@ class _PluginFile:
             sys.path.append(folder)  # for imports later on, behind all others
         sys.path.insert(0, folder)
         try:
-            with prints_aside():
+            with prints_aside(), process_state_kept(f"plugin {self.path}"):
                 spec.loader.exec_module(module)
         except BaseException:
             del sys.modules[name]

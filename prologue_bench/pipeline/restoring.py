@@ -48,7 +48,7 @@ def check_restored(
                 return
             with giving_weights():
                 fresh = build()
-            fresh.load_state_dict(trained.state_dict())
+            _load(fresh, trained.state_dict(), who)
             fresh.to(next(iter(found.values())).device)
             with evaluating([fresh]):
                 restored = answers(fresh)
@@ -56,6 +56,17 @@ def check_restored(
             return
     if problem := lost(trained, fresh, found, restored):
         raise StageError(f"{who}: {problem}")
+
+
+def _load(fresh: nn.Module, state: Mapping[str, Tensor], who: str) -> None:
+    try:
+        fresh.load_state_dict(state)
+    except RuntimeError as error:
+        told = short(" ".join(str(error).split()))
+        raise StageError(
+            f"{who}: its trained weights do not fit a new instance ({told}); keep the names and "
+            "the shapes that the constructor makes"
+        ) from None
 
 
 def lost(trained: nn.Module, fresh: nn.Module, found: Answers, restored: Answers) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from prologue_bench import contracts
 from prologue_bench.config.experiments import Resolved
@@ -188,3 +190,38 @@ def test_a_file_that_is_no_plugin_is_one_line(
     registry = Registry()
     with pytest.raises(UserError, match=f"here: .*{message}"):
         registry.add_file(tmp_path / name, "here")
+
+
+def test_what_an_import_changes_of_the_process_is_put_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "moving.py").write_text(
+        f"""\
+import os
+import torch
+os.chdir({str(tmp_path / "elsewhere")!r})
+torch.set_default_dtype(torch.float64)
+torch.set_grad_enabled(False)
+"""
+    )
+    (tmp_path / "still.py").write_text("import torch\n")
+    hook = """
+from prologue_bench.contracts import hookimpl
+@hookimpl
+def prologue_metrics():
+    return []
+"""
+    for file in tmp_path.glob("*.py"):
+        file.write_text(file.read_text() + hook)
+    before = os.getcwd()
+    for name in ("moving", "still"):
+        Registry.load().add_file(tmp_path / f"{name}.py", "--plugin")
+        assert os.getcwd() == before
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.is_grad_enabled()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"prologue-bench: plugin {tmp_path / 'moving.py'} changed the working folder and torch's "
+        "default dtype and torch's gradients when it was imported; it is put back"
+    )
