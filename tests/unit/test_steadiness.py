@@ -14,14 +14,19 @@ from benchmarks.steadiness import row, steadiness, table
 from prologue_bench.results.frame import summary
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.sources import with_baseline
-from prologue_bench.stats.differences import Cell
+from prologue_bench.stats.differences import Cell, Difference
+from prologue_bench.stats.intervals import LEVEL
+from prologue_bench.stats.looks import Looks
+from prologue_bench.stats.student import critical
 from tests.conftest import ROOT
 
 REPORTS = ROOT / "reports"
 PAGE = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("names", [("visual_dropout", "steady"), ("recipes",), ("steady_steps",)])
+@pytest.mark.parametrize(
+    "names", [("visual_dropout", "steady"), ("recipes",), ("steady_steps",), ("steady_losses",)]
+)
 def test_the_page_shows_the_tables_that_the_script_prints(names: tuple[str, ...]) -> None:
     assert table({name: load_results(REPORTS / name) for name in names}) in PAGE
 
@@ -87,6 +92,24 @@ def change(cells: Mapping[str, Cell], metric: str, digits: int = 1, rises: bool 
     assert difference.half_width is not None
     assert (difference.mean > 0) == rises
     return f"{abs(difference.mean):.{digits}f} ± {difference.half_width:.{digits}f}"
+
+
+def _difference(cells: Mapping[str, Cell]) -> Difference:
+    """That of gFD."""
+    found = cells["gfid"].difference
+    assert found is not None
+    return found
+
+
+def with_looks(cells: Mapping[str, Cell], first: int) -> float:
+    """The half width of gFD's difference, had it been looked at from so many seeds on."""
+    found = _difference(cells)
+    alpha = (1 - LEVEL) / found.family
+    wider = Looks(first, found.count, margin=0.05).level(alpha, found.count)
+    assert wider is not None
+    assert found.half_width is not None
+    freedom = found.count - 1
+    return found.half_width * critical(wider, freedom) / critical(alpha, freedom)
 
 
 def check_rows(report: str, section: str, columns: Sequence[int]) -> None:
@@ -321,26 +344,33 @@ def test_the_pages_say_what_a_prologue_does_with_all_of_the_paper_s_losses() -> 
     base, heavy = summary(results).values()
     fewer, beside = list(summary(load_results(REPORTS / "steady_losses_budget")).values())[1:]
     page, readme = pages()
-    assert len(results.seeds) == 3
+    assert len(results.seeds) == 7
     assert heavy["gfid"].verdict == heavy["rate"].verdict == heavy[gap].verdict == "better"
     gfd = change(heavy, "gfid", 0)
     means = f"from {base['gfid'].mean:.0f} to {heavy['gfid'].mean:.0f}"
     share = 100 * (1 - heavy["gfid"].mean / base["gfid"].mean)
     assert f"a prologue lowers gFD by {share:.0f}%" in page
     assert f"lower gFD by {gfd}, {means}, and the rate by {change(heavy, 'rate')} bits" in page
-    assert f"lowers gFD by {gfd}, {means}, over three seeds" in readme
+    assert f"lowers gFD by {gfd}, {means}, over seven seeds" in readme
     assert f"come {change(heavy, gap)} closer to reconstructions" in page
     assert f"rFD is {heavy['rfid'].mean:.0f} against {base['rfid'].mean:.0f}" in page
-    assert f"(+{change(heavy, 'rfid', 0, True)}, open)" in page
+    assert f"(+{change(heavy, 'rfid', 1, True)}, open)" in page
     for metric, words in (
         ("mse", "squared error is {:.0f}%"),
         ("rfid_fashion_mnist_cnn", ", {:.0f}%;"),
     ):
         assert heavy[metric].verdict == "worse"
         assert words.format(100 * (heavy[metric].mean / base[metric].mean - 1)) in page
-    assert beside["gfid"].verdict == "noise"
-    assert f"gFD is {change(beside, 'gfid', 0)} lower, open" in page
-    assert f"it is {change(beside, 'gfid', 0)} lower, open" in readme
+    assert beside["gfid"].verdict == "better"
+    alone, wider = (with_looks(cells, first=3) for cells in (heavy, beside))
+    assert alone < abs(_difference(heavy).mean), "beyond the noise of all looks"
+    assert wider > abs(_difference(beside).mean)
+    assert f"is wider: ± {alone:.0f} in place of ± {_difference(heavy).half_width:.0f}" in page
+    assert f"gFD is {change(beside, 'gfid')} lower (± {wider:.0f} if all looks" in page
+    assert f"it is {change(beside, 'gfid')} lower, which is beyond the noise of one look" in readme
+    assert f"three that were taken (± {wider:.0f})" in readme
+    assert f"is left, {change(beside, 'gfid')}, is beyond the noise by itself" in page
+    assert f"`--until-decided` does: then it is ± {wider:.0f}." in page
     assert f"More steps gain {change(fewer, 'gfid', rises=True)} of the" in page
     assert beside["rate"].verdict == beside[gap].verdict == "better"
     assert f"the rate {change(beside, 'rate')} bits, and samples come {change(beside, gap)}" in page
