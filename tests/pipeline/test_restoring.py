@@ -88,3 +88,14 @@ def test_only_what_is_lost_is_told_and_random_streams_stay() -> None:
     noisy = _Scaled(noisy=True)
     noisy.scale.fill_(2.0)
     check_restored(noisy, _Scaled, lambda each: {"values": each()}, "it")
+
+
+def test_a_model_that_gives_no_answer_is_left_to_what_reads_its_weights() -> None:
+    def broken(each: _Scaled) -> dict[str, Tensor]:
+        raise RuntimeError("not for so few images")
+
+    check_restored(_Scaled(), _Scaled, broken, "it")
+    grown = _Scaled()
+    grown.register_buffer("seen", torch.zeros(2))
+    with pytest.raises(StageError, match=r"^it: its trained weights do not fit a new instance \("):
+        check_restored(grown, _Scaled, lambda each: {"values": each()}, "it")

@@ -32,7 +32,6 @@ from prologue_bench.training.context import StageContext
 from prologue_bench.training.initial import draw_weights
 from prologue_bench.training.inside import IMAGES, LookedAt
 from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
-from prologue_bench.training.modes import evaluating
 from prologue_bench.training.recording import can_be_recorded
 from prologue_bench.training.runner import TrainingJob, train
 
@@ -129,12 +128,13 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
     images = to_float(torch.from_numpy(np.asarray(data.training_views()[:LOOKED_AT])))
     images = images.to(model.device)
 
-    with seeds.seeded("saved weights"), evaluating([model]), model.autocast():
-        ids = model.tokenizer.encode(images)
+    firsts: list[Tensor] = []
 
     def answers(tokenizer: Tokenizer) -> dict[str, Tensor]:
-        # Of the same ids: one that rounding flips would change the whole of its image.
-        return {"ids": tokenizer.encode(images), "reconstructions": tokenizer.decode(ids)}
+        ids = tokenizer.encode(images)
+        firsts.append(ids)
+        # Of the trained model's ids: one that rounding flips would change the whole of its image.
+        return {"ids": ids, "reconstructions": tokenizer.decode(firsts[0])}
 
     check_restored(
         model.tokenizer,
@@ -143,12 +143,12 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
         stage.tokenizer.component.called("tokenizer"),
         model.autocast(),
     )
-    if stage.prior is None or model.prior is None:
+    if stage.prior is None or model.prior is None or not firsts:
         return
     check_restored(
         model.prior,
         partial(models.build_prior, stage.prior, model.tokenizer.layout, data.spec.labels),
-        partial(_generator_answers, model, ids.cpu().numpy(), _labels(data)),
+        partial(_generator_answers, model, firsts[0].cpu().numpy(), _labels(data)),
         stage.prior.component.called("generator"),
         model.autocast(),
     )
