@@ -14,9 +14,10 @@ import pytest
 
 from prologue_bench.config.settings import GeneratorTraining
 from prologue_bench.contracts import TokenLayout
+from prologue_bench.storage.artifacts import CURVES
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.curves import CURVES, read_curves
+from prologue_bench.training.curves import read_curves
 from prologue_bench.training.models import GeneratorModel
 from prologue_bench.training.runner import TrainingJob, train
 from tests.conftest import SMOKE, run_tiny

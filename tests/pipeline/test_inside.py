@@ -11,7 +11,8 @@ import torch
 
 from prologue_bench.errors import Interrupted
 from prologue_bench.results.loading import load_results
-from prologue_bench.training.curves import INSIDE, read_curves
+from prologue_bench.storage.artifacts import INSIDE
+from prologue_bench.training.curves import read_curves
 from prologue_bench.training.inside import LookedAt
 from tests.factories.training import byte_images, run
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from prologue_bench.config.settings import GeneratorTraining
 from prologue_bench.errors import Interrupted
+from prologue_bench.storage.artifacts import CURVES
 from prologue_bench.training.batches import ArrayDataset, Shuffled
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.curves import CURVES, read_curves
+from prologue_bench.training.curves import read_curves
 from prologue_bench.training.models import GeneratorModel
 from prologue_bench.training.runner import TrainingJob, latest_checkpoint, train
 from tests.factories.models import LAYOUTS, ar, random_ids

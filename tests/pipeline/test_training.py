@@ -12,9 +12,10 @@ import torch
 from prologue_bench.config.settings import TokenizerTraining
 from prologue_bench.contracts.tokenizer import TokenizerOutput
 from prologue_bench.errors import Interrupted, StageError, UserError
+from prologue_bench.storage.artifacts import CURVES
 from prologue_bench.training.batches import ArrayDataset
 from prologue_bench.training.context import StageContext
-from prologue_bench.training.curves import CURVES, read_curves
+from prologue_bench.training.curves import read_curves
 from prologue_bench.training.runner import TrainingJob, latest_checkpoint, train
 from prologue_plugins.tokenizers.prologue import Prologue
 from tests.factories.training import FAST, byte_images, joint_model, run
