@@ -5,20 +5,25 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance.checks import Broken, Check, ConstructorFailed, Skipped, require
+from prologue_bench.conformance.varying import MOST, varied
 from prologue_bench.contracts.checked import CheckedData
 from prologue_bench.contracts.data import SPLITS, Split
+from prologue_bench.contracts.fetching import nothing_fetched
 from prologue_bench.contracts.images import ImageArray, ImageSpec
 from prologue_bench.errors import MissingDataError, UserError
 from prologue_bench.guard import of_component
 
 LOOKED_AT = 16
 """Images of a split that are read."""
+COMPARED = 256
+"""Images of a split that are compared with those of other settings, which may change only some."""
 
 
 def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
@@ -34,6 +39,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         Check("images", "`images` are uint8 [N, C, H, W], as many as labels", subject.images),
         Check("views", "`training_views` are uint8 [N * views, C, H, W]", subject.views),
         Check("fingerprint", "`fingerprint` is a text that stays the same", subject.fingerprint),
+        Check(
+            "settings",
+            "`fingerprint` changes with each setting that changes images or labels",
+            subject.settings,
+        ),
         Check(
             "repeats",
             "the same images and labels come each time, alone or together",
@@ -56,11 +66,14 @@ class _Subject:
     def __init__(self, resolved: Resolved) -> None:
         self.resolved = resolved
 
-    def make(self) -> CheckedData:
-        """A new instance, whose answers are held to what a run holds them to."""
+    def make(self, settings: object = None) -> CheckedData:
+        """A new instance, whose answers are held to what a run holds them to.
+
+        With other settings than those that it is checked with, if they are given.
+        """
         try:
             with of_component("it"):
-                source = self.resolved.component.load()(self.resolved.settings)
+                source = self.resolved.component.load()(settings or self.resolved.settings)
         except MissingDataError as error:
             raise Skipped(f"its images are not at hand: {error}") from None
         except UserError as error:
@@ -113,6 +126,53 @@ class _Subject:
         except UserError as error:
             raise Broken(str(error)) from None
         require(one == other, f"`fingerprint` is {one!r} first and then {other!r}")
+
+    def settings(self) -> None:
+        made, tried = self.make(), 0
+        for name, value, settings in islice(varied(self.resolved.settings), MOST):
+            with nothing_fetched():
+                try:
+                    other = self.make(settings)
+                    same = other.fingerprint == made.fingerprint
+                    changed = self._changed(made, other) if same else ""
+                except (Broken, ConstructorFailed, Skipped, UserError):
+                    continue  # such as an option that other data have
+            tried += 1
+            require(
+                not changed,
+                f"`fingerprint` stays the same with {name} = {value!r}, which gives other "
+                f"{changed}; numbers of one would be taken for the other's",
+            )
+        if not tried:
+            raise Skipped("it has no setting of which another value is known")
+
+    def _changed(self, one: CheckedData, other: CheckedData) -> str:
+        """The first of what two sources give that differs; empty where nothing does."""
+        if one.spec != other.spec:
+            return "sizes, channels or classes"
+        for split in SPLITS:
+            labels, others = self._labels(one, split), self._labels(other, split)
+            if not np.array_equal(labels, others):
+                return f"{split} labels"
+            if self._differ(partial(one.images, split), partial(other.images, split)):
+                return f"{split} images"
+            factors, known = one.factors(split), other.factors(split)
+            if factors.keys() != known.keys() or any(
+                not np.array_equal(each.values, known[name].values)
+                for name, each in factors.items()
+            ):
+                return f"{split} factors"
+        if one.views != other.views or self._differ(one.training_views, other.training_views):
+            return "training views"
+        return ""
+
+    def _differ(self, one: Callable[[], ImageArray], other: Callable[[], ImageArray]) -> bool:
+        both = [self._images(each) for each in (one, other)]
+        if len(both[0]) != len(both[1]):
+            return True
+        chosen = self._some(len(both[0]), COMPARED)
+        first, second = (self._read(each, chosen) for each in both)
+        return not np.array_equal(first, second)
 
     def repeats(self) -> None:
         one, other = self.make(), self.make()
@@ -193,8 +253,8 @@ class _Subject:
             )
             _check_balance(labels, small, split)
 
-    def _some(self, count: int) -> list[int]:
-        return sorted({int(index) for index in np.linspace(0, count - 1, min(LOOKED_AT, count))})
+    def _some(self, count: int, most: int = LOOKED_AT) -> list[int]:
+        return sorted({int(index) for index in np.linspace(0, count - 1, min(most, count))})
 
     def _labels(self, data: CheckedData, split: Split) -> NDArray[np.int64]:
         try:

@@ -27,7 +27,12 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
-from prologue_bench.conformance.training import STEPS, ShortTraining, check_parameters
+from prologue_bench.conformance.training import (
+    STEPS,
+    ShortTraining,
+    check_parameters,
+    check_resuming,
+)
 from prologue_bench.contracts.checked import check_inspected_prior
 from prologue_bench.contracts.generator import (
     AutoregressiveGenerator,
@@ -140,6 +145,11 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             "parameters",
             "training changes parameters in place, and adds and switches on none",
             on_all(_Subject.parameters),
+        ),
+        Check(
+            "resume",
+            "a resumed training takes the steps of one that ran through",
+            on_all(_Subject.resume),
         ),
         Check("state", "weights saved and loaded give the same generator", on_all(_Subject.state)),
         Check("pickling", "a pickled copy gives the same losses", on_all(_Subject.pickling)),
@@ -547,6 +557,9 @@ class _Subject:
 
     def parameters(self) -> None:
         check_parameters(self.make(), self.step)
+
+    def resume(self) -> None:
+        check_resuming(self.make, self.step)
 
     def state(self) -> None:
         def train(generator: Generator) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.conformance.checks import (
@@ -18,6 +18,7 @@ from prologue_bench.conformance.checks import (
     random_images,
     require,
 )
+from prologue_bench.conformance.training import check_resuming
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.loss import ReconstructionLoss
 from prologue_bench.errors import UserError
@@ -54,6 +55,9 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
         ),
         Check("determinism", "the same inputs give the same terms", subject.determinism),
         Check("inputs", "the loss leaves its inputs as they were", subject.leaves_inputs),
+        Check(
+            "resume", "a resumed training takes the steps of one that ran through", subject.resume
+        ),
         Check("pickling", "a pickled copy gives the same terms", subject.pickling),
         Check("device", "everything moves with the module", subject.device),
     ]
@@ -73,8 +77,8 @@ class _Subject:
         """Reconstructions of the images."""
         return (self.images + 0.1 * random_images(self.spec, seed=1)).clamp(-1, 1)
 
-    def make(self) -> ReconstructionLoss:
-        torch.manual_seed(0)
+    def make(self, seed: int = 0) -> ReconstructionLoss:
+        torch.manual_seed(seed)
         return made(lambda: build_loss(self.resolved, self.spec))
 
     def found(
@@ -173,6 +177,13 @@ class _Subject:
         ):
             loss(near, images, STEP)
 
+    def resume(self) -> None:
+        def lowered(training: _Training, step: int) -> Tensor:
+            terms = self.found(training.loss, training.reconstruction, STEP + step)
+            return torch.stack([term.float() for term in terms.values()]).sum()
+
+        check_resuming(lambda seed: _Training(self.make(seed), self.near), lowered)
+
     def pickling(self) -> None:
         check_pickling(self.make(), self.answer)
 
@@ -184,6 +195,15 @@ class _Subject:
             require(not other, f"term {', '.join(other)} is on another device than its inputs")
 
         check_devices(self.make(), run)
+
+
+class _Training(nn.Module):
+    """Reconstructions that learn from a loss, and the loss's own parameters."""
+
+    def __init__(self, loss: ReconstructionLoss, reconstruction: Tensor) -> None:
+        super().__init__()
+        self.loss = loss
+        self.reconstruction = nn.Parameter(reconstruction)
 
 
 def _reaches(term: Tensor, tensors: list[Tensor]) -> bool:

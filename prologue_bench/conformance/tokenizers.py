@@ -23,7 +23,12 @@ from prologue_bench.conformance.checks import (
     require,
     same_shapes,
 )
-from prologue_bench.conformance.training import STEPS, ShortTraining, check_parameters
+from prologue_bench.conformance.training import (
+    STEPS,
+    ShortTraining,
+    check_parameters,
+    check_resuming,
+)
 from prologue_bench.contracts.checked import check_inspected_tokens
 from prologue_bench.contracts.images import ImageSpec, is_of_bytes
 from prologue_bench.contracts.layout import TokenLayout
@@ -87,6 +92,9 @@ def checks(resolved: Resolved, images: ImageSpec) -> list[Check]:
             "parameters",
             "training changes parameters in place, and adds and switches on none",
             subject.parameters,
+        ),
+        Check(
+            "resume", "a resumed training takes the steps of one that ran through", subject.resume
         ),
         Check("state", "weights saved and loaded give the same tokenizer", subject.state),
         Check("pickling", "a pickled copy gives the same ids and images", subject.pickling),
@@ -307,6 +315,11 @@ class _Subject:
         if tokenizer.frozen:
             raise Skipped("the tokenizer is frozen")
         check_parameters(tokenizer, self.step)
+
+    def resume(self) -> None:
+        if self.make().frozen:
+            raise Skipped("the tokenizer is frozen")
+        check_resuming(self.make, self.step)
 
     def prior_gradient(self) -> None:
         tokenizer, output = self.trained()

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import attrs
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from numpy.typing import NDArray
 from torch import Tensor
 
 from prologue_bench.cli.app import cli
 from prologue_bench.config.resolving import resolve_alone
 from prologue_bench.conformance import Broken, Check, Skipped, checks_of
 from prologue_bench.conformance.checks import made_up
-from prologue_bench.contracts import Component, Measurement, Metric, MetricInputs, Procedure
+from prologue_bench.contracts import (
+    Component,
+    Measurement,
+    Metric,
+    MetricInputs,
+    Procedure,
+    ReconstructionLoss,
+    Split,
+)
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.pipeline.checks import is_of
 from prologue_bench.registry import Registry
@@ -25,6 +36,8 @@ from prologue_bench.results.plain import record
 from prologue_bench.results.ranges import better
 from prologue_bench.results.schema import MeasurementRecord
 from prologue_plugins import zoo
+from prologue_plugins.datasets.settings import ShapesSettings
+from prologue_plugins.datasets.shapes import Shapes
 from prologue_plugins.generators.rar import Rar
 from prologue_plugins.metrics.codebook import Codebook
 from prologue_plugins.tokenizers.prologue import Prologue
@@ -46,7 +59,9 @@ BUILT_IN = [
 
 
 WITHOUT_PRIOR = {"prior-gradient"}
-FROZEN = {"losses", "precision", "relaxed", "gradient", "prior-gradient", "parameters"}
+FROZEN = {
+    *("losses", "precision", "relaxed", "gradient", "prior-gradient", "parameters", "resume"),
+}
 OF_IDS = {"ids", "determinism", "inspect", "decode"}
 SKIPPED = {
     **dict.fromkeys(("diffusers-vq", *(each.name for each in zoo.prologue_tokenizers())), FROZEN),
@@ -213,6 +228,19 @@ class Waking(Prologue):
         return super().losses(images)
 
 
+class Warming(Prologue):
+    """Counts its steps where no checkpoint sees it."""
+
+    steps = 0
+
+    def losses(self, images: Tensor) -> Any:
+        self.steps += 1
+        output = super().losses(images)
+        weight = min(1.0, self.steps / 10)
+        losses = {name: weight * loss for name, loss in output.losses.items()}
+        return attrs.evolve(output, losses=losses)
+
+
 class Drifting(Prologue):
     """Reads, in a buffer that is not saved, what training counts."""
 
@@ -232,6 +260,7 @@ class Drifting(Prologue):
     ("cls", "expected"),
     [
         (Drifting, "state"),
+        (Warming, "resume"),
         (Replacing, "parameters"),
         (Waking, "parameters"),
         (Rescaling, "inputs"),
@@ -295,6 +324,16 @@ class Backwards(Rar):
         return (self.layout.length,)
 
 
+class Hurrying(Rar):
+    """Counts its steps where no checkpoint sees it."""
+
+    steps = 0
+
+    def losses(self, ids: Tensor, labels: Tensor, **drawn: Tensor) -> Tensor:
+        self.steps += 1
+        return super().losses(ids, labels, **drawn) * (1 + self.steps)
+
+
 class Shifting(Rar):
     """Writes into its ids."""
 
@@ -306,6 +345,7 @@ class Shifting(Rar):
     ("cls", "expected"),
     [
         (Shifting, "inputs"),
+        (Hurrying, "resume"),
         (Peeking, "causality"),
         (Forgetful, "decoding"),
         (Overlapping, "states"),
@@ -317,6 +357,99 @@ def test_a_broken_generator_fails_the_check_of_its_contract(cls: type[Any], expe
     assert expected in broken_checks(
         "generator", cls, "prologue_plugins.generators.settings:RarSettings"
     )
+
+
+class Rising(ReconstructionLoss):
+    """Weighs more from step to step, by a count in a buffer or in an attribute."""
+
+    learns = False
+
+    def __init__(self, settings: object, images: object) -> None:
+        super().__init__()
+        self.count = self.counted()
+
+    def counted(self) -> Tensor:
+        return torch.zeros(())
+
+    def forward(self, reconstruction: Tensor, images: Tensor, step: int) -> dict[str, Tensor]:
+        weight = 1 + self.count
+        if self.training:
+            self.count = self.count + 1
+        return {"distance": weight * (reconstruction - images).abs().mean()}
+
+
+class Saved(Rising):
+    def __init__(self, settings: object, images: object) -> None:
+        super().__init__(settings, images)
+        count = self.counted()
+        del self.count
+        self.register_buffer("count", count)
+
+
+@pytest.mark.parametrize(("cls", "resumes"), [(Rising, False), (Saved, True)])
+def test_what_a_loss_counts_must_be_in_its_checkpoint(cls: type[Any], resumes: bool) -> None:
+    assert ("resume" in broken_checks("loss", cls)) is not resumes
+
+
+@attrs.frozen
+class ShadedSettings(ShapesSettings):
+    shade: Literal["none", "dark"] = "none"
+    limit: int | None = None
+    workers: int = 1
+    """Changes no image."""
+
+
+class Shaded(Shapes):
+    """Has settings that its fingerprint forgets."""
+
+    settings: ShadedSettings
+
+    def images(self, split: Split) -> NDArray[Any]:
+        images = super().images(split)
+        if self.settings.limit:
+            images = np.where(np.arange(len(images))[:, None, None, None] < 3, images, 0)
+        return images // 2 if self.settings.shade == "dark" else images
+
+
+class Told(Shaded):
+    """Its fingerprint has them all."""
+
+    @property
+    def fingerprint(self) -> str:
+        own = self.settings
+        return f"{super().fingerprint}-{own.shade}-{own.limit}"
+
+
+class Named(Told):
+    @property
+    def fingerprint(self) -> str:
+        return f"{Shapes.fingerprint.fget(self)}-{self.settings.shade}"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("cls", "forgets"),
+    [(Told, None), (Shaded, "shade = 'dark', which gives other train images"), (Named, "limit = ")],
+)
+def test_a_fingerprint_changes_with_each_setting_that_changes_images(
+    cls: type[Any], forgets: str | None
+) -> None:
+    globals()[cls.__name__] = cls
+    registry = Registry.load()
+    component = Component(
+        name="shaded",
+        target=f"{__name__}:{cls.__name__}",
+        settings=f"{__name__}:ShadedSettings",
+        summary="",
+    )
+    registry.add("data", component, "a test")
+    values = {"size": 8, "train_images": 16, "test_images": 8}
+    checks = checks_of("data", "shaded", values, registry=registry)
+    (check,) = (each for each in checks if each.name == "settings")
+    if forgets is None:
+        check.run()
+    else:
+        with pytest.raises(Broken, match=re.escape(forgets)):
+            check.run()
 
 
 class Twice(Codebook):
