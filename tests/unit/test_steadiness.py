@@ -13,6 +13,7 @@ from attrs import evolve
 from benchmarks.steadiness import row, steadiness, table
 from prologue_bench.results.frame import summary
 from prologue_bench.results.loading import load_results
+from prologue_bench.results.schema import Results
 from prologue_bench.results.sources import with_baseline
 from prologue_bench.stats.differences import Cell, Difference
 from prologue_bench.stats.intervals import LEVEL
@@ -112,14 +113,29 @@ def with_looks(cells: Mapping[str, Cell], first: int) -> float:
     return found.half_width * critical(wider, freedom) / critical(alpha, freedom)
 
 
+def summary_table(report: str) -> list[list[str]]:
+    """The titles of a report's summary, and its rows: one per variant."""
+    shown = (REPORTS / report / "results.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown]
+    titles = next(place for place, row in enumerate(rows) if CHANGED["gFD"] in row)
+    table_of = [row for row in rows[titles:] if len(row) == len(rows[titles])]
+    assert len(table_of) == 2 + len(load_results(REPORTS / report).variants)
+    return [table_of[0], *table_of[2:]]
+
+
+def gradients(results: Results) -> dict[str, float]:
+    """The mean norm of the encoder's gradient, by variant."""
+    found: dict[str, list[float]] = {}
+    for run in results.runs:
+        known = [each for each in run.inside.get("gradient/encoder", ()) if each is not None]
+        found.setdefault(run.variant, []).append(statistics.fmean(known))
+    return {variant: statistics.fmean(means) for variant, means in found.items()}
+
+
 def check_rows(report: str, section: str, columns: Sequence[int]) -> None:
     """That a section of the page shows these columns of all rows of a report's summary."""
     shown = PAGE.partition(section)[2].splitlines()
-    lines = (REPORTS / report / "results.md").read_text(encoding="utf-8").splitlines()
-    rows = [line for line in lines if line.startswith(("| 2d", "| prologue"))]
-    assert len(rows) == len(summary(load_results(REPORTS / report)))
-    for row_of in rows:
-        cells = [cell.strip() for cell in row_of.strip("|").split("|")]
+    for cells in summary_table(report)[1:]:
         assert f"| {' | '.join(cells[column] for column in columns)} |" in shown
 
 
@@ -298,13 +314,9 @@ def test_the_pages_say_what_a_smaller_weight_of_the_loss_does() -> None:
 
 
 def test_the_page_says_how_large_the_encoder_s_gradients_are() -> None:
-    found: dict[str, list[float]] = {}
-    for run in load_results(REPORTS / "steady_weight").runs:
-        known = [each for each in run.inside.get("gradient/encoder", ()) if each is not None]
-        found.setdefault(run.variant, []).append(statistics.fmean(known))
+    found = gradients(load_results(REPORTS / "steady_weight"))
     base, heavy, light = (
-        statistics.fmean(found[name])
-        for name in ("2d", "prologue, weight 3", "prologue, weight 0.1")
+        found[name] for name in ("2d", "prologue, weight 3", "prologue, weight 0.1")
     )
     page = pages()[0]
     assert f"its gradient there has a norm of {heavy:.2f}, in the mean" in page
@@ -374,11 +386,7 @@ def test_the_pages_say_what_a_prologue_does_with_all_of_the_paper_s_losses() -> 
     assert f"More steps gain {change(fewer, 'gfid', rises=True)} of the" in page
     assert beside["rate"].verdict == beside[gap].verdict == "better"
     assert f"the rate {change(beside, 'rate')} bits, and samples come {change(beside, gap)}" in page
-    norms: dict[str, list[float]] = {}
-    for run in results.runs:
-        known = [each for each in run.inside.get("gradient/encoder", ()) if each is not None]
-        norms.setdefault(run.variant, []).append(statistics.fmean(known))
-    without, with_it = (statistics.fmean(norms[each.name]) for each in results.variants)
+    without, with_it = gradients(results).values()
     assert (
         f"has a norm of {without:.2f} in the mean, and that with the prologue one of {with_it:.2f}"
         in page
@@ -418,11 +426,8 @@ def answer() -> str:
     head = ["how they are trained", "seeds", "gFD without", *CHANGED]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for setting, report, variant in EIGHT_TOKENS:
-        shown = (REPORTS / report / "results.md").read_text(encoding="utf-8").splitlines()
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in shown]
-        titles = next(row for row in rows if CHANGED["gFD"] in row)
-        first = rows.index(titles) + 2
-        base, own = rows[first], rows[first + variant]
+        titles, base, *others = summary_table(report)
+        own = others[variant - 1]
         changes = [
             own[titles.index(title)].partition("(")[2].rstrip(")") for title in CHANGED.values()
         ]
