@@ -1,4 +1,4 @@
-"""What a plugin's import changes of the whole process is put back.
+"""What a plugin changes of the whole process, where it is imported or made, is put back.
 
 A working folder or a default of torch would otherwise be another one for whatever comes after it:
 for other plugins, and for paths that a user gave.
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from prologue_bench.notices import notice
@@ -19,7 +20,7 @@ FLOAT32 = "torch.float32"
 
 
 @contextmanager
-def process_state_kept(who: str) -> Iterator[None]:
+def process_state_kept(who: str, when: str = "imported") -> Iterator[None]:
     """Put back what is changed inside, and say in one line who changed what."""
     folder, dtype, gradients = _folder(), _dtype() or FLOAT32, _gradients()
     try:
@@ -31,7 +32,13 @@ def process_state_kept(who: str) -> Iterator[None]:
             *_put_back("torch's gradients", gradients, _gradients, _set_gradients),
         ]
         if changed:
-            notice(f"{who} changed {' and '.join(changed)} when it was imported; it is put back")
+            _tell(f"{who} changed {' and '.join(changed)} when it was {when}; it is put back")
+
+
+@cache
+def _tell(text: str) -> None:
+    """Once: a component is made for many stages."""
+    notice(text)
 
 
 def _put_back(

@@ -13,6 +13,7 @@ from attrs import field, frozen, validators
 
 from prologue_bench.errors import UserError
 from prologue_bench.guard import of_component, prints_aside, short, shown
+from prologue_bench.process_state import process_state_kept
 
 _REFERENCE = validators.matches_re(r"[\w.]+:\w+")
 ROLES = ("prior", "metrics", "search", "measure", "evaluate", "files")
@@ -148,7 +149,11 @@ def _load(reference: str, requires: str = "") -> type[Any]:
     module, _, name = reference.partition(":")
     try:
         # Whatever a plugin's module does.
-        with of_component(f"{reference} cannot be imported"), prints_aside():
+        with (
+            of_component(f"{reference} cannot be imported"),
+            prints_aside(),
+            process_state_kept(reference),
+        ):
             loaded: type[Any] = getattr(importlib.import_module(module), name)
     except UserError as error:
         if not isinstance(missing := error.__cause__, ModuleNotFoundError):

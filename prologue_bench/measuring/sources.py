@@ -23,6 +23,7 @@ from prologue_bench.contracts.subsets import Picked
 from prologue_bench.errors import UserError, nearest
 from prologue_bench.guard import of_component
 from prologue_bench.pipeline.stages import DataRef
+from prologue_bench.process_state import process_state_kept
 from prologue_bench.registry import Registry
 from prologue_bench.storage.files import user_path
 
@@ -171,7 +172,8 @@ def open_source(
 
 
 def _made(resolved: Resolved, title: str) -> Source:
-    with of_component(resolved.component.called("data")):
+    who = resolved.component.called("data")
+    with of_component(who), process_state_kept(who, "made"):
         made = resolved.component.load()(resolved.settings)
     return _checked(made, title, resolved)
 

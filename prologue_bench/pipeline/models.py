@@ -17,6 +17,7 @@ from prologue_bench.contracts.metric import Metric
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError, UserError
 from prologue_bench.guard import of_component
+from prologue_bench.process_state import process_state_kept
 from prologue_bench.storage.weights import load_state
 
 M = TypeVar("M", bound=nn.Module)
@@ -35,7 +36,8 @@ def build_tokenizer(resolved: Resolved, images: ImageSpec) -> Tokenizer:
 def _built(kind: str, resolved: Resolved, *arguments: object) -> object:
     """An instance of a component. Raises UserError for whatever goes wrong."""
     cls = resolved.component.load()
-    with of_component(f"{resolved.component.called(kind)} cannot be made"):
+    who = resolved.component.called(kind)
+    with of_component(f"{who} cannot be made"), process_state_kept(who, "made"):
         return cls(*arguments)
 
 

@@ -22,6 +22,7 @@ from prologue_bench.errors import PrologueBenchError, UserError
 from prologue_bench.guard import of_component
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
+from prologue_bench.process_state import process_state_kept
 from prologue_bench.storage.giving import giving_weights
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import load_weights
@@ -67,7 +68,7 @@ class Workspace:
         name = identity(resolved)
         if name not in self._sources:
             who = resolved.component.called("data")
-            with of_component(who):
+            with of_component(who), process_state_kept(who, "made"):
                 made = resolved.component.load()(resolved.settings)
             self._sources[name] = contracts.CheckedData(made, who)
         return self._sources[name]

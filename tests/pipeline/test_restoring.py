@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline.restoring import check_restored
+from prologue_bench.pipeline.steps.training import _generator_answers
 from prologue_bench.storage.store import Store
 from prologue_plugins.generators.ar import Ar
 from prologue_plugins.tokenizers.prologue import Prologue
@@ -99,3 +103,29 @@ def test_a_model_that_gives_no_answer_is_left_to_what_reads_its_weights() -> Non
     grown.register_buffer("seen", torch.zeros(2))
     with pytest.raises(StageError, match=r"^it: its trained weights do not fit a new instance \("):
         check_restored(grown, _Scaled, lambda each: {"values": each()}, "it")
+
+
+class _Silent:
+    """A generator without a likelihood, whose losses are zero."""
+
+    has_likelihood = False
+
+    def draws(self, *arguments: object) -> dict[str, Tensor]:
+        return {}
+
+    def losses(self, ids: Tensor, labels: Tensor) -> Tensor:
+        ids += 1
+        return torch.zeros(len(ids))
+
+
+def test_ids_in_a_read_only_file_are_copied_and_warn_of_nothing() -> None:
+    ids, labels = np.zeros((2, 3), np.int64), np.zeros(2, np.int64)
+    ids.flags.writeable = False
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            _generator_answers(SimpleNamespace(device="cpu"), ids, labels, _Silent())  # type: ignore[arg-type]
+    finally:
+        torch.set_warn_always(False)
+    assert not ids.any()

@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from prologue_bench import contracts
 from prologue_bench.config.experiments import Resolved
+from prologue_bench.config.resolving import resolve_alone
+from prologue_bench.conformance.checks import made_up
 from prologue_bench.contracts import Component, NoSettings, hookimpl
 from prologue_bench.errors import UserError
+from prologue_bench.pipeline.models import build_tokenizer
 from prologue_bench.pipeline.stages import component_key
 from prologue_bench.registry import Registry
+from prologue_plugins.tokenizers.prologue import Prologue
 
 
 def test_an_unknown_name_shows_the_nearest() -> None:
@@ -190,6 +195,36 @@ def test_a_file_that_is_no_plugin_is_one_line(
     registry = Registry()
     with pytest.raises(UserError, match=f"here: .*{message}"):
         registry.add_file(tmp_path / name, "here")
+
+
+class Doubling(Prologue):
+    """Changes a default of torch in its constructor."""
+
+    def __init__(self, *arguments: Any) -> None:
+        torch.set_default_dtype(torch.float64)
+        super().__init__(*arguments)
+
+
+def test_what_a_constructor_changes_of_the_process_is_put_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    registry = Registry.load()
+    component = Component(
+        name="doubling",
+        target=f"{__name__}:Doubling",
+        settings="prologue_plugins.tokenizers.settings:PrologueSettings",
+        summary="",
+    )
+    registry.add("tokenizer", component, "a test")
+    resolved = resolve_alone("tokenizer", "doubling", {}, "smoke", registry)
+    for _ in range(2):
+        build_tokenizer(resolved, made_up(28))
+        assert torch.get_default_dtype() == torch.float32
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "prologue-bench: tokenizer 'doubling' of a test changed torch's default dtype when it was made; "
+        "it is put back"
+    )
 
 
 def test_what_an_import_changes_of_the_process_is_put_back(

@@ -125,7 +125,7 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
     The model itself is looked at: its moving average was never asked for losses, which is where
     components change what is no weight.
     """
-    images = to_float(torch.from_numpy(np.asarray(data.training_views()[:LOOKED_AT])))
+    images = to_float(torch.tensor(np.asarray(data.training_views()[:LOOKED_AT])))
     images = images.to(model.device)
 
     firsts: list[Tensor] = []
@@ -163,7 +163,7 @@ def _generator_answers(
     model: LossModel, ids: NDArray[Any], labels: NDArray[np.int64], generator: Generator
 ) -> dict[str, Tensor]:
     """Losses and likelihoods of ids, with what a last step would draw."""
-    of = torch.from_numpy(ids).long().to(model.device)
+    of = torch.tensor(ids).long().to(model.device)
     classes = torch.from_numpy(labels).to(model.device)
     drawn = generator.draws(len(ids), partial(seeds.generator, "saved weights"), 1.0)
     losses: Callable[..., Tensor] = generator.losses
