@@ -222,8 +222,8 @@ def test_what_a_constructor_changes_of_the_process_is_put_back(
         assert torch.get_default_dtype() == torch.float32
     (line,) = capsys.readouterr().err.splitlines()
     assert line == (
-        "prologue-bench: tokenizer 'doubling' of a test changed torch's default dtype when it was made; "
-        "it is put back"
+        "prologue-bench: tokenizer 'doubling' of a test changed torch's default dtype when it was "
+        "made; it is put back"
     )
 
 
