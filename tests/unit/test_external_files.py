@@ -125,6 +125,23 @@ def test_weights_of_a_loss_and_of_metrics_change_the_keys_of_their_stages(load: 
     assert {name for name, key in keys().items() if key != after[name]} == {"loss", "lpips"}
 
 
+@pytest.mark.parametrize("extractor", ["efficientnet-lite0", "fashion-mnist-cnn"])
+def test_other_weights_of_a_classifier_are_another_perceptual_loss(
+    extractor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key() -> Any:
+        given = {"extractor": extractor}
+        return component_key(resolve_alone("loss", "perceptual", given, None, Registry.load()))
+
+    known = key()
+    assert known["settings"].get("extractor") in (None, extractor), "earlier keys stay"
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"other weights")
+    monkeypatch.setattr("prologue_plugins.losses.settings.weights_of", lambda name: other)
+    assert key() != known
+    assert key()["settings"]["extractor"].startswith(f"{extractor} ")
+
+
 def test_the_variable_names_a_file_whose_content_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

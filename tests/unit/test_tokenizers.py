@@ -79,6 +79,18 @@ def test_settings_tell_the_layout_without_the_model(cls: Any, settings: Any) -> 
     assert settings.segments(IMAGES.shape) == layout.segments
 
 
+def test_dropout_leaves_the_finished_visual_tokens_as_they_are_while_post_trains() -> None:
+    """A finished tokenizer evaluates whatever is trained beside it."""
+    torch.manual_seed(1)
+    tokenizer = post(encoder=attrs.evolve(SIZE, dropout=0.5))
+    for each in tokenizer.encoder.parameters():
+        torch.nn.init.normal_(each, std=0.5)
+    span = tokenizer.layout.span("visual")
+    finished = tokenizer.eval().encode(images())[:, span]
+    assert torch.equal(tokenizer.train().losses(images()).ids[:, span], finished)
+    assert tokenizer.prologue_encoder.training
+
+
 def test_only_what_post_adds_learns() -> None:
     tokenizer = post()
     tokenizer.losses(images()).relaxed["prologue"].square().sum().backward()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 from attrs import field, frozen, validators
 
 from prologue_bench.contracts import PublishedFile, external_file, unread
-from prologue_plugins.metrics.extractors import EXTRACTORS
+from prologue_bench.contracts.external import FILE
+from prologue_bench.storage.checksums import fingerprint
+from prologue_plugins.metrics.extractors import EXTRACTORS, weights_of
 
 VGG = PublishedFile("vgg16-397923af.pth")
 CONVNEXT = PublishedFile("convnext_small-0c510722.pth")
@@ -25,12 +27,30 @@ class LpipsSettings:
     them."""
 
 
+FIRST_WEIGHTS = {
+    "efficientnet-lite0": "579344248a93e230",
+    "fashion-mnist-cnn": "264b6bd69c5b7cbf",
+}
+"""Digests of the weights when `perceptual` came; keys of that time do not hold them."""
+
+
+def classifier(settings: Any, named: str) -> str | None:
+    """What stands in keys for a classifier and its weights; None for the default with its first."""
+    default = next(iter(FIRST_WEIGHTS))
+    digest = fingerprint(weights_of(named))
+    if digest != FIRST_WEIGHTS[named]:
+        return f"{named} {digest}"
+    return None if named == default else named
+
+
 @frozen(kw_only=True)
 class PerceptualSettings:
     """Distance between what a classifier that needs no download sees."""
 
     weight: float = field(default=1.0, validator=validators.ge(0))
-    extractor: Literal["efficientnet-lite0", "fashion-mnist-cnn"] = "efficientnet-lite0"
+    extractor: Literal["efficientnet-lite0", "fashion-mnist-cnn"] = field(
+        default="efficientnet-lite0", metadata={FILE: classifier}
+    )
     """The classifier: of ImageNet, or of Fashion-MNIST. Metrics over the same features see what
     the tokenizer has learnt to please."""
     resize: int = field(default=64, validator=[validators.ge(32), validators.le(2048)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import torch
@@ -61,6 +61,13 @@ class ProloguePost(Prologue):
         initialise(settings.initialisation, self.prologue_encoder)
         if not settings.shared_codebook and self.prologue_quantizer is not None:
             self.prologue_quantizer.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> Self:
+        """As usual, but what is finished evaluates: its dropout would make other visual tokens."""
+        super().train(mode)
+        for part in (self.encoder, self.quantizer, self.decoder):
+            part.eval()
+        return self
 
     @classmethod
     def foundation(cls, settings: Any) -> tuple[str, Mapping[str, Any]]:
