@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 
-from attrs import frozen
+from attrs import field, frozen
 
 from prologue_bench.contracts.stage_kinds import IMPORTED, TRAINED
 from prologue_bench.reporting.summary import Cells, MetricInfo, is_judged
@@ -78,6 +78,9 @@ class Leaderboard:
     sizes: tuple[Size, ...]
     best: Mapping[str, str]
     """By metric, the variant to be marked."""
+    losses: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    """The losses of reconstructions of each variant that has any, by their names. Their operations
+    are in no size."""
 
     @property
     def unmatched(self) -> list[Size]:
@@ -97,8 +100,18 @@ def leaderboard(
     if found is not None and primary is not None:
         names.sort(key=lambda name: _order(name, found, cells, primary))
     return Leaderboard(
-        tuple(names), found, sizes(results), best(cells, metrics, collapsed(results))
+        tuple(names),
+        found,
+        sizes(results),
+        best(cells, metrics, collapsed(results)),
+        {variant.name: used for variant in results.variants if (used := _losses(variant))},
     )
+
+
+def _losses(variant: VariantRecord) -> tuple[str, ...]:
+    """The names of a variant's losses of reconstructions, sorted."""
+    found = variant.settings.tokenizer_training.get("losses", ())
+    return tuple(sorted(str(each["use"]) for each in found))
 
 
 def _order(
@@ -198,7 +211,13 @@ def sizes(results: Results) -> tuple[Size, ...]:
             "Of tokenizer and generator together",
             {v.name: sum(v.parameters.values()) / 1e6 for v in results.variants},
         ),
-        _size("Training", "TFLOP", "Operations of training tokenizer and generator", flops),
+        _size(
+            "Training",
+            "TFLOP",
+            "Operations of training tokenizer, joint prior and generator, without losses such as "
+            "LPIPS; what is frozen counts as if it learnt",
+            flops,
+        ),
     )
     return tuple(size for size in found if size.values)
 
@@ -244,13 +263,23 @@ def fairness(board: Leaderboard) -> str:
     """A sentence on whether the variants are of one size; empty for a single one."""
     if len(board.names) < 2 or not board.sizes:
         return ""
-    if not board.unmatched:
+    uncounted = ""
+    if board.losses:
+        used = ", ".join(sorted({name for names in board.losses.values() for name in names}))
+        uncounted = f" Operations of losses ({used}) are not counted."
+    others = len({board.losses.get(name, ()) for name in board.names}) > 1
+    if not board.unmatched and not others:
         listed = ", ".join(size.title.lower() for size in board.sizes)
-        return f"Fair: all variants are within {100 * MATCHED:.0f}% of each other in {listed}."
+        return (
+            f"Fair: all variants are within {100 * MATCHED:.0f}% of each other in {listed}."
+            f"{uncounted}"
+        )
     told = [f"{_small(size.title)} ({_range(size)})" for size in board.unmatched]
+    differ = [f"by more than {100 * MATCHED:.0f}% in {'; '.join(told)}"] * bool(told)
+    differ += ["in their losses"] * others
     return (
-        f"Not of one size: variants differ by more than {100 * MATCHED:.0f}% in "
-        f"{'; '.join(told)}. Differences may come from that."
+        f"Not of one size: variants differ {', and '.join(differ)}. Differences may come from that."
+        f"{uncounted}"
     )
 
 

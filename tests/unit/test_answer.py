@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 
@@ -371,6 +372,34 @@ def test_sizes_are_told_and_warned_of() -> None:
     assert (parameters.is_matched, flops.values) == (True, {"base": 2.0, "v": 2.0})
     assert [size.title for size in board.unmatched] == ["Tokens × codes", "Code length"]
     assert "tokens (49 to 57, up to +16%)" in fairness(board)
+    segments = [{**each, "layout": [segment]} for each in document["variants"]]
+    for each in segments:
+        each["parameters"] = {"tokenizer": 990, "generator": 10}
+    twins = results_of({**document, "variants": segments})
+
+    def with_losses(*losses: str) -> str:
+        """What is said where each variant has this loss of reconstructions."""
+        trained = [
+            attrs.evolve(
+                variant,
+                settings=attrs.evolve(
+                    variant.settings, tokenizer_training={"losses": [{"use": loss}] if loss else []}
+                ),
+            )
+            for variant, loss in zip(twins.variants, losses, strict=True)
+        ]
+        found = attrs.evolve(twins, variants=tuple(trained))
+        return fairness(leaderboard(found, {}, None, []))
+
+    assert with_losses("", "").startswith("Fair: ")
+    assert "not counted" not in with_losses("", "")
+    uncounted = "Operations of losses (patchgan) are not counted."
+    assert with_losses("patchgan", "patchgan").startswith("Fair: ")
+    assert with_losses("patchgan", "patchgan").endswith(uncounted)
+    assert with_losses("", "patchgan") == (
+        "Not of one size: variants differ in their losses. Differences may come from that. "
+        + uncounted
+    )
     alike = results_of({**document, "variants": document["variants"][:1]})
     assert fairness(leaderboard(alike, {}, None, [])) == ""
 
