@@ -269,7 +269,7 @@ def fairness(board: Leaderboard) -> str:
         uncounted = f" Operations of losses ({used}) are not counted."
     others = len({board.losses.get(name, ()) for name in board.names}) > 1
     if not board.unmatched and not others:
-        listed = ", ".join(size.title.lower() for size in board.sizes)
+        listed = ", ".join(_small(size.title) for size in board.sizes)
         return (
             f"Fair: all variants are within {100 * MATCHED:.0f}% of each other in {listed}."
             f"{uncounted}"

@@ -7,6 +7,7 @@ import typing
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -41,6 +42,7 @@ from prologue_plugins.metrics.attention import Attention
 from prologue_plugins.metrics.codebook import Codebook
 from prologue_plugins.metrics.conditional import ConditionalEntropy
 from prologue_plugins.metrics.elbo import Elbo
+from prologue_plugins.metrics.features import shares_note
 from prologue_plugins.metrics.fid import GenerationFid, ReconstructionFid
 from prologue_plugins.metrics.fidelity import DensityCoverage, Kid, PrecisionRecall
 from prologue_plugins.metrics.pixels import Mse, Psnr, Ssim
@@ -306,6 +308,20 @@ def test_samples_are_of_the_classes_in_turn_and_a_note_says_where_that_is_uneven
     assert "80 samples of" not in note(80)
     assert "83 samples of 10 classes: some classes have one more" in note(83)
     assert "samples of 7 of the 10 classes only" in note(80, images=7)
+
+
+def test_numbers_of_samples_say_where_classes_have_other_shares_in_the_test_images() -> None:
+    def note(labels: list[int], test: list[int]) -> list[str]:
+        data = SimpleNamespace(
+            spec=ImageSpec(channels=1, height=8, width=8, class_names=("a", "b")),
+            labels=lambda split: np.array(test if split == "test" else []),
+        )
+        inputs = SimpleNamespace(sample_labels=np.array(labels), data=data)
+        return shares_note(inputs)  # type: ignore[arg-type]
+
+    assert note([0, 1] * 10, [0] * 21 + [1] * 19) == [], "2.5% are near enough"
+    (told,) = note([0, 1] * 10, [0] * 15 + [1] * 5)
+    assert "25% of the samples be of other classes" in told
 
 
 def test_pictures_of_many_classes_are_not_of_the_first_ones() -> None:

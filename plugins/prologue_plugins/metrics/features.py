@@ -247,3 +247,26 @@ def sampling_note(inputs: MetricInputs, count: int) -> list[str]:
     if most - least == 1:
         return [f"{count} samples of {classes} classes: some classes have one more"]
     return [f"from {least} to {most} samples of each class"] if most > least else []
+
+
+UNLIKE = 0.05
+"""The share of samples of the wrong class above which numbers say so."""
+
+
+def shares_note(inputs: MetricInputs) -> list[str]:
+    """Whether samples, drawn for the classes in turn, have other shares of them than test images.
+
+    What then differs in shares alone counts as distance, however good the samples are.
+    """
+    classes = max(1, len(inputs.data.spec.class_names))
+    found, wanted = (
+        np.bincount(labels, minlength=classes) / len(labels)
+        for labels in (inputs.sample_labels, inputs.data.labels("test"))
+    )
+    wrong = float(np.abs(found - wanted).sum()) / 2
+    if wrong <= UNLIKE:
+        return []
+    return [
+        f"classes equally often, where test images would have {100 * wrong:.0f}% of the samples "
+        "be of other classes"
+    ]

@@ -33,6 +33,7 @@ from prologue_plugins.metrics.features import (
     refuse,
     sampling_details,
     sampling_note,
+    shares_note,
 )
 from prologue_plugins.metrics.frechet import (
     Moments,
@@ -112,6 +113,8 @@ class Fid(Metric):
             # What is extrapolated varies more than the distance does, by how much is not known.
             distances.append((f"{measured}_infinity", f"{title}, infinitely many", value, None))
         uneven = sampling_note(inputs, len(images)) if self.artifact == "samples" else []
+        if self.artifact == "samples" and not settings.reference:
+            uneven += shares_note(inputs)
         shrunk = own.shrunk or reference.shrunk
         if shrunk:
             details["covariance"] = "shrunk (Ledoit and Wolf)"

@@ -33,6 +33,7 @@ from prologue_plugins.metrics.features import (
     refuse,
     sampling_details,
     sampling_note,
+    shares_note,
 )
 from prologue_plugins.metrics.published import features_differ, features_name
 from prologue_plugins.metrics.settings import (
@@ -75,6 +76,7 @@ def sample_protocol(
             "the test images as reference",
             *images_differ(inputs.data.spec, samples),
             *sampling_note(inputs, samples),
+            *shares_note(inputs),
         ],
     )
 

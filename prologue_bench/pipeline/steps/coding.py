@@ -23,6 +23,7 @@ from prologue_bench.errors import StageError
 from prologue_bench.guard import of_component, shown
 from prologue_bench.pipeline import stages
 from prologue_bench.pipeline.precision import as_trained
+from prologue_bench.pipeline.repeating import LOOKED_AT, check_repeats
 from prologue_bench.pipeline.tokens import Shards, kind_of_ids, open_tokens, write_shards
 from prologue_bench.pipeline.workspace import Workspace
 from prologue_bench.training import distributed
@@ -36,7 +37,11 @@ def encode_images(stage: stages.EncodeImages, workspace: Workspace, context: Sta
     splits = {"train": data.training_views()} if stage.train else {}
     splits["test"] = data.images("test")
     total = sum(map(len, splits.values()))
-    who = f"{stage.tokenizer.tokenizer.component.called('tokenizer')}: `encode`"
+    called = stage.tokenizer.tokenizer.component.called("tokenizer")
+    who = f"{called}: `encode`"
+    few = torch.from_numpy(np.array(splits["test"][:LOOKED_AT])).to(context.device)
+    precision = as_trained(stage.tokenizer, context.device)
+    check_repeats(tokenizer, to_float(few), called, precision)
     before = 0
     for name, images in splits.items():
 

@@ -22,6 +22,7 @@ from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.flops import counted_flops
+from prologue_bench.pipeline.repeating import LOOKED_AT, check_repeats
 from prologue_bench.pipeline.restoring import check_restored
 from prologue_bench.pipeline.tokens import open_tokens
 from prologue_bench.pipeline.workspace import Workspace
@@ -34,9 +35,6 @@ from prologue_bench.training.inside import IMAGES, LookedAt
 from prologue_bench.training.models import GeneratorModel, LossModel, TokenizerModel
 from prologue_bench.training.recording import can_be_recorded
 from prologue_bench.training.runner import TrainingJob, train
-
-LOOKED_AT = 8
-"""Images by which a trained model is compared with its saved weights."""
 
 
 def train_tokenizer(
@@ -99,6 +97,13 @@ def train_tokenizer(
         called["prior"] = stage.prior.component.called("generator")
     for index, loss in enumerate(stage.losses):
         called[f"reconstruction_losses.{index}"] = loss.component.called("loss")
+    check_repeats(
+        model.tokenizer.to(context.device),
+        _first_images(data).to(context.device),
+        called["tokenizer"],
+        model.autocast(),
+        alone=False,
+    )
     averaged = train(
         TrainingJob(
             model=model,
@@ -125,9 +130,7 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
     The model itself is looked at: its moving average was never asked for losses, which is where
     components change what is no weight.
     """
-    images = to_float(torch.tensor(np.asarray(data.training_views()[:LOOKED_AT])))
-    images = images.to(model.device)
-
+    images = _first_images(data).to(model.device)
     firsts: list[Tensor] = []
 
     def answers(tokenizer: Tokenizer) -> dict[str, Tensor]:
@@ -152,6 +155,11 @@ def _check_restored(stage: stages.TrainTokenizer, model: TokenizerModel, data: D
         stage.prior.component.called("generator"),
         model.autocast(),
     )
+
+
+def _first_images(data: DataSource) -> Tensor:
+    """The first views of training images, by which models are told apart."""
+    return to_float(torch.tensor(np.asarray(data.training_views()[:LOOKED_AT])))
 
 
 def _labels(data: DataSource) -> NDArray[np.int64]:
