@@ -24,15 +24,16 @@ def to_digits(value: float, uncertainty: float | None) -> str:
     """A number with the digits that its uncertainty leaves: up to its second significant one.
 
     Where that is not known or 0, four significant digits, and so where the digits that are written
-    out would all be zeros.
+    out would all be zeros. What is rounded to zero has no sign: it is not known to be below.
     """
     if not uncertainty or not math.isfinite(uncertainty) or not math.isfinite(value):
         return number(value)
     decimals = _decimals(uncertainty)
     if decimals > MOST_DECIMALS and 0 < abs(value) < 10**-MOST_DECIMALS:
         return number(value)
-    shown = f"{abs(value):,.{min(MOST_DECIMALS, decimals)}f}"
-    return f"−{shown}" if value < 0 else shown
+    places = min(MOST_DECIMALS, decimals)
+    shown = f"{abs(value):,.{places}f}"
+    return f"−{shown}" if round(value, places) < 0 else shown
 
 
 def short(value: float) -> str:

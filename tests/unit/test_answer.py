@@ -483,6 +483,9 @@ def test_the_seeds_that_settle_a_difference_are_those_that_narrow_its_interval()
         (12.3456, None, "12.35"),
         (2.5e-8, 1e-9, "0.00000002500"),
         (0.0, 1e-9, "0.000000"),
+        (-0.0004, 0.12, "0.00"),
+        (-0.4, 31.2, "0"),
+        (-0.006, 0.12, "−0.01"),
     ],
 )
 def test_digits_follow_the_uncertainty(value: float, uncertainty: float, text: str) -> None:
