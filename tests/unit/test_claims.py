@@ -153,6 +153,116 @@ def test_a_prologue_is_held_to_the_baseline_with_its_own_generator() -> None:
     }
 
 
+def trained(**settings: Any) -> dict[str, Any]:
+    """Settings of a variant whose tokenizer is trained so."""
+    return {"tokenizer_training": settings}
+
+
+def without_prologue(found: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Results in which these variants have visual tokens alone."""
+    for variant in found["variants"]:
+        if variant["name"] in names:
+            variant["layout"] = variant["layout"][-1:]
+    return found
+
+
+def pairs(found: dict[str, Any], number: str) -> set[tuple[str, str]]:
+    claim = next(each for each in examine(found) if each.number == number)
+    return {(each.variant, each.against) for each in claim.evidence}
+
+
+def test_what_a_recipe_gains_is_not_credited_to_the_prologue() -> None:
+    found = results(
+        {
+            "0": {"rfid": [100.0, 101.0, 102.0]},
+            "0, perceptual": {"rfid": [50.0, 51.0, 52.1]},
+            "4": {"rfid": [100.1, 101.0, 102.2]},
+            "4, perceptual": {"rfid": [50.1, 51.2, 52.1]},
+        },
+        **{
+            "0, perceptual": trained(losses=["perceptual"]),
+            "4": {"tokenizer": WITH, **trained(losses=[])},
+            "4, perceptual": {"tokenizer": WITH, **trained(losses=["perceptual"])},
+            "0": trained(losses=[]),
+        },
+    )
+    found = without_prologue(found, "0, perceptual")
+    assert pairs(found, "1b") == {("4", "0"), ("4, perceptual", "0, perceptual")}
+    assert verdicts(found)["1b"] == "holds"
+
+
+@pytest.mark.parametrize(
+    "another",
+    [
+        trained(steps=2),
+        {"tokenizer": {"use": "prologue", "patch_size": 2}},
+        {"generator_training": {"steps": 2}},
+        {"sampling": {"top_k": 2}},
+    ],
+)
+def test_a_prologue_without_a_baseline_of_its_recipe_is_left_out(another: dict[str, Any]) -> None:
+    tokenizer = {"use": "prologue", "patch_size": 1}
+    alike = {
+        "tokenizer": tokenizer,
+        "tokenizer_training": {"steps": 1},
+        "generator_training": {"steps": 1},
+        "sampling": {"top_k": 1},
+    }
+    series = {"rate": [100.0, 101.0, 102.0], "probe_4": [1.0, 2.0, 3.0]}
+    found = results(
+        {"0": series, "4": series, "4, else": series},
+        **{"0": alike, "4": alike, "4, else": {**alike, **another}},
+    )
+    told = "no baseline is trained and sampled as 4, else"
+    for number in ("5", "3"):
+        assert pairs(found, number) == {("4", "0")}
+    claimed = {claim.number: claim for claim in examine(found)}
+    assert (claimed["5"].missing, claimed["3"].missing) == (told, told)
+    alone = results(
+        {"0": series, "4, else": series}, **{"0": alike, "4, else": {**alike, **another}}
+    )
+    claimed = {claim.number: claim for claim in examine(alone)}
+    assert not claimed["5"].evidence
+    assert claimed["5"].missing == told
+
+
+def test_what_belongs_to_the_prologue_and_how_a_training_runs_is_no_recipe() -> None:
+    def of(tokenizer: dict[str, Any], joint: bool = False, **training: Any) -> dict[str, Any]:
+        return {
+            "tokenizer": {"use": "prologue", **tokenizer},
+            "tokenizer_training": training,
+            "generator_training": {"joint": joint, "steps": 0 if joint else 1},
+        }
+
+    series = {"gfid": [10.0, 11.0, 12.0]}
+    found = results(
+        {"0": series, "4": series, "one": series},
+        **{
+            "0": of({"prologue_tokens": 0, "ce_weight": 3.0, "visual_dropout": 0.5}),
+            "4": of({"prologue_tokens": 4, "ce_weight": 0.1, "visual_dropout": 1.0}, workers=2),
+            "one": of({"prologue_tokens": 4}, joint=True, prior_labels=True),
+        },
+    )
+    assert pairs(found, "1a") == {("4", "0")}
+    assert pairs(found, "2b") == {("one", "0")}
+
+
+def test_an_added_prologue_is_held_to_jointly_trained_ones_of_its_recipe() -> None:
+    post = {"tokenizer": {"use": "prologue-post"}}
+    series = {"gfid": [10.0, 11.0, 12.0]}
+    found = results(
+        {"0": series, "4": series, "4, long": series, "post": series, "post, long": series},
+        **{
+            "0": trained(steps=1),
+            "4": trained(steps=1),
+            "post": post | trained(steps=1),
+            "4, long": trained(steps=2),
+            "post, long": post | trained(steps=2),
+        },
+    )
+    assert pairs(found, "2c") == {("post", "4"), ("post, long", "4, long")}
+
+
 def test_evidence_of_several_results_is_put_together_each_with_its_own_interval() -> None:
     one = results({"0": {"gfid": [10.0, 11.0, 12.0]}, "4": {"gfid": [8.0, 9.1, 9.9]}})
     other = results({"0": {"gfid": [10.5, 11.5, 12.0]}, "4": {"gfid": [9.0, 9.1, 9.9]}})

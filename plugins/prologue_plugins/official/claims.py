@@ -13,8 +13,9 @@ and are not where all of it lies outside. An effect that a claim asserts is "equ
 where the interval includes zero and lies within the margin. What is neither is open, and the number
 of seeds that would settle it is estimated. A model that has collapsed is near to its own
 reconstructions and cheap to code: of its differences those alone count that show harm, and none
-counts from a reference that has collapsed. Where seeds were added until a metric was decided, its
-intervals are corrected for that, here too.
+counts from a reference that has collapsed. What a recipe gains is no merit of a prologue: a variant
+is held only to one that was trained and sampled alike (`official.recipes`). Where seeds were added
+until a metric was decided, its intervals are corrected for that, here too.
 """
 
 from __future__ import annotations
@@ -30,9 +31,11 @@ from prologue_bench.results.collapse import collapsed, collapsed_segments, in_se
 from prologue_bench.results.frame import flat_settings, looks_of, measured, summary
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import MEASURE, Results, VariantSettings
+from prologue_bench.results.sources import source_of
 from prologue_bench.stats.differences import Difference, Margin, mean_of, paired, points_of
 from prologue_bench.stats.settling import seeds_to_settle, seeds_until
 from prologue_bench.stats.wording import difference_text, share_text
+from prologue_plugins.official.recipes import differ_in_prologue_alone
 
 MARGIN = 0.1
 """Relative difference within which two variants count as about equal in results that state none."""
@@ -161,6 +164,7 @@ class Claim:
     text: str
     evidence: tuple[Evidence, ...]
     missing: str = ""
+    """Why it has no evidence, or what is no part of it."""
 
     @property
     def verdict(self) -> ClaimVerdict:
@@ -344,8 +348,11 @@ def _together(parts: Sequence[Claim]) -> Claim:
             kept.append((index, each))
     counted = tuple(each for _, each in evidence if any(each is other for _, other in kept))
     told = [part for part in parts if part.evidence] or list(parts[:1])
-    text = " ".join(dict.fromkeys(part.text for part in told))
-    return evolve(told[0], text=text, evidence=counted, missing="" if counted else told[0].missing)
+    text, missing = (
+        " ".join(dict.fromkeys(filter(None, texts)))
+        for texts in ((part.text for part in told), (part.missing for part in told))
+    )
+    return evolve(told[0], text=text, evidence=counted, missing=missing)
 
 
 DIALS = {
@@ -368,7 +375,8 @@ def _claims(study: _Study) -> Iterator[Claim]:
     def to_baseline(
         number: str, text: str, metric: str, expected: Expected, variants: Sequence[str]
     ) -> Claim:
-        return study.claim(number, text, metric, expected, study.baseline_pairs(variants))
+        pairs = study.baseline_pairs(variants)
+        return study.claim(number, text, metric, expected, pairs, study.without_twin(variants))
 
     # A prologue that is added afterwards leaves the baseline's visual tokens and decoder as they
     # are, so that its differences have less noise; whether it does what a jointly trained one does
@@ -415,7 +423,7 @@ def _claims(study: _Study) -> Iterator[Claim]:
         "Post gains about as much as joint training.",
         "gfid",
         "equal",
-        [(one, other) for one in post for other in prologues],
+        study.alike(post, prologues),
     )
     for index, (key, title) in enumerate(DIALS.items()):
         pairs = study.differing_in(key)
@@ -448,16 +456,6 @@ def _trains_visual_tokens(settings: VariantSettings) -> bool:
     return isinstance(weight, int | float) and weight > 0
 
 
-def _tokenizer(settings: VariantSettings) -> str:
-    """The tokenizer and its training, as a text to compare."""
-    return str((settings.tokenizer, settings.tokenizer_training))
-
-
-def _behind(settings: VariantSettings) -> str:
-    """What comes behind a tokenizer, as a text to compare."""
-    return str((settings.generator, settings.generator_training, settings.sampling))
-
-
 class _Study:
     """Results with the questions that claims ask of them."""
 
@@ -475,6 +473,11 @@ class _Study:
         self.margin = results.equivalence_margin
         self.keys = _keys(results)
         self.variants = results.variants
+        self.settings = {variant.name: variant.settings for variant in results.variants}
+        self.data = {
+            variant.name: source_of(results, variant.name).data.fingerprint
+            for variant in results.variants
+        }
 
     def title(self, metric: str, unmeasured: str) -> str:
         """What a metric is called in these results, for a distance with its features."""
@@ -495,22 +498,45 @@ class _Study:
         return [name for name in self._leading() if name not in special]
 
     def baseline_pairs(self, variants: Sequence[str]) -> list[tuple[str, str]]:
-        """Each variant with the baseline, at the variant's own generator and sampling.
+        """Each variant with one of the baseline's kind that differs from it in the prologue alone.
 
-        Where generators or sampling vary too, a variant is held to the one that has the baseline's
-        tokenizer and is else like it; where there is none, to the baseline itself.
+        That is the baseline itself, if it does. Of a variant without such a twin there is no pair.
         """
-        settings = {variant.name: variant.settings for variant in self.variants}
+        twins = self._twins()
+        pairs = ((name, self.alike([name], twins)) for name in variants)
+        return [found[0] for name, found in pairs if found]
+
+    def without_twin(self, variants: Sequence[str]) -> str:
+        """A sentence on the variants that `baseline_pairs` leaves out; empty where it has all."""
+        paired_ones = {name for name, _ in self.baseline_pairs(variants)}
+        left = [name for name in variants if name not in paired_ones]
+        if not left or not self._twins():
+            return ""
+        return f"no baseline is trained and sampled as {', '.join(left)}"
+
+    def _twins(self) -> list[str]:
+        """What a prologue may be held to: variants of the baseline's kind, that first."""
         if self.baseline is None:
             return []
-        like = {
-            _behind(found): name
-            for name, found in settings.items()
-            if _tokenizer(found) == _tokenizer(settings[self.baseline])
-        }
-        like[_behind(settings[self.baseline])] = self.baseline
-        pairs = [(name, like.get(_behind(settings[name]), self.baseline)) for name in variants]
-        return [(name, other) for name, other in pairs if name != other]
+        kind = self.settings[self.baseline].tokenizer.use
+        special = self.where(lambda found: _trains_visual_tokens(found) or _is_joint(found))
+        plain_ones = [
+            name
+            for name in self.where(lambda found: found.tokenizer.use == kind)
+            if name not in special and name not in self._leading()
+        ]
+        return sorted(plain_ones, key=lambda name: name != self.baseline)
+
+    def alike(self, ones: Sequence[str], others: Sequence[str]) -> list[tuple[str, str]]:
+        """The pairs of two variants that differ in the prologue alone, on the same images."""
+        return [
+            (one, other)
+            for one in ones
+            for other in others
+            if one != other
+            and self.data[one] == self.data[other]
+            and differ_in_prologue_alone(self.settings[one], self.settings[other])
+        ]
 
     def differing_in(self, key: str) -> list[tuple[str, str]]:
         """Pairs of variants that differ in this setting alone, each with the first of its kind."""
@@ -533,13 +559,15 @@ class _Study:
         metric: str,
         expected: Expected,
         pairs: Sequence[tuple[str, str]],
+        left_out: str = "",
     ) -> Claim:
-        """A claim about one metric of pairs of variants."""
+        """A claim about one metric of pairs of variants, and which others are `left_out`."""
         if not pairs:
-            return Claim(number, text, (), "these results have no such variant beside a baseline")
+            missing = left_out or "these results have no such variant beside a baseline"
+            return Claim(number, text, (), missing)
         found = self._evidence([(metric, one, other) for one, other in pairs], expected)
         if found:
-            return Claim(number, text, found)
+            return Claim(number, text, found, left_out)
         references = dict.fromkeys(other for _, other in pairs)
         lacking = [name for name in references if (name, metric) not in self.measured]
         if metric in self.titles and lacking:
@@ -553,11 +581,9 @@ class _Study:
         found = self._evidence(
             [(metric.format(n=lengths[one]), one, other) for one, other in pairs], "higher"
         )
-        missing = (
-            ""
-            if found
-            else f"these results have no {metric.format(n='N')} of a prologue and a baseline"
-        )
+        missing = self.without_twin(variants)
+        if not found and not missing:
+            missing = f"these results have no {metric.format(n='N')} of a prologue and a baseline"
         return Claim(number, text, found, missing)
 
     def _leading(self) -> dict[str, int]:
