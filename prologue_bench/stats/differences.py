@@ -64,6 +64,10 @@ class Margin:
         """
         return max(0.0, self.whole - self.wider * half_width)
 
+    def end(self, half_width: float) -> float:
+        """Beyond what an interval tells that a difference is more than none, likewise."""
+        return self.whole + self.wider * half_width
+
 
 @frozen(kw_only=True)
 class Difference:

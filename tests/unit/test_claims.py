@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from prologue_bench.cli.app import cli
-from prologue_bench.stats.differences import Point, paired
+from prologue_bench.stats.differences import Difference, Margin, Point, paired
 from prologue_plugins.official import claims
 from tests.documents import whole
 from tests.factories.claims import examine, results
@@ -59,6 +59,28 @@ def test_about_equal_needs_a_narrow_interval_and_not_only_no_difference() -> Non
     )
     assert verdict([150.0, 152.0, 151.0]) == "contradicted"
     assert verdict([105.0, 106.0, 107.1]) == "holds", "significant, and yet within a tenth"
+
+
+def test_what_is_not_known_of_the_margin_counts_for_and_against_about_equal() -> None:
+    def verdict(mean: float) -> str:
+        return claims.Evidence(
+            metric="rfid",
+            variant="4",
+            against="0",
+            difference=Difference(
+                mean=mean,
+                half_width=0.03,
+                basis="training seeds",
+                count=5,
+                margin=Margin(0.1, whole=0.1, wider=0.5),
+            ),
+            reference=1.0,
+            expected="equal",
+            values=(),
+        ).verdict()
+
+    assert (verdict(0.05), verdict(0.06)) == ("holds", "cannot tell"), "0.1 - 0.5 * 0.03 is the end"
+    assert (verdict(0.14), verdict(0.15)) == ("cannot tell", "contradicted")
 
 
 def test_an_effect_is_equivalent_to_none_only_within_a_margin_that_was_stated() -> None:

@@ -100,7 +100,7 @@ class Evidence:
             margin = self._margin()
             if abs(found.mean) + found.half_width <= margin.limit(found.half_width):
                 return "holds"
-            is_beyond = abs(found.mean) - found.half_width > margin.whole
+            is_beyond = abs(found.mean) - found.half_width > margin.end(found.half_width)
             return "contradicted" if is_beyond else "cannot tell"
         if not found.leaves_zero_out:
             return "equivalent" if found.is_equivalent else "cannot tell"
@@ -125,7 +125,7 @@ class Evidence:
         size, margin = abs(found.mean), self._margin()
 
         def settles(width: float) -> bool:
-            return size + width <= margin.limit(width) or size - width > margin.whole
+            return size + width <= margin.limit(width) or size - width > margin.end(width)
 
         return seeds_until(found, settles)
 
