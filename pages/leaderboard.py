@@ -133,10 +133,11 @@ def _apart(table: Standings, alike: Sequence[Standings]) -> str:
 
 
 def _told_apart(table: Standings) -> dict[str, Scalar]:
-    """Data and protocol; where the protocol names the data, these once."""
-    data = table.data.fingerprint
-    details = table.columns[0].protocol.details
-    return {"data": data, **{key: value for key, value in details.items() if value != data}}
+    """Data, protocol and unit; where the protocol names the data, these once."""
+    data, first = table.data.fingerprint, table.columns[0]
+    details = {key: value for key, value in first.protocol.details.items() if value != data}
+    unit = first.info.unit or "none"
+    return {"data": data, **details, "unit": unit, "better": first.info.direction}
 
 
 def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Iterator[str]:

@@ -174,7 +174,7 @@ def look(results: Results, added: AddedSeeds, seeds: int) -> tuple[LookRecord, d
 
 def _waits(cell: Cell | None, reference: Cell | None, failed: bool) -> bool:
     """Whether more seeds could decide a variant; after a failure, they may give its first pair."""
-    if cell is None or reference is None or (cell.difference is None and cell.conflict is None):
+    if cell is None or reference is None or (cell.difference is None and not cell.conflict):
         return failed
     if cell.same_everywhere and reference.same_everywhere:
         return False

@@ -18,7 +18,7 @@ from prologue_bench.results import documents
 from prologue_bench.results.collapse import Collapse, collapsed
 from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.loading import load_numbers
-from prologue_bench.results.protocols import differences_of
+from prologue_bench.results.protocols import differences_of, what_differs
 from prologue_bench.results.schema import (
     Baseline,
     BaselineRun,
@@ -349,7 +349,7 @@ def _measured_elsewhere(results: Numbers, baseline: Numbers) -> set[str]:
             found_elsewhere.add(place[0])
         elif found:
             raise UserError(
-                f"{place[1]}, {ours[place].title}: the baseline has another protocol, "
+                f"{place[1]}, {ours[place].title}: the baseline has another {what_differs(found)}, "
                 f"they differ in {'; '.join(found)}; "
                 "measure with the same protocol, or bless a new baseline"
             )

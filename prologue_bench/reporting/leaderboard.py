@@ -15,6 +15,7 @@ from prologue_bench.results.frame import looks_of, measured
 from prologue_bench.results.schema import Results, VariantRecord
 from prologue_bench.stats.differences import (
     Points,
+    conflict,
     distinct_differences,
     measured_once,
     paired,
@@ -129,7 +130,8 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
 
     Better than the baseline is what its verdict says. All other pairs are a family of their own,
     whose intervals hold at once. Where an interval includes zero, neither of a pair is better. What
-    has collapsed is not ranked; with it, nothing that is compared with a collapsed baseline.
+    has collapsed is not ranked; with it, nothing that is compared with a collapsed baseline. Nor is
+    what may not be compared with the baseline.
     """
     broken = collapsed(results)
     if results.baseline in broken:
@@ -141,10 +143,10 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
     looks = looks_of(results).get(info.name)
     pairs = [pair for pair in combinations(known, 2) if results.baseline not in pair]
     sign = 1 if info.direction == "higher" else -1
-    losses = dict.fromkeys((name for name in known if name not in broken), 0)
+    losses = {name: 0 for name, cell in known.items() if name not in broken and not cell.conflict}
     family = distinct_differences((points[one], points[other]) for one, other in pairs)
     for one, other in pairs:
-        if {one, other} & broken.keys() or not _comparable(points[one], points[other]):
+        if not {one, other} <= losses.keys() or not _comparable(points[one], points[other]):
             continue
         difference = paired(points[one], points[other], family, looks)
         if difference.leaves_zero_out:
@@ -160,7 +162,7 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
 
 def _comparable(one: Points, other: Points) -> bool:
     shared = measured_once(one, other)
-    return bool(shared) and all(one[key].protocol == other[key].protocol for key in shared)
+    return bool(shared) and not conflict(one, other)
 
 
 def best(
@@ -169,14 +171,15 @@ def best(
     """By metric, the best of the variants that are better than the baseline.
 
     Where none is, it is the one with the best mean; nothing without verdicts, as of one seed. None
-    of the `broken` ones, which have collapsed, is.
+    of the `broken` ones, which have collapsed, is, and none that may not be compared with the
+    baseline.
     """
     found = {}
     for info in metrics:
         row = {
             name: of[info.name]
             for name, of in cells.items()
-            if info.name in of and name not in broken
+            if info.name in of and name not in broken and not of[info.name].conflict
         }
         if info.direction == "neutral" or not is_judged({n: {"": c} for n, c in row.items()}):
             continue

@@ -1,7 +1,7 @@
 """A leaderboard over several results: variants in one table only where numbers may be compared.
 
-A table is of one data set and one protocol of the metric that it ranks by. In its other columns,
-too, a column is of one protocol.
+A table is of one data set, and of one protocol, unit and direction of the metric that it ranks by.
+In its other columns, too, a column is of one of each.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from prologue_bench.results.schema import DataRecord, ProtocolRecord, Results, V
 from prologue_bench.results.sources import source_of
 from prologue_bench.stats.differences import Cell
 
+Key = tuple[str, str, str, str]
+"""A metric, the digest of its protocol, its unit, and which way it is better."""
+
 
 @frozen
 class Column:
@@ -33,9 +36,9 @@ class Column:
     digest: str
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What tells columns apart."""
-        return self.info.name, self.digest
+    def key(self) -> Key:
+        """What tells columns apart, so that numbers of one may be compared."""
+        return self.info.name, self.digest, self.info.unit, self.info.direction
 
 
 @frozen(kw_only=True)
@@ -50,7 +53,7 @@ class Row:
     variant: VariantRecord
     profile: str
     sizes: Sequence[Size]
-    cells: Mapping[tuple[str, str], Cell]
+    cells: Mapping[Key, Cell]
     models: frozenset[tuple[str, ...]]
     """What it is of, by keys, one for each run; empty where they are not known."""
     also: tuple[tuple[str, str], ...] = ()
@@ -90,7 +93,7 @@ def standings(found: Mapping[str, Results]) -> list[Standings]:
                 source.data.shape,
                 first.info.name,
                 source.data.fingerprint,
-                first.digest,
+                first.key,
             )
             table = tables.setdefault(place, _Table(source.data, first))
             table.columns.update({each.key: each for each in own.values()} | table.columns)
@@ -124,7 +127,7 @@ class _Place(NamedTuple):
     shape: tuple[int, int, int]
     metric: str
     fingerprint: str
-    digest: str
+    column: Key
 
 
 @define
@@ -133,7 +136,7 @@ class _Table:
 
     data: DataRecord
     first: Column
-    columns: dict[tuple[str, str], Column] = field(factory=dict)
+    columns: dict[Key, Column] = field(factory=dict)
     rows: list[Row] = field(factory=list)
 
 
@@ -151,7 +154,7 @@ def _columns(results: Results, metrics: Sequence[MetricInfo]) -> dict[str, dict[
                 kept = fields(protocol, results.varied)
                 details = {key: kept[key] for key in protocol.details if key in kept}
                 column = Column(
-                    infos[each.name],
+                    evolve(infos[each.name], unit=each.unit, direction=each.direction),
                     evolve(protocol, details=details),
                     protocol_hash(protocol, results.varied),
                 )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from prologue_bench.results.schema import MeasurementRecord, Numbers, ProtocolRecord, Scalar
+from prologue_bench.stats.differences import WAYS
 
 
 def protocol_hash(protocol: ProtocolRecord, varied: Iterable[str] = ()) -> str:
@@ -52,10 +53,22 @@ def differences_of(
     """As `differences`, of two numbers: their units, and where they are better, differ too."""
     told = [
         f"{name}: {_shown(mine or None)} and {_shown(theirs or None)}"
-        for name in ("unit", "direction")
+        for name in WAYS
         if (mine := getattr(one, name)) != (theirs := getattr(other, name))
     ]
     return told + differences(one.protocol, other.protocol, varied)
+
+
+def what_differs(told: Sequence[str]) -> str:
+    """What `differences_of` tells of: the "protocol", or the "unit" or "direction" alone."""
+    names = [text.partition(":")[0] for text in told]
+    return "protocol" if set(names) - set(WAYS) else names[0]
+
+
+def differ_in(told: Sequence[str]) -> str:
+    """Such as "their protocols differ in resize: 64 and 224"; "they" do where units are apart."""
+    who = "their protocols" if what_differs(told) == "protocol" else "they"
+    return f"{who} differ in {'; '.join(told)}"
 
 
 def _shown(value: Scalar) -> str:
@@ -81,11 +94,10 @@ def conflicts(results: Numbers) -> list[str]:
             )
         for key, each in own.items():
             if key in reference and (differing := differences_of(each, reference[key], varied)):
-                sentence = (
+                found.setdefault(
                     f"{each.title}: {variant.name} and {baseline} are not compared, "
-                    "their protocols differ in "
+                    f"{differ_in(differing)}."
                 )
-                found.setdefault(sentence + "; ".join(differing) + ".")
     return list(found)
 
 

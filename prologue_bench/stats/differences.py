@@ -123,8 +123,8 @@ class Cell:
     `spread` is the standard deviation over training seeds, `sampling_spread` the one over sampling
     seeds of one training (root mean square), None with one seed; `half_width` is half of the 95%
     interval of the mean, over training seeds where there are several and else over images, where
-    the metric knows it. `difference` is None for the baseline and where protocols differ, and
-    `conflict` then holds the two protocols' hashes. `verdict` is "better" or "worse" exactly if the
+    the metric knows it. `difference` is None for the baseline and where the two may not be
+    compared, and `conflict` then says what differs. `verdict` is "better" or "worse" exactly if the
     difference's interval leaves zero out, "equivalent" if it does not and lies within the margin,
     else "noise", "same" for equal values, and "unknown" without an interval over training seeds.
     Of a model that has collapsed it is "collapsed" where it would be none of "worse", "same" and
@@ -142,7 +142,7 @@ class Cell:
     half_width: float | None = None
     difference: Difference | None = None
     verdict: Verdict = ""
-    conflict: tuple[str, str] | None = None
+    conflict: str = ""
     same_everywhere: bool = False
     shared: tuple[float, float] | None = None
 
@@ -168,12 +168,31 @@ class Point:
     protocol: str
     half_width: float | None
     artifact: str = ""
-    way: tuple[str, str] = ("", "")
-    """Its unit, and where it is better."""
+    unit: str = ""
+    direction: str = ""
+    """Which way it is better."""
 
 
 Points = Mapping[tuple[int, int], Point]
 """Of one metric and variant, by training seed and sampling seed."""
+WAYS = ("unit", "direction")
+"""What numbers to be compared must have in common, beside their protocol."""
+
+
+def conflict(points: Points, reference: Points) -> str:
+    """What forbids to compare these numbers: their "protocol", "unit" or "direction".
+
+    Empty where these are equal in all shared seeds, and the numbers may be subtracted.
+    """
+    shared = [(points[key], reference[key]) for key in _shared(points, reference)]
+    return next(
+        (
+            name
+            for name in ("protocol", *WAYS)
+            if any(getattr(one, name) != getattr(other, name) for one, other in shared)
+        ),
+        "",
+    )
 
 
 def points_of(rows: Iterable[Measured]) -> dict[str, dict[str, Points]]:
@@ -185,7 +204,8 @@ def points_of(rows: Iterable[Measured]) -> dict[str, dict[str, Points]]:
             protocol=each.protocol,
             half_width=each.half_width,
             artifact=each.artifact,
-            way=(each.unit, each.direction),
+            unit=each.unit,
+            direction=each.direction,
         )
         of_variant = found.setdefault(each.metric, {}).setdefault(each.variant, {})
         of_variant[each.seed, each.sampling_seed] = point
@@ -206,24 +226,21 @@ def summarise(
     none is better; where the baseline is one, no difference from it tells anything.
     """
     looks = looks or {}
-    directions = {each.metric: each.direction for each in rows}
     cells: dict[str, dict[str, Cell]] = {}
     for metric, by_variant in points_of(rows).items():
         reference = by_variant.get(baseline, {}) if baseline is not None else {}
         compared = [
             name for name in by_variant if name != baseline and _shared(by_variant[name], reference)
         ]
-        conflicts = {name: _conflict(by_variant[name], reference) for name in compared}
-        family = _family(
-            [name for name in conflicts if conflicts[name] is None], by_variant, reference
-        )
+        conflicts = {name: conflict(by_variant[name], reference) for name in compared}
+        family = _family([name for name in conflicts if not conflicts[name]], by_variant, reference)
         for name, points in by_variant.items():
             cell = _cell(points, looks.get(metric))
-            if conflicts.get(name) is not None:
+            if conflicts.get(name):
                 cell = evolve(cell, conflict=conflicts[name])
             elif name in conflicts:
                 difference = paired(points, reference, family, looks.get(metric), margin)
-                verdict = _verdict(difference, directions[metric])
+                verdict = _verdict(difference, next(iter(points.values())).direction)
                 if verdict in ("better", "equivalent", "noise", "worse"):
                     if name in collapsed and (verdict != "worse" or baseline in collapsed):
                         verdict = "collapsed"
@@ -304,15 +321,6 @@ def _cell(points: Points, looks: Looks | None) -> Cell:
 def _shared(points: Points, reference: Points) -> list[tuple[int, int]]:
     """The seeds that both have."""
     return [key for key in points if key in reference]
-
-
-def _conflict(points: Points, reference: Points) -> tuple[str, str] | None:
-    """The hashes of two protocols in one of the shared seeds where they, or units, differ."""
-    for key in _shared(points, reference):
-        one, other = points[key], reference[key]
-        if (one.protocol, one.way) != (other.protocol, other.way):
-            return one.protocol, other.protocol
-    return None
 
 
 def _by_training(values: Mapping[tuple[int, int], float]) -> dict[int, list[float]]:

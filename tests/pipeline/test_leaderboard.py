@@ -23,6 +23,7 @@ def results(
 ) -> Results:
     """Results with a metric gfid of variants by seed, and metrics of `others` by their details."""
     others, direction = more.pop("others", {}), more.pop("direction", "lower")
+    unit = more.pop("unit", "")
     artifact = more.pop("artifact", "")
     known = {"gfid": {"sampling.samples": 50, **(details or {})}, **others}
     return results_of(
@@ -37,6 +38,7 @@ def results(
                             "name": name,
                             "title": name,
                             "value": value,
+                            "unit": unit,
                             "direction": direction,
                             "half_width": 0.25,
                             "artifact": artifact and f"{artifact}{variant}",
@@ -82,6 +84,19 @@ def test_variants_of_several_files_share_a_table_in_the_order_of_their_means() -
 def test_other_protocols_data_and_resolutions_have_tables_of_their_own(other: Results) -> None:
     found = standings({"one": results(), "two": other})
     assert sorted(map(names, found)) == [["one: b", "one: a"], ["two: b", "two: a"]]
+
+
+@pytest.mark.parametrize("another", [{"unit": "per mille"}, {"direction": "higher"}])
+def test_other_units_and_directions_have_tables_of_their_own(
+    another: dict[str, str], registry: Registry
+) -> None:
+    found = {"one": results(), "two": results(**another)}
+    assert sorted(names(table) for table in standings(found)) == [
+        ["one: b", "one: a"],
+        ["two: b", "two: a"] if "unit" in another else ["two: a", "two: b"],
+    ]
+    shown = "unit per mille" if "unit" in another else "better higher"
+    assert f"gfid, {shown}\n" in page_of(found, registry)
 
 
 def test_a_column_has_one_protocol_and_is_empty_elsewhere() -> None:
@@ -150,7 +165,7 @@ def test_a_model_that_several_files_have_is_one_row_with_all_its_numbers() -> No
     (table,) = standings({"one": one, "two": two})
     (row,) = table.rows
     assert (names(table), row.also) == (["one: c"], (("two", "d"),))
-    assert {name for name, _ in row.cells} == {"gfid", "psnr", "rfid"}
+    assert {name for name, *_ in row.cells} == {"gfid", "psnr", "rfid"}
 
 
 def test_a_model_with_more_seeds_stands_for_that_with_some_of_them() -> None:
@@ -160,7 +175,7 @@ def test_a_model_with_more_seeds_stands_for_that_with_some_of_them() -> None:
     (row,) = table.rows
     assert (names(table), row.also) == (["more: d"], (("some", "c"),))
     assert row.cells[table.columns[0].key].seeds == 3
-    assert {name for name, _ in row.cells} == {"gfid"}  # not of all seeds
+    assert {name for name, *_ in row.cells} == {"gfid"}  # not of all seeds
 
 
 def test_other_sampling_or_unknown_keys_are_other_rows() -> None:

@@ -324,6 +324,20 @@ def test_one_seed_gives_no_verdict_no_rank_and_nothing_in_bold() -> None:
     assert (board.ranks, board.best, board.names) == (None, {}, ("base", "v"))
 
 
+def test_what_is_in_another_unit_has_no_rank_and_is_not_the_best() -> None:
+    document = study(base=BASE, good=[80.0, 81.1, 82.0], small=[0.8, 0.81, 0.82])
+    for run in document["runs"]:
+        if run["variant"] == "small":
+            run["measurements"][0]["unit"] = "per mille"
+    results = results_of(document)
+    main, metrics = infos(results)
+    board = leaderboard(results, summary(results), primary_metric(results, main), metrics)
+    assert board.ranks is not None
+    assert {name: rank.place for name, rank in board.ranks.items()} == {"good": 1, "base": 2}
+    assert board.best == {"gfid": "good"}
+    assert "another unit" in render_html(results, Pictures({}))
+
+
 def test_the_answer_comes_first_in_the_table_too() -> None:
     document = {**study(base=BASE, v=[80.0, 81.1, 82.0]), "remarks": ["old"]}
     lines = render_markdown(results_of(document)).splitlines()

@@ -357,6 +357,13 @@ def test_different_protocols_are_never_subtracted() -> None:
     assert verdicts(found) == {}
 
 
+@pytest.mark.parametrize("another", [{"unit": "bits"}, {"direction": "higher"}])
+def test_other_units_and_directions_are_never_subtracted(another: dict[str, str]) -> None:
+    found = results({"0": {"gfid": [10.0, 11.0]}, "4": {"gfid": [8.0, 9.0]}})
+    found["runs"][2]["measurements"][0].update(another)
+    assert verdicts(found) == {}
+
+
 def test_evidence_names_a_prologue_that_has_collapsed_in_one_of_its_seeds() -> None:
     def evidence(found: dict[str, Any]) -> claims.Claim:
         return next(claim for claim in examine(found) if claim.number == "5")

@@ -126,7 +126,7 @@ def test_what_is_gone_is_a_failure_and_another_protocol_is_refused() -> None:
         statuses(other)
     in_other_units = changed()
     in_other_units["runs"][1]["measurements"][0]["unit"] = "ms"
-    with pytest.raises(UserError, match="another protocol, they differ in unit: ms and"):
+    with pytest.raises(UserError, match="another unit, they differ in unit: ms and"):
         statuses(in_other_units)
 
 
@@ -209,7 +209,7 @@ def test_compare_shows_differences_or_why_there_are_none(tmp_path: Path) -> None
         "metric variant first second difference 95% interval over rank correlation"
     )
     assert " ".join(lines[1].split()) == "gfid a 11 10 −1 in every seed 1.00 over 3 runs"
-    assert "probe: not subtracted, the protocols differ in resize: 64 and 224." in lines
+    assert "probe: not subtracted, their protocols differ in resize: 64 and 224." in lines
     parsed = json.loads(
         CliRunner()
         .invoke(cli, ["compare", str(tmp_path / "one"), str(tmp_path / "two"), "--json"])

@@ -32,7 +32,14 @@ from prologue_bench.results.frame import flat_settings, looks_of, measured, summ
 from prologue_bench.results.plain import Document, plain
 from prologue_bench.results.schema import MEASURE, Results, VariantSettings
 from prologue_bench.results.sources import source_of
-from prologue_bench.stats.differences import Difference, Margin, mean_of, paired, points_of
+from prologue_bench.stats.differences import (
+    Difference,
+    Margin,
+    conflict,
+    mean_of,
+    paired,
+    points_of,
+)
 from prologue_bench.stats.settling import seeds_to_settle, seeds_until
 from prologue_bench.stats.wording import difference_text, share_text
 from prologue_plugins.official.recipes import differ_in_prologue_alone
@@ -633,10 +640,10 @@ class _Study:
                     yield f"{name}: {in_seeds(segment, of & seeds)}"
 
     def _shared(self, metric: str, variant: str, against: str) -> list[Seeds]:
-        """The seeds in which both were measured; none where any protocol differs."""
+        """The seeds in which both were measured; none where these may not be compared."""
         one, other = (self.points.get(metric, {}).get(name, {}) for name in (variant, against))
         shared = [key for key in one if key in other]
-        return shared if all(one[key].protocol == other[key].protocol for key in shared) else []
+        return [] if conflict(one, other) else shared
 
     def _difference(self, metric: str, variant: str, against: str, family: int) -> Difference:
         """As the report has it, if one of the two is the baseline; else of a family of so many."""

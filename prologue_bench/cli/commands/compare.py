@@ -37,6 +37,7 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
     from prologue_bench.reporting import comparison
     from prologue_bench.results.caveats import caveats, measurements_of
     from prologue_bench.results.loading import load_numbers
+    from prologue_bench.results.protocols import differ_in
     from prologue_bench.results.sources import other_data
 
     one, other = load_numbers(first), load_numbers(second)
@@ -62,7 +63,7 @@ def compare(first: Path, second: Path, metrics: tuple[str, ...], as_json: bool) 
         other_data(one, other),
         *comparison.collapse_notes(one, other),
         *(
-            f"{each.title}: not subtracted, the protocols differ in {'; '.join(each.conflict)}."
+            f"{each.title}: not subtracted, {differ_in(each.conflict)}."
             for each in found
             if each.conflict
         ),
