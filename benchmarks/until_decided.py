@@ -100,8 +100,9 @@ def decide(values: Values, looks: Looks) -> tuple[list[tuple[str, bool]], int]:
     The verdict on each variant, and whether its interval lies within the margin, by the code that
     reports and claims have them from.
     """
+    rules = {"m": {str(variant): looks for variant in range(len(values))}}
     for seeds in range(looks.first, looks.most + 1):
-        cells = summarise(rows(values[:, :seeds]), "0", {"m": looks})
+        cells = summarise(rows(values[:, :seeds]), "0", rules)
         if not any(row["m"].waits_for_seeds for row in cells.values()):
             break
     found = [(row["m"].verdict, row["m"].difference) for row in cells.values()]

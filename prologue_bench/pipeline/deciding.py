@@ -16,12 +16,12 @@ from prologue_bench.errors import PrologueBenchError, UserError, nearest
 from prologue_bench.pipeline.checks import check_measurement
 from prologue_bench.pipeline.executor import Outcome
 from prologue_bench.pipeline.planner import Plan
-from prologue_bench.results.frame import looks_of, measured, summary
+from prologue_bench.results.frame import measured, summary
 from prologue_bench.results.pictures import Pictures
 from prologue_bench.results.schema import AddedSeeds, LookRecord, Results
 from prologue_bench.stats.differences import Cell
 from prologue_bench.stats.intervals import LEVEL
-from prologue_bench.stats.looks import LEAST_PAIRS, MOST_SEEDS
+from prologue_bench.stats.looks import LEAST_PAIRS, MOST_SEEDS, Looks
 from prologue_bench.storage.store import Store
 
 Finish = Callable[[Plan, Outcome], tuple[Results, Pictures]]
@@ -166,7 +166,7 @@ def look(results: Results, added: AddedSeeds, seeds: int) -> tuple[LookRecord, d
         (cell.difference.family for cell in of_metric.values() if cell and cell.difference),
         default=1,
     )
-    (rule,) = looks_of(evolve(results, added_seeds=(added,))).values()
+    rule = Looks(added.first, added.most, added.margin)
     pairs = {name: _pairs(cell) for name, cell in of_metric.items()}
     level = rule.level((1 - LEVEL) / family, seeds)
     return LookRecord(seeds=seeds, level=level, undecided=undecided), pairs

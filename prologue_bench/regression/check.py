@@ -124,7 +124,7 @@ def check_results(
                 f"{variant}, {before[0].title}: the baseline holds a number that is not "
                 "finite, so --fail-on cannot be checked against it; bless a new baseline"
             )
-        check = _check(before, after, tolerances, looks.get(metric))
+        check = _check(before, after, tolerances, looks.get(metric, {}).get(variant))
         if metric in elsewhere:
             check = evolve(
                 check,

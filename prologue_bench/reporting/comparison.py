@@ -92,7 +92,7 @@ def compare_results(first: Numbers, second: Numbers) -> list[MetricComparison]:
                         variant,
                         *pairs[variant],
                         None if conflict else family,
-                        looks.get(metric),
+                        looks.get(metric, {}).get(variant),
                     ),
                     collapsed=tuple(side for side, names in broken.items() if variant in names),
                 )

@@ -17,6 +17,7 @@ from prologue_bench.stats.differences import (
     Points,
     conflict,
     distinct_differences,
+    looks_between,
     measured_once,
     paired,
     points_of,
@@ -140,7 +141,7 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
     if not is_judged({name: {info.name: cell} for name, cell in known.items()}):
         return None
     points = points_of([each for each in measured(results) if each.metric == info.name])[info.name]
-    looks = looks_of(results).get(info.name)
+    looks = looks_of(results).get(info.name, {})
     pairs = [pair for pair in combinations(known, 2) if results.baseline not in pair]
     sign = 1 if info.direction == "higher" else -1
     losses = {name: 0 for name, cell in known.items() if name not in broken and not cell.conflict}
@@ -148,7 +149,8 @@ def ranks(results: Results, cells: Cells, info: MetricInfo) -> dict[str, Rank] |
     for one, other in pairs:
         if not {one, other} <= losses.keys() or not _comparable(points[one], points[other]):
             continue
-        difference = paired(points[one], points[other], family, looks)
+        looked = looks_between(looks, points, one, other)
+        difference = paired(points[one], points[other], family, looked)
         if difference.leaves_zero_out:
             losses[other if sign * difference.mean > 0 else one] += 1
     for name, cell in known.items():

@@ -13,7 +13,7 @@ from prologue_bench.results.protocols import protocol_hash
 from prologue_bench.results.schema import Numbers, RunNumbers, Settings, VariantRecord
 from prologue_bench.stats.differences import Cell, summarise
 from prologue_bench.stats.intervals import known_width
-from prologue_bench.stats.looks import Looks
+from prologue_bench.stats.looks import Looks, looks_of_both
 from prologue_bench.stats.measured import Measured
 from prologue_bench.texts.settings import flat_values
 
@@ -65,16 +65,22 @@ def measured(results: Numbers, apart: bool = False) -> list[Measured]:
     ]
 
 
-def looks_of(*results: Numbers) -> dict[str, Looks]:
-    """How metrics were looked at while seeds were added, by metric; of several, all their looks."""
-    found: dict[str, Looks] = {}
-    for each in (record for one in results for record in one.added_seeds):
-        other = found.get(each.metric, Looks(each.first, each.most, each.margin))
-        found[each.metric] = Looks(
-            min(each.first, other.first),
-            max(each.most, other.most),
-            min(each.margin, other.margin),
-        )
+def looks_of(*results: Numbers) -> dict[str, dict[str, Looks]]:
+    """How metrics were looked at while seeds were added, by metric and variant.
+
+    Of several results, or of several rules for one, all looks. A rule of one of the results that
+    were put together is for its own variants.
+    """
+    found: dict[str, dict[str, Looks]] = {}
+    for one in results:
+        for each in one.added_seeds:
+            own = Looks(each.first, each.most, each.margin)
+            of_metric = found.setdefault(each.metric, {})
+            for variant in one.variants:
+                if not each.source or variant.name.startswith(f"{each.source}: "):
+                    both = looks_of_both(own, of_metric.get(variant.name, own), own.first)
+                    assert both is not None
+                    of_metric[variant.name] = both
     return found
 
 

@@ -25,7 +25,7 @@ from typing import Literal
 from attrs import evolve, frozen
 
 from prologue_bench.stats.intervals import LEVEL, ROUNDING
-from prologue_bench.stats.looks import Looks
+from prologue_bench.stats.looks import Looks, looks_of_both
 from prologue_bench.stats.measured import Measured
 from prologue_bench.stats.student import critical, p_value
 
@@ -215,19 +215,21 @@ def points_of(rows: Iterable[Measured]) -> dict[str, dict[str, Points]]:
 def summarise(
     rows: Sequence[Measured],
     baseline: str | None,
-    looks: Mapping[str, Looks] | None = None,
+    looks: Mapping[str, Mapping[str, Looks]] | None = None,
     margin: float | None = None,
     collapsed: Collection[str] = (),
 ) -> dict[str, dict[str, Cell]]:
     """Cells by variant and metric.
 
-    `looks` are those by which seeds were added, by metric, with margins of their own; `margin` is
+    `looks` are those by which seeds were added, by metric and variant, with margins of their own;
+    variants of other runs may have others. `margin` is
     that of all other metrics, as a share of the baseline. Of the variants that have `collapsed`
     none is better; where the baseline is one, no difference from it tells anything.
     """
     looks = looks or {}
     cells: dict[str, dict[str, Cell]] = {}
     for metric, by_variant in points_of(rows).items():
+        rules = looks.get(metric, {})
         reference = by_variant.get(baseline, {}) if baseline is not None else {}
         compared = [
             name for name in by_variant if name != baseline and _shared(by_variant[name], reference)
@@ -235,11 +237,13 @@ def summarise(
         conflicts = {name: conflict(by_variant[name], reference) for name in compared}
         family = _family([name for name in conflicts if not conflicts[name]], by_variant, reference)
         for name, points in by_variant.items():
-            cell = _cell(points, looks.get(metric))
+            cell = _cell(points, rules.get(name))
             if conflicts.get(name):
                 cell = evolve(cell, conflict=conflicts[name])
             elif name in conflicts:
-                difference = paired(points, reference, family, looks.get(metric), margin)
+                assert baseline is not None, "it has points"
+                looked = looks_between(rules, by_variant, name, baseline)
+                difference = paired(points, reference, family, looked, margin)
                 verdict = _verdict(difference, next(iter(points.values())).direction)
                 if verdict in ("better", "equivalent", "noise", "worse"):
                     if name in collapsed and (verdict != "worse" or baseline in collapsed):
@@ -261,6 +265,14 @@ def _family(compared: Sequence[str], by_variant: Mapping[str, Points], reference
         if len({seed for seed, _ in measured_once(by_variant[name], reference)}) > 1
     ]
     return distinct_differences((by_variant[name], reference) for name in several or compared)
+
+
+def looks_between(
+    rules: Mapping[str, Looks], by_variant: Mapping[str, Points], one: str, other: str
+) -> Looks | None:
+    """How the difference of two variants was looked at while seeds were added to either."""
+    shared = measured_once(by_variant[one], by_variant[other])
+    return looks_of_both(rules.get(one), rules.get(other), len({seed for seed, _ in shared}))
 
 
 def distinct_differences(pairs: Iterable[tuple[Points, Points]]) -> int:

@@ -78,6 +78,21 @@ class Looks:
         return float(ERRORS[above - 1] ** (1 - share) * ERRORS[above] ** share)
 
 
+def looks_of_both(one: Looks | None, other: Looks | None, pairs: int) -> Looks | None:
+    """How a difference of so many pairs was looked at, whose sides were looked at in these ways.
+
+    Looks of one side alone that began at more pairs than both sides have chose nothing.
+    """
+    if one is not None and other is not None:
+        return Looks(
+            min(one.first, other.first),
+            max(one.most, other.most),
+            min(one.margin, other.margin),
+        )
+    alone = one or other
+    return None if alone is None or pairs < alone.first else alone
+
+
 def spent(pairs: int) -> float:
     """The share of the error that looks at up to so many pairs may spend; 1 for ever so many."""
     return pairs**3 / (pairs**3 + HALF_SPENT**3)

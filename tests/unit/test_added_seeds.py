@@ -400,7 +400,9 @@ def test_results_that_are_put_together_keep_their_looks_under_the_new_names() ->
     assert (found.metric, found.source) == ("m", "one")
     assert found.looks[-1].undecided == ("one: unclear",)
     check_document(whole(plain(merged)))
-    assert looks_of(merged) == {"m": Looks(3, 5, 0.05)}
+    rule = Looks(3, 5, 0.05)
+    of_one = [each.name for each in merged.variants if each.name.startswith("one: ")]
+    assert looks_of(merged) == {"m": dict.fromkeys(of_one, rule)}
     assert "one: training seeds were added until M was decided" in render_markdown(merged)
     cell = summary(merged)["one: near"]["m"]
     assert cell.difference is not None
@@ -425,4 +427,20 @@ def test_a_quantity_that_gets_another_name_keeps_its_looks() -> None:
 def test_of_two_rules_for_one_metric_the_more_careful_one_holds() -> None:
     records: list[Mapping[str, Any]] = [added("m", first=5, most=8), added("m", margin=0.1)]
     results = results_of({**results_by_seed(MARKED), "added_seeds": records})
-    assert looks_of(results) == {"m": Looks(3, 10, 0.05)}
+    assert set(looks_of(results)["m"].values()) == {Looks(3, 10, 0.05)}
+
+
+def test_looks_of_one_part_take_no_interval_from_another_with_fewer_seeds() -> None:
+    many = sequential(name="many")
+    few = evolve(sequential(name="few"), added_seeds=())
+    few = evolve(few, seeds=(0, 1), runs=tuple(run for run in few.runs if run.seed < 2))
+    merged, _ = merge_results([(many, Pictures()), (few, Pictures())], None)
+    alone, together = summary(few)["near"]["m"], summary(merged)["few: near"]["m"]
+    assert alone.half_width is not None
+    assert together.half_width == alone.half_width
+    assert together.difference is not None
+    assert together.difference.half_width is not None
+    assert together.difference.looks is None, "two seeds were there before the first look"
+    known = summary(merged)["many: near"]["m"].difference
+    assert known is not None
+    assert known.looks

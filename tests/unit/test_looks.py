@@ -26,8 +26,8 @@ def difference(base: list[float], other: list[float], looks: Looks | None = LOOK
 
 
 def cell(base: list[float], other: list[float], looks: Looks | None = LOOKS) -> Cell:
-    by_metric = {} if looks is None else {"m": looks}
-    return summarise(rows({"base": base, "other": other}), "base", by_metric)["other"]["m"]
+    rules = {} if looks is None else {"m": {"base": looks, "other": looks}}
+    return summarise(rows({"base": base, "other": other}), "base", rules)["other"]["m"]
 
 
 def _known(found: Difference | None) -> Difference:
@@ -124,7 +124,9 @@ def test_nothing_is_said_before_the_first_look_and_other_metrics_are_as_ever() -
     one = cell([100.0], [98.0])
     assert _known(one.difference).half_width is None
     frame = rows({"base": [1.0, 2.0, 4.0], "other": [1.1, 2.3, 4.2]})
-    assert summarise(frame, "base", {"another": LOOKS}) == summarise(frame, "base")
+    assert summarise(frame, "base", {"another": {"base": LOOKS, "other": LOOKS}}) == summarise(
+        frame, "base"
+    )
 
 
 def test_what_lies_within_the_margin_is_equivalent_and_what_leaves_zero_out_is_not_so_called() -> (

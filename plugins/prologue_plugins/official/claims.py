@@ -36,6 +36,7 @@ from prologue_bench.stats.differences import (
     Difference,
     Margin,
     conflict,
+    looks_between,
     mean_of,
     paired,
     points_of,
@@ -653,7 +654,8 @@ class _Study:
             assert shown is not None, "seeds are shared, and protocols are equal"
             return -shown if is_baseline else shown
         one, other = self.points[metric][variant], self.points[metric][against]
-        return paired(one, other, family, self.looks.get(metric), self.margin)
+        looked = looks_between(self.looks.get(metric, {}), self.points[metric], variant, against)
+        return paired(one, other, family, looked, self.margin)
 
 
 def _keys(results: Results) -> dict[tuple[str, str, Seeds], str]:
