@@ -15,11 +15,13 @@ from prologue_bench.config.presets import (
     find_preset,
     load_references,
 )
+from prologue_bench.config.structure import structure
+from prologue_bench.errors import UserError
 from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Column, Row, Standings, standings
 from prologue_bench.reporting.summary import warnings
 from prologue_bench.results.loading import load_results
-from prologue_bench.results.schema import Results, Scalar
+from prologue_bench.results.schema import ComponentSettings, Results, Scalar
 from prologue_bench.stats.differences import Cell
 from prologue_bench.texts.markdown import markdown_line
 from prologue_bench.texts.numbers import to_digits
@@ -87,7 +89,7 @@ def page(found: Mapping[str, Results], registry: Registry) -> str:
             *(
                 part
                 for table, title in zip(tables, _titles(tables), strict=True)
-                for part in _measured(table, title, found)
+                for part in _measured(table, title, found, registry)
             ),
             *([] if tables else [EMPTY]),
             PUBLISHED_START,
@@ -140,7 +142,9 @@ def _told_apart(table: Standings) -> dict[str, Scalar]:
     return {"data": data, **details, "unit": unit, "better": first.info.direction}
 
 
-def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Iterator[str]:
+def _measured(
+    table: Standings, title: str, found: Mapping[str, Results], registry: Registry
+) -> Iterator[str]:
     yield f"\n### {title}\n\n"
     shown = [
         size
@@ -163,7 +167,7 @@ def _measured(table: Standings, title: str, found: Mapping[str, Results]) -> Ite
     yield f"| {' | '.join(heads)} |\n"
     yield f"| --- | --- |{' ---: |' * (len(heads) - 3)} --- |\n"
     for row in table.rows:
-        yield f"| {' | '.join(_cells(row, table.columns, shown))} |\n"
+        yield f"| {' | '.join(_cells(row, table.columns, shown, registry))} |\n"
     yield "\nHow it was measured:\n\n"
     for column in table.columns:
         yield f"- {_protocol(column)}\n"
@@ -191,7 +195,9 @@ def _head(column: Column) -> str:
     return markdown_line(f"{info.title} {info.arrow}{unit}")
 
 
-def _cells(row: Row, columns: Sequence[Column], shown: Sequence[str]) -> Iterator[str]:
+def _cells(
+    row: Row, columns: Sequence[Column], shown: Sequence[str], registry: Registry
+) -> Iterator[str]:
     variant = row.variant
     texts = {size.title: size.texts.get(variant.name, "") for size in row.sizes}
     yield str(row.rank or "")
@@ -203,7 +209,25 @@ def _cells(row: Row, columns: Sequence[Column], shown: Sequence[str]) -> Iterato
     yield from (_number(row.cells.get(column.key)) for column in columns)
     yield str(row.cells[columns[0].key].seeds)
     yield from (texts.get(size, "") for size in shown)
-    yield f"`{variant.settings.tokenizer.use}`, `{variant.settings.generator.use}`"
+    tokenizer = _is_really(variant.settings.tokenizer, registry)
+    yield f"`{tokenizer}`, `{variant.settings.generator.use}`"
+
+
+def _is_really(tokenizer: ComponentSettings, registry: Registry) -> str:
+    """The tokenizer's name, or of which it is the same with its settings.
+
+    So a prologue of no tokens is the 2D baseline. One that is not known here, or whose settings are
+    those of another version, has its own name.
+    """
+    entry = registry.entries["tokenizer"].get(tokenizer.use)
+    if entry is None:
+        return tokenizer.use
+    try:
+        settings = structure(entry.component.load_settings(), tokenizer.settings, "the page")
+    except UserError:
+        return tokenizer.use
+    same: tuple[str, object] | None = getattr(settings, "same_as", lambda: None)()
+    return tokenizer.use if same is None else same[0]
 
 
 def _number(cell: Cell | None) -> str:

@@ -13,7 +13,7 @@ from prologue_bench.registry import Registry
 from prologue_bench.reporting.standings import Row, Standings, standings
 from prologue_bench.results.schema import Results, StageRecord
 from prologue_bench.stats.student import critical
-from tests.documents import DATA, MEASUREMENT, STAGE, results_of
+from tests.documents import DATA, MEASUREMENT, SETTINGS, STAGE, results_of
 
 VALUES = {"a": [10.0, 10.1, 10.2], "b": [1.0, 1.1, 1.2]}
 
@@ -263,6 +263,24 @@ def test_tables_of_one_title_are_told_apart_by_what_differs(registry: Registry) 
         "### shapes, 14 × 14: gfid, data f",
         "### shapes, 14 × 14: gfid, data other, grid",
     ]
+
+
+def test_a_prologue_of_no_tokens_is_named_as_the_baseline_that_it_is(registry: Registry) -> None:
+    def shown(**settings: Any) -> str:
+        variants = [
+            {
+                "name": name,
+                "settings": {**SETTINGS, "tokenizer": {"use": "prologue", **settings}},
+            }
+            for name in VALUES
+        ]
+        page = page_of({"one": results(variants=variants)}, registry)
+        (line,) = (line for line in page.splitlines() if "`one`: b" in line)
+        return line.split("|")[-2].strip()
+
+    assert shown(prologue_tokens=0) == "`vq-2d`, `ar`"
+    assert shown(prologue_tokens=8) == "`prologue`, `ar`"
+    assert shown(prologue_tokens=0, of_another_version=1) == "`prologue`, `ar`"
 
 
 def test_names_of_others_are_texts_on_the_page(registry: Registry) -> None:
