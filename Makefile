@@ -36,7 +36,8 @@ campaign: install-dev
 # The published reports, anew: a day on two cores, less on a large GPU that jobs share, as with
 # make reports OPTIONS='--jobs 12 --gpus 0,0,0,0,0,0,0,0,0,0,0,0'. What is finished stays in the store, and the same command goes on.
 REPORTS := prologue_count prologue_post tokenizers guidance ar_scale ce_weight prologue_codebook straight_through visual_dropout \
-    colour_scenes recipes steady steady_tokenizers steady_budget steady_steps steady_weight steady_long steady_losses steady_losses_budget
+    colour_scenes recipes steady steady_tokenizers steady_budget steady_steps steady_weight steady_long steady_losses steady_losses_budget \
+    steady_losses_search
 SEEDS := 0,1,2,3,4
 reports: install
 	for name in $(REPORTS); do \

@@ -229,6 +229,11 @@ def test_the_pages_say_what_a_prologue_does_that_is_added_afterwards() -> None:
         f"against {joint['bits_joint_prologue'].mean:.1f}, and the layout persistence is "
         f"{post['layout_pixels_8'].mean:.2f} against {joint['layout_pixels_8'].mean:.2f}"
     ) in page
+    wider = [with_looks(cells, first=3) for cells in (post, onestage)]
+    assert f"1a-post would be open (−11.2 ± {wider[0]:.0f})" in page
+    assert f"so would 2b (+154 ± {wider[1]:.0f})" in page
+    for cells, width in zip((post, onestage), wider, strict=True):
+        assert width > abs(_difference(cells).mean)
     gaps = [change(cells, "generation_gap") for cells in (post, joint)]
     assert f"by {gaps[0]} against {gaps[1]}" in page
     assert (
@@ -380,7 +385,8 @@ def test_the_pages_say_what_a_prologue_does_with_all_of_the_paper_s_losses() -> 
     assert wider < abs(_difference(beside).mean)
     assert f"is wider: ± {alone:.1f} in place of ± {_difference(heavy).half_width:.1f}" in page
     assert f"gFD is {change(beside, 'gfid')} lower (± {wider:.1f} if all looks" in page
-    assert f"it is {change(beside, 'gfid')} lower, also beyond the noise of the four looks" in readme
+    looks = "also beyond the noise of the four looks"
+    assert f"it is {change(beside, 'gfid')} lower, {looks}" in readme
     assert f"that were taken (± {wider:.1f})" in readme
     assert f"is left, {change(beside, 'gfid')}, is beyond the noise, also if all looks" in page
     assert f"`--until-decided` does (± {wider:.1f})" in page
@@ -396,9 +402,23 @@ def test_the_pages_say_what_a_prologue_does_with_all_of_the_paper_s_losses() -> 
     check_rows("steady_losses_budget", "At equal operations of the generator, 7,730", (0, 3, 5, 9))
 
 
+def test_the_pages_say_what_is_left_where_all_search_the_same_temperatures() -> None:
+    found = summary(load_results(REPORTS / "steady_losses_search"))["prologue, weight 3"]
+    page, readme = pages()
+    wider = with_looks(found, first=3)
+    assert wider < abs(_difference(found).mean)
+    gfd, gap = change(found, "gfid"), change(found, "generation_gap")
+    assert f"search the same temperatures, too, it is {gfd} lower" in page
+    assert f"gFD is {gfd} lower (± {wider:.1f} if all looks are allowed for), and samples" in page
+    assert f"samples come {gap} closer to reconstructions. The control was" in page
+    assert f"and {gfd} lower where all search the same temperatures" in readme
+    check_rows("steady_losses_search", "Profile `steady`, as `micro`, searches", (0, 3, 5, 9))
+
+
 EIGHT_TOKENS = (
     ("[all of the paper's losses](#with-all-of-the-papers-losses)", "steady_losses", 1),
     ("the same, beside as many operations", "steady_losses_budget", 2),
+    ("the same, and one grid of temperatures", "steady_losses_search", 2),
     ("[L1 alone](#a-recipe-that-trains-the-baseline-better)", "steady", 1),
     ("[L1 alone, weight 0.1](#a-weight-that-leaves-reconstruction-alone)", "steady_weight", 3),
     ("[the same, twice the steps](#with-twice-as-many-steps-of-the-tokenizer)", "steady_long", 1),
