@@ -6,11 +6,15 @@ import math
 import random
 import statistics
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
+import yaml
 from attrs import evolve
 
 from benchmarks.steadiness import row, steadiness, table
+from prologue_bench.config.ablation import load_ablation
+from prologue_bench.registry import Registry
 from prologue_bench.results.frame import summary
 from prologue_bench.results.loading import load_results
 from prologue_bench.results.schema import Results
@@ -413,6 +417,22 @@ def test_the_pages_say_what_is_left_where_all_search_the_same_temperatures() -> 
     assert f"samples come {gap} closer to reconstructions. The control was" in page
     assert f"and {gfd} lower where all search the same temperatures" in readme
     check_rows("steady_losses_search", "Profile `steady`, as `micro`, searches", (0, 3, 5, 9))
+
+
+def test_the_profile_with_all_losses_is_the_recipe_of_the_published_runs(tmp_path: Path) -> None:
+    registry = Registry.load()
+    published = ROOT / "ablations" / "steady_losses.yaml"
+    document = yaml.safe_load(published.read_text(encoding="utf-8"))
+    del document["tokenizer_training"]
+    text = yaml.safe_dump({**document, "profile": "steady-losses"}, sort_keys=False)
+    again = tmp_path / "again.yaml"
+    again.write_text(text, encoding="utf-8")
+    pairs = zip(
+        *(load_ablation(path, registry).experiments for path in (published, again)), strict=True
+    )
+    for one, other in pairs:
+        assert other != one
+        assert evolve(other, sampling=one.sampling) == one, "the temperatures alone are others"
 
 
 EIGHT_TOKENS = (
