@@ -21,25 +21,23 @@ def varied(settings: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
     Only truth values, numbers and texts of a known few are varied; of any other text it is not
     known what else it may be. What a validator refuses is left out.
     """
-    if not attrs.has(type(settings)):
-        return
     hints = typing.get_type_hints(type(settings))
     for each in attrs.fields(type(settings)):
         if not each.init:
             continue
         value = getattr(settings, each.name)
         name = join(place, each.name) if place else each.name
-        inner = varied(value, name) if attrs.has(type(value)) else _plain(hints, each.name, value)
+        inner = (
+            varied(value, name)
+            if attrs.has(type(value))
+            else ((name, other, other) for other in _others(hints[each.name], value))
+        )
         for path, other, made in inner:
             try:
                 evolved = attrs.evolve(settings, **{each.alias or each.name: made})
             except (ValueError, TypeError, OSError, RuntimeError):
                 continue
-            yield path or name, other, evolved
-
-
-def _plain(hints: dict[str, Any], name: str, value: Any) -> Iterator[tuple[str, Any, Any]]:
-    yield from (("", other, other) for other in _others(hints.get(name), value))
+            yield path, other, evolved
 
 
 def _others(hint: Any, value: Any) -> list[Any]:

@@ -21,9 +21,8 @@ from prologue_bench.contracts.data import DataSource, Factor, Split
 from prologue_bench.contracts.images import ImageArray, ImageSpec, channels_first
 from prologue_bench.contracts.subsets import Picked
 from prologue_bench.errors import UserError, nearest
-from prologue_bench.guard import of_component
+from prologue_bench.pipeline.models import build_data
 from prologue_bench.pipeline.stages import DataRef
-from prologue_bench.process_state import process_state_kept
 from prologue_bench.registry import Registry
 from prologue_bench.storage.files import user_path
 
@@ -172,10 +171,7 @@ def open_source(
 
 
 def _made(resolved: Resolved, title: str) -> Source:
-    who = resolved.component.called("data")
-    with of_component(who), process_state_kept(who, "made"):
-        made = resolved.component.load()(resolved.settings)
-    return _checked(made, title, resolved)
+    return _checked(build_data(resolved), title, resolved)
 
 
 def _checked(data: DataSource, title: str, resolved: Resolved | None = None) -> Source:

@@ -9,6 +9,7 @@ from torch import nn
 
 from prologue_bench.config.experiments import Resolved
 from prologue_bench.contracts import checked as contracts
+from prologue_bench.contracts.data import DataSource
 from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.images import ImageSpec
 from prologue_bench.contracts.layout import TokenLayout
@@ -39,6 +40,14 @@ def _built(kind: str, resolved: Resolved, *arguments: object) -> object:
     who = resolved.component.called(kind)
     with of_component(f"{who} cannot be made"), process_state_kept(who, "made"):
         return cls(*arguments)
+
+
+def build_data(resolved: Resolved) -> DataSource:
+    """A data source, whose answers are not checked yet. Raises UserError when it cannot be made."""
+    who = resolved.component.called("data")
+    with of_component(who), process_state_kept(who, "made"):
+        made: DataSource = resolved.component.load()(resolved.settings)
+    return made
 
 
 def build_generator(resolved: Resolved, layout: TokenLayout, labels: int) -> Generator:

@@ -10,14 +10,14 @@ from torch import Tensor
 from prologue_bench import seeds
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import StageError
+from prologue_bench.pipeline.restoring import FLIPPED
 from prologue_bench.training.modes import evaluating
 
 LOOKED_AT = 8
 """Images that are encoded again."""
-FLIPPED = 0.02
-"""The share of ids that rounding may flip from one time to the next."""
 FLIPPED_ALONE = 0.1
-"""And where an image is encoded alone, for which devices take other kernels."""
+"""The share of ids that may differ where an image is encoded alone, for which devices take other
+kernels; `FLIPPED` is that from one time to the next."""
 
 
 def check_repeats(

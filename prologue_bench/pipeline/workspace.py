@@ -19,10 +19,8 @@ from prologue_bench.contracts.generator import Generator, JointPrior
 from prologue_bench.contracts.layout import TokenLayout
 from prologue_bench.contracts.tokenizer import Tokenizer
 from prologue_bench.errors import PrologueBenchError, UserError
-from prologue_bench.guard import of_component
 from prologue_bench.pipeline import models, stages
 from prologue_bench.pipeline.held_out import WithoutHeldOut
-from prologue_bench.process_state import process_state_kept
 from prologue_bench.storage.giving import giving_weights
 from prologue_bench.storage.store import Store
 from prologue_bench.storage.weights import load_weights
@@ -67,10 +65,8 @@ class Workspace:
         """The data source, kept for the stages that follow."""
         name = identity(resolved)
         if name not in self._sources:
-            who = resolved.component.called("data")
-            with of_component(who), process_state_kept(who, "made"):
-                made = resolved.component.load()(resolved.settings)
-            self._sources[name] = contracts.CheckedData(made, who)
+            made = models.build_data(resolved)
+            self._sources[name] = contracts.CheckedData(made, resolved.component.called("data"))
         return self._sources[name]
 
     def data_of(self, stage: stages.TokenizerStage) -> DataSource:

@@ -384,7 +384,8 @@ def _claims(study: _Study) -> Iterator[Claim]:
         number: str, text: str, metric: str, expected: Expected, variants: Sequence[str]
     ) -> Claim:
         pairs = study.baseline_pairs(variants)
-        return study.claim(number, text, metric, expected, pairs, study.without_twin(variants))
+        left_out = study.without_twin(variants, pairs)
+        return study.claim(number, text, metric, expected, pairs, left_out)
 
     # A prologue that is added afterwards leaves the baseline's visual tokens and decoder as they
     # are, so that its differences have less noise; whether it does what a jointly trained one does
@@ -514,9 +515,9 @@ class _Study:
         pairs = ((name, self.alike([name], twins)) for name in variants)
         return [found[0] for name, found in pairs if found]
 
-    def without_twin(self, variants: Sequence[str]) -> str:
+    def without_twin(self, variants: Sequence[str], pairs: Sequence[tuple[str, str]]) -> str:
         """A sentence on the variants that `baseline_pairs` leaves out; empty where it has all."""
-        paired_ones = {name for name, _ in self.baseline_pairs(variants)}
+        paired_ones = {name for name, _ in pairs}
         left = [name for name in variants if name not in paired_ones]
         if not left or not self._twins():
             return ""
@@ -585,11 +586,12 @@ class _Study:
     def by_length(self, number: str, text: str, metric: str, variants: Sequence[str]) -> Claim:
         """A claim about a metric of the first n tokens, n the length of a variant's prologue."""
         lengths = self._leading()
-        pairs = [pair for pair in self.baseline_pairs(variants) if pair[0] in lengths]
+        pairs = self.baseline_pairs(variants)
         found = self._evidence(
-            [(metric.format(n=lengths[one]), one, other) for one, other in pairs], "higher"
+            [(metric.format(n=lengths[one]), one, other) for one, other in pairs if one in lengths],
+            "higher",
         )
-        missing = self.without_twin(variants)
+        missing = self.without_twin(variants, pairs)
         if not found and not missing:
             missing = f"these results have no {metric.format(n='N')} of a prologue and a baseline"
         return Claim(number, text, found, missing)
